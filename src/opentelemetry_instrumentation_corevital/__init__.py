@@ -1,0 +1,49 @@
+"""CoreVital: OpenTelemetry instrumentation that watches the inside of Hugging Face `generate()` and judges each run.
+
+The public names, each loaded when it is first used, so that importing the package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .call_context import disabled
+    from .config import Settings, SettingsError
+    from .instrumentor import CoreVitalInstrumentor
+    from .processors import Judgement
+    from .run import Run
+    from .version import __version__
+
+_EXPORTS = {
+    "CoreVitalInstrumentor": "instrumentor",
+    "Judgement": "processors",
+    "Run": "run",
+    "Settings": "config",
+    "SettingsError": "config",
+    "__version__": "version",
+    "disabled": "call_context",
+}
+
+__all__ = [
+    "CoreVitalInstrumentor",
+    "Judgement",
+    "Run",
+    "Settings",
+    "SettingsError",
+    "__version__",
+    "disabled",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _EXPORTS[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

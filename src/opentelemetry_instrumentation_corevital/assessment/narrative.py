@@ -1,0 +1,77 @@
+"""The run in two to four sentences: facts with their step numbers, no content."""
+
+import numpy as np
+
+from ..run import Run
+from .thresholds import DEFAULT, Thresholds
+
+_WARNING_TEXT = {
+    "repetition_risk": "the tokens had entered a second copy of themselves",
+    "entropy_rising": "the entropy rose above the run's earlier level",
+    "margin_collapsing": "the two best tokens had become almost equally probable",
+    "confidence_drop": "the best token's probability fell to half of the run's earlier level",
+}
+_HOW_IT_ENDED = {"stop": "and ended by itself", "length": "and was cut off by its length limit", "error": "and failed"}
+
+
+def tell(run: Run, thresholds: Thresholds = DEFAULT) -> str:
+    """Return the narrative of a judged run."""
+    sentences = [_outcome(run)]
+    sentences += [text for text in (_reason(run), _uncertainty(run, thresholds)) if text]
+    if warning := _first_warning(run):
+        sentences.append(warning)
+    elif len(sentences) == 1:
+        sentences.append(_nothing(run))
+    return " ".join(sentences[:4])
+
+
+def _outcome(run: Run) -> str:
+    ended = _HOW_IT_ENDED.get(run.finish_reason or "", "")
+    tokens = f"{run.steps} token{'' if run.steps == 1 else 's'}"
+    what = " ".join(filter(None, (f"The run generated {tokens}", ended)))
+    if run.error_type:
+        what += f" with {run.error_type}"
+    if run.risk is None:
+        return f"{what}."
+    return f"{what}; its risk is {run.risk.level} ({run.risk.score:.2f})."
+
+
+def _reason(run: Run) -> str | None:
+    health = run.health
+    if health is None:
+        return None
+    for flag, name in (("nan_detected", "NaN"), ("inf_detected", "infinite")):
+        if flag in health.evidence:
+            found = health.evidence[flag]
+            return f"{found['logits']} logits were {name} at step {found['step']}, the first of {found['steps']}."
+    if "repetition_loop_detected" in health.evidence:
+        loop = health.evidence["repetition_loop_detected"]
+        return (
+            f"From step {loop['onset_step']} on it repeated the {loop['period']} tokens that began at step "
+            f"{loop['start_step']}, {loop['copies']:.1f} copies by the end."
+        )
+    return None
+
+
+def _uncertainty(run: Run, thresholds: Thresholds) -> str | None:
+    entropy = run.column("entropy")
+    if entropy is None or not np.isfinite(entropy).any():
+        return None
+    peak = int(np.nanargmax(entropy))
+    text = f"Entropy averaged {np.nanmean(entropy):.2f} bit and peaked at {entropy[peak]:.2f} bit in step {peak}"
+    high = 0 if run.health is None else run.health.high_entropy_steps or 0
+    if high:
+        text += f"; {high} of {run.steps} steps were above {thresholds.high_entropy_bits:g} bit"
+    return text + "."
+
+
+def _first_warning(run: Run) -> str | None:
+    warning = run.early_warning
+    if warning is None or warning.first_step is None:
+        return None
+    name = warning.active[warning.first_step][0]
+    return f"The first warning came at step {warning.first_step}: {_WARNING_TEXT.get(name, name)}."
+
+
+def _nothing(run: Run) -> str:
+    return "Its logits were not measured." if run.column("entropy") is None else "No step had a distribution."

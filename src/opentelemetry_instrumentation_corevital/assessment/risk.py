@@ -1,0 +1,39 @@
+"""Risk of a run, method `rules`: a score from definite failures and from the share of high-entropy steps.
+
+score = 1 where a logit was NaN or infinite; else min(1, 0.9 for a repetition loop + 0.5 x high-entropy steps / steps).
+"""
+
+import math
+from typing import Final
+
+from ..run import Risk, RiskLevel, Run
+from .thresholds import DEFAULT, Thresholds
+
+METHOD: Final = "rules"
+LOOP_RISK: Final = 0.9
+ENTROPY_SHARE_WEIGHT: Final = 0.5
+
+
+def judge_risk(run: Run, thresholds: Thresholds = DEFAULT) -> Risk | None:
+    """Compute the risk from the run's health; None where nothing was measured that could have lowered it."""
+    health = run.health
+    factors: list[tuple[str, float]] = []
+    if health is not None:
+        factors += [(flag, 1.0) for flag in ("nan_detected", "inf_detected") if health.flags().get(flag)]
+        if health.repetition_loop_detected:
+            factors.append(("repetition_loop_detected", LOOP_RISK))
+        if health.high_entropy_steps and run.steps:
+            share = min(1.0, health.high_entropy_steps / run.steps)
+            factors.append(("high_entropy_share", ENTROPY_SHARE_WEIGHT * share))
+    if not factors and (run.column("entropy") is None or not run.steps):
+        return None
+    score = min(1.0, math.fsum(value for _, value in factors))
+    factors.sort(key=lambda factor: -factor[1])
+    return Risk(score=score, level=risk_level(score, thresholds), factors=tuple(factors), method=METHOD)
+
+
+def risk_level(score: float, thresholds: Thresholds = DEFAULT) -> RiskLevel:
+    """Return the level of a score: low < 0.3 <= medium < 0.7 <= high."""
+    if score >= thresholds.risk_high:
+        return "high"
+    return "medium" if score >= thresholds.risk_medium else "low"

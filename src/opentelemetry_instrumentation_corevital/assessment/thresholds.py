@@ -1,0 +1,56 @@
+"""Every number that a judgement compares with, in one place.
+
+They are starting rules. `docs/judgement.md` says which of them have been measured, on what, and with what result.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Numbers of the judgements."""
+
+    high_entropy_bits: float = 4.0
+    """A step whose entropy is above it counts as high."""
+
+    high_entropy_share: float = 0.3
+    """A run with a larger share of high-entropy steps is warned about."""
+
+    max_period: int = 64
+    """Longest period of a repetition that is looked for, in tokens."""
+
+    repetition_tokens: int = 8
+    """Tokens of a second copy after which `repetition_risk` warns."""
+
+    loop_copies: int = 3
+    """Copies that make a repetition a loop ..."""
+
+    loop_tokens: int = 32
+    """... if they span at least so many tokens: three copies alone are common in lists and tables."""
+
+    window: int = 8
+    """Steps over which early-warning signals average."""
+
+    base_steps: int = 16
+    """Steps before the window that a signal needs to compare with."""
+
+    entropy_rise_bits: float = 1.5
+    """Rise of the windowed entropy over the run's earlier mean that `entropy_rising` needs ..."""
+
+    entropy_rise_deviations: float = 1.5
+    """... and the same in standard deviations of the run's earlier steps."""
+
+    margin_collapsed: float = 0.1
+    """Windowed mean margin below which `margin_collapsing` warns."""
+
+    confidence_share: float = 0.5
+    """Share of the run's earlier mean top-1 probability below which `confidence_drop` warns."""
+
+    risk_medium: float = 0.3
+    """Risk from which the level is `medium`."""
+
+    risk_high: float = 0.7
+    """Risk from which the level is `high`."""
+
+
+DEFAULT = Thresholds()

@@ -1,0 +1,216 @@
+"""One watched `generate()` call: logits and tokens of every step, to vitals rows, to one `Run` per sequence."""
+
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..run import COLUMNS, LOGIT_SIGNALS, NONFINITE_COUNTS, FinishReason, ModelInfo, Run
+from ..safety import report_internal_error, shielded
+from .call import Call
+from .rows import Clock, RowCarrier, RowStore, carrier_for
+from .signals import LogitSignals, logit_signals, surprisal
+
+# Columns of a vitals row after the signals.
+_TOKEN: Final = len(COLUMNS)
+_DONE: Final = len(COLUMNS) + 1
+
+STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
+"""Decoding strategies in which each pass through the loop chooses one token of each returned sequence."""
+
+_MAX_FLOAT_TOKEN: Final = 1 << 24  # token ids travel in the float32 row: exact below
+
+
+class Session:
+    """Watches one call. Everything here runs on the thread that called `generate()`."""
+
+    def __init__(self, call: Call, model: ModelInfo, start_ns: int) -> None:
+        self.call = call
+        self.model = model
+        self.start_ns = start_ns
+        self._clock = Clock()
+        self._open = True
+        self._carrier: RowCarrier | None = None
+        self._pending: LogitSignals | None = None
+        self._absent_reason: str | None = None
+
+    # --- while the loop runs ---------------------------------------------------------------------------------------
+
+    def resolved(self, generation_config: Any, prompt_length: int | None) -> bool:
+        """Take the resolved config; return whether the loop's logits are to be listened to."""
+        self.call.resolved(generation_config, prompt_length)
+        strategy = self.call.strategy()
+        if strategy not in STEPWISE_STRATEGIES:
+            self._absent_reason = f"not measured in decoding strategy {strategy}"
+        elif (self.model.vocabulary_size or 0) >= _MAX_FLOAT_TOKEN:
+            self._absent_reason = "vocabulary too large for a vitals row"
+        return self._absent_reason is None
+
+    @property
+    def listening(self) -> bool:
+        """Whether the loop's steps are still wanted."""
+        return self._open and self._absent_reason is None
+
+    def on_logits(self, logits: Tensor) -> None:
+        """Take a step's raw logits [sequences, vocabulary] before any processor sees them."""
+        try:
+            self._pending = logit_signals(logits)
+        except Exception as error:
+            self._give_up(error)
+
+    def on_tokens(self, input_ids: Tensor, done: Tensor) -> None:
+        """Take a step's chosen tokens, the last column of `input_ids`, and which sequences are done [sequences]."""
+        signals, self._pending = self._pending, None
+        if signals is None:
+            return
+        try:
+            row = _vitals_row(signals, input_ids[:, -1], done)
+            if self._carrier is None:
+                self._carrier = carrier_for(row.device, self._clock)
+            self._carrier.push(row)
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        # A run with a hole would be judged wrongly: its steps are absent as a whole.
+        self._pending = None
+        self._absent_reason = f"internal error ({type(error).__name__})"
+        report_internal_error("capture", error)
+
+    # --- after it --------------------------------------------------------------------------------------------------
+
+    def close(self, result: Any, error: BaseException | None, seed: int | None = None) -> list[Run]:
+        """Return one Run per sequence of the call's result, or of what was generated before `error`."""
+        self._open, self._pending = False, None
+        end_ns = self._clock.now()
+        rows = self._finish_rows()
+        sequences = None if error is not None else self.call.sequences(result)
+        if sequences is not None and self.call.prompt_length is not None:
+            generated = sequences[:, self.call.prompt_length :]
+            counts = self.call.new_token_counts(sequences)
+            rows = self._matching(rows, generated)
+        elif rows is not None:
+            generated = rows.rows[:, :, _TOKEN].T.astype(np.int64)
+            counts = _counts(rows)
+        else:
+            generated, counts = np.empty((1, 0), np.int64), [0]
+        if rows is not None:
+            counts = _counts(rows, generated.shape[1])
+        return self._runs(rows=rows, generated=generated, counts=counts, end_ns=end_ns, error=error, seed=seed)
+
+    def _finish_rows(self) -> RowStore | None:
+        if self._carrier is None:
+            self._absent_reason = self._absent_reason or "no step was observed"
+            return None
+        try:
+            return self._carrier.finish() if self._absent_reason is None else None
+        except Exception as error:
+            self._give_up(error)
+            return None
+
+    def _matching(self, rows: RowStore | None, generated: NDArray[np.int64]) -> RowStore | None:
+        """Return the rows if they are this result's, step by step; a deferred stop check may have made some more."""
+        if rows is None:
+            return None
+        count, steps = generated.shape
+        if rows.rows.shape[1] != count or rows.steps < steps:
+            self._absent_reason = "the loop's steps are not those of the result"
+            return None
+        if not np.array_equal(rows.rows[:steps, :, _TOKEN].T.astype(np.int64), generated):
+            self._absent_reason = "the loop's tokens are not those of the result"
+            return None
+        return rows
+
+    def _runs(
+        self,
+        *,
+        rows: RowStore | None,
+        generated: NDArray[np.int64],
+        counts: list[int],
+        end_ns: int,
+        error: BaseException | None,
+        seed: int | None,
+    ) -> list[Run]:
+        decoding = self.call.decoding(seed)
+        prompt_counts: list[int] | None = None
+        with shielded("capture.prompt"):
+            prompt_counts = self.call.input_token_counts()
+        runs = []
+        for index, (tokens, count) in enumerate(zip(generated, counts, strict=True)):
+            run = Run(
+                model=self.model,
+                decoding=decoding,
+                start_ns=self.start_ns,
+                end_ns=end_ns,
+                sequence_index=index,
+                sequence_count=len(counts),
+                input_tokens=_of_prompt(prompt_counts, index, len(counts)),
+                tokens=tokens[:count].astype(np.int32),
+                finish_reason=_finish_reason(self.call, tokens[:count], error),
+                error_type=None if error is None else error_name(error),
+            )
+            if rows is None:
+                reason = self._absent_reason or "not measured"
+                run.absent.update(dict.fromkeys(LOGIT_SIGNALS, reason), nonfinite=reason)
+            else:
+                run.columns = _columns(rows.rows[:count, index])
+                run.time_ns = rows.times[:count].copy()
+                if count:
+                    run.end_ns = end_ns if len(counts) == 1 else min(end_ns, int(run.time_ns[-1]))
+            if run.input_tokens is None:
+                run.absent["input_tokens"] = "the prompt has no token ids"
+            runs.append(run)
+        return runs
+
+
+def error_name(error: BaseException) -> str:
+    """Return an exception's class as OpenTelemetry's `error.type` wants it."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _vitals_row(signals: LogitSignals, tokens: Tensor, done: Tensor) -> Tensor:
+    """Return one step's row [sequences, signals + token + done]."""
+    return torch.stack(
+        (
+            signals.entropy,
+            surprisal(signals, tokens),
+            signals.margin,
+            signals.top1_prob,
+            signals.topk_mass,
+            signals.nan,
+            signals.posinf,
+            signals.neginf,
+            tokens.float(),
+            done.float(),
+        ),
+        dim=-1,
+    )
+
+
+def _counts(rows: RowStore, steps: int | None = None) -> list[int]:
+    """Return how many steps each sequence was alive: up to the one that it was done with."""
+    done = rows.rows[:steps, :, _DONE] > 0
+    length = len(done)
+    return [int(n) for n in np.where(done.any(0), done.argmax(0) + 1, length)]
+
+
+def _columns(rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    columns: dict[str, NDArray[Any]] = {}
+    for position, name in enumerate(COLUMNS):
+        values = rows[:, position]
+        columns[name] = values.astype(np.int32) if name in NONFINITE_COUNTS else values.copy()
+    return columns
+
+
+def _of_prompt(counts: list[int] | None, index: int, sequences: int) -> int | None:
+    """Return the prompt length of a returned sequence: each prompt has the same number of sequences, in order."""
+    if not counts or sequences % len(counts):
+        return None
+    return counts[index // (sequences // len(counts))]
+
+
+def _finish_reason(call: Call, tokens: NDArray[Any], error: BaseException | None) -> FinishReason | None:
+    return "error" if error is not None else call.finish_reason(tokens)

@@ -1,0 +1,115 @@
+"""Where to listen in a generation loop.
+
+Listening posts are made by the loop itself, through methods of `GenerationMixin` that are patched on the class:
+`_get_logits_processor` returns a list whose call sees the raw logits first, `_get_stopping_criteria` one whose call
+sees the chosen tokens. Both are subclasses of transformers' own list classes: unlike a processor in the list they do
+not leak into an assistant's generation, cost no signature inspection, and see logits that nobody has changed.
+
+The session of a thread is a `threading.local`, never a `ContextVar`, which would break compiled graphs.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from transformers.generation.logits_process import LogitsProcessorList
+from transformers.generation.stopping_criteria import StoppingCriteriaList
+
+from ..safety import shielded
+from .call import Call
+from .session import Session
+
+
+class _Thread(threading.local):
+    call: Call | None = None
+    session: Session | None = None
+
+
+_thread = _Thread()
+
+
+Listening = tuple[Call | None, Session | None]
+
+
+def listen(call: Call | None, session: Session | None) -> Listening:
+    """Make this thread's taps report to a call, and to its session if it is measured; return what was before.
+
+    `listen(None, None)` hides a run from a generate() that runs inside it, such as an assistant's.
+    """
+    before = _thread.call, _thread.session
+    _thread.call, _thread.session = call, session
+    return before
+
+
+def restore(before: Listening) -> None:
+    """Undo `listen`."""
+    _thread.call, _thread.session = before
+
+
+class TappedLogits(LogitsProcessorList):
+    """The call's logits processors; the raw logits pass by the session first."""
+
+    session: Session | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+        """Process logits [sequences, vocabulary] as transformers' own list does."""
+        session = self.session
+        with shielded("capture.logits"):
+            if session is not None and session.listening:
+                session.on_logits(scores)
+        processed: Tensor = super().__call__(input_ids, scores, **kwargs)
+        return processed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy as transformers' own list: a session belongs to one call."""
+        return LogitsProcessorList, (list(self),)
+
+
+class TappedCriteria(StoppingCriteriaList):
+    """The call's stopping criteria; the chosen tokens pass by the session after them."""
+
+    session: Session | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        """Judge the sequences [sequences, length] as transformers' own list does."""
+        done: Tensor = super().__call__(input_ids, scores, **kwargs)
+        session = self.session
+        with shielded("capture.tokens"):
+            if session is not None and session.listening:
+                session.on_tokens(input_ids, done)
+        return done
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy as transformers' own list: a session belongs to one call."""
+        return StoppingCriteriaList, (list(self),)
+
+
+def tap_logits_processor(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
+    """Wrap `GenerationMixin._get_logits_processor`."""
+    processors = wrapped(*args, **kwargs)
+    call, session = _thread.call, _thread.session
+    if call is None:
+        return processors
+    with shielded("capture.attach"):
+        config = kwargs.get("generation_config", args[0] if args else None)
+        prompt_length = kwargs.get("input_ids_seq_length", args[1] if len(args) > 1 else None)
+        if session is None:
+            call.resolved(config, prompt_length)
+        elif session.resolved(config, prompt_length) and type(processors) is LogitsProcessorList:
+            tapped = TappedLogits(processors)
+            tapped.session = session
+            return tapped
+    return processors
+
+
+def tap_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
+    """Wrap `GenerationMixin._get_stopping_criteria`."""
+    criteria = wrapped(*args, **kwargs)
+    session = _thread.session
+    with shielded("capture.attach"):
+        if session is not None and session.listening and type(criteria) is StoppingCriteriaList:
+            tapped = TappedCriteria(criteria)
+            tapped.session = session
+            return tapped
+    return criteria

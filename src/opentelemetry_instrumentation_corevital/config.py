@@ -1,0 +1,133 @@
+"""Settings: every option, its environment variable, its default; validated once, before anything is patched."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+ENV_PREFIX = "OTEL_COREVITAL_"
+CONTENT_ENV = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+
+CaptureMode = Literal["summary", "full", "on_risk"]
+ContentMode = Literal["no_content", "span_only", "event_only", "span_and_event"]
+
+
+class SettingsError(ValueError):
+    """A setting has a bad value; the message names the option, where it came from, and what is allowed."""
+
+
+class Settings(BaseSettings):
+    """All options. Option `x` is the keyword `x` of `instrument()` and the variable `OTEL_COREVITAL_X`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, case_sensitive=False
+    )
+
+    enabled: bool = Field(True, description="false: nothing is patched")
+    capture: CaptureMode = Field("summary", description="how much is reported of a run")
+    capture_unsampled: bool = Field(
+        False, description="true: measure and judge runs whose span is not recorded too (metrics only)"
+    )
+    capture_message_content: ContentMode = Field(
+        "no_content",
+        validation_alias=CONTENT_ENV,
+        description="message text in spans (`span_only`), not at all, ...; the GenAI convention's switch",
+    )
+    step_events: Literal["span", "off"] = Field("span", description="carrier of the `corevital.step` events")
+    max_step_events: int = Field(96, ge=0, le=96, description="largest number of `corevital.step` events of a span")
+    max_span_bytes: int | None = Field(
+        None, ge=4096, description="bytes of an encoded span; default 32768 in summary, 65536 in full"
+    )
+    high_entropy_bits: float = Field(4.0, gt=0, allow_inf_nan=False, description="entropy above it counts as high")
+    risk_threshold: float = Field(
+        0.7, ge=0, le=1, allow_inf_nan=False, description="capture=on_risk reports in full from this risk on"
+    )
+    prompt_hash: Literal["sha256", "hmac", "off"] = Field("sha256", description="how the prompt's text is hashed")
+    hash_key: str | None = Field(None, description="secret key of prompt_hash=hmac", repr=False)
+    sqlite_path: str | None = Field(
+        None, description="file of the `corevital_sqlite` exporter; default: corevital/corevital.db in the data folder"
+    )
+
+    @field_validator("capture_message_content", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _hmac_has_key(self) -> "Settings":
+        if self.prompt_hash == "hmac" and not self.hash_key:
+            raise ValueError("prompt_hash=hmac needs a key: set hash_key or OTEL_COREVITAL_HASH_KEY")
+        return self
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings)
+
+    @property
+    def content_on_span(self) -> bool:
+        """Whether message text may be set on spans."""
+        return self.capture_message_content in ("span_only", "span_and_event")
+
+    @property
+    def content_anywhere(self) -> bool:
+        """Whether content is switched on at all."""
+        return self.capture_message_content != "no_content"
+
+
+def environment_variable(option: str) -> str:
+    """Return the environment variable of an option."""
+    return CONTENT_ENV if option == "capture_message_content" else ENV_PREFIX + option.upper()
+
+
+def load_settings(keywords: Mapping[str, Any] | None = None) -> Settings:
+    """Build the settings: keyword, else environment variable, else default.
+
+    Raises:
+        SettingsError: for an unknown keyword or a bad value, naming the option and its source.
+    """
+    given = dict(keywords or {})
+    for name in given:
+        if name not in Settings.model_fields:
+            near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; options are {', '.join(Settings.model_fields)}"
+            raise SettingsError(f"CoreVital: unknown option {name!r}{hint}")
+    # The alias is what pydantic-settings reads from the environment; a keyword has to use it too.
+    renamed = {CONTENT_ENV if name == "capture_message_content" else name: value for name, value in given.items()}
+    try:
+        return Settings(**renamed)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(problem, given) for problem in error.errors())) from None
+
+
+def _explain(problem: Mapping[str, Any], keywords: Mapping[str, Any]) -> str:
+    if not problem["loc"]:
+        return f"CoreVital: {str(problem['msg']).removeprefix('Value error, ')}"
+    option = str(problem["loc"][0])
+    if option.upper() == CONTENT_ENV:
+        option = "capture_message_content"
+    source = "keyword" if option in keywords else f"environment variable {environment_variable(option)}"
+    shown = "" if option == "hash_key" else f" has the value {problem['input']!r}, but"
+    message = str(problem["msg"])
+    return f"CoreVital: option {option!r} (from {source}){shown} {message[:1].lower()}{message[1:]}"
+
+
+def data_folder() -> str:
+    """Return CoreVital's folder for data, by the XDG base directory specification."""
+    base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    return os.path.join(base, "corevital")
+
+
+def cache_folder() -> str:
+    """Return CoreVital's folder for what can be made again, by the XDG base directory specification."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "corevital")

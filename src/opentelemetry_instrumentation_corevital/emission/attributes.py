@@ -1,0 +1,193 @@
+"""A run's attributes: plain Python values only, no None, no NaN, nothing infinite."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import semconv
+from ..run import Decoding, ModelInfo, Run
+
+PROVIDER: Final = "huggingface"
+SERIES_POINTS: Final = 256
+
+Attributes = dict[str, Any]
+
+
+def start_attributes(model: str, *, chat: bool) -> Attributes:
+    """Return what samplers see as the span starts, and what must survive any attribute limit at its end."""
+    return {
+        semconv.GEN_AI_OPERATION_NAME: "chat" if chat else "text_completion",
+        semconv.GEN_AI_PROVIDER_NAME: PROVIDER,
+        semconv.GEN_AI_REQUEST_MODEL: model,
+    }
+
+
+def request_attributes(decoding: Decoding, *, content: bool) -> Attributes:
+    """Return the GenAI attributes of the request."""
+    return present(
+        {
+            semconv.GEN_AI_REQUEST_MAX_TOKENS: decoding.max_new_tokens,
+            semconv.GEN_AI_REQUEST_TEMPERATURE: decoding.temperature,
+            semconv.GEN_AI_REQUEST_TOP_P: decoding.top_p,
+            semconv.GEN_AI_REQUEST_TOP_K: None if decoding.top_k is None else float(decoding.top_k),
+            semconv.GEN_AI_REQUEST_SEED: decoding.seed,
+            semconv.GEN_AI_REQUEST_CHOICE_COUNT: decoding.num_return_sequences
+            if decoding.num_return_sequences > 1
+            else None,
+            semconv.GEN_AI_REQUEST_STOP_SEQUENCES: list(decoding.stop_strings) if content else None,
+        }
+    )
+
+
+def response_attributes(model: str, runs: Sequence[Run]) -> Attributes:
+    """Return the GenAI attributes of the call's result: totals over its sequences."""
+    reasons = [run.finish_reason for run in runs]
+    first = first_token_seconds(runs)
+    return present(
+        {
+            semconv.GEN_AI_RESPONSE_MODEL: model,
+            semconv.GEN_AI_RESPONSE_FINISH_REASONS: reasons if None not in reasons else None,
+            semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: first,
+            semconv.GEN_AI_USAGE_INPUT_TOKENS: call_input_tokens(runs),
+            semconv.GEN_AI_USAGE_OUTPUT_TOKENS: sum(run.steps for run in runs),
+        }
+    )
+
+
+def call_input_tokens(runs: Sequence[Run]) -> int | None:
+    """Return the prompt tokens of a call: a prompt with several sequences counts once."""
+    counts = [run.input_tokens for run in runs]
+    per_prompt = runs[0].decoding.num_return_sequences if runs else 1
+    known = [count for count in counts if count is not None]
+    return sum(known[::per_prompt]) if known and len(known) == len(counts) else None
+
+
+def first_token_seconds(runs: Sequence[Run]) -> float | None:
+    """Return the seconds from the call to its first token; None where steps were not observed."""
+    times = [int(run.time_ns[0]) - run.start_ns for run in runs if len(run.time_ns)]
+    return min(times) / 1e9 if times else None
+
+
+def model_attributes(model: ModelInfo) -> Attributes:
+    """Return what the model is."""
+    return present(
+        {
+            semconv.MODEL_ARCHITECTURE: model.architecture,
+            semconv.MODEL_DTYPE: model.dtype,
+            semconv.MODEL_DEVICE: model.device,
+            semconv.MODEL_LAYER_COUNT: model.layer_count,
+            semconv.MODEL_HEAD_COUNT: model.head_count,
+            semconv.MODEL_ATTENTION_IMPLEMENTATION: model.attention_implementation,
+            semconv.MODEL_QUANTIZATION: model.quantization,
+            semconv.MODEL_REVISION: model.revision,
+        }
+    )
+
+
+def sequence_attributes(run: Run) -> Attributes:
+    """Return what marks a sequence's own span, where a call has several."""
+    return present(
+        {
+            semconv.SEQUENCE_INDEX: run.sequence_index,
+            semconv.MODEL_NAME: run.model.name,
+            semconv.SEQUENCE_INPUT_TOKENS: run.input_tokens,
+            semconv.SEQUENCE_OUTPUT_TOKENS: run.steps,
+            semconv.GEN_AI_RESPONSE_FINISH_REASONS: [run.finish_reason] if run.finish_reason else None,
+        }
+    )
+
+
+def summary_attributes(run: Run) -> Attributes:
+    """Return the eight summaries over a run's finite steps."""
+    entropy, surprisal, margin = (_finite(run.column(name)) for name in ("entropy", "surprisal", "margin"))
+    summaries: Attributes = {}
+    if entropy.size:
+        summaries |= {semconv.ENTROPY_MEAN: entropy.mean(), semconv.ENTROPY_MAX: entropy.max()}
+        summaries[semconv.ENTROPY_SLOPE] = slope(run.columns["entropy"])
+    if surprisal.size:
+        summaries |= {
+            semconv.SURPRISAL_MEAN: surprisal.mean(),
+            semconv.SURPRISAL_SUM: surprisal.sum(),
+            semconv.SURPRISAL_MAX: surprisal.max(),
+        }
+    if margin.size:
+        summaries |= {semconv.MARGIN_MEAN: margin.mean(), semconv.MARGIN_MIN: margin.min()}
+    return present({name: None if value is None else float(value) for name, value in summaries.items()})
+
+
+def slope(values: NDArray[Any]) -> float | None:
+    """Return the least-squares slope of the finite values over their steps; None below two of them."""
+    steps = np.flatnonzero(np.isfinite(values)).astype(np.float64)
+    if len(steps) < 2:
+        return None
+    finite = values[np.isfinite(values)].astype(np.float64)
+    centered = steps - steps.mean()
+    return float(centered @ (finite - finite.mean()) / (centered @ centered))
+
+
+def series_attributes(run: Run, points: int = SERIES_POINTS) -> tuple[Attributes, dict[str, str]]:
+    """Return the series over steps and, for those with holes, what is missing."""
+    series: Attributes = {}
+    absent: dict[str, str] = {}
+    if points < 2:
+        return series, absent
+    names = {
+        semconv.SERIES_ENTROPY: "entropy",
+        semconv.SERIES_SURPRISAL: "surprisal",
+        semconv.SERIES_MARGIN: "margin",
+    }
+    for attribute, column in names.items():
+        values = run.column(column)
+        if values is None or not len(values):
+            continue
+        finite = _finite(values)
+        if len(finite) < len(values):
+            absent[attribute] = f"{len(values) - len(finite)} of {len(values)} steps are not finite and left out"
+        if finite.size:
+            series[attribute] = rounded(downsample(finite, points))
+    if series:
+        longest = max(len(values) for values in series.values())
+        series[semconv.SERIES_STRIDE] = round(max(1.0, run.steps / longest), 4)
+    return series, absent
+
+
+def downsample(values: NDArray[Any], points: int) -> NDArray[Any]:
+    """Return at most `points` values in order: of each of points/2 buckets the smallest and the largest."""
+    if len(values) <= points:
+        return values
+    edges = np.linspace(0, len(values), points // 2 + 1).astype(int)
+    kept: list[int] = []
+    for begin, end in pairwise(edges):
+        bucket = values[begin:end]
+        kept += sorted({begin + int(bucket.argmin()), begin + int(bucket.argmax())})
+    return values[kept]
+
+
+def rounded(values: NDArray[Any]) -> list[float]:
+    """Return values as Python floats of six significant digits: float32 holds little more."""
+    return [float(f"{value:.6g}") for value in values.tolist()]
+
+
+def absent_attribute(absent: Mapping[str, str]) -> Attributes:
+    """Return what is not there and why, as one JSON string."""
+    return {semconv.CAPTURE_ABSENT: json.dumps(dict(absent), separators=(",", ":"))} if absent else {}
+
+
+def present(attributes: Mapping[str, Any]) -> Attributes:
+    """Return the attributes that have a value that every backend can take."""
+    return {
+        name: value
+        for name, value in attributes.items()
+        if value is not None and not (isinstance(value, float) and not math.isfinite(value))
+    }
+
+
+def _finite(values: NDArray[Any] | None) -> NDArray[np.float64]:
+    if values is None:
+        return np.empty(0)
+    return np.asarray(values[np.isfinite(values)], np.float64)

@@ -1,0 +1,123 @@
+"""The instruments and what a call records in them. Attributes are few: no id and no step ever becomes one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from opentelemetry.context import Context
+from opentelemetry.metrics import Meter
+
+from .. import semconv
+from ..run import Run
+from .attributes import call_input_tokens, first_token_seconds
+
+# Of the GenAI conventions, for the instruments that they define.
+_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
+_FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+_RISK = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_BITS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0)
+
+
+class Instruments:
+    """CoreVital's metric instruments on one meter."""
+
+    def __init__(self, meter: Meter) -> None:
+        def unit(name: str) -> dict[str, str]:
+            definition = semconv.DEFINITIONS["metric", name]
+            return {"unit": definition.unit, "description": definition.meaning}
+
+        def histogram(name: str, boundaries: Sequence[float]) -> Any:
+            return meter.create_histogram(name, **unit(name), explicit_bucket_boundaries_advisory=boundaries)
+
+        def gauge(name: str) -> Any:
+            return meter.create_gauge(name, **unit(name))
+
+        def counter(name: str) -> Any:
+            return meter.create_counter(name, **unit(name))
+
+        self.entropy = gauge(semconv.METRIC_ENTROPY)
+        self.surprisal = gauge(semconv.METRIC_SURPRISAL)
+        self.margin = gauge(semconv.METRIC_MARGIN)
+        self.risk_score = gauge(semconv.METRIC_RISK_SCORE)
+        self.failure_risk = gauge(semconv.METRIC_FAILURE_RISK)
+        self.run_risk_score = histogram(semconv.METRIC_RUN_RISK_SCORE, _RISK)
+        self.step_entropy = histogram(semconv.METRIC_STEP_ENTROPY, _BITS)
+        self.step_surprisal = histogram(semconv.METRIC_STEP_SURPRISAL, _BITS)
+        self.operation_duration = histogram(semconv.METRIC_OPERATION_DURATION, _SECONDS)
+        self.token_usage = histogram(semconv.METRIC_TOKEN_USAGE, _TOKENS)
+        self.time_to_first_token = histogram(semconv.METRIC_TIME_TO_FIRST_TOKEN, _FIRST_TOKEN)
+        self.time_per_output_token = histogram(semconv.METRIC_TIME_PER_OUTPUT_TOKEN, _PER_TOKEN)
+        self.runs = counter(semconv.METRIC_RUNS)
+        self.health_flags = counter(semconv.METRIC_HEALTH_FLAGS)
+        self.warnings = counter(semconv.METRIC_WARNINGS)
+        self.dropped = counter(semconv.METRIC_DROPPED)
+
+    def record_call(
+        self,
+        start: dict[str, Any],
+        seconds: float,
+        tokens: tuple[int | None, int | None],
+        error_type: str | None,
+        context: Context,
+    ) -> None:
+        """Record a call's duration and its exact token counts (input, output), whether it was measured or not."""
+        attributes = dict(start)
+        if error_type is not None:
+            attributes[semconv.ERROR_TYPE] = error_type
+        self.operation_duration.record(seconds, attributes, context)
+        for kind, count in zip(("input", "output"), tokens, strict=True):
+            if count is not None:
+                self.token_usage.record(count, {**start, semconv.LABEL_TOKEN_TYPE: kind}, context)
+
+    def record_uncaptured(self, model: str, context: Context) -> None:
+        """Count a call that was not measured."""
+        self.runs.add(1, {semconv.GEN_AI_REQUEST_MODEL: model, semconv.LABEL_CAPTURED: False}, context)
+
+    def record_latency(self, start: dict[str, Any], runs: Sequence[Run], context: Context) -> None:
+        """Record the time to the first token and the mean time per token after it."""
+        first = first_token_seconds(runs)
+        if first is not None:
+            self.time_to_first_token.record(first, start, context)
+        longest = max(runs, key=lambda run: len(run.time_ns))
+        if len(longest.time_ns) > 1:
+            per_token = (int(longest.time_ns[-1]) - int(longest.time_ns[0])) / 1e9 / (len(longest.time_ns) - 1)
+            self.time_per_output_token.record(per_token, start, context)
+
+    def record_run(self, run: Run, context: Context) -> None:
+        """Record a judged sequence."""
+        labels = {semconv.GEN_AI_REQUEST_MODEL: run.model.name}
+        level = {} if run.risk is None else {semconv.RISK_LEVEL: run.risk.level}
+        self.runs.add(1, {**labels, **level, semconv.LABEL_CAPTURED: True}, context)
+        for gauge, histogram, column in (
+            (self.entropy, self.step_entropy, "entropy"),
+            (self.surprisal, self.step_surprisal, "surprisal"),
+            (self.margin, None, "margin"),
+        ):
+            values = run.column(column)
+            finite = np.empty(0) if values is None else values[np.isfinite(values)].astype(np.float64)
+            if finite.size:
+                gauge.set(float(np.mean(finite)), labels, context)
+                if histogram is not None:
+                    for value in finite.tolist():
+                        histogram.record(value, labels, context)
+        if run.risk is not None:
+            self.risk_score.set(run.risk.score, labels, context)
+            self.run_risk_score.record(run.risk.score, labels, context)
+        if run.early_warning is not None and run.steps:
+            self.failure_risk.set(float(run.early_warning.failure_risk[-1]), labels, context)
+        for flag in run.health.raised() if run.health is not None else ():
+            self.health_flags.add(1, {**labels, semconv.LABEL_FLAG: flag}, context)
+        for warning in run.warnings:
+            self.warnings.add(1, {**labels, semconv.LABEL_WARNING: warning}, context)
+
+    def record_dropped(self, kind: str, count: int, context: Context) -> None:
+        """Count what had to be left out."""
+        if count:
+            self.dropped.add(count, {semconv.LABEL_DROPPED_KIND: kind}, context)
+
+
+def call_tokens(runs: Sequence[Run]) -> tuple[int | None, int | None]:
+    """Return the call's input and output tokens."""
+    return call_input_tokens(runs), sum(run.steps for run in runs)

@@ -1,0 +1,148 @@
+"""A judged run onto its span, within the span's budget of bytes and events."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opentelemetry.trace import Span
+
+from .. import semconv
+from ..config import Settings
+from ..run import Run
+from . import budget
+from .attributes import SERIES_POINTS, absent_attribute, present, series_attributes, summary_attributes
+from .steps import choose_steps, step_attributes
+
+_JUDGEMENT_RESERVE: Final = 6 * 1024
+"""What judgements are taken to have set on a span whose attributes cannot be read back."""
+_SMALL_SERIES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What a run's span took, and what did not fit."""
+
+    bytes: int
+    dropped_events: int
+    dropped_points: int
+    dropped_messages: int
+
+
+def emit_run(
+    span: Span, run: Run, settings: Settings, limit: int, messages: Mapping[str, Any] | None = None
+) -> Reported:
+    """Set a judged run's attributes and add its step events.
+
+    What does not fit into `limit` bytes is cut in this order, and `corevital.capture.absent` says so: step events,
+    points of the series, evidence, message text. Verdicts and GenAI names always stay.
+
+    Args:
+        span: a recording span; the judgements have already written on it.
+        run: the judged run.
+        settings: capture mode and event policy.
+        limit: bytes of the encoded span.
+        messages: message text, if content is switched on.
+    """
+    upgraded = _upgraded(run, settings)
+    full = settings.capture == "full" or upgraded
+    attributes = _run_attributes(run, settings, upgraded=upgraded)
+    cut: dict[str, str] = {}
+    messages = dict(messages or {})
+    messages_lost = 0
+
+    room = limit - budget.SPAN_OVERHEAD - _already(span) - budget.attributes_bytes(attributes) - 1024
+    evidence = {name: value for name, value in _evidence(span).items() if room < 0}
+    if evidence:
+        cut |= dict.fromkeys(evidence, "cut: span too large")
+        room += budget.attributes_bytes(evidence)
+        attributes |= dict.fromkeys(evidence, "{}")
+    if messages and budget.attributes_bytes(messages) > room:
+        cut |= dict.fromkeys(messages, "cut: span too large")
+        messages, messages_lost = {}, len(messages)
+    room -= budget.attributes_bytes(messages)
+
+    series, holes, points_lost = _fitting_series(run, room)
+    if points_lost:
+        cut["series"] = "cut: span too large"
+    room -= budget.attributes_bytes(series)
+    events, events_lost = _fitting_events(run, settings, room, full=full)
+    if events_lost:
+        cut["step_events"] = f"{events_lost} cut: span too large"
+
+    for time_ns, event in events:
+        span.add_event(semconv.STEP_EVENT, event, time_ns)
+    recorded = max(0, len(events) - int(getattr(span, "dropped_events", 0) or 0))
+    span.set_attributes(
+        attributes
+        | series
+        | messages
+        | absent_attribute({**run.absent, **holes, **cut})
+        | {semconv.STEPS_RECORDED: recorded}
+    )
+    used = limit - room + sum(budget.event_bytes(semconv.STEP_EVENT, event) for _, event in events)
+    return Reported(used, events_lost, points_lost, messages_lost)
+
+
+def _upgraded(run: Run, settings: Settings) -> bool:
+    if settings.capture != "on_risk":
+        return False
+    risky = run.risk is not None and run.risk.score >= settings.risk_threshold
+    return risky or (run.health is not None and bool(run.health.raised()))
+
+
+def _run_attributes(run: Run, settings: Settings, *, upgraded: bool) -> dict[str, Any]:
+    return present(
+        {
+            semconv.SCHEMA: semconv.SCHEMA_VERSION,
+            semconv.CAPTURE_MODE: settings.capture,
+            semconv.CAPTURE_UPGRADED: upgraded if settings.capture == "on_risk" else None,
+            semconv.DECODING_STRATEGY: run.decoding.strategy,
+            semconv.STEPS_TOTAL: run.steps,
+            semconv.WARNINGS: list(run.warnings),
+            **summary_attributes(run),
+        }
+    )
+
+
+def _already(span: Span) -> int:
+    attributes = getattr(span, "attributes", None)
+    return budget.attributes_bytes(attributes) if isinstance(attributes, Mapping) else _JUDGEMENT_RESERVE
+
+
+def _evidence(span: Span) -> dict[str, Any]:
+    attributes = getattr(span, "attributes", None)
+    if not isinstance(attributes, Mapping):
+        return {}
+    names = (semconv.HEALTH_EVIDENCE, semconv.EARLY_WARNING_EVIDENCE)
+    return {name: attributes[name] for name in names if name in attributes}
+
+
+def _fitting_series(run: Run, room: int) -> tuple[dict[str, Any], dict[str, str], int]:
+    """Return the series with as many points as fit, their holes, and how many points were cut."""
+    wanted, holes = series_attributes(run)
+    series = wanted
+    for points in (SERIES_POINTS, _SMALL_SERIES, 0):
+        series, _ = series_attributes(run, points)
+        if budget.attributes_bytes(series) <= room:
+            break
+    lost = _points(wanted) - _points(series)
+    return series, holes if series else {}, lost
+
+
+def _points(series: Mapping[str, Any]) -> int:
+    return sum(len(values) for values in series.values() if isinstance(values, list))
+
+
+def _fitting_events(
+    run: Run, settings: Settings, room: int, *, full: bool
+) -> tuple[list[tuple[int, dict[str, Any]]], int]:
+    """Return the step events that fit, with their times, and how many of those that the policy wants were cut."""
+    limit = settings.max_step_events if settings.step_events == "span" else 0
+    steps = choose_steps(run, limit) if limit else []
+    if not steps:
+        return [], 0
+    widest = max(budget.event_bytes(semconv.STEP_EVENT, step_attributes(run, step, full=full)) for step in steps)
+    fitting = max(0, room // widest)
+    kept = steps if fitting >= len(steps) else choose_steps(run, fitting) if fitting else []
+    events = [(int(run.time_ns[step]), step_attributes(run, step, full=full)) for step in kept]
+    return events, len(steps) - len(kept)

@@ -1,0 +1,58 @@
+"""Which steps become `corevital.step` events, and what each of them says."""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from .. import semconv
+from ..run import Run
+
+_SUMMARY: Final = {
+    semconv.STEP_ENTROPY: "entropy",
+    semconv.STEP_SURPRISAL: "surprisal",
+    semconv.STEP_MARGIN: "margin",
+    semconv.STEP_TOP1_PROB: "top1_prob",
+}
+_FULL: Final = {**_SUMMARY, semconv.STEP_TOPK_MASS: "topk_mass"}
+
+
+def choose_steps(run: Run, limit: int) -> list[int]:
+    """Return at most `limit` steps in order: all of them, else the telling ones and an even sample.
+
+    Telling are the first and the last step, the extremes of each signal, the first warning and a repetition's onset.
+    """
+    total = len(run.time_ns)
+    if total <= limit:
+        return list(range(total))
+    telling = [0, total - 1]
+    for name, extreme in (("entropy", np.argmax), ("surprisal", np.argmax), ("margin", np.argmin)):
+        values = run.column(name)
+        if values is not None and np.isfinite(values).any():
+            neutral = -np.inf if extreme is np.argmax else np.inf
+            telling.append(int(extreme(np.where(np.isfinite(values), values, neutral))))
+    if run.early_warning is not None and run.early_warning.first_step is not None:
+        telling.append(run.early_warning.first_step)
+    if run.health is not None:
+        for evidence in run.health.evidence.values():
+            telling += [int(evidence[key]) for key in ("step", "onset_step") if key in evidence]
+    chosen = set(list(dict.fromkeys(telling))[:limit])
+    rest = [step for step in range(total) if step not in chosen]
+    room = limit - len(chosen)
+    if room:
+        chosen.update(rest[int(position)] for position in np.linspace(0, len(rest) - 1, room))
+    return sorted(chosen)
+
+
+def step_attributes(run: Run, step: int, *, full: bool) -> dict[str, Any]:
+    """Return the attributes of one step's event; a value that is not finite is left out."""
+    attributes: dict[str, Any] = {semconv.STEP_INDEX: step}
+    for name, column in (_FULL if full else _SUMMARY).items():
+        values = run.column(column)
+        if values is not None and math.isfinite(values[step]):
+            attributes[name] = float(f"{float(values[step]):.6g}")
+    if full and run.early_warning is not None:
+        attributes[semconv.STEP_RISK_SO_FAR] = round(float(run.early_warning.risk_so_far[step]), 4)
+        if active := run.early_warning.active.get(step):
+            attributes[semconv.STEP_WARNINGS] = list(active)
+    return attributes

@@ -1,0 +1,210 @@
+"""The judgements as span processors: each calls one assessment, keeps its result on the run and sets its attributes.
+
+A judgement is a class with a `role` and `on_run_ending(span, run)`. The recorder calls it once per generated sequence
+while the span still records, since the SDK freezes a span's attributes before `SpanProcessor` methods see its end.
+A user replaces one of ours by giving another of the same role, either to `instrument(judgements=[...])` or to the
+tracer provider with `add_span_processor` (then derive from `Judgement`, whose `on_start` enlists it for the run).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
+
+from opentelemetry import context as otel_context
+from opentelemetry.sdk.trace import Span as SDKSpan
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import Span
+
+from . import semconv
+from .assessment.early_warning import judge_early_warning
+from .assessment.fingerprint import judge_fingerprint
+from .assessment.health import judge_health
+from .assessment.narrative import tell
+from .assessment.risk import judge_risk
+from .assessment.thresholds import DEFAULT, Thresholds
+from .config import Settings
+from .run import Run
+
+ROLES: Final = ("health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative")
+"""The order in which judgements are made; other roles come after them."""
+
+ENLISTED_KEY: Final = otel_context.create_key("corevital-enlisted-judgements")
+"""Context key of the list to which judgements on the tracer provider append themselves as a run's span starts."""
+
+HIGH_ENTROPY_SHARE: Final = "high_entropy_share"
+
+
+@runtime_checkable
+class RunJudgement(Protocol):
+    """What a judgement must be."""
+
+    @property
+    def role(self) -> str:
+        """Return what it judges: one of `ROLES`, or a name of its own."""
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        """Judge a finished run whose span still records (or never did)."""
+
+
+class Judgement(SpanProcessor):
+    """Base class of judgements that can also be added to a tracer provider."""
+
+    role: ClassVar[str] = "other"
+
+    def on_start(self, span: SDKSpan, parent_context: otel_context.Context | None = None) -> None:
+        """Enlist for the run whose span starts, if it is one."""
+        del span
+        enlisted = otel_context.get_value(ENLISTED_KEY, parent_context) if parent_context is not None else None
+        if isinstance(enlisted, list):
+            enlisted.append(self)
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        """Judge a finished run whose span still records (or never did)."""
+        raise NotImplementedError(f"{type(self).__name__} does not judge: it needs on_run_ending(span, run)")
+
+
+class HealthProcessor(Judgement):
+    """Health flags with their evidence, and the count of high-entropy steps."""
+
+    role: ClassVar[str] = "health"
+
+    def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
+        self._thresholds = thresholds
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        """Judge the run's health."""
+        health = run.health = judge_health(run, self._thresholds)
+        run.absent.update(health.absent)
+        steps = health.high_entropy_steps
+        if steps and steps > self._thresholds.high_entropy_share * run.steps:
+            run.warn([HIGH_ENTROPY_SHARE])
+        _set(
+            span,
+            {
+                semconv.HEALTH_NAN: health.nan_detected,
+                semconv.HEALTH_INF: health.inf_detected,
+                semconv.HEALTH_REPETITION_LOOP: health.repetition_loop_detected,
+                semconv.HEALTH_HIGH_ENTROPY_STEPS: steps,
+                semconv.HEALTH_EVIDENCE: _json(health.evidence),
+            },
+        )
+
+
+class EarlyWarningProcessor(Judgement):
+    """What warned while the run went on."""
+
+    role: ClassVar[str] = "early_warning"
+
+    def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
+        self._thresholds = thresholds
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        """Replay the run through the early-warning monitor."""
+        warning = run.early_warning = judge_early_warning(run, self._thresholds)
+        run.absent.update(warning.absent)
+        run.warn(warning.signals)
+        _set(
+            span,
+            {
+                semconv.EARLY_WARNING_FAILURE_RISK: round(float(warning.failure_risk[-1]), 4) if run.steps else None,
+                semconv.EARLY_WARNING_SIGNALS: list(warning.signals),
+                semconv.EARLY_WARNING_FIRST_STEP: warning.first_step,
+                semconv.EARLY_WARNING_EVIDENCE: _json(warning.evidence),
+            },
+        )
+
+
+class RiskProcessor(Judgement):
+    """The risk score, its level and its factors."""
+
+    role: ClassVar[str] = "risk"
+
+    def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
+        self._thresholds = thresholds
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        """Compute the risk from the run's health."""
+        risk = run.risk = judge_risk(run, self._thresholds)
+        if risk is None:
+            run.absent["risk"] = run.absent.get("entropy", "nothing was generated")
+            return
+        _set(
+            span,
+            {
+                semconv.RISK_SCORE: round(risk.score, 6),
+                semconv.RISK_LEVEL: risk.level,
+                semconv.RISK_FACTORS: [f"{name}={value:.3f}" for name, value in risk.factors],
+                semconv.RISK_METHOD: risk.method,
+            },
+        )
+
+
+class FingerprintProcessor(Judgement):
+    """Hashes of the prompt and of the run's identity."""
+
+    role: ClassVar[str] = "fingerprint"
+
+    def __init__(self, *, enabled: bool = True, key: str | None = None) -> None:
+        self._enabled = enabled
+        self._key = key
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        """Hash the prompt, if it is known."""
+        if not self._enabled:
+            run.absent["prompt_hash"] = "switched off (prompt_hash=off)"
+            return
+        fingerprint = run.fingerprint = judge_fingerprint(run, key=self._key)
+        run.absent.update(fingerprint.absent)
+        _set(
+            span,
+            {
+                semconv.FINGERPRINT_PROMPT_HASH: fingerprint.prompt_hash,
+                semconv.FINGERPRINT_PROMPT_HASH_SOURCE: fingerprint.prompt_hash_source,
+                semconv.FINGERPRINT_RUN_HASH: fingerprint.run_hash,
+            },
+        )
+
+
+class NarrativeProcessor(Judgement):
+    """The run in two to four sentences."""
+
+    role: ClassVar[str] = "narrative"
+
+    def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
+        self._thresholds = thresholds
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        """Tell the run from the judgements that were made before."""
+        run.narrative = tell(run, self._thresholds)
+        _set(span, {semconv.NARRATIVE: run.narrative})
+
+
+def default_judgements(settings: Settings) -> list[RunJudgement]:
+    """Return CoreVital's own judgements under these settings."""
+    thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits)
+    return [
+        HealthProcessor(thresholds),
+        EarlyWarningProcessor(thresholds),
+        RiskProcessor(thresholds),
+        FingerprintProcessor(
+            enabled=settings.prompt_hash != "off",
+            key=settings.hash_key if settings.prompt_hash == "hmac" else None,
+        ),
+        NarrativeProcessor(thresholds),
+    ]
+
+
+def in_order(defaults: Sequence[RunJudgement], others: Sequence[RunJudgement]) -> list[RunJudgement]:
+    """Return the judgements of a run in the order of their roles; others take the place of defaults of their role."""
+    replaced = {judgement.role for judgement in others}
+    chosen = [judgement for judgement in defaults if judgement.role not in replaced] + list(others)
+    rank = {role: position for position, role in enumerate(ROLES)}
+    return sorted(chosen, key=lambda judgement: rank.get(judgement.role, len(ROLES)))
+
+
+def _set(span: Span, attributes: Mapping[str, Any]) -> None:
+    span.set_attributes({name: value for name, value in attributes.items() if value is not None})
+
+
+def _json(evidence: Mapping[str, Any]) -> str | None:
+    return json.dumps(evidence, separators=(",", ":")) if evidence else None

@@ -1,0 +1,196 @@
+"""The data model: what is known of one generated sequence, its numbers and its judgements.
+
+A `Run` holds columns (one NumPy array per signal, one entry per step), not an object per step. `capture` makes it,
+`assessment` reads it and `processors` write the judgements into it; none of them needs another one's imports.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FinishReason = Literal["stop", "length", "error"]
+RiskLevel = Literal["low", "medium", "high"]
+PromptHashSource = Literal["text", "decoded"]
+
+LOGIT_SIGNALS = ("entropy", "surprisal", "margin", "top1_prob", "topk_mass")
+"""Signals of the next-token distribution, float32 per step; NaN where the step has no distribution."""
+
+NONFINITE_COUNTS = ("logits_nan", "logits_posinf", "logits_neginf")
+"""Non-finite raw logits of a step, as counts."""
+
+COLUMNS = LOGIT_SIGNALS + NONFINITE_COUNTS
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What the run's model is; every field that could not be found is None."""
+
+    name: str
+    architecture: str
+    dtype: str | None = None
+    device: str | None = None
+    layer_count: int | None = None
+    head_count: int | None = None
+    attention_implementation: str | None = None
+    quantization: str | None = None
+    revision: str | None = None
+    vocabulary_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the call decoded, read from the generation config that transformers resolved."""
+
+    strategy: str | None = None
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    num_return_sequences: int = 1
+    num_beams: int = 1
+    repetition_penalty: float | None = None
+    stop_strings: tuple[str, ...] = ()
+    seed: int | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that make two runs of one prompt comparable, as plain JSON values."""
+        return {
+            "strategy": self.strategy,
+            "max_new_tokens": self.max_new_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": self.top_k,
+            "num_beams": self.num_beams,
+            "repetition_penalty": self.repetition_penalty,
+            "stop_strings": sorted(self.stop_strings),
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is known of the prompt beside its token ids."""
+
+    text: str | None = None
+    source: PromptHashSource | None = None
+    chat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Health flags. A flag that could not be judged is None; `absent` says why, `evidence` what raised the others."""
+
+    nan_detected: bool | None
+    inf_detected: bool | None
+    repetition_loop_detected: bool | None
+    high_entropy_steps: int | None
+    evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def flags(self) -> dict[str, bool]:
+        """Return the flags that could be judged, by name."""
+        values = {
+            "nan_detected": self.nan_detected,
+            "inf_detected": self.inf_detected,
+            "repetition_loop_detected": self.repetition_loop_detected,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def raised(self) -> list[str]:
+        """Return the names of the flags that are raised."""
+        return [name for name, value in self.flags().items() if value]
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyWarning:
+    """What warned while the run went on.
+
+    `failure_risk` and `risk_so_far` have one entry per step; `active` names the signals that hold at a step.
+    """
+
+    failure_risk: NDArray[np.float32]
+    risk_so_far: NDArray[np.float32]
+    signals: tuple[str, ...]
+    first_step: int | None
+    active: Mapping[int, tuple[str, ...]]
+    evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """Risk in [0, 1], what it is made of, and how it was computed."""
+
+    score: float
+    level: RiskLevel
+    factors: tuple[tuple[str, float], ...]
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Hashes that tell which runs may be compared."""
+
+    prompt_hash: str | None = None
+    prompt_hash_source: PromptHashSource | None = None
+    run_hash: str | None = None
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Run:
+    """One generated sequence.
+
+    Attributes:
+        model: the model that generated.
+        decoding: how it decoded.
+        prompt: the prompt's text, where it is known. Only judgements that hash it may read it.
+        sequence_index: row of the sequence in the call's result.
+        sequence_count: rows of the call's result.
+        input_tokens: tokens of this sequence's prompt, without padding; None where it could not be counted.
+        tokens: int32 [T], the generated token ids, padding removed. Content: never exported by default.
+        columns: signal name -> float32 or int32 [T]; a signal that was not measured is not in it.
+        time_ns: int64 [T], Unix time of each token; empty where steps were not observed.
+        start_ns, end_ns: Unix time of the call's start and of this sequence's end.
+        finish_reason: why the sequence ended; None where it could not be told.
+        absent: what was not measured -> the reason.
+        error_type: qualified class of the exception that ended the call.
+        health, early_warning, risk, fingerprint, narrative, warnings: the judgements, once they have been made.
+    """
+
+    model: ModelInfo
+    decoding: Decoding
+    start_ns: int
+    end_ns: int
+    sequence_index: int = 0
+    sequence_count: int = 1
+    prompt: Prompt = field(default_factory=Prompt)
+    input_tokens: int | None = None
+    tokens: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+    time_ns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    finish_reason: FinishReason | None = None
+    absent: dict[str, str] = field(default_factory=dict)
+    error_type: str | None = None
+    health: Health | None = None
+    early_warning: EarlyWarning | None = None
+    risk: Risk | None = None
+    fingerprint: Fingerprint | None = None
+    narrative: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Return the number of generated tokens, T."""
+        return len(self.tokens)
+
+    def column(self, name: str) -> NDArray[Any] | None:
+        """Return a signal's values [T], or None where it was not measured."""
+        return self.columns.get(name)
+
+    def warn(self, names: Sequence[str]) -> None:
+        """Add warnings by name, each once, keeping their order."""
+        self.warnings.extend(name for name in names if name not in self.warnings)

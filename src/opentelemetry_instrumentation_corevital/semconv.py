@@ -1,0 +1,271 @@
+"""Every name that CoreVital emits, each once, with its type, unit and meaning.
+
+`docs/attributes.md` is made from `DEFINITIONS` and the tests hold every exported attribute against it. Names of
+the GenAI semantic conventions are spelled out here because no published Python package holds the current ones: the
+`GEN_AI_*` constants of `opentelemetry-semantic-conventions` are deprecated without a replacement.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+SCHEMA_VERSION: Final = "0.1"
+"""Version of the `corevital.*` vocabulary, emitted as `corevital.schema_version`."""
+
+Kind = Literal["attribute", "event", "event attribute", "metric", "metric attribute"]
+ValueType = Literal[
+    "string", "int", "double", "boolean", "string[]", "int[]", "double[]", "gauge", "counter", "histogram", "-"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One emitted name: what carries it, its value's type, its UCUM unit and its meaning."""
+
+    name: str
+    kind: Kind
+    type: ValueType
+    unit: str
+    meaning: str
+    content: bool = False
+    """True for what is emitted only when message content is switched on."""
+
+
+DEFINITIONS: dict[tuple[Kind, str], Definition] = {}
+
+
+def _define(kind: Kind, name: str, type_: ValueType, unit: str, meaning: str, *, content: bool = False) -> str:
+    DEFINITIONS[kind, name] = Definition(name, kind, type_, unit, meaning, content)
+    return name
+
+
+def _attribute(name: str, type_: ValueType, unit: str, meaning: str, *, content: bool = False) -> str:
+    return _define("attribute", name, type_, unit, meaning, content=content)
+
+
+def _step(name: str, type_: ValueType, unit: str, meaning: str) -> str:
+    return _define("event attribute", name, type_, unit, meaning)
+
+
+def _metric(name: str, type_: ValueType, unit: str, meaning: str) -> str:
+    return _define("metric", name, type_, unit, meaning)
+
+
+SCOPE_NAME: Final = "opentelemetry_instrumentation_corevital"
+
+# --- GenAI semantic conventions (https://github.com/open-telemetry/semantic-conventions-genai) -----------------------
+GEN_AI_OPERATION_NAME: Final = _attribute(
+    "gen_ai.operation.name", "string", "", "`text_completion`, or `chat` when a chat template made the prompt"
+)
+GEN_AI_PROVIDER_NAME: Final = _attribute("gen_ai.provider.name", "string", "", "always `huggingface`")
+GEN_AI_REQUEST_MODEL: Final = _attribute(
+    "gen_ai.request.model", "string", "", "hub id of the model, or the last part of its local path"
+)
+GEN_AI_REQUEST_MAX_TOKENS: Final = _attribute(
+    "gen_ai.request.max_tokens", "int", "{token}", "largest number of new tokens that the call allows a sequence"
+)
+GEN_AI_REQUEST_TEMPERATURE: Final = _attribute(
+    "gen_ai.request.temperature", "double", "1", "sampling temperature; absent in greedy decoding"
+)
+GEN_AI_REQUEST_TOP_P: Final = _attribute(
+    "gen_ai.request.top_p", "double", "1", "nucleus mass; absent in greedy decoding"
+)
+GEN_AI_REQUEST_TOP_K: Final = _attribute(
+    "gen_ai.request.top_k", "double", "{token}", "top-k cut-off; absent in greedy decoding"
+)
+GEN_AI_REQUEST_SEED: Final = _attribute("gen_ai.request.seed", "int", "", "seed, where the caller told it")
+GEN_AI_REQUEST_CHOICE_COUNT: Final = _attribute(
+    "gen_ai.request.choice.count", "int", "{choice}", "`num_return_sequences`, when above 1"
+)
+GEN_AI_REQUEST_STOP_SEQUENCES: Final = _attribute(
+    "gen_ai.request.stop_sequences", "string[]", "", "`stop_strings` of the call; only with content on", content=True
+)
+GEN_AI_RESPONSE_MODEL: Final = _attribute("gen_ai.response.model", "string", "", "same as the request's model")
+GEN_AI_RESPONSE_FINISH_REASONS: Final = _attribute(
+    "gen_ai.response.finish_reasons", "string[]", "", "`stop`, `length` or `error`, one per sequence"
+)
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = _attribute(
+    "gen_ai.response.time_to_first_chunk", "double", "s", "from the call to the first token"
+)
+GEN_AI_USAGE_INPUT_TOKENS: Final = _attribute(
+    "gen_ai.usage.input_tokens", "int", "{token}", "prompt tokens without padding, over the whole call"
+)
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = _attribute(
+    "gen_ai.usage.output_tokens", "int", "{token}", "generated tokens without padding, over the whole call"
+)
+GEN_AI_INPUT_MESSAGES: Final = _attribute(
+    "gen_ai.input.messages", "string", "", "the prompt as JSON messages; only with content on", content=True
+)
+GEN_AI_OUTPUT_MESSAGES: Final = _attribute(
+    "gen_ai.output.messages", "string", "", "the answer as JSON messages; only with content on", content=True
+)
+ERROR_TYPE: Final = _attribute("error.type", "string", "", "qualified class of the exception that ended the call")
+
+# --- the run -----------------------------------------------------------------------------------------------------
+SCHEMA: Final = _attribute("corevital.schema_version", "string", "", "version of the `corevital.*` names")
+CAPTURE_MODE: Final = _attribute("corevital.capture.mode", "string", "", "`summary`, `full` or `on_risk`")
+CAPTURE_UPGRADED: Final = _attribute(
+    "corevital.capture.upgraded", "boolean", "", "mode `on_risk`: the run triggered and is reported in full"
+)
+CAPTURE_ABSENT: Final = _attribute(
+    "corevital.capture.absent", "string", "", "JSON object: what is not there, and the reason"
+)
+DECODING_STRATEGY: Final = _attribute(
+    "corevital.decoding.strategy", "string", "", "transformers' generation mode, e.g. `greedy_search`, `sample`"
+)
+MODEL_NAME: Final = _attribute(
+    "corevital.model.name", "string", "", "on a sequence's span: what `gen_ai.request.model` is on the call's"
+)
+MODEL_ARCHITECTURE: Final = _attribute("corevital.model.architecture", "string", "", "class of the model")
+MODEL_DTYPE: Final = _attribute("corevital.model.dtype", "string", "", "dtype of the weights, e.g. `bfloat16`")
+MODEL_DEVICE: Final = _attribute("corevital.model.device", "string", "", "device of the first weights, e.g. `cuda:0`")
+MODEL_LAYER_COUNT: Final = _attribute("corevital.model.layer_count", "int", "{layer}", "decoder layers")
+MODEL_HEAD_COUNT: Final = _attribute("corevital.model.head_count", "int", "{head}", "attention heads of a layer")
+MODEL_ATTENTION_IMPLEMENTATION: Final = _attribute(
+    "corevital.model.attention_implementation", "string", "", "as configured: `sdpa`, `flash_attention_2`, `eager`, ..."
+)
+MODEL_QUANTIZATION: Final = _attribute(
+    "corevital.model.quantization", "string", "", "quantisation method, where there is one"
+)
+MODEL_REVISION: Final = _attribute("corevital.model.revision", "string", "", "commit of the hub repository, if known")
+STEPS_TOTAL: Final = _attribute("corevital.steps.total", "int", "{step}", "steps (tokens) of this sequence")
+STEPS_RECORDED: Final = _attribute(
+    "corevital.steps.recorded", "int", "{step}", "steps that are in the span as `corevital.step` events"
+)
+SEQUENCE_COUNT: Final = _attribute(
+    "corevital.sequence.count", "int", "{sequence}", "on a call's span: sequences, each with a span of its own"
+)
+SEQUENCE_INDEX: Final = _attribute("corevital.sequence.index", "int", "", "on a sequence's span: its row, from 0")
+SEQUENCE_INPUT_TOKENS: Final = _attribute(
+    "corevital.sequence.input_tokens", "int", "{token}", "on a sequence's span: tokens of its prompt"
+)
+SEQUENCE_OUTPUT_TOKENS: Final = _attribute(
+    "corevital.sequence.output_tokens", "int", "{token}", "on a sequence's span: tokens that it generated"
+)
+
+# --- summaries and series -----------------------------------------------------------------------------------------
+ENTROPY_MEAN: Final = _attribute("corevital.entropy.mean", "double", "bit", "mean entropy over steps")
+ENTROPY_MAX: Final = _attribute("corevital.entropy.max", "double", "bit", "largest entropy of a step")
+ENTROPY_SLOPE: Final = _attribute(
+    "corevital.entropy.slope", "double", "bit/{step}", "least-squares slope of the entropy over steps"
+)
+SURPRISAL_MEAN: Final = _attribute("corevital.surprisal.mean", "double", "bit", "mean surprisal over steps")
+SURPRISAL_SUM: Final = _attribute(
+    "corevital.surprisal.sum", "double", "bit", "summed surprisal: -log2 of the answer's probability"
+)
+SURPRISAL_MAX: Final = _attribute("corevital.surprisal.max", "double", "bit", "largest surprisal of a step")
+MARGIN_MEAN: Final = _attribute("corevital.margin.mean", "double", "1", "mean margin over steps")
+MARGIN_MIN: Final = _attribute("corevital.margin.min", "double", "1", "smallest margin of a step")
+SERIES_ENTROPY: Final = _attribute("corevital.series.entropy", "double[]", "bit", "entropy over steps")
+SERIES_SURPRISAL: Final = _attribute("corevital.series.surprisal", "double[]", "bit", "surprisal over steps")
+SERIES_MARGIN: Final = _attribute("corevital.series.margin", "double[]", "1", "margin over steps")
+SERIES_STRIDE: Final = _attribute(
+    "corevital.series.stride",
+    "double",
+    "{step}",
+    "mean steps per point of the series; above 1 each bucket of steps keeps its minimum and its maximum",
+)
+
+# --- judgements ---------------------------------------------------------------------------------------------------
+HEALTH_NAN: Final = _attribute("corevital.health.nan_detected", "boolean", "", "a NaN was seen")
+HEALTH_INF: Final = _attribute("corevital.health.inf_detected", "boolean", "", "an infinity was seen")
+HEALTH_REPETITION_LOOP: Final = _attribute(
+    "corevital.health.repetition_loop_detected", "boolean", "", "a loop was running when the run was cut off"
+)
+HEALTH_HIGH_ENTROPY_STEPS: Final = _attribute(
+    "corevital.health.high_entropy_steps", "int", "{step}", "steps above the entropy threshold (not a flag)"
+)
+HEALTH_EVIDENCE: Final = _attribute(
+    "corevital.health.evidence", "string", "", "JSON object: flag -> the numbers that raised it"
+)
+RISK_SCORE: Final = _attribute("corevital.risk.score", "double", "1", "risk in [0, 1]; on a call's span the worst")
+RISK_LEVEL: Final = _attribute("corevital.risk.level", "string", "", "`low` < 0.3 <= `medium` < 0.7 <= `high`")
+RISK_FACTORS: Final = _attribute(
+    "corevital.risk.factors", "string[]", "", "what the score is made of, largest first, as `name=contribution`"
+)
+RISK_METHOD: Final = _attribute("corevital.risk.method", "string", "", "`rules`")
+EARLY_WARNING_FAILURE_RISK: Final = _attribute(
+    "corevital.early_warning.failure_risk", "double", "1", "estimate in [0, 1] at the last step, from what had warned"
+)
+EARLY_WARNING_SIGNALS: Final = _attribute(
+    "corevital.early_warning.signals", "string[]", "", "early-warning signals in the order in which they fired"
+)
+EARLY_WARNING_FIRST_STEP: Final = _attribute(
+    "corevital.early_warning.first_step", "int", "{step}", "step of the first warning; absent when none fired"
+)
+EARLY_WARNING_EVIDENCE: Final = _attribute(
+    "corevital.early_warning.evidence", "string", "", "JSON object: signal -> step, value, threshold"
+)
+FINGERPRINT_PROMPT_HASH: Final = _attribute(
+    "corevital.fingerprint.prompt_hash", "string", "", "SHA-256 (or HMAC) of the prompt's text, hexadecimal"
+)
+FINGERPRINT_PROMPT_HASH_SOURCE: Final = _attribute(
+    "corevital.fingerprint.prompt_hash_source", "string", "", "`text`, or `decoded` from the prompt's tokens"
+)
+FINGERPRINT_RUN_HASH: Final = _attribute(
+    "corevital.fingerprint.run_hash", "string", "", "hash of prompt hash, model and generation settings"
+)
+WARNINGS: Final = _attribute("corevital.warnings", "string[]", "", "names of all warnings of the run")
+NARRATIVE: Final = _attribute("corevital.narrative", "string", "", "two to four sentences about the run, no content")
+
+# --- step events --------------------------------------------------------------------------------------------------
+STEP_EVENT: Final = _define("event", "corevital.step", "-", "", "one decoding step, at the time of its token")
+STEP_INDEX: Final = _step("corevital.step.index", "int", "", "step, from 0")
+STEP_ENTROPY: Final = _step("corevital.step.entropy", "double", "bit", "entropy of the raw next-token distribution")
+STEP_SURPRISAL: Final = _step("corevital.step.surprisal", "double", "bit", "-log2 of the chosen token's probability")
+STEP_MARGIN: Final = _step("corevital.step.margin", "double", "1", "probability of the first token less the second's")
+STEP_TOP1_PROB: Final = _step("corevital.step.top1_prob", "double", "1", "probability of the most probable token")
+STEP_TOPK_MASS: Final = _step("corevital.step.topk_mass", "double", "1", "summed probability of the 10 most probable")
+STEP_RISK_SO_FAR: Final = _step("corevital.step.risk_so_far", "double", "1", "risk of the run up to this step")
+STEP_WARNINGS: Final = _step("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
+
+EXCEPTION_EVENT: Final = _define("event", "exception", "-", "", "the exception that ended the call")
+EXCEPTION_TYPE: Final = _define("event attribute", "exception.type", "string", "", "qualified class")
+EXCEPTION_MESSAGE: Final = _define(
+    "event attribute", "exception.message", "string", "", "message; only with content on", content=True
+)
+EXCEPTION_STACKTRACE: Final = _define(
+    "event attribute", "exception.stacktrace", "string", "", "traceback; only with content on", content=True
+)
+EVALUATION_EVENT: Final = _define(
+    "event", "gen_ai.evaluation.result", "-", "", "log event: the verdict, beside the span"
+)
+EVALUATION_NAME: Final = _define("event attribute", "gen_ai.evaluation.name", "string", "", "`corevital.risk`")
+EVALUATION_SCORE: Final = _define("event attribute", "gen_ai.evaluation.score.value", "double", "1", "risk score")
+EVALUATION_LABEL: Final = _define("event attribute", "gen_ai.evaluation.score.label", "string", "", "risk level")
+EVALUATION_EXPLANATION: Final = _define(
+    "event attribute", "gen_ai.evaluation.explanation", "string", "", "the narrative"
+)
+
+# --- metrics ------------------------------------------------------------------------------------------------------
+METRIC_ENTROPY: Final = _metric("corevital.entropy", "gauge", "bit", "mean entropy of the last run")
+METRIC_SURPRISAL: Final = _metric("corevital.surprisal", "gauge", "bit", "mean surprisal of the last run")
+METRIC_MARGIN: Final = _metric("corevital.margin", "gauge", "1", "mean margin of the last run")
+METRIC_RISK_SCORE: Final = _metric("corevital.risk.score", "gauge", "1", "risk of the last run")
+METRIC_FAILURE_RISK: Final = _metric(
+    "corevital.early_warning.failure_risk", "gauge", "1", "failure risk at the last run's end"
+)
+METRIC_RUN_RISK_SCORE: Final = _metric("corevital.run.risk_score", "histogram", "1", "risk of runs")
+METRIC_STEP_ENTROPY: Final = _metric("corevital.step.entropy", "histogram", "bit", "entropy of steps")
+METRIC_STEP_SURPRISAL: Final = _metric("corevital.step.surprisal", "histogram", "bit", "surprisal of steps")
+METRIC_OPERATION_DURATION: Final = _metric(
+    "gen_ai.client.operation.duration", "histogram", "s", "duration of generate()"
+)
+METRIC_TOKEN_USAGE: Final = _metric("gen_ai.client.token.usage", "histogram", "{token}", "tokens of a call")
+METRIC_TIME_TO_FIRST_TOKEN: Final = _metric(
+    "gen_ai.server.time_to_first_token", "histogram", "s", "from the call to the first token"
+)
+METRIC_TIME_PER_OUTPUT_TOKEN: Final = _metric(
+    "gen_ai.server.time_per_output_token", "histogram", "s", "mean time per token after the first"
+)
+METRIC_RUNS: Final = _metric("corevital.runs", "counter", "{run}", "calls of generate() (captured) or sequences judged")
+METRIC_HEALTH_FLAGS: Final = _metric("corevital.health.flags", "counter", "{flag}", "health flags raised")
+METRIC_WARNINGS: Final = _metric("corevital.warnings", "counter", "{warning}", "warnings given")
+METRIC_DROPPED: Final = _metric("corevital.dropped", "counter", "{item}", "what CoreVital had to leave out")
+
+LABEL_CAPTURED: Final = _define(
+    "metric attribute", "corevital.captured", "boolean", "", "on `corevital.runs`: whether anything was measured"
+)
+LABEL_FLAG: Final = _define("metric attribute", "corevital.health.flag", "string", "", "name of the flag")
+LABEL_WARNING: Final = _define("metric attribute", "corevital.warning", "string", "", "name of the warning")
+LABEL_DROPPED_KIND: Final = _define("metric attribute", "corevital.dropped.kind", "string", "", "what was left out")
+LABEL_TOKEN_TYPE: Final = _define("metric attribute", "gen_ai.token.type", "string", "", "`input` or `output`")

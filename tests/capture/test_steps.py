@@ -1,0 +1,152 @@
+"""The captured steps of a run against `output_logits` of the same run."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from opentelemetry.trace import Span
+from transformers import StoppingCriteria
+
+from opentelemetry_instrumentation_corevital import Run
+from opentelemetry_instrumentation_corevital.run import COLUMNS
+from tests.support import ARCHITECTURES, EOS, PAD, instrumented, padded_batch, prompt, reference_signals, tiny_model
+
+
+class Keep:
+    """A judgement that keeps the runs that it sees."""
+
+    role = "keep"
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        self.runs.append(run)
+
+
+def generate(model: Any, **arguments: Any) -> tuple[list[Run], Any]:
+    keep = Keep()
+    with instrumented(judgements=[keep]):
+        torch.manual_seed(3)
+        result = model.generate(**arguments)
+    return keep.runs, result
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("sampled", [False, True], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("padded", [False, True], ids=["one", "padded"])
+def test_signals_are_those_of_the_raw_logits(architecture: str, sampled: bool, padded: bool) -> None:
+    inputs = padded_batch() if padded else {"input_ids": prompt()}
+    runs, result = generate(
+        tiny_model(architecture),
+        **inputs,
+        max_new_tokens=12,
+        do_sample=sampled,
+        temperature=1.7 if sampled else None,
+        top_k=9 if sampled else None,
+        repetition_penalty=1.2,
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    length = inputs["input_ids"].shape[1]
+    assert len(runs) == len(result.sequences)
+    for row, run in enumerate(runs):
+        assert run.steps > 0
+        assert run.tokens.tolist() == result.sequences[row, length : length + run.steps].tolist()
+        for step in range(run.steps):
+            expected = reference_signals(result.logits[step][row].double().tolist(), int(run.tokens[step]))
+            for name in COLUMNS:
+                assert run.columns[name][step] == pytest.approx(expected[name], rel=1e-5, abs=1e-5), (name, step)
+
+
+def test_finished_sequences_end_at_their_end_token() -> None:
+    model = tiny_model(scale=1.0)
+    runs, result = generate(model, **padded_batch(), max_new_tokens=60, do_sample=True, num_return_sequences=4)
+    assert len(runs) == 12
+    lengths = set()
+    for row, run in enumerate(runs):
+        rest = result[row, 9 + run.steps :]
+        assert (rest == PAD).all()
+        ended = run.tokens[-1] == EOS
+        assert (run.tokens[:-1] != EOS).all()
+        assert run.finish_reason == ("stop" if ended else "length")
+        assert ended or run.steps == 60
+        lengths.add(run.steps)
+        assert all(len(values) == run.steps for values in run.columns.values())
+        assert len(run.time_ns) == run.steps
+        assert (np.diff(run.time_ns) > 0).all()
+        assert run.input_tokens == (9, 6, 3)[row // 4]
+    assert len(lengths) > 2, "the test needs sequences that end at different steps"
+
+
+def test_a_criterion_that_stops_one_row_is_told_from_padding() -> None:
+    class StopFirstRow(StoppingCriteria):
+        def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+            done = torch.zeros(len(input_ids), dtype=torch.bool)
+            done[0] = input_ids.shape[1] >= 12
+            return done
+
+    runs, _ = generate(
+        tiny_model(), **padded_batch(), max_new_tokens=8, do_sample=False, stopping_criteria=[StopFirstRow()]
+    )
+    assert [run.steps for run in runs] == [3, 8, 8]
+    assert [run.finish_reason for run in runs] == ["stop", "length", "length"]
+
+
+def test_the_prompt_is_counted_without_padding_also_where_transformers_infers_the_mask() -> None:
+    ids = padded_batch()["input_ids"]
+    runs, _ = generate(tiny_model(), input_ids=ids, max_new_tokens=2, do_sample=False)
+    assert [run.input_tokens for run in runs] == [9, 6, 3]
+    model = tiny_model(pad_token_id=None)
+    runs, _ = generate(model, inputs_embeds=model.get_input_embeddings()(prompt(5)), max_new_tokens=2, do_sample=False)
+    assert [run.input_tokens for run in runs] == [5]
+    assert runs[0].steps == 2
+
+
+def test_planted_nan_and_infinity_are_counted_at_their_step() -> None:
+    model = tiny_model()
+    calls = {"n": 0}
+
+    def plant(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        calls["n"] += 1
+        output = output.clone()
+        if calls["n"] == 3:
+            output[..., :4] = torch.inf
+        if calls["n"] == 5:
+            output[..., 9] = torch.nan
+        return output
+
+    handle = model.lm_head.register_forward_hook(plant)
+    runs, _ = generate(model, input_ids=prompt(), max_new_tokens=6, do_sample=False)
+    handle.remove()
+    (run,) = runs
+    assert run.columns["logits_posinf"].tolist() == [0, 0, 4, 0, 0, 0]
+    assert run.columns["logits_nan"].tolist() == [0, 0, 0, 0, 1, 0]
+    assert np.isnan(run.columns["entropy"]).tolist() == [False, False, True, False, True, False]
+    assert run.health is not None
+    assert run.health.raised() == ["nan_detected", "inf_detected"]
+    assert run.health.evidence["inf_detected"]["step"] == 2
+    assert run.risk is not None
+    assert run.risk.score == 1.0
+
+
+def test_a_deferred_stop_leaves_no_extra_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers 5.23 lets the host run a step ahead on some devices and undoes the last step."""
+    utils = pytest.importorskip("transformers.generation.utils")
+    if not hasattr(utils, "DeferredStopCheck"):
+        pytest.skip("this transformers has no deferred stop check")
+
+    class Event:  # the CPU has none, and needs none
+        def __init__(self, **options: Any) -> None: ...
+        def record(self) -> None: ...
+        def synchronize(self) -> None: ...
+
+    monkeypatch.setattr(torch, "Event", Event)
+    monkeypatch.setattr(utils.DeferredStopCheck, "is_supported", staticmethod(lambda *args, **kwargs: True))
+    model = tiny_model()
+    runs, result = generate(model, input_ids=prompt(), max_new_tokens=60, do_sample=True)
+    (run,) = runs
+    assert run.steps == result.shape[1] - 6
+    assert "entropy" in run.columns
+    assert len(run.columns["entropy"]) == run.steps

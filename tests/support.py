@@ -1,0 +1,173 @@
+"""Tiny random models, in-memory telemetry, and slow float64 definitions, shared by the tests."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import transformers
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+
+from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, semconv
+
+try:
+    from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
+except ImportError:  # its name until 1.44
+    from opentelemetry.sdk._logs.export import InMemoryLogExporter as InMemoryLogRecordExporter
+
+PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 128
+
+_SHAPE: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "pad_token_id": PAD,
+    "bos_token_id": BOS,
+    "eos_token_id": EOS,
+}
+
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaConfig", {}),
+    "mistral": ("MistralConfig", {"sliding_window": 8, "head_dim": 8}),
+    "mixtral": ("MixtralConfig", {"sliding_window": 8, "num_local_experts": 4, "num_experts_per_tok": 2}),
+    "qwen2": ("Qwen2Config", {}),
+    "gemma3": ("Gemma3TextConfig", {"sliding_window": 8, "head_dim": 8}),
+    "gpt2": (
+        "GPT2Config",
+        {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, "n_inner": 64},
+    ),
+}
+
+
+def tiny_model(architecture: str = "llama", *, seed: int = 0, scale: float = 8.0, **overrides: Any) -> Any:
+    """Return a random float32 model whose distributions are neither uniform nor one-hot."""
+    config_name, extra = ARCHITECTURES[architecture]
+    shape = (
+        {key: value for key, value in _SHAPE.items() if key.endswith("_id") or key == "vocab_size"}
+        if architecture == "gpt2"
+        else dict(_SHAPE)
+    )
+    config = getattr(transformers, config_name)(**{**shape, **extra, **overrides})
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        head = model.get_output_embeddings().weight
+        # An untied head: scaling a tied one would scale the embeddings too.
+        model.get_output_embeddings().weight = torch.nn.Parameter(torch.randn_like(head) * scale / head.shape[1] ** 0.5)
+    return model
+
+
+def prompt(length: int = 6, *, batch: int = 1, seed: int = 0) -> torch.Tensor:
+    """Return random prompt ids [batch, length] without special tokens."""
+    return torch.randint(3, VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+def padded_batch() -> dict[str, torch.Tensor]:
+    """Return a left-padded batch of three prompts."""
+    ids, mask = prompt(9, batch=3), torch.ones(3, 9, dtype=torch.long)
+    for row, padding in enumerate((0, 3, 6)):
+        ids[row, :padding], mask[row, :padding] = PAD, 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+@dataclass
+class Telemetry:
+    """Everything that a process exports, in memory."""
+
+    sampler: Sampler = ALWAYS_ON
+    span_exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
+    log_exporter: InMemoryLogRecordExporter = field(default_factory=InMemoryLogRecordExporter)
+    reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
+
+    def __post_init__(self) -> None:
+        self.tracer_provider = TracerProvider(sampler=self.sampler)
+        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.span_exporter))
+        self.meter_provider = MeterProvider([self.reader])
+        self.logger_provider = LoggerProvider()
+        self.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(self.log_exporter))
+
+    @property
+    def providers(self) -> dict[str, Any]:
+        return {
+            "tracer_provider": self.tracer_provider,
+            "meter_provider": self.meter_provider,
+            "logger_provider": self.logger_provider,
+        }
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        return [
+            span
+            for span in self.span_exporter.get_finished_spans()
+            if span.instrumentation_scope is not None and span.instrumentation_scope.name == semconv.SCOPE_NAME
+        ]
+
+    @property
+    def span(self) -> ReadableSpan:
+        (span,) = self.spans
+        return span
+
+    @property
+    def logs(self) -> list[Any]:
+        return [data.log_record for data in self.log_exporter.get_finished_logs()]
+
+    def metrics(self) -> dict[str, list[Any]]:
+        """Return metric name -> data points."""
+        data = self.reader.get_metrics_data()
+        return {
+            metric.name: list(metric.data.data_points)
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+
+@contextmanager
+def instrumented(telemetry: Telemetry | None = None, **options: Any) -> Iterator[Telemetry]:
+    """Instrument the process for the block."""
+    telemetry = telemetry or Telemetry()
+    instrumentor = CoreVitalInstrumentor()
+    instrumentor.instrument(**{**telemetry.providers, **options})
+    try:
+        yield telemetry
+    finally:
+        instrumentor.uninstrument()
+
+
+def reference_signals(logits: Sequence[float], token: int) -> dict[str, float]:
+    """Return one step's signals by their definitions, in float64, one number at a time."""
+    nonfinite = {
+        "logits_nan": sum(math.isnan(x) for x in logits),
+        "logits_posinf": sum(x == math.inf for x in logits),
+        "logits_neginf": sum(x == -math.inf for x in logits),
+    }
+    nan = dict.fromkeys(("entropy", "surprisal", "margin", "top1_prob", "topk_mass"), math.nan)
+    if nonfinite["logits_nan"] or nonfinite["logits_posinf"] or nonfinite["logits_neginf"] == len(logits):
+        return {**nan, **nonfinite}
+    top = max(logits)
+    weights = [math.exp(x - top) if x > -math.inf else 0.0 for x in logits]
+    total = math.fsum(weights)
+    probabilities = [weight / total for weight in weights]
+    ordered = sorted(probabilities, reverse=True)
+    log_total = math.log(total)
+    return {
+        "entropy": -math.fsum(p * math.log2(p) for p in probabilities if p > 0),
+        "surprisal": (log_total + (top - logits[token])) / math.log(2) if logits[token] > -math.inf else math.inf,
+        "margin": ordered[0] - ordered[1] if len(ordered) > 1 else 1.0,
+        "top1_prob": ordered[0],
+        "topk_mass": math.fsum(ordered[:10]),
+        **nonfinite,
+    }

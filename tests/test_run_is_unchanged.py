@@ -1,0 +1,205 @@
+"""Law 1: tokens, RNG, results and the model object are what they are without CoreVital."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList, StoppingCriteria
+
+from tests.support import ARCHITECTURES, Telemetry, instrumented, padded_batch, prompt, tiny_model
+
+DECODING: dict[str, dict[str, Any]] = {
+    "greedy": {"do_sample": False},
+    "sampled": {"do_sample": True, "temperature": 0.9, "top_k": 20, "top_p": 0.9},
+    "sampled, penalties": {
+        "do_sample": True,
+        "repetition_penalty": 1.3,
+        "no_repeat_ngram_size": 3,
+        "min_new_tokens": 3,
+    },
+    "several sequences": {"do_sample": True, "num_return_sequences": 3},
+    "beams": {"num_beams": 3, "do_sample": False},
+    "sampled beams": {"num_beams": 2, "do_sample": True, "num_return_sequences": 2},
+    "no cache": {"do_sample": True, "use_cache": False},
+    "dictionary": {
+        "do_sample": True,
+        "return_dict_in_generate": True,
+        "output_scores": True,
+        "output_logits": True,
+    },
+    "guidance": {"do_sample": True, "guidance_scale": 1.5},
+}
+INPUTS: dict[str, Callable[[], dict[str, torch.Tensor]]] = {
+    "one": lambda: {"input_ids": prompt()},
+    "padded": padded_batch,
+}
+
+
+def outcome(model: Any, inputs: dict[str, torch.Tensor], options: dict[str, Any]) -> tuple[Any, torch.Tensor]:
+    torch.manual_seed(11)
+    result = model.generate(**inputs, max_new_tokens=14, **options)
+    return result, torch.get_rng_state()
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    assert type(found) is type(expected)
+    if isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected)
+        return
+    assert found.keys() == expected.keys()
+    assert torch.equal(found.sequences, expected.sequences)
+    for name in ("scores", "logits"):
+        for mine, plain in zip(found[name], expected[name], strict=True):
+            assert torch.equal(mine, plain)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_tokens_and_rng_are_bit_identical(architecture: str) -> None:
+    model = tiny_model(architecture)
+    for name, options in DECODING.items():
+        for inputs in INPUTS.values():
+            plain, plain_rng = outcome(model, inputs(), options)
+            with instrumented() as telemetry:
+                found, rng = outcome(model, inputs(), options)
+            assert_same(found, plain)
+            assert torch.equal(rng, plain_rng), name
+            assert telemetry.spans, name
+            after, _ = outcome(model, inputs(), options)
+            assert_same(after, plain)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"prompt_lookup_num_tokens": 3}, {"assistant": True}, {"assistant": True, "do_sample": True}],
+    ids=["prompt lookup", "assisted", "assisted, sampled"],
+)
+def test_assisted_decoding_is_unharmed_and_told_as_unmeasured(options: dict[str, Any]) -> None:
+    model, options = tiny_model(), dict(options)
+    if options.pop("assistant", False):
+        options["assistant_model"] = tiny_model(seed=1)
+    plain, plain_rng = outcome(model, {"input_ids": prompt()}, options)
+    with instrumented() as telemetry:
+        found, rng = outcome(model, {"input_ids": prompt()}, options)
+    assert torch.equal(found, plain)
+    assert torch.equal(rng, plain_rng)
+    # The assistant's own generate() calls make no runs.
+    attributes = telemetry.span.attributes or {}
+    assert attributes["gen_ai.usage.output_tokens"] == plain.shape[1] - 6
+    assert "assisted" in str(attributes["corevital.capture.absent"])
+    assert "corevital.entropy.mean" not in attributes
+    assert "corevital.risk.score" not in attributes
+
+
+def test_the_callers_processors_criteria_and_streamer_are_used_as_they_are() -> None:
+    class Ban(LogitsProcessor):
+        calls = 0
+
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            Ban.calls += 1
+            scores[:, 5:60] = -torch.inf  # in place, as the worst of processors
+            return scores
+
+    class StopAtSeven(StoppingCriteria):
+        def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+            return torch.full((input_ids.shape[0],), input_ids.shape[1] >= 13)
+
+    class Streamer:
+        def __init__(self) -> None:
+            self.seen: list[list[int]] = []
+
+        def put(self, value: torch.Tensor) -> None:
+            self.seen.append(value.flatten().tolist())
+
+        def end(self) -> None:
+            self.seen.append([])
+
+    model = tiny_model()
+
+    def run() -> tuple[torch.Tensor, list[list[int]], int]:
+        Ban.calls, streamer = 0, Streamer()
+        torch.manual_seed(0)
+        result = model.generate(
+            prompt(),
+            max_new_tokens=20,
+            do_sample=True,
+            logits_processor=LogitsProcessorList([Ban()]),
+            stopping_criteria=[StopAtSeven()],
+            streamer=streamer,
+        )
+        return result, streamer.seen, Ban.calls
+
+    plain = run()
+    with instrumented() as telemetry:
+        found = run()
+    assert torch.equal(found[0], plain[0])
+    assert found[1:] == plain[1:]
+    assert (telemetry.span.attributes or {})["gen_ai.response.finish_reasons"] == ("stop",)
+
+
+def test_the_same_exception_reaches_the_caller() -> None:
+    class Boom(RuntimeError):
+        pass
+
+    error = Boom("in the middle")
+
+    class Fail(LogitsProcessor):
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            if input_ids.shape[1] == 9:
+                raise error
+            return scores
+
+    model = tiny_model()
+    with instrumented() as telemetry:
+        with pytest.raises(Boom) as caught:
+            model.generate(prompt(), max_new_tokens=20, do_sample=False, logits_processor=LogitsProcessorList([Fail()]))
+        assert caught.value is error
+        model.generate(prompt(), max_new_tokens=4, do_sample=False)
+    failed, fine = telemetry.spans
+    attributes = failed.attributes or {}
+    assert attributes["error.type"].endswith("Boom")
+    assert attributes["corevital.steps.total"] == 3
+    assert failed.status.status_code.name == "ERROR"
+    assert [event.name for event in failed.events].count("exception") == 1
+    assert fine.status.status_code.name == "UNSET"
+
+
+def test_a_model_is_copied_pickled_and_saved_clean(tmp_path: Path) -> None:
+    model = tiny_model()
+    before = sorted(vars(model))
+    with instrumented():
+        expected = model.generate(prompt(), max_new_tokens=5, do_sample=False)
+        copied, pickled = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
+        model.save_pretrained(tmp_path)
+    assert sorted(vars(model)) == before
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+    for other in (copied, pickled, loaded):
+        assert torch.equal(other.generate(prompt(), max_new_tokens=5, do_sample=False), expected)
+        assert not any("corevital" in type(hook).__module__ for hook in other._forward_hooks.values())
+    assert b"corevital" not in pickle.dumps(model)
+
+
+def test_what_is_not_recorded_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+    from opentelemetry_instrumentation_corevital.capture import session
+
+    def forbidden(*args: Any) -> Any:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(session, "logit_signals", forbidden)
+    monkeypatch.setattr(session, "carrier_for", forbidden)
+    model = tiny_model()
+    with instrumented(Telemetry(sampler=ALWAYS_OFF)) as telemetry:
+        found = model.generate(prompt(), max_new_tokens=5, do_sample=False)
+    assert not telemetry.spans
+    metrics = telemetry.metrics()
+    (runs,) = metrics["corevital.runs"]
+    assert runs.value == 1
+    assert runs.attributes["corevital.captured"] is False
+    usage = {point.attributes["gen_ai.token.type"]: point.sum for point in metrics["gen_ai.client.token.usage"]}
+    assert usage == {"input": 6, "output": found.shape[1] - 6}
+    assert "corevital.risk.score" not in metrics

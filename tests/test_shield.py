@@ -1,0 +1,214 @@
+"""Nothing that fails in CoreVital disturbs generate(): an exception is planted at every function that runs."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+import torch
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Span
+
+import opentelemetry_instrumentation_corevital
+from opentelemetry_instrumentation_corevital import Judgement, Run, safety
+from tests.support import Telemetry, instrumented, padded_batch, prompt, tiny_model
+
+PACKAGE = str(Path(opentelemetry_instrumentation_corevital.__file__).parent)
+
+# The frames that call generate() itself or catch what the others raise. They hold nothing else.
+SHIELDS = {
+    ("patches.py", "ClassPatch._call"),
+    ("instrumentor.py", "_generate"),
+    ("recorder.py", "_unseen"),
+    ("recorder.py", "Recorder.generate"),
+    ("recorder.py", "Recorder._generate"),
+    ("recorder.py", "_end"),
+    ("safety.py", "shielded"),
+    ("safety.py", "report_internal_error"),
+    ("safety.py", "_Errors.add"),
+    ("capture/taps.py", "tap_logits_processor"),
+    ("capture/taps.py", "tap_stopping_criteria"),
+    ("capture/taps.py", "TappedLogits.__call__"),
+    ("capture/taps.py", "TappedCriteria.__call__"),
+}
+
+
+class Planted(Exception):
+    pass
+
+
+def name_of(code: CodeType) -> tuple[str, str]:
+    return str(Path(code.co_filename).relative_to(PACKAGE)), code.co_qualname
+
+
+def ours(code: CodeType) -> bool:
+    return code.co_filename.startswith(PACKAGE)
+
+
+def functions_that_run(action: Callable[[], Any]) -> set[CodeType]:
+    seen: set[CodeType] = set()
+
+    def profile(frame: FrameType, event: str, _argument: Any) -> None:
+        if event == "call" and ours(frame.f_code):
+            seen.add(frame.f_code)
+
+    sys.setprofile(profile)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+def with_exception_in(code: CodeType, action: Callable[[], Any]) -> tuple[Any, int]:
+    """Run the action; every call of the function with this code raises. Return the result and how often it did."""
+    planted = 0
+    started: list[FrameType] = []  # a generator's frame is called again at each resumption
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal planted
+        if event == "call" and frame.f_code is code and frame not in started:
+            planted += 1
+            started.append(frame)
+            # Raising ends tracing; it is started again for the function's next call.
+            sys.setprofile(rearm)
+            raise Planted(code.co_qualname)
+        return None
+
+    def rearm(frame: FrameType, event: str, argument: Any) -> None:
+        sys.setprofile(None)
+        sys.settrace(trace)
+
+    sys.settrace(trace)
+    try:
+        return action(), planted
+    finally:
+        sys.settrace(None)
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("case", ["one", "batch", "content", "error", "unsampled", "assisted"])
+def test_an_exception_at_any_function_of_ours_is_kept_from_the_caller(
+    case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+    class Tokenizer:
+        def decode(self, tokens: Any, skip_special_tokens: bool) -> str:
+            return " ".join(map(str, tokens))
+
+    caplog.set_level(logging.CRITICAL)
+    model, options = tiny_model(), {}
+    inputs: dict[str, Any] = padded_batch() if case == "batch" else {"input_ids": prompt()}
+    if case == "content":
+        options = {"capture_message_content": "span_only", "capture": "on_risk"}
+        inputs["tokenizer"] = Tokenizer()
+    if case == "error":
+        inputs["streamer"] = FailingStreamer()
+
+    if case == "assisted":
+        inputs["assistant_model"] = tiny_model(seed=1)
+
+    def generate() -> Any:
+        torch.manual_seed(5)
+        try:
+            return model.generate(**inputs, max_new_tokens=7, do_sample=True)
+        except FailingStreamer.Full as error:
+            return error
+
+    plain = generate()
+    telemetry = Telemetry(sampler=ALWAYS_OFF if case == "unsampled" else ALWAYS_ON)
+    with instrumented(telemetry, **options):
+        generate()  # imports are done
+        functions = {code for code in functions_that_run(generate) if name_of(code) not in SHIELDS}
+        assert len(functions) > (15 if case == "unsampled" else 50)
+        for code in sorted(functions, key=name_of):
+            safety.reset()
+            found, planted = with_exception_in(code, generate)
+            assert planted, f"{name_of(code)} did not run again"
+            if isinstance(plain, torch.Tensor):
+                assert torch.equal(found, plain), name_of(code)
+            else:
+                assert type(found) is type(plain), name_of(code)
+        safety.reset()
+        telemetry.span_exporter.clear()
+        generate()
+    if case != "unsampled":
+        assert telemetry.spans[-1].attributes, "a run after all that is recorded as before"
+
+
+class FailingStreamer:
+    class Full(Exception):
+        pass
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def put(self, value: torch.Tensor) -> None:
+        self.count += 1
+        if self.count % 4 == 0:
+            raise self.Full
+
+    def end(self) -> None: ...
+
+
+def test_a_failing_judgement_leaves_the_others_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Judgement):
+        role = "health"
+
+        def on_run_ending(self, span: Span, run: Run) -> None:
+            raise ValueError("quotes the prompt: my secret")
+
+    model = tiny_model()
+    with instrumented(judgements=[Broken()]) as telemetry:
+        for _ in range(3):
+            model.generate(prompt(), max_new_tokens=3, do_sample=False)
+    assert len(telemetry.spans) == 3
+    attributes = telemetry.spans[0].attributes or {}
+    assert "corevital.health.nan_detected" not in attributes
+    assert "corevital.narrative" in attributes
+    warnings = [record.getMessage() for record in caplog.records if "ValueError" in record.getMessage()]
+    assert len(warnings) == 1
+    assert "judgement health" in warnings[0]
+    assert "secret" not in caplog.text
+
+
+def test_ten_internal_errors_stop_capturing() -> None:
+    class Broken:
+        role = "risk"
+
+        def on_run_ending(self, span: Span, run: Run) -> None:
+            raise ValueError
+
+    model = tiny_model()
+    with instrumented(judgements=[Broken()]) as telemetry:
+        for _ in range(safety.BREAKER_LIMIT + 3):
+            model.generate(prompt(), max_new_tokens=2, do_sample=False)
+    assert len(telemetry.spans) == safety.BREAKER_LIMIT
+
+
+def test_a_raising_exporter_and_processor_do_not_reach_the_caller() -> None:
+    class Raising(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            raise RuntimeError("exporter")
+
+        def shutdown(self) -> None: ...
+
+    class RaisingProcessor(Judgement):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            raise RuntimeError("on_start")
+
+        def on_end(self, span: ReadableSpan) -> None:
+            raise RuntimeError("on_end")
+
+    model = tiny_model()
+    plain = model.generate(prompt(), max_new_tokens=4, do_sample=False)
+    for processor in (SimpleSpanProcessor(Raising()), RaisingProcessor()):
+        provider = TracerProvider()
+        provider.add_span_processor(processor)
+        with instrumented(tracer_provider=provider):
+            assert torch.equal(model.generate(prompt(), max_new_tokens=4, do_sample=False), plain)
