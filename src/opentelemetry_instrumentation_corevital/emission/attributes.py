@@ -98,6 +98,7 @@ def sequence_attributes(run: Run) -> Attributes:
             semconv.SEQUENCE_INPUT_TOKENS: run.input_tokens,
             semconv.SEQUENCE_OUTPUT_TOKENS: run.steps,
             semconv.GEN_AI_RESPONSE_FINISH_REASONS: [run.finish_reason] if run.finish_reason else None,
+            semconv.ERROR_TYPE: run.error_type,
         }
     )
 

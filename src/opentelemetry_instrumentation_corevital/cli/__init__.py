@@ -1,0 +1,14 @@
+"""The command `corevital`.
+
+Exit codes: 0 fine, 1 a user's error, 2 an internal one, 3 a run above `--fail-above`, 130 interrupted.
+"""
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    from .app import run_command
+
+    sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))

@@ -1,0 +1,171 @@
+"""`corevital runs` and `corevital show`: what the store holds."""
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .. import semconv
+from ..config import data_folder
+from ..store import open_store
+from ..store.queries import RunSummary, StoredEvent
+from .render import level_style, verdict_panel
+
+_PIPED_WIDTH: Final = 200  # wide enough that nothing that a script looks for is cut off
+_PANEL_WIDTH: Final = 100
+
+_STEP_COLUMNS: Final = {
+    "step": semconv.STEP_INDEX,
+    "entropy": semconv.STEP_ENTROPY,
+    "surprisal": semconv.STEP_SURPRISAL,
+    "margin": semconv.STEP_MARGIN,
+    "top-1": semconv.STEP_TOP1_PROB,
+    "risk so far": semconv.STEP_RISK_SO_FAR,
+    "warnings": semconv.STEP_WARNINGS,
+}
+
+Database = Annotated[str | None, typer.Option("--db", help="The store's file; default: runs/corevital.db, if any.")]
+
+
+def runs(
+    db: Database = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many runs at most.")] = 20,
+    model: Annotated[str | None, typer.Option(help="Only runs of this model.")] = None,
+    risk_above: Annotated[float | None, typer.Option(help="Only runs whose risk is above this.")] = None,
+    flag: Annotated[str | None, typer.Option(help="Only runs with this flag, e.g. repetition_loop_detected.")] = None,
+    prompt_hash: Annotated[str | None, typer.Option(help="Only runs whose prompt hash begins so.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list and nothing else.")] = False,
+) -> None:
+    """List the stored runs, the newest first.
+
+    Example: corevital runs --risk-above 0.7
+    """
+    with open_store(database(db)) as store:
+        found = store.runs(limit=limit, model=model, risk_above=risk_above, flag=flag, prompt_hash=prompt_hash)
+    if as_json:
+        print(json.dumps([asdict(run) for run in found], indent=2))
+        return
+    console = _console()
+    if not found:
+        console.print("No run fits.")
+        return
+    console.print(_table(found))
+
+
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The beginning of a run's id, ID:SEQUENCE, or last.")],
+    db: Database = None,
+    steps: Annotated[bool, typer.Option("--steps", help="Print every recorded step.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Show everything that is stored of a run.
+
+    Example: corevital show last
+    """
+    with open_store(database(db)) as store:
+        stored = store.run(run_id)
+    if as_json:
+        print(json.dumps(asdict(stored), indent=2))
+        return
+    console = _console()
+    summary = stored.summary
+    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9))
+    seconds = (summary.end_ns - summary.start_ns) / 1e9
+    console.print(f"run {summary.trace_id}:{summary.sequence_index}, {started}, {seconds:.2f} s", soft_wrap=True)
+    console.print(verdict_panel(stored.attributes), width=min(console.width, _PANEL_WIDTH))
+    for name, title in ((semconv.GEN_AI_INPUT_MESSAGES, "prompt"), (semconv.GEN_AI_OUTPUT_MESSAGES, "answer")):
+        if name in stored.attributes:
+            text = json.loads(stored.attributes[name])[0]["parts"][0]["content"]
+            console.print(Text(f"{title}: ", "dim").append(text, "not dim"), soft_wrap=True)
+    events = [event for event in stored.events if event.name == semconv.STEP_EVENT]
+    if events:
+        shown = events if steps else _telling(events)
+        console.print(_steps(shown))
+        if len(shown) < len(events):
+            console.print(f"{len(shown)} of {len(events)} recorded steps; --steps shows all", style="dim")
+
+
+def database(path: str | None) -> str:
+    """Return the store to read: the one named, else the one of `corevital run` here, else the zero-code one."""
+    if path is not None:
+        return path
+    here = os.path.join("runs", "corevital.db")
+    everywhere = os.path.join(data_folder(), "corevital.db")
+    return here if os.path.exists(here) or not os.path.exists(everywhere) else everywhere
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+
+
+def _table(found: list[RunSummary]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("run", "age", "model", "risk", "flags", "tokens", "finish", "prompt", "warnings"):
+        table.add_column(name, no_wrap=name != "warnings")
+    now = time.time_ns()
+    several = {run.trace_id for run in found if run.sequence_index > 0}
+    for run in found:
+        name = run.trace_id[:12] + (f":{run.sequence_index}" if run.trace_id in several else "")
+        risk = Text("-", "dim")
+        if run.risk_score is not None:
+            risk = Text(f"{run.risk_score:.2f} {run.risk_level}", level_style(run.risk_level))
+        table.add_row(
+            name,
+            age((now - run.start_ns) / 1e9),
+            run.model or "-",
+            risk,
+            ", ".join(flag.removesuffix("_detected") for flag in run.flags) or "-",
+            "-" if run.output_tokens is None else str(run.output_tokens),
+            run.error_type or run.finish_reason or "-",
+            (run.prompt_hash or "-")[:8],
+            ", ".join(run.warnings) or "-",
+        )
+    return table
+
+
+def age(seconds: float) -> str:
+    """Return a span of time in its largest unit."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def _telling(events: list[StoredEvent]) -> list[StoredEvent]:
+    """Return the steps that a reader looks for first: the ends, the extremes and those with a new warning."""
+    chosen = {0, len(events) - 1}
+    for name in (semconv.STEP_ENTROPY, semconv.STEP_SURPRISAL):
+        values = [event.attributes.get(name, -1.0) for event in events]
+        chosen.add(values.index(max(values)))
+    before: Any = None
+    for index, event in enumerate(events):
+        warnings = event.attributes.get(semconv.STEP_WARNINGS)
+        if warnings and warnings != before:
+            chosen.add(index)
+        before = warnings
+    return [events[index] for index in sorted(chosen)]
+
+
+def _steps(events: list[StoredEvent]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    names = {title: name for title, name in _STEP_COLUMNS.items() if any(name in e.attributes for e in events)}
+    for title in names:
+        table.add_column(title, justify="left" if title == "warnings" else "right")
+    for event in events:
+        table.add_row(*(_cell(event.attributes.get(name)) for name in names.values()))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return ", ".join(value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

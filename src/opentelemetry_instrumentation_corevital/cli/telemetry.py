@@ -1,0 +1,122 @@
+"""The providers of one command: the store, an OTLP endpoint if one is set, and a copy in memory to print from."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from .. import semconv
+from ..store import SQLiteSpanExporter
+
+_CONTENT = {
+    name for (kind, name), definition in semconv.DEFINITIONS.items() if kind == "attribute" and definition.content
+}
+
+
+class CommandTelemetry:
+    """What `corevital run` records with.
+
+    Args:
+        database: the store's file; None stores nothing.
+        content_to_otlp: whether message text may leave for an OTLP endpoint. `--store-content` means the store only.
+    """
+
+    def __init__(self, database: str | None, *, content_to_otlp: bool) -> None:
+        resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "corevital"})
+        self.memory = InMemorySpanExporter()
+        self.store = None if database is None else SQLiteSpanExporter(database)
+        self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.memory))
+        if self.store is not None:
+            self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.store))
+        readers: list[MetricReader] = []
+        self.logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+        traces, metrics, logs = (_endpoint(signal) for signal in ("TRACES", "METRICS", "LOGS"))
+        self.otlp_endpoint = traces
+        if traces:
+            exporter: SpanExporter = _exporter("TRACES", "trace_exporter", "OTLPSpanExporter")
+            if not content_to_otlp:
+                exporter = WithoutContent(exporter)
+            self.otlp = exporter
+            # Few spans in a message: a gRPC receiver refuses one of over 4 MiB.
+            self.tracer_provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=64))
+        if metrics:
+            readers.append(PeriodicExportingMetricReader(_exporter("METRICS", "metric_exporter", "OTLPMetricExporter")))
+        if logs:
+            self.logger_provider.add_log_record_processor(
+                BatchLogRecordProcessor(_exporter("LOGS", "_log_exporter", "OTLPLogExporter"))
+            )
+        self.meter_provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+
+    @property
+    def providers(self) -> dict[str, Any]:
+        """Return the keywords that `instrument()` takes."""
+        return {
+            "tracer_provider": self.tracer_provider,
+            "meter_provider": self.meter_provider,
+            "logger_provider": self.logger_provider,
+        }
+
+    def close(self) -> None:
+        """Flush everything and shut down."""
+        for provider in (self.tracer_provider, self.meter_provider, self.logger_provider):
+            provider.shutdown()
+
+
+class WithoutContent(SpanExporter):
+    """Hands spans on without the attributes that hold message text."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Export copies without content."""
+        return self._exporter.export([_without_content(span) for span in spans])
+
+    def shutdown(self) -> None:
+        """Shut the exporter down."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flush the exporter."""
+        return self._exporter.force_flush(timeout_millis)
+
+
+def _without_content(span: ReadableSpan) -> ReadableSpan:
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes={name: value for name, value in (span.attributes or {}).items() if name not in _CONTENT},
+        events=[event for event in span.events if event.name != semconv.EXCEPTION_EVENT],
+        links=span.links,
+        kind=span.kind,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _endpoint(signal: str) -> str | None:
+    general = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT") or general or None
+
+
+def _exporter(signal: str, module: str, name: str) -> Any:
+    from importlib import import_module
+
+    protocol = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"
+    )
+    transport = "grpc" if protocol == "grpc" else "http"
+    return getattr(import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}"), name)()

@@ -1,0 +1,26 @@
+"""The store: runs and their spans in one SQLite file. Needs neither torch nor transformers."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .database import StoreError
+    from .exporters import SQLiteSpanExporter
+    from .queries import Store, open_store
+    from .writer import StoreWriter
+
+_EXPORTS = {
+    "SQLiteSpanExporter": "exporters",
+    "Store": "queries",
+    "StoreError": "database",
+    "StoreWriter": "writer",
+    "open_store": "queries",
+}
+
+__all__ = ["SQLiteSpanExporter", "Store", "StoreError", "StoreWriter", "open_store"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_EXPORTS[name]}", __name__), name)

@@ -1,0 +1,138 @@
+"""Opening the store's file: schema, pragmas, and one clear sentence for everything that can be wrong with it."""
+
+import os
+import sqlite3
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x43564954  # "CVIT": tells our file from any other SQLite file
+BUSY_SECONDS: Final = 5.0
+"""How long a statement waits for another process's transaction."""
+
+
+class StoreError(Exception):
+    """The store cannot be used; the message names the file and says what to do."""
+
+
+def open_database(path: str | Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
+    """Open the store for writing, creating the file, its folder and its tables where they are missing.
+
+    Args:
+        path: the file.
+        synchronous: `NORMAL` survives the process, not a power cut; `FULL` both.
+
+    Returns:
+        a connection that any thread may use, one at a time, in autocommit mode.
+
+    Raises:
+        StoreError: if the file cannot be opened or is not a store.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path}: its folder cannot be made ({error.strerror}); choose another path.") from None
+    connection = None
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA foreign_keys = ON")
+        _check_or_create(connection, path)
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+    except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
+        raise explain(error, path) from None
+    except StoreError:
+        if connection is not None:
+            connection.close()
+        raise
+    return connection
+
+
+def open_for_reading(path: str | Path) -> sqlite3.Connection:
+    """Open an existing store for reading only.
+
+    Raises:
+        StoreError: if there is no such file, or it is not a store.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise StoreError(f"{path}: there is no such file; `corevital run` makes one, --db names another.")
+    connection = None
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        _check_version(connection, path)
+    except (sqlite3.Error, StoreError) as error:
+        if connection is not None:
+            connection.close()
+        raise (explain(error, path) if isinstance(error, sqlite3.Error) else error) from None
+    return connection
+
+
+def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
+    if _version(connection) == 0:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # Two processes may come here at once: the second finds the tables when it gets the lock.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if _version(connection) == 0:
+                tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+                if tables:
+                    raise StoreError(f"{path}: is an SQLite file of something else; choose another path.")
+                for statement in _statements():
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    _check_version(connection, path)
+    # A read-only or locked file is told now, and not with the first run.
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("ROLLBACK")
+
+
+def _statements() -> list[str]:
+    statements, statement = [], ""
+    for line in files(__package__).joinpath("schema.sql").read_text(encoding="utf-8").splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            statements.append(statement)
+            statement = ""
+    return statements
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    identity = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    version = _version(connection)
+    if identity != APPLICATION_ID:
+        raise StoreError(f"{path}: is an SQLite file of something else; choose another path.")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: was written by a newer CoreVital (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "upgrade opentelemetry-instrumentation-corevital."
+        )
+
+
+def explain(error: sqlite3.Error, path: str | Path) -> StoreError:
+    """Return a StoreError that says what an SQLite error means for a user."""
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return StoreError(f"{path}: is locked by another program; close it or choose another path.")
+    if "readonly" in text or "read-only" in text:
+        return StoreError(f"{path}: is read-only; make it writable or choose another path.")
+    if "full" in text:
+        return StoreError(f"{path}: there is no space left for it; free some or choose another path.")
+    if "not a database" in text or "malformed" in text:
+        return StoreError(f"{path}: is not an SQLite database, or a damaged one; move it away or choose another path.")
+    if "unable to open" in text:
+        reason = "is a folder" if os.path.isdir(path) else "cannot be opened (permissions?)"
+        return StoreError(f"{path}: {reason}; choose another path.")
+    return StoreError(f"{path}: {text}.")

@@ -1,0 +1,31 @@
+"""Runs made by hand."""
+
+from typing import Any
+
+import numpy as np
+
+from opentelemetry_instrumentation_corevital.run import COLUMNS, NONFINITE_COUNTS, Decoding, ModelInfo, Run
+
+NOT_REPEATING = np.random.default_rng(7).permutation(100_000)
+
+
+def make_run(steps: int = 40, *, tokens: Any = None, logits: bool = True, **columns: Any) -> Run:
+    """Return a healthy run; a column may be given as a number or as one number per step."""
+    usual = {"entropy": 1.0, "surprisal": 0.8, "margin": 0.6, "top1_prob": 0.7, "topk_mass": 0.95}
+    values: dict[str, Any] = {}
+    for name in COLUMNS if logits else ():
+        kind = np.int32 if name in NONFINITE_COUNTS else np.float32
+        values[name] = np.broadcast_to(np.asarray(columns.get(name, usual.get(name, 0)), kind), steps).copy()
+    reason = "not measured in decoding strategy beam_search"
+    return Run(
+        model=ModelInfo(name="org/model", architecture="TinyForCausalLM", vocabulary_size=1000),
+        decoding=Decoding(strategy="greedy_search", max_new_tokens=steps),
+        start_ns=1_000_000_000,
+        end_ns=2_000_000_000,
+        input_tokens=5,
+        tokens=np.asarray(NOT_REPEATING[:steps] if tokens is None else tokens, np.int32),
+        columns=values,
+        time_ns=1_000_000_000 + 1_000_000 * np.arange(1, steps + 1) if logits else np.empty(0, np.int64),
+        finish_reason="length",
+        absent={} if logits else {"entropy": reason, "nonfinite": reason},
+    )

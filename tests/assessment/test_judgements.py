@@ -1,0 +1,214 @@
+"""Each rule at, below and above its threshold, on runs made by hand."""
+
+import numpy as np
+import pytest
+
+from opentelemetry_instrumentation_corevital.assessment.early_warning import (
+    EarlyWarningMonitor,
+    Step,
+    judge_early_warning,
+)
+from opentelemetry_instrumentation_corevital.assessment.fingerprint import judge_fingerprint, normalize_prompt
+from opentelemetry_instrumentation_corevital.assessment.health import judge_health
+from opentelemetry_instrumentation_corevital.assessment.narrative import tell
+from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk, risk_level
+from opentelemetry_instrumentation_corevital.run import Prompt, Run
+from tests.assessment.runs import NOT_REPEATING, make_run
+
+LOOP = [*NOT_REPEATING[:10].tolist(), *NOT_REPEATING[10:20].tolist() * 4]
+
+
+def judged(run: Run) -> Run:
+    run.health = judge_health(run)
+    run.early_warning = judge_early_warning(run)
+    run.warn(run.early_warning.signals)
+    run.risk = judge_risk(run)
+    run.narrative = tell(run)
+    return run
+
+
+def spike(steps: int, step: int, value: float, base: float = 0) -> list[float]:
+    return [value if index == step else base for index in range(steps)]
+
+
+# --- health ------------------------------------------------------------------------------------------------------
+
+
+def test_a_healthy_run_raises_nothing() -> None:
+    run = judged(make_run())
+    assert run.health is not None
+    assert run.health.raised() == []
+    assert run.health.evidence == {}
+    assert run.warnings == []
+    assert run.risk is not None
+    assert (run.risk.score, run.risk.level, run.risk.factors) == (0.0, "low", ())
+
+
+@pytest.mark.parametrize(
+    ("column", "flag"),
+    [("logits_nan", "nan_detected"), ("logits_posinf", "inf_detected"), ("logits_neginf", "inf_detected")],
+)
+def test_one_nonfinite_logit_is_seen_at_its_step(column: str, flag: str) -> None:
+    run = judged(make_run(**{column: spike(40, 17, 3)}))
+    assert run.health is not None
+    assert run.health.raised() == [flag]
+    assert run.health.evidence[flag] == {"step": 17, "logits": 3, "steps": 1}
+    assert run.risk is not None
+    assert run.risk.score == 1.0
+    assert "step 17" in (run.narrative or "")
+
+
+def test_a_constant_vocabulary_mask_is_no_infinity() -> None:
+    assert judge_health(make_run(logits_neginf=24)).inf_detected is False
+    assert judge_health(make_run(logits_neginf=1000)).inf_detected is True, "nothing but -Inf is no mask"
+
+
+def test_a_loop_counts_only_if_it_was_cut_off() -> None:
+    for reason, raised in (("length", True), ("stop", False), (None, True), ("error", True)):
+        run = make_run(len(LOOP), tokens=LOOP)
+        run.finish_reason = reason  # type: ignore[assignment]
+        health = judge_health(run)
+        assert health.repetition_loop_detected is raised, reason
+    assert judge_health(make_run(len(LOOP), tokens=LOOP)).evidence["repetition_loop_detected"] == {
+        "period": 10,
+        "copies": 4.0,
+        "start_step": 10,
+        "onset_step": 20,
+    }
+
+
+def test_high_entropy_is_above_and_not_at_the_threshold() -> None:
+    assert judge_health(make_run(entropy=4.0)).high_entropy_steps == 0
+    assert judge_health(make_run(entropy=spike(40, 3, 4.01, 1))).high_entropy_steps == 1
+
+
+def test_what_was_not_measured_is_absent_with_its_reason() -> None:
+    run = judged(make_run(logits=False))
+    assert run.health is not None
+    assert run.health.flags() == {"repetition_loop_detected": False}
+    assert run.health.high_entropy_steps is None
+    assert "beam_search" in run.health.absent["nan_detected"]
+    assert run.risk is None, "no risk is claimed from nothing"
+    assert run.early_warning is not None
+    assert "beam_search" in run.early_warning.absent["entropy_rising"]
+
+
+# --- risk --------------------------------------------------------------------------------------------------------
+
+
+def test_risk_is_the_sum_of_its_factors() -> None:
+    run = judged(make_run(len(LOOP), tokens=LOOP, entropy=[5.0] * 5 + [1.0] * 45))
+    assert run.risk is not None
+    assert run.risk.factors == (("repetition_loop_detected", 0.9), ("high_entropy_share", 0.05))
+    assert run.risk.score == pytest.approx(0.95)
+    half = judged(make_run(entropy=[5.0] * 20 + [1.0] * 20)).risk
+    assert half is not None
+    assert half.score == 0.25
+
+
+def test_a_loop_without_logits_still_has_its_risk() -> None:
+    run = judged(make_run(len(LOOP), tokens=LOOP, logits=False))
+    assert run.risk is not None
+    assert run.risk.score == 0.9
+
+
+@pytest.mark.parametrize(
+    ("score", "level"), [(0.0, "low"), (0.2999, "low"), (0.3, "medium"), (0.6999, "medium"), (0.7, "high"), (1, "high")]
+)
+def test_levels(score: float, level: str) -> None:
+    assert risk_level(score) == level
+
+
+# --- early warning -----------------------------------------------------------------------------------------------
+
+
+def first_warned(run: Run, signal: str) -> int | None:
+    warning = judge_early_warning(run)
+    return warning.evidence[signal]["step"] if signal in warning.signals else None
+
+
+def test_entropy_rising_needs_history_and_a_rise() -> None:
+    step_up = [1.0] * 30 + [2.6] * 10
+    assert first_warned(make_run(entropy=step_up), "entropy_rising") == 37
+    assert first_warned(make_run(entropy=[1.0] * 30 + [2.5] * 10), "entropy_rising") is None
+    assert first_warned(make_run(entropy=[1.0] * 15 + [9.0] * 8, steps=23), "entropy_rising") is None
+
+
+def test_margin_collapsing_and_confidence_drop() -> None:
+    assert first_warned(make_run(margin=[0.5] * 20 + [0.0] * 20), "margin_collapsing") == 26
+    assert first_warned(make_run(margin=0.1), "margin_collapsing") is None
+    assert first_warned(make_run(top1_prob=[0.8] * 24 + [0.2] * 16), "confidence_drop") == 29
+    assert first_warned(make_run(top1_prob=[0.8] * 24 + [0.4] * 16), "confidence_drop") is None
+
+
+def test_repetition_risk_warns_in_the_second_copy_and_failure_risk_rises_with_the_loop() -> None:
+    run = make_run(len(LOOP), tokens=LOOP)
+    warning = judge_early_warning(run)
+    assert warning.first_step == 27, "8 tokens into the second copy"
+    assert warning.failure_risk[26] == 0
+    assert warning.failure_risk[27] == pytest.approx(0.6)
+    assert warning.failure_risk[-1] == pytest.approx(0.9)
+    assert warning.risk_so_far[-1] == pytest.approx(0.9)
+
+
+def test_a_warning_fades_after_its_window() -> None:
+    tokens = [*NOT_REPEATING[:20], *NOT_REPEATING[10:20], *NOT_REPEATING[30:50]]
+    warning = judge_early_warning(make_run(len(tokens), tokens=tokens))
+    last_active = max(warning.active)
+    assert warning.failure_risk[last_active + 7] > 0
+    assert warning.failure_risk[last_active + 8] == 0
+
+
+def test_a_nan_makes_both_risks_certain_and_keeps_them_so() -> None:
+    warning = judge_early_warning(make_run(logits_nan=spike(40, 10, 1)))
+    assert warning.failure_risk[9:12].tolist() == [0, 1, 1]
+    assert warning.risk_so_far[-1] == 1
+
+
+def test_the_finished_run_says_what_the_live_monitor_said() -> None:
+    rng = np.random.default_rng(1)
+    run = make_run(
+        300,
+        tokens=rng.integers(0, 6, 300),
+        entropy=rng.gamma(2, 1.5, 300),
+        margin=rng.beta(1, 3, 300),
+        top1_prob=rng.beta(2, 2, 300),
+    )
+    warning = judge_early_warning(run)
+    monitor = EarlyWarningMonitor()
+    for step in range(300):
+        told = monitor.update(
+            Step(
+                int(run.tokens[step]),
+                float(run.columns["entropy"][step]),
+                float(run.columns["margin"][step]),
+                float(run.columns["top1_prob"][step]),
+            )
+        )
+        assert told.failure_risk == pytest.approx(float(warning.failure_risk[step]))
+        assert told.signals == warning.active.get(step, ())
+
+
+# --- fingerprint and narrative -----------------------------------------------------------------------------------
+
+
+def test_the_prompt_hash_is_of_the_normalised_text_and_not_of_the_model() -> None:
+    run, other = make_run(), make_run()
+    run.prompt, other.prompt = Prompt("  Caf\u00e9? ", "text"), Prompt("Cafe\u0301?", "text")
+    mine, theirs = judge_fingerprint(run), judge_fingerprint(other)
+    assert normalize_prompt("  Cafe\u0301? ") == "Caf\u00e9?"
+    assert mine.prompt_hash == theirs.prompt_hash
+    assert mine.run_hash == theirs.run_hash
+    other.prompt = Prompt("caf\u00e9?", "text")
+    assert judge_fingerprint(other).prompt_hash != mine.prompt_hash, "case counts"
+    keyed = judge_fingerprint(run, key="secret")
+    assert keyed.prompt_hash not in (mine.prompt_hash, None)
+    assert judge_fingerprint(make_run()).prompt_hash is None
+
+
+def test_the_narrative_has_two_to_four_sentences_and_its_facts() -> None:
+    loop = judged(make_run(len(LOOP), tokens=LOOP)).narrative or ""
+    assert "From step 20 on it repeated the 10 tokens" in loop
+    for run in (make_run(), make_run(logits=False), make_run(1), make_run(len(LOOP), tokens=LOOP), make_run(0)):
+        sentences = (judged(run).narrative or "").removesuffix(".").split(". ")
+        assert 2 <= len(sentences) <= 4, sentences
