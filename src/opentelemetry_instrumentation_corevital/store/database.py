@@ -73,14 +73,13 @@ def open_for_reading(path: str | Path) -> sqlite3.Connection:
 
 def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
     if _version(connection) == 0:
+        _refuse_foreign(connection, path)  # before anything is written into somebody else's file
         connection.execute("PRAGMA journal_mode = WAL")
         # Two processes may come here at once: the second finds the tables when it gets the lock.
         connection.execute("BEGIN IMMEDIATE")
         try:
             if _version(connection) == 0:
-                tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-                if tables:
-                    raise StoreError(f"{path}: is an SQLite file of something else; choose another path.")
+                _refuse_foreign(connection, path)
                 for statement in _statements():
                     connection.execute(statement)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -90,9 +89,21 @@ def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("ROLLBACK")
             raise
     _check_version(connection, path)
-    # A read-only or locked file is told now, and not with the first run.
+    check_writable(connection)
+
+
+def check_writable(connection: sqlite3.Connection) -> None:
+    """Raise what a write would raise, so that a read-only or locked file is told before the first run and not after."""
     connection.execute("BEGIN IMMEDIATE")
-    connection.execute("ROLLBACK")
+    try:
+        connection.execute(f"PRAGMA user_version = {_version(connection)}")
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StoreError(f"{path}: is an SQLite file of something else; choose another path.")
 
 
 def _statements() -> list[str]:

