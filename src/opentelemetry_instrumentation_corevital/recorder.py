@@ -4,6 +4,7 @@ Knows OpenTelemetry, not torch: tensors are `capture`'s, which is imported when 
 loaded by then anyway. Every step of it is shielded: whatever fails here is logged once and `generate()` goes on.
 """
 
+import logging
 import threading
 import time
 import traceback
@@ -14,7 +15,16 @@ from opentelemetry import context as otel_context
 from opentelemetry._logs import Logger
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import (
+    ProxyTracerProvider,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    get_tracer_provider,
+    set_span_in_context,
+)
 
 from . import semconv
 from .call_context import current_hint, is_disabled
@@ -28,6 +38,8 @@ from .emission.verdict import emit_verdict
 from .processors import ENLISTED_KEY, RunJudgement, in_order
 from .run import ModelInfo, Prompt, Run
 from .safety import breaker_open, report_internal_error, shielded
+
+logger = logging.getLogger(__name__)
 
 
 class _Thread(threading.local):
@@ -54,6 +66,7 @@ class Recorder:
         self.instruments = instruments
         self.logger = logger
         self.judgements = judgements
+        self._nowhere_told = False
 
     def generate(self, wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run `wrapped` as it is, recorded if it is to be; return and raise exactly what it does."""
@@ -85,12 +98,25 @@ class Recorder:
         if is_disabled() or breaker_open() or not is_instrumentation_enabled():
             return None
         recording = _Recording(self, model, args, kwargs)
+        self._tell_if_nowhere(recording.span)
         try:
             recording.enter()
         except BaseException:
             recording.leave()
             raise
         return recording
+
+
+    def _tell_if_nowhere(self, span: Span) -> None:
+        """Say once that nothing is exported, where nobody has set up the SDK."""
+        if self._nowhere_told or span.get_span_context().is_valid:
+            return
+        self._nowhere_told = True
+        if isinstance(get_tracer_provider(), ProxyTracerProvider):
+            logger.warning(
+                "CoreVital: no OpenTelemetry SDK is set up, so no run is recorded. Under opentelemetry-instrument, "
+                "install opentelemetry-distro; in code, set a tracer provider."
+            )
 
 
 def _unseen(wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -1,0 +1,126 @@
+"""Law 4: with default settings no content leaves, in no carrier; switched on, it is there."""
+
+import json
+import logging
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
+from tests.support import VOCABULARY, Telemetry, instrumented, tiny_model
+
+WORDS = [f"zq{index:03d}x" for index in range(VOCABULARY)]
+"""A text for each token id that occurs nowhere else."""
+
+
+class Tokenizer:
+    def decode(self, tokens: Any, skip_special_tokens: bool = False) -> str:
+        return " ".join(WORDS[int(token)] for token in tokens)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Yield every value in a structure, JSON text opened."""
+    if isinstance(value, str):
+        yield value
+        if value.startswith(("[", "{")):
+            yield from leaves(json.loads(value))
+    elif isinstance(value, dict):
+        yield from value.keys()
+        for item in value.values():
+            yield from leaves(item)
+    elif isinstance(value, list | tuple):
+        yield value
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def everything_exported(telemetry: Telemetry, database: Path, caplog: pytest.LogCaptureFixture) -> list[Any]:
+    spans = [json.loads(span.to_json()) for span in telemetry.span_exporter.get_finished_spans()]
+    logs = [json.loads(data.to_json()) for data in telemetry.log_exporter.get_finished_logs()]
+    data = telemetry.reader.get_metrics_data()
+    metrics = json.loads(data.to_json()) if data else {}
+    tables: list[Any] = []
+    with sqlite3.connect(database) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            tables += [list(row) for row in connection.execute(f"SELECT * FROM {name}").fetchall()]
+    return [*leaves(spans), *leaves(logs), *leaves(metrics), *leaves(tables), *caplog.messages]
+
+
+def run(options: dict[str, Any], database: Path, *, error: bool = False) -> tuple[Telemetry, list[int], list[int]]:
+    class Fails:
+        def put(self, value: torch.Tensor) -> None:
+            if value.numel() == 1 and error:
+                raise RuntimeError(f"quotes {WORDS[int(value)]}")
+
+        def end(self) -> None: ...
+
+    telemetry = Telemetry()
+    store = SQLiteSpanExporter(str(database))
+    telemetry.tracer_provider.add_span_processor(SimpleSpanProcessor(store))
+    model = tiny_model(scale=2.0)
+    ids = torch.arange(40, 60)[None]
+    output: list[int] = []
+    with instrumented(telemetry, **options):
+        torch.manual_seed(1)
+        arguments = {"max_new_tokens": 30, "do_sample": True, "tokenizer": Tokenizer(), "streamer": Fails()}
+        try:
+            output = model.generate(ids, **arguments, stop_strings=None)[0, 20:].tolist()
+        except RuntimeError:
+            assert error
+        model.generate(ids.repeat(2, 1), max_new_tokens=5, do_sample=True, tokenizer=Tokenizer())
+    store.shutdown()
+    return telemetry, ids[0].tolist(), output
+
+
+@pytest.mark.parametrize("capture", ["summary", "full", "on_risk"])
+@pytest.mark.parametrize("error", [False, True], ids=["fine", "error"])
+def test_by_default_nothing_of_the_texts_or_tokens_leaves(
+    capture: str, error: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    telemetry, prompt, output = run({"capture": capture}, tmp_path / "runs.db", error=error)
+    found = everything_exported(telemetry, tmp_path / "runs.db", caplog)
+    texts = [value for value in found if isinstance(value, str)]
+    assert any("corevital.risk.score" in text for text in texts), "the test looks at what is exported"
+    assert not [text for text in texts if re.search(r"zq\d\d\dx", text)]
+    for value in found:
+        # Any list of integers that, as token ids, would spell a piece of the prompt or of the answer.
+        if isinstance(value, list) and len(value) >= 3 and all(type(item) is int for item in value):
+            for tokens in (prompt, output):
+                spelled = ",".join(map(str, tokens))
+                assert ",".join(map(str, value)) not in spelled
+                assert spelled not in ",".join(map(str, value)) or not spelled
+
+
+def test_switched_on_the_messages_are_on_the_span_and_nowhere_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry, prompt, output = run({"capture_message_content": "SPAN_ONLY"}, tmp_path / "runs.db")
+    attributes = next(span.attributes for span in telemetry.spans if "corevital.narrative" in (span.attributes or {}))
+    assert attributes is not None
+    (question,) = json.loads(str(attributes["gen_ai.input.messages"]))
+    (answer,) = json.loads(str(attributes["gen_ai.output.messages"]))
+    assert question == {"role": "user", "parts": [{"type": "text", "content": Tokenizer().decode(prompt)}]}
+    assert answer["parts"][0]["content"] == Tokenizer().decode(output)
+    assert answer["finish_reason"] in ("stop", "length")
+    for data in telemetry.log_exporter.get_finished_logs():
+        assert "zq" not in data.to_json()
+    assert "zq" not in str(telemetry.metrics())
+    assert not [message for message in caplog.messages if "zq" in message]
+
+
+def test_content_of_an_error_is_there_when_switched_on(tmp_path: Path) -> None:
+    telemetry, _, _ = run({"capture_message_content": "span_only"}, tmp_path / "runs.db", error=True)
+    failed = telemetry.spans[0]
+    (event,) = [event for event in failed.events if event.name == "exception"]
+    assert "quotes zq" in str((event.attributes or {})["exception.message"])
+    assert "Traceback" in str((event.attributes or {})["exception.stacktrace"])
+    assert "quotes zq" in str(failed.status.description)
