@@ -1,12 +1,12 @@
 """The commands of `corevital`, and what becomes of their errors."""
 
-import os
 import sys
 import traceback
+from typing import Final
 
-import click
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from ..config import SettingsError
 from ..store import StoreError
@@ -14,6 +14,8 @@ from ..version import __version__
 from .errors import UserError
 from .read import runs, show
 from .run import run
+
+USAGE_ERROR: Final = 2  # what typer exits with; here 2 means an internal error
 
 app = typer.Typer(
     name="corevital",
@@ -37,28 +39,16 @@ def corevital(version: bool = typer.Option(False, "--version", help="Print the v
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
-    command = typer.main.get_command(app)
     try:
-        code = command.main(arguments, prog_name="corevital", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return 1
+        app(arguments, prog_name="corevital")
+    except SystemExit as end:
+        return 1 if end.code == USAGE_ERROR else int(end.code or 0)
     except (UserError, SettingsError, StoreError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]Error:[/] {_escaped(error)}")
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"[bold red]Error:[/] {escape(str(error))}")
         return 1
-    except (KeyboardInterrupt, click.Abort):
-        return 130
-    except BrokenPipeError:  # the reader of a pipe has gone, e.g. head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception:
         traceback.print_exc()
         print("corevital: internal error, please report it with the lines above", file=sys.stderr)
         return 2
-    return code if isinstance(code, int) else 0
-
-
-def _escaped(error: Exception) -> str:
-    from rich.markup import escape
-
-    return escape(str(error))
+    return 0

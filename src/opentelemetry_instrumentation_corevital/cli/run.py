@@ -58,7 +58,7 @@ def run(
     fail_above: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Exit with code 3 if the risk is above this.")
     ] = None,
-) -> int:
+) -> None:
     """Generate with a model, watch the inside of the run, and judge it.
 
     Example: corevital run --model smollm2 --prompt "Name three primary colours."
@@ -99,7 +99,8 @@ def run(
     if telemetry.store is not None and telemetry.store.last_error is not None:
         raise telemetry.store.last_error
     worst = max((run.risk.score for run in runs if run.risk is not None), default=0.0)
-    return ABOVE_RISK if fail_above is not None and worst > fail_above else 0
+    if fail_above is not None and worst > fail_above:
+        raise typer.Exit(ABOVE_RISK)
 
 
 # --- before the run ----------------------------------------------------------------------------------------------

@@ -17,11 +17,16 @@ _COLOURS: Final = ((8.0, "red"), (4.0, "dark_orange"), (2.0, "yellow"), (0.0, "g
 def token_pieces(tokenizer: Any, tokens: Sequence[int]) -> list[str]:
     """Return the text that each token adds; a character made of several tokens comes with its last one."""
     pieces = []
+    shown = 0  # tokens whose text is out
     for index in range(len(tokens)):
-        start = max(0, index - _CONTEXT)
-        before = tokenizer.decode(tokens[start:index]).rstrip("\ufffd")
+        start = max(0, shown - _CONTEXT)
+        before = tokenizer.decode(tokens[start:shown])
         after = tokenizer.decode(tokens[start : index + 1])
-        pieces.append("" if after.endswith("\ufffd") else after[len(before) :])
+        if after.endswith("\ufffd") and index + 1 < len(tokens):
+            pieces.append("")
+            continue
+        pieces.append(after[len(before) :])
+        shown = index + 1
     return pieces
 
 

@@ -1,0 +1,256 @@
+"""`corevital run`, `runs` and `show`, with the real model and with every way to use them wrongly."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from opentelemetry_instrumentation_corevital.cli import app, models
+from opentelemetry_instrumentation_corevital.cli import run as run_module
+from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
+from tests.support import tiny_model
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def corevital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command line in an empty folder; return its exit code, output and error output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = app.run_command(list(arguments))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    vocabulary = {f"w{index}": index for index in range(128)}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="w127"))
+    tokenizer.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="w127", pad_token="w0")
+
+
+@pytest.fixture
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A saved tiny model with a tokenizer."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_model(scale=2.0).save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+# --- what it does ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real_model
+@pytest.mark.xdist_group("real_model")
+def test_the_real_model_is_run_judged_stored_and_shown(
+    corevital: Command, smollm2: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "load_model", lambda *args, **kwargs: smollm2)
+    code, out, _ = corevital("run", "--model", "smollm2", "--prompt", "Name three primary colours.", "--capture", "full")
+    assert code == 0
+    for part in ("low risk", "Red is the most", "entropy", "surprisal:", "stored in runs/corevital.db", "prompt hash"):
+        assert part in out
+    code, out, _ = corevital("runs")
+    assert code == 0
+    assert "HuggingFaceTB/SmolLM2-135M-Instruct" in out
+    code, listed, _ = corevital("runs", "--json")
+    (run,) = json.loads(listed)
+    assert run["prompt_hash_source"] == "text"
+    for name in ("last", run["trace_id"][:8]):
+        code, out, _ = corevital("show", name, "--steps")
+        assert code == 0
+        assert "low risk" in out
+        assert len(out.splitlines()) > run["output_tokens"]
+    assert "Red" not in json.dumps(json.loads(corevital("show", "last", "--json")[1])), "content was not stored"
+
+
+def test_a_run_from_a_folder_in_json(corevital: Command, tiny_folder: str) -> None:
+    code, out, err = corevital(
+        "run", "-m", tiny_folder, "-p", "w5 w6 w7", "--max_new_tokens", "9", "--seed", "3", "--temperature", "0.9", "--json"
+    )
+    assert (code, err) == (0, "")
+    (run,) = json.loads(out)["runs"]
+    assert run["attributes"]["gen_ai.request.model"] == "tiny"
+    assert run["attributes"]["gen_ai.request.seed"] == 3
+    assert run["attributes"]["gen_ai.request.temperature"] == 0.9
+    assert run["attributes"]["corevital.capture.mode"] == "full"
+    assert 1 <= len(run["tokens"]) <= 9
+    assert set(run["tokens"][0]) == {"text", "entropy", "surprisal", "margin"}
+    again = json.loads(
+        corevital(
+            "run", "-m", tiny_folder, "-p", "w5 w6 w7", "--max_new_tokens", "9", "--seed", "3", "--temperature", "0.9", "--json"
+        )[1]
+    )
+    assert again["runs"][0]["tokens"] == run["tokens"]
+    assert again["runs"][0]["attributes"]["corevital.fingerprint.run_hash"] == (
+        run["attributes"]["corevital.fingerprint.run_hash"]
+    )
+
+
+def test_the_prompt_from_a_file_and_from_standard_input(
+    corevital: Command, tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    hashes = set()
+    (tmp_path / "prompt.txt").write_text("w9 w8\n")
+    for source in (["--prompt-file", "prompt.txt"], ["--prompt", "-"], ["--prompt-file", "-"], ["--prompt", "w9 w8"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO("w9 w8\n"))
+        code, out, _ = corevital("run", "-m", tiny_folder, *source, "--max-new-tokens", "2", "--json", "--no-store")
+        assert code == 0
+        hashes.add(json.loads(out)["runs"][0]["attributes"]["corevital.fingerprint.prompt_hash"])
+    assert len(hashes) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_content_is_stored_only_when_told(corevital: Command, tiny_folder: str, tmp_path: Path) -> None:
+    arguments = ("run", "-m", tiny_folder, "-p", "w31 w32 w33", "--max-new-tokens", "4")
+    for options, stored in (((), False), (("--store-content",), True)):
+        database = tmp_path / f"{stored}.db"
+        assert corevital(*arguments, *options, "--db", str(database))[0] == 0
+        assert (b"w31 w32 w33" in database.read_bytes()) is stored
+    assert "w31 w32 w33" in corevital("show", "last", "--db", str(tmp_path / "True.db"))[1]
+
+
+def test_several_sequences_beams_and_full_screen(corevital: Command, tiny_folder: str) -> None:
+    code, out, _ = corevital("run", "-m", tiny_folder, "-p", "w5", "--sample", "--num-return-sequences", "3")
+    assert code == 0
+    assert out.count("sequence ") >= 3
+    trace = json.loads(corevital("runs", "--json")[1])[0]["trace_id"]
+    code, _, err = corevital("show", trace[:10])
+    assert code == 1
+    assert f"{trace[:12]}:2" in err
+    assert corevital("show", f"{trace[:10]}:2")[0] == 0
+    code, out, _ = corevital("run", "-m", tiny_folder, "-p", "w5", "--num-beams", "2")
+    assert code == 0
+    assert "not measured in decoding strategy beam_search" in " ".join(out.replace("│", " ").split())
+
+
+def test_fail_above_sets_the_exit_code(corevital: Command, tiny_folder: str) -> None:
+    arguments = ("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "5", "--no-store")
+    risk = json.loads(corevital(*arguments, "--json")[1])["runs"][0]["attributes"]["corevital.risk.score"]
+    assert 0 < risk < 1
+    assert corevital(*arguments, "--fail-above", str(risk))[0] == 0
+    assert corevital(*arguments, "--fail-above", str(risk - 0.01))[0] == 3
+
+
+def test_a_planted_nan_is_above_everything(corevital: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model()
+    model.lm_head.register_forward_hook(lambda module, inputs, output: output * torch.nan)
+    loaded = LoadedModel(model, word_tokenizer(), "broken")
+    monkeypatch.setattr(run_module, "load_model", lambda *args, **kwargs: loaded)
+    code, out, _ = corevital("run", "-m", "broken", "-p", "w5", "--max-new-tokens", "4", "--fail-above", "0.9")
+    assert code == 3
+    assert "high risk 1.00" in out
+    assert "NaN: step 0" in out
+    assert corevital("show", "last")[0] == 0
+
+
+# --- what it refuses ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "x"), "--prompt"),
+        (("--model", "x", "--prompt", "a", "--prompt-file", "b"), "one of them"),
+        (("--model", "x", "--prompt", "   "), "prompt is empty"),
+        (("--model", "x", "--prompt-file", "missing.txt"), "missing.txt: cannot be read: No such file"),
+        (("--model", "x", "--prompt-file", "."), "cannot be read: Is a directory"),
+        (("--model", "x", "--prompt-file", "latin1.txt"), "not UTF-8 at byte 3"),
+        (("--model", "nobody/nothing-at-all", "--prompt", "a"), "nobody/nothing-at-all"),
+        (("--model", "empty", "--prompt", "a"), "no config.json"),
+        (("--model", "x", "--prompt", "a", "--device", "tpu9"), "--device tpu9"),
+        (("--model", "x", "--prompt", "a", "--dtype", "int4"), "--dtype int4"),
+        (("--model", "x", "--prompt", "a", "--temperature", "0"), "above 0"),
+        (("--model", "x", "--prompt", "a", "--greedy", "--top-p", "0.5"), "--greedy does not go with"),
+        (("--model", "x", "--prompt", "a", "--num-return-sequences", "2"), "needs --sample"),
+        (("--model", "x", "--prompt", "a", "--capture", "some"), "option 'capture' (from keyword)"),
+        (("--model", "x", "--prompt", "a", "--max-new-tokens", "0"), "max-new-tokens"),
+        (("--model", "x", "--prompt", "a", "--db", "."), "is a folder"),
+        (("--model", "x", "--prompt", "a", "--db", "text.db"), "not an SQLite database"),
+        (("--model", "x", "--prompt", "a", "--db", "locked.db"), "is locked by another program"),
+        (("--model", "x", "--prompt", "a", "--unknown"), "--unknown"),
+    ],
+)
+def test_a_users_error_is_one_sentence_and_code_1(
+    corevital: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setattr("opentelemetry_instrumentation_corevital.store.database.BUSY_SECONDS", 0.05)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "latin1.txt").write_bytes(b"caf\xe9 au lait")
+    (tmp_path / "text.db").write_text("some text " * 300)
+    holder = sqlite3.connect(tmp_path / "locked.db", isolation_level=None)
+    holder.execute("CREATE TABLE t (x)")
+    holder.execute("DROP TABLE t")
+    holder.execute("BEGIN EXCLUSIVE")
+    code, out, err = corevital("run", *arguments)
+    holder.close()
+    assert code == 1
+    assert out == ""
+    assert message in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not (tmp_path / "runs" / "corevital.db-wal").exists()
+
+
+def test_a_database_that_fails_after_the_run_is_told_beside_the_verdict(
+    corevital: Command, tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opentelemetry_instrumentation_corevital.store.database.BUSY_SECONDS", 0.05)
+    database = tmp_path / "runs.db"
+    load = models.load_model
+
+    def then_lock(*args: Any, **kwargs: Any) -> LoadedModel:
+        holder.execute("BEGIN EXCLUSIVE")
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(run_module, "load_model", then_lock)
+    holder = sqlite3.connect(database, isolation_level=None)
+    code, out, err = corevital("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "3", "--db", str(database))
+    holder.close()
+    assert code == 1
+    assert "risk" in out, "the verdict is shown all the same"
+    assert "is locked by another program" in err
+
+
+def test_reading_what_is_not_there(corevital: Command, tmp_path: Path, tiny_folder: str) -> None:
+    code, _, err = corevital("runs")
+    assert code == 1
+    assert "runs/corevital.db: there is no such file" in err
+    assert corevital("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "2")[0] == 0
+    assert "holds no run abcdef" in corevital("show", "abcdef")[2]
+    assert "No run fits" in corevital("runs", "--risk-above", "0.999")[1]
+
+
+def test_an_internal_error_is_code_2(corevital: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(run_module, "load_model", broken)
+    code, _, err = corevital("run", "-m", "x", "-p", "y", "--no-store")
+    assert code == 2
+    assert "please report it" in err
+
+
+def test_help_and_version(corevital: Command) -> None:
+    for command in ((), ("run",), ("runs",), ("show",)):
+        code, out, _ = corevital(*command, "--help")
+        assert code == 0
+        assert "Usage" in out
+    assert corevital("--version")[1].startswith("corevital 0.")

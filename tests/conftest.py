@@ -1,0 +1,73 @@
+"""Fixtures that bring the real parts: the demo model, a Collector, Jaeger."""
+
+import importlib.metadata
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the machine's own OpenTelemetry settings out of the tests."""
+    for name in list(os.environ):
+        if name.startswith("OTEL_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def demo_folder() -> str:
+    """The folder of the cached demo model; without its weights an error in CI and a skip elsewhere."""
+    from opentelemetry_instrumentation_corevital.cli.models import DEMO_PACKAGE, demo_model_path
+
+    if not os.environ.get("CI") and not _installed(DEMO_PACKAGE):
+        pytest.skip(f"{DEMO_PACKAGE} is not installed; `make test` installs it")
+    return str(demo_model_path())
+
+
+@pytest.fixture(scope="session")
+def smollm2(demo_folder: str) -> "LoadedModel":
+    """SmolLM2-135M-Instruct on the CPU, in the checkpoint's dtype."""
+    from opentelemetry_instrumentation_corevital.cli.models import load_model
+
+    return load_model("smollm2", device="cpu")
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _binary(variable: str, *names: str) -> str:
+    path = os.environ.get(variable) or next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip(f"no {names[0]}: set {variable} or put it on the PATH")
+    return path
+
+
+@pytest.fixture(scope="session")
+def otelcol() -> str:
+    return _binary("COREVITAL_OTELCOL", "otelcol-contrib", "otelcol")
+
+
+@pytest.fixture(scope="session")
+def jaeger() -> str:
+    return _binary("COREVITAL_JAEGER", "jaeger-all-in-one", "jaeger")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests with a real Collector or Jaeger ran: a skip of all of them is easily overlooked."""
+    stats = terminalreporter.stats
+    ran = sum("wire" in report.keywords for kind in ("passed", "failed", "error") for report in stats.get(kind, ()))
+    skipped = sum("wire" in report.keywords for report in stats.get("skipped", ()))
+    if ran or skipped:
+        terminalreporter.line(f"wire tests (a real Collector or Jaeger): {ran} ran, {skipped} skipped")

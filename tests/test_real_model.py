@@ -1,0 +1,86 @@
+"""SmolLM2-135M-Instruct: the run that loops, the run that does not, and nothing changed."""
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
+from opentelemetry_instrumentation_corevital.cli.text import token_pieces
+from tests.capture.test_steps import Keep
+from tests.support import instrumented, reference_signals
+
+pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("real_model")]
+
+LOOPING = "Tell me everything about the history of the universe in great detail."
+HEALTHY = "Name three primary colours."
+
+
+def chat(loaded: LoadedModel, *questions: str) -> dict[str, torch.Tensor]:
+    messages = [[{"role": "user", "content": question}] for question in questions]
+    encoded = loaded.tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, return_tensors="pt", return_dict=True, padding=True, padding_side="left"
+    )
+    return dict(encoded)
+
+
+def test_a_loop_is_high_risk_with_its_onset_and_an_answer_is_low(smollm2: LoadedModel) -> None:
+    with instrumented() as telemetry:
+        result = smollm2.model.generate(**chat(smollm2, LOOPING), max_new_tokens=200, do_sample=False)
+        smollm2.model.generate(**chat(smollm2, HEALTHY), max_new_tokens=128, do_sample=False)
+    looping, healthy = (span.attributes or {} for span in telemetry.spans)
+    text = smollm2.tokenizer.decode(result[0])
+    assert text.count("I have walked among the stars") > 4, "the model still loops"
+    assert looping["corevital.health.repetition_loop_detected"] is True
+    assert looping["corevital.risk.level"] == "high"
+    assert '"onset_step":66' in str(looping["corevital.health.evidence"])
+    assert looping["corevital.early_warning.first_step"] < 66  # type: ignore[operator]
+    assert healthy["corevital.risk.level"] == "low"
+    flags = [name for name, value in healthy.items() if name.startswith("corevital.health") and value is True]
+    assert flags == []
+    assert healthy["gen_ai.response.finish_reasons"] == ("stop",)
+
+
+@pytest.mark.parametrize("batch", [(HEALTHY,), (HEALTHY, "What is a cat?")], ids=["one", "padded"])
+@pytest.mark.parametrize("sampled", [False, True], ids=["greedy", "sampled"])
+def test_tokens_rng_and_signals(smollm2: LoadedModel, batch: tuple[str, ...], sampled: bool) -> None:
+    inputs, keep = chat(smollm2, *batch), Keep()
+    options: dict[str, Any] = {"max_new_tokens": 24, "do_sample": sampled, "temperature": 0.8 if sampled else None}
+
+    def generate(**more: Any) -> tuple[Any, torch.Tensor]:
+        torch.manual_seed(4)
+        return smollm2.model.generate(**inputs, **options, **more), torch.get_rng_state()
+
+    plain, plain_rng = generate()
+    with instrumented(judgements=[keep]):
+        found, rng = generate(return_dict_in_generate=True, output_logits=True)
+    assert torch.equal(found.sequences, plain)
+    assert torch.equal(rng, plain_rng)
+    for row, run in enumerate(keep.runs):
+        for step in (0, run.steps // 2, run.steps - 1):
+            expected = reference_signals(found.logits[step][row].double().tolist(), int(run.tokens[step]))
+            for name in ("entropy", "surprisal", "margin", "top1_prob", "topk_mass"):
+                assert run.columns[name][step] == pytest.approx(expected[name], abs=1e-4, rel=1e-4), (name, step)
+
+
+def test_the_model_is_copied_pickled_and_saved_clean(smollm2: LoadedModel, tmp_path: Path) -> None:
+    inputs = chat(smollm2, HEALTHY)
+    with instrumented():
+        expected = smollm2.model.generate(**inputs, max_new_tokens=6, do_sample=False)
+        copied = copy.deepcopy(smollm2.model)
+        pickled = pickle.loads(pickle.dumps(smollm2.model))
+        smollm2.model.save_pretrained(tmp_path)
+    for other in (copied, pickled, AutoModelForCausalLM.from_pretrained(tmp_path)):
+        assert torch.equal(other.generate(**inputs, max_new_tokens=6, do_sample=False), expected)
+
+
+def test_token_pieces_add_up_to_the_text(smollm2: LoadedModel) -> None:
+    text = "Zoë said: “naïve café” – 日本語 🙂 done.\n\n  indented\tcode()"
+    tokens = smollm2.tokenizer(text)["input_ids"]
+    pieces = token_pieces(smollm2.tokenizer, tokens)
+    assert len(pieces) == len(tokens)
+    assert "".join(pieces) == smollm2.tokenizer.decode(tokens)

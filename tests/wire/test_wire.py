@@ -1,0 +1,162 @@
+"""Over the wire: OTLP through the bundled Collector configuration, and a run read back from Jaeger."""
+
+import contextlib
+import json
+import math
+import subprocess
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
+from tests.support import prompt, tiny_model
+from tests.wire.processes import COLLECTOR_CONFIG, free_port, get_json, listening, process, wait_until
+
+pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
+
+
+@contextlib.contextmanager
+def recording(exporter: Any, service: str, logs: Any = None, metrics: Any = None) -> Iterator[InMemorySpanExporter]:
+    resource = Resource.create({"service.name": service})
+    memory, provider = InMemorySpanExporter(), TracerProvider(resource=resource)
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    logger_provider = LoggerProvider(resource=resource)
+    if logs is not None:
+        logger_provider.add_log_record_processor(BatchLogRecordProcessor(logs))
+    meter_provider = MeterProvider([PeriodicExportingMetricReader(metrics)] if metrics else [], resource=resource)
+    instrumentor = CoreVitalInstrumentor()
+    instrumentor.instrument(
+        tracer_provider=provider, logger_provider=logger_provider, meter_provider=meter_provider, capture="full"
+    )
+    try:
+        yield memory
+    finally:
+        instrumentor.uninstrument()
+        for closing in (provider, logger_provider, meter_provider):
+            closing.shutdown()
+
+
+def test_the_bundled_collector_configuration_is_valid(otelcol: str) -> None:
+    found = subprocess.run(
+        [otelcol, "validate", "--config", str(COLLECTOR_CONFIG)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+def test_runs_pass_a_collector_intact(otelcol: str, transport: str, tmp_path: Path) -> None:
+    grpc, http, own = free_port(), free_port(), free_port()
+    overlay = {
+        "exporters": {"file": {"path": str(tmp_path / "received.jsonl"), "flush_interval": "100ms"}},
+        "service": {
+            "pipelines": {signal: {"exporters": ["file"]} for signal in ("traces", "metrics", "logs")},
+        },
+    }
+    (tmp_path / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    environment = {
+        "COREVITAL_COLLECTOR_GRPC": f"127.0.0.1:{grpc}",
+        "COREVITAL_COLLECTOR_HTTP": f"127.0.0.1:{http}",
+        "COREVITAL_COLLECTOR_METRICS_PORT": str(own),
+    }
+    command = [otelcol, "--config", str(COLLECTOR_CONFIG), "--config", str(tmp_path / "overlay.yaml")]
+    with process(command, tmp_path / "collector.log", environment):
+        wait_until(lambda: listening(grpc) and listening(http))
+        url = f"http://127.0.0.1:{http}/v1"
+        exporter: Any = HttpExporter(endpoint=f"{url}/traces")
+        if transport == "grpc":
+            exporter = GrpcExporter(endpoint=f"127.0.0.1:{grpc}", insecure=True)
+        model = tiny_model()
+        logs, metrics = OTLPLogExporter(endpoint=f"{url}/logs"), OTLPMetricExporter(endpoint=f"{url}/metrics")
+        with recording(exporter, "wire", logs, metrics) as memory:
+            for _ in range(3):
+                model.generate(prompt(), max_new_tokens=40, do_sample=True)
+            model.generate(prompt(batch=2), max_new_tokens=10, do_sample=True)
+        sent = {span.context.span_id: span for span in memory.get_finished_spans() if span.context}
+        lines = wait_until(lambda: received(tmp_path / "received.jsonl", len(sent)))
+    spans = list(of_kind(lines, "resourceSpans", "scopeSpans", "spans"))
+    assert len(spans) == len(sent) == 6
+    for span in spans:
+        original = sent[int(span["spanId"], 16)]
+        got = {item["key"]: plain(item["value"]) for item in span["attributes"]}
+        assert got == {k: list(v) if isinstance(v, tuple) else v for k, v in (original.attributes or {}).items()}
+        assert len(span.get("events", ())) == len(original.events)
+    verdicts = list(of_kind(lines, "resourceLogs", "scopeLogs", "logRecords"))
+    assert [record["eventName"] for record in verdicts] == ["gen_ai.evaluation.result"] * 5
+    names = {metric["name"] for metric in of_kind(lines, "resourceMetrics", "scopeMetrics", "metrics")}
+    assert {"corevital.runs", "corevital.step.entropy", "corevital.risk.score"} <= names
+
+
+def received(path: Path, spans: int) -> list[dict[str, Any]] | None:
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    complete = len(list(of_kind(lines, "resourceSpans", "scopeSpans", "spans"))) >= spans
+    signals = {key for line in lines for key in line}
+    return lines if complete and signals >= {"resourceSpans", "resourceLogs", "resourceMetrics"} else None
+
+
+def of_kind(lines: list[dict[str, Any]], *path: str) -> Iterator[dict[str, Any]]:
+    outer, scope, item = path
+    for line in lines:
+        for resource in line.get(outer, ()):
+            for scoped in resource[scope]:
+                yield from scoped[item]
+
+
+def plain(value: dict[str, Any]) -> Any:
+    """Return the Python value of an OTLP JSON value."""
+    ((kind, content),) = value.items()
+    if kind == "arrayValue":
+        return [plain(item) for item in content.get("values", ())]
+    return int(content) if kind == "intValue" else float(content) if kind == "doubleValue" else content
+
+
+def test_a_run_is_read_back_from_jaeger(jaeger: str, tmp_path: Path) -> None:
+    http, grpc, query, admin = (free_port() for _ in range(4))
+    command = [
+        jaeger,
+        f"--collector.otlp.http.host-port=127.0.0.1:{http}",
+        f"--collector.otlp.grpc.host-port=127.0.0.1:{grpc}",
+        f"--query.http-server.host-port=127.0.0.1:{query}",
+        f"--query.grpc-server.host-port=127.0.0.1:{free_port()}",
+        f"--admin.http.host-port=127.0.0.1:{admin}",
+        f"--collector.http-server.host-port=127.0.0.1:{free_port()}",
+        f"--collector.grpc-server.host-port=127.0.0.1:{free_port()}",
+        f"--http-server.host-port=127.0.0.1:{free_port()}",
+        f"--processor.jaeger-binary.server-host-port=127.0.0.1:{free_port()}",
+        f"--processor.jaeger-compact.server-host-port=127.0.0.1:{free_port()}",
+    ]
+    with process(command, tmp_path / "jaeger.log", {"COLLECTOR_OTLP_ENABLED": "true"}):
+        wait_until(lambda: listening(http) and listening(query))
+        model, broken = tiny_model(), tiny_model(seed=2)
+        broken.lm_head.register_forward_hook(lambda module, inputs, output: output * math.nan)
+        with recording(HttpExporter(endpoint=f"http://127.0.0.1:{http}/v1/traces"), "jaeger-test") as memory:
+            model.generate(prompt(), max_new_tokens=30, do_sample=False)
+            broken.generate(prompt(), max_new_tokens=5, do_sample=False)
+        url = f"http://127.0.0.1:{query}/api/traces?{urllib.parse.urlencode({'service': 'jaeger-test'})}"
+        traces = wait_until(lambda: (found := get_json(url)["data"]) and len(found) == 2 and found)
+    (span,) = [s for trace in traces for s in trace["spans"] if len(s["logs"]) == 30]
+    tags = {tag["key"]: tag["value"] for tag in span["tags"]}
+    original = next(s for s in memory.get_finished_spans() if len(s.events) == 30)
+    attributes = original.attributes or {}
+    assert tags["corevital.risk.score"] == attributes["corevital.risk.score"]
+    assert tags["corevital.narrative"] == attributes["corevital.narrative"]
+    assert json.loads(tags["corevital.series.entropy"]) == list(attributes["corevital.series.entropy"])  # type: ignore[arg-type]
+    fields = {field["key"]: field["value"] for field in span["logs"][3]["fields"]}
+    assert fields["event"] == "corevital.step"
+    assert fields["corevital.step.index"] == 3
