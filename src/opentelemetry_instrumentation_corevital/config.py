@@ -1,12 +1,15 @@
 """Settings: every option, its environment variable, its default; validated once, before anything is patched."""
 
 import difflib
+import logging
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+logger = logging.getLogger(__name__)
 
 ENV_PREFIX = "OTEL_COREVITAL_"
 CONTENT_ENV = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -34,7 +37,7 @@ class Settings(BaseSettings):
     capture_message_content: ContentMode = Field(
         "no_content",
         validation_alias=CONTENT_ENV,
-        description="message text in spans (`span_only`), not at all, ...; the GenAI convention's switch",
+        description="message text on spans: `span_only`, `span_and_event`; the GenAI conventions' switch",
     )
     step_events: Literal["span", "off"] = Field("span", description="carrier of the `corevital.step` events")
     max_step_events: int = Field(96, ge=0, le=96, description="largest number of `corevital.step` events of a span")
@@ -78,11 +81,6 @@ class Settings(BaseSettings):
         """Whether message text may be set on spans."""
         return self.capture_message_content in ("span_only", "span_and_event")
 
-    @property
-    def content_anywhere(self) -> bool:
-        """Whether content is switched on at all."""
-        return self.capture_message_content != "no_content"
-
 
 def environment_variable(option: str) -> str:
     """Return the environment variable of an option."""
@@ -101,12 +99,31 @@ def load_settings(keywords: Mapping[str, Any] | None = None) -> Settings:
             near = difflib.get_close_matches(name, Settings.model_fields, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; options are {', '.join(Settings.model_fields)}"
             raise SettingsError(f"CoreVital: unknown option {name!r}{hint}")
+    if "capture_message_content" not in given and not _known_content_mode():
+        given["capture_message_content"] = "no_content"
     # The alias is what pydantic-settings reads from the environment; a keyword has to use it too.
     renamed = {CONTENT_ENV if name == "capture_message_content" else name: value for name, value in given.items()}
     try:
         return Settings(**renamed)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem, given) for problem in error.errors())) from None
+
+
+def _known_content_mode() -> bool:
+    """Tell whether the GenAI conventions' switch is set to one of its values, or not at all.
+
+    Other instrumentations read it too, some with other values: as the conventions ask, those mean no content here.
+    """
+    value = os.environ.get(CONTENT_ENV, "")
+    known = not value or value.lower() in get_args(ContentMode)
+    if not known:
+        logger.warning(
+            "%s=%s is none of %s: no content is captured",
+            CONTENT_ENV,
+            value,
+            ", ".join(mode.upper() for mode in get_args(ContentMode)),
+        )
+    return known
 
 
 def _explain(problem: Mapping[str, Any], keywords: Mapping[str, Any]) -> str:

@@ -327,7 +327,7 @@ class _Recording:
             return {}
         tokenizer = self._tokenizer()
         if tokenizer is None:
-            run.absent["gen_ai.output.messages"] = "no tokenizer is known"
+            run.absent[semconv.GEN_AI_OUTPUT_MESSAGES] = "no tokenizer is known"
         answer = None if tokenizer is None else tokenizer.decode(run.tokens.tolist(), skip_special_tokens=True)
         return message_attributes(run, answer)
 

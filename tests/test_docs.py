@@ -1,0 +1,60 @@
+"""What the documentation and the vocabulary say is what the code does."""
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+import opentelemetry_instrumentation_corevital as package
+from opentelemetry_instrumentation_corevital import environment_variables, semconv
+from opentelemetry_instrumentation_corevital.config import CONTENT_ENV, Settings, environment_variable
+
+ROOT = Path(__file__).parent.parent
+SOURCE = Path(package.__file__).parent
+
+
+def test_the_pages_made_from_the_code_are_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    for name, page in generate.PAGES.items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), f"run `make docs` ({name})"
+
+
+def test_every_setting_is_read_and_has_its_variable() -> None:
+    code = "\n".join(path.read_text() for path in SOURCE.rglob("*.py") if path.name != "config.py")
+    config = (SOURCE / "config.py").read_text()
+    derived = {"capture_message_content": "content_on_span"}
+    for option in Settings.model_fields:
+        name = derived.get(option, option)
+        assert re.search(rf"\.{name}\b", code), f"nothing reads {option}"
+        variable = environment_variable(option)
+        if variable != CONTENT_ENV:
+            assert getattr(environment_variables, variable) == variable
+    assert "content_on_span" in config
+
+
+def test_every_name_in_the_vocabulary_is_used() -> None:
+    constants = {
+        target.id: node.value
+        for node in ast.parse((SOURCE / "semconv.py").read_text()).body
+        if isinstance(node, ast.AnnAssign) and isinstance(target := node.target, ast.Name) and isinstance(node.value, ast.Call)
+    }
+    assert len(constants) == len(semconv.DEFINITIONS)
+    code = "\n".join(path.read_text() for path in SOURCE.rglob("*.py") if path.name != "semconv.py")
+    unused = [name for name in constants if not re.search(rf"semconv\.{name}\b", code)]
+    assert unused == []
+    literal = set(re.findall(r'"(?:corevital|gen_ai)\.[a-z_.]+"', code)) - {'"corevital.risk"', '"corevital.db"'}
+    assert literal == set(), "names are spelled in semconv.py only"
+
+
+def test_public_names_exist() -> None:
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError):
+        _ = package.nothing_of_this_name
