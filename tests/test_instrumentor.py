@@ -11,9 +11,6 @@ import pytest
 import torch
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, Span
 from transformers.generation.utils import GenerationMixin
 
@@ -243,9 +240,8 @@ def test_a_judgement_on_the_provider_enlists_itself_for_runs_only() -> None:
     telemetry = Telemetry()
     telemetry.tracer_provider.add_span_processor(Own())
     model = tiny_model()
-    with instrumented(telemetry):
-        with telemetry.tracer_provider.get_tracer("app").start_as_current_span("other"):
-            generate(model, do_sample=True, num_return_sequences=2)
+    with instrumented(telemetry), telemetry.tracer_provider.get_tracer("app").start_as_current_span("other"):
+        generate(model, do_sample=True, num_return_sequences=2)
     *children, call = telemetry.spans
     for child in children:
         attributes = child.attributes or {}

@@ -32,7 +32,9 @@ def run(arguments: list[str], model: str, **environment: str) -> subprocess.Comp
 
 
 def instrument(exporters: dict[str, str], model: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = shutil.which("opentelemetry-instrument", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    command = shutil.which(
+        "opentelemetry-instrument", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
     assert command, "opentelemetry-instrument is installed with opentelemetry-instrumentation"
     flags = [f"--{signal}_exporter={name}" for signal, name in exporters.items()]
     return run([command, *flags, sys.executable, str(APP)], model, **environment)

@@ -1,6 +1,10 @@
-"""CoreVital in code: instrument, generate, read the verdict from a judgement of your own."""
+"""CoreVital in code: instrument, generate, read the verdict from a judgement of your own.
+
+The model is a folder or a hub id: the first argument, else the environment variable MODEL.
+"""
 
 import os
+import sys
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
@@ -9,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Judgement, Run
 
-MODEL = os.environ.get("MODEL", "HuggingFaceTB/SmolLM2-135M-Instruct")
+MODEL = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("MODEL", "HuggingFaceTB/SmolLM2-135M-Instruct")
 
 
 class Alert(Judgement):

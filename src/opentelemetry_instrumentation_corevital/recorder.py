@@ -106,10 +106,9 @@ class Recorder:
             raise
         return recording
 
-
     def _tell_if_nowhere(self, span: Span) -> None:
         """Say once that nothing is exported, where nobody has set up the SDK."""
-        if self._nowhere_told or span.get_span_context().is_valid:
+        if self._nowhere_told or self.settings.capture_unsampled or span.get_span_context().is_valid:
             return
         self._nowhere_told = True
         if isinstance(get_tracer_provider(), ProxyTracerProvider):

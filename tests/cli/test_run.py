@@ -62,7 +62,9 @@ def test_the_real_model_is_run_judged_stored_and_shown(
     corevital: Command, smollm2: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "load_model", lambda *args, **kwargs: smollm2)
-    code, out, _ = corevital("run", "--model", "smollm2", "--prompt", "Name three primary colours.", "--capture", "full")
+    code, out, _ = corevital(
+        "run", "--model", "smollm2", "--prompt", "Name three primary colours.", "--capture", "full"
+    )
     assert code == 0
     for part in ("low risk", "Red is the most", "entropy", "surprisal:", "stored in runs/corevital.db", "prompt hash"):
         assert part in out
@@ -82,7 +84,18 @@ def test_the_real_model_is_run_judged_stored_and_shown(
 
 def test_a_run_from_a_folder_in_json(corevital: Command, tiny_folder: str) -> None:
     code, out, err = corevital(
-        "run", "-m", tiny_folder, "-p", "w5 w6 w7", "--max_new_tokens", "9", "--seed", "3", "--temperature", "0.9", "--json"
+        "run",
+        "-m",
+        tiny_folder,
+        "-p",
+        "w5 w6 w7",
+        "--max_new_tokens",
+        "9",
+        "--seed",
+        "3",
+        "--temperature",
+        "0.9",
+        "--json",
     )
     assert (code, err) == (0, "")
     (run,) = json.loads(out)["runs"]
@@ -94,12 +107,24 @@ def test_a_run_from_a_folder_in_json(corevital: Command, tiny_folder: str) -> No
     assert set(run["tokens"][0]) == {"text", "entropy", "surprisal", "margin"}
     again = json.loads(
         corevital(
-            "run", "-m", tiny_folder, "-p", "w5 w6 w7", "--max_new_tokens", "9", "--seed", "3", "--temperature", "0.9", "--json"
+            "run",
+            "-m",
+            tiny_folder,
+            "-p",
+            "w5 w6 w7",
+            "--max_new_tokens",
+            "9",
+            "--seed",
+            "3",
+            "--temperature",
+            "0.9",
+            "--json",
         )[1]
     )
     assert again["runs"][0]["tokens"] == run["tokens"]
-    assert again["runs"][0]["attributes"]["corevital.fingerprint.run_hash"] == (
-        run["attributes"]["corevital.fingerprint.run_hash"]
+    assert (
+        again["runs"][0]["attributes"]["corevital.fingerprint.run_hash"]
+        == (run["attributes"]["corevital.fingerprint.run_hash"])
     )
 
 
@@ -254,3 +279,17 @@ def test_help_and_version(corevital: Command) -> None:
         assert code == 0
         assert "Usage" in out
     assert corevital("--version")[1].startswith("corevital 0.")
+
+
+def test_generated_control_characters_do_not_reach_the_terminal() -> None:
+    from opentelemetry_instrumentation_corevital.cli.render import printable
+
+    assert printable("a\x1b[31mb\x07\r\n\tc\x9b") == "a\ufffd[31mb\ufffd\ufffd\n\tc\ufffd"
+
+
+def test_runs_reads_the_store_of_the_setting(
+    corevital: Command, tiny_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corevital("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "2", "--db", "mine.db")
+    monkeypatch.setenv("OTEL_COREVITAL_SQLITE_PATH", "mine.db")
+    assert len(json.loads(corevital("runs", "--json")[1])) == 1

@@ -1,5 +1,11 @@
-"""Finished spans made by the SDK, as exporters get them."""
+"""Finished spans made by the SDK, as exporters get them, and a look at what was stored."""
 
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -12,6 +18,7 @@ from opentelemetry_instrumentation_corevital import semconv
 
 def run_attributes(**changes: Any) -> dict[str, Any]:
     return {
+        semconv.GEN_AI_OPERATION_NAME: "text_completion",
         semconv.GEN_AI_REQUEST_MODEL: "org/model",
         semconv.DECODING_STRATEGY: "greedy_search",
         semconv.STEPS_TOTAL: 40,
@@ -40,3 +47,40 @@ def make_spans(count: int = 1, *, events: int = 2, service: str = "tests", **cha
             for step in range(events):
                 span.add_event(semconv.STEP_EVENT, {semconv.STEP_INDEX: step, semconv.STEP_ENTROPY: step / 2})
     return list(exporter.get_finished_spans())
+
+
+def make_call(sequences: int, *, start_ns: int = 1_000) -> list[ReadableSpan]:
+    """Return the spans of one call with several sequences: theirs, then the call's own, as they end."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("scope")
+    call = {semconv.GEN_AI_OPERATION_NAME: "chat", semconv.GEN_AI_REQUEST_MODEL: "org/model"}
+    with tracer.start_as_current_span("chat org/model", attributes=call, start_time=start_ns):
+        for index in range(sequences):
+            attributes = {
+                semconv.STEPS_TOTAL: 7 + index,
+                semconv.SEQUENCE_INDEX: index,
+                semconv.SEQUENCE_INPUT_TOKENS: 4,
+                semconv.SEQUENCE_OUTPUT_TOKENS: 7 + index,
+                semconv.MODEL_NAME: "org/model",
+                semconv.GEN_AI_RESPONSE_FINISH_REASONS: ["stop"],
+            }
+            tracer.start_span("sequence", attributes=attributes, start_time=start_ns).end()
+    return list(exporter.get_finished_spans())
+
+
+def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def run_code(code: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process of its own; a hang fails the test."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )

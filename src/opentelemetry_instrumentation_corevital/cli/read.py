@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -13,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
-from ..config import data_folder
+from ..config import data_folder, load_settings
 from ..store import open_store
 from ..store.queries import RunSummary, StoredEvent
-from .render import level_style, verdict_panel
+from .render import level_style, printable, verdict_panel
 
-_PIPED_WIDTH: Final = 200  # wide enough that nothing that a script looks for is cut off
+_ID_LENGTH: Final = 12
+_PIPED_WIDTH: Final = 240  # wide enough that nothing that a script looks for is cut off
 _PANEL_WIDTH: Final = 100
 
 _STEP_COLUMNS: Final = {
@@ -31,7 +33,10 @@ _STEP_COLUMNS: Final = {
     "warnings": semconv.STEP_WARNINGS,
 }
 
-Database = Annotated[str | None, typer.Option("--db", help="The store's file; default: runs/corevital.db, if any.")]
+Database = Annotated[
+    str | None,
+    typer.Option("--db", help="The store's file; default: OTEL_COREVITAL_SQLITE_PATH, else runs/corevital.db."),
+]
 
 
 def runs(
@@ -47,6 +52,8 @@ def runs(
 
     Example: corevital runs --risk-above 0.7
     """
+    if flag is not None and not flag.endswith("_detected"):
+        flag += "_detected"  # the list shows flags without it
     with open_store(database(db)) as store:
         found = store.runs(limit=limit, model=model, risk_above=risk_above, flag=flag, prompt_hash=prompt_hash)
     if as_json:
@@ -81,9 +88,9 @@ def show(
     console.print(f"run {summary.trace_id}:{summary.sequence_index}, {started}, {seconds:.2f} s", soft_wrap=True)
     console.print(verdict_panel(stored.attributes), width=min(console.width, _PANEL_WIDTH))
     for name, title in ((semconv.GEN_AI_INPUT_MESSAGES, "prompt"), (semconv.GEN_AI_OUTPUT_MESSAGES, "answer")):
-        if name in stored.attributes:
-            text = json.loads(stored.attributes[name])[0]["parts"][0]["content"]
-            console.print(Text(f"{title}: ", "dim").append(text, "not dim"), soft_wrap=True)
+        text = _message(stored.attributes.get(name))
+        if text is not None:
+            console.print(Text(f"{title}: ", "dim").append(printable(text), "not dim"), soft_wrap=True)
     events = [event for event in stored.events if event.name == semconv.STEP_EVENT]
     if events:
         shown = events if steps else _telling(events)
@@ -93,16 +100,17 @@ def show(
 
 
 def database(path: str | None) -> str:
-    """Return the store to read: the one named, else the one of `corevital run` here, else the zero-code one."""
-    if path is not None:
-        return path
+    """Return the store to read: the one named, else the one of the setting, of `corevital run` here, of zero code."""
+    chosen = path or load_settings().sqlite_path
+    if chosen is not None:
+        return chosen
     here = os.path.join("runs", "corevital.db")
     everywhere = os.path.join(data_folder(), "corevital.db")
     return here if os.path.exists(here) or not os.path.exists(everywhere) else everywhere
 
 
 def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
 def _table(found: list[RunSummary]) -> Table:
@@ -110,12 +118,16 @@ def _table(found: list[RunSummary]) -> Table:
     for name in ("run", "age", "model", "risk", "flags", "tokens", "finish", "prompt", "warnings"):
         table.add_column(name, no_wrap=name != "warnings")
     now = time.time_ns()
-    several = {run.trace_id for run in found if run.sequence_index > 0}
+    calls = Counter((run.trace_id, run.sequence_index) for run in found)
     for run in found:
-        name = run.trace_id[:12] + (f":{run.sequence_index}" if run.trace_id in several else "")
+        name = run.trace_id[:_ID_LENGTH]
+        if calls[run.trace_id, run.sequence_index] > 1:
+            name = run.span_id[:_ID_LENGTH]  # the trace holds several calls
+        elif run.operation is None:
+            name += f":{run.sequence_index}"  # one of several sequences: the call's own span has the operation
         risk = Text("-", "dim")
         if run.risk_score is not None:
-            risk = Text(f"{run.risk_score:.2f} {run.risk_level}", level_style(run.risk_level))
+            risk = Text(f"{run.risk_score:.2f} {run.risk_level or ''}".strip(), level_style(run.risk_level))
         table.add_row(
             name,
             age((now - run.start_ns) / 1e9),
@@ -163,9 +175,17 @@ def _steps(events: list[StoredEvent]) -> Table:
     return table
 
 
+def _message(attribute: Any) -> str | None:
+    """Return the text of a GenAI messages attribute; None where it is not there or was cut off."""
+    try:
+        return str(json.loads(attribute)[0]["parts"][0]["content"])
+    except (TypeError, ValueError, LookupError):
+        return None
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, list):
-        return ", ".join(value)
+        return ", ".join(str(item) for item in value)
     return f"{value:.3f}" if isinstance(value, float) else str(value)

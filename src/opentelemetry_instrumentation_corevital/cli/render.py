@@ -2,6 +2,7 @@
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -21,7 +22,43 @@ _FLAGS: Final = {
     semconv.HEALTH_REPETITION_LOOP: "repetition loop",
 }
 
+_SPARKLINE_WIDTH: Final = 40  # leaves room for its figures in a terminal of 80 columns
+_SIGNALS: Final[Mapping[str, tuple[str | None, str, Mapping[str, tuple[str, str]]]]] = {
+    "entropy": (
+        semconv.SERIES_ENTROPY,
+        " bit",
+        {
+            "mean": (semconv.ENTROPY_MEAN, ".2f"),
+            "max": (semconv.ENTROPY_MAX, ".2f"),
+            "slope per step": (semconv.ENTROPY_SLOPE, "+.3f"),
+        },
+    ),
+    "surprisal": (
+        None,
+        " bit",
+        {
+            "mean": (semconv.SURPRISAL_MEAN, ".2f"),
+            "max": (semconv.SURPRISAL_MAX, ".2f"),
+            "sum": (semconv.SURPRISAL_SUM, ".1f"),
+        },
+    ),
+    "margin": (None, "", {"mean": (semconv.MARGIN_MEAN, ".3f"), "min": (semconv.MARGIN_MIN, ".3f")}),
+}
+"""Signal -> its series, its unit, and word -> its summary's attribute and format."""
+_SETTINGS: Final = {
+    "temperature": semconv.GEN_AI_REQUEST_TEMPERATURE,
+    "top-p": semconv.GEN_AI_REQUEST_TOP_P,
+    "top-k": semconv.GEN_AI_REQUEST_TOP_K,
+    "at most tokens": semconv.GEN_AI_REQUEST_MAX_TOKENS,
+    "seed": semconv.GEN_AI_REQUEST_SEED,
+}
+
 Attributes = Mapping[str, Any]
+
+
+def printable(text: str) -> str:
+    """Return text without the control characters that would steer a terminal; a model may generate any."""
+    return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "\ufffd" for c in text)
 
 
 def level_style(level: str | None) -> str:
@@ -39,7 +76,7 @@ def verdict_panel(attributes: Attributes) -> RenderableType:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _lines(attributes):
-        table.add_row(name, value)
+        table.add_row(name, Text(value) if isinstance(value, str) else value)  # a str may hold [markup]
     narrative = Text(str(attributes.get(semconv.NARRATIVE, "")))
     return Panel(Group(narrative, Text(""), table), title=title, title_align="left", border_style=level_style(level))
 
@@ -51,14 +88,14 @@ def _lines(attributes: Attributes) -> list[tuple[str, RenderableType]]:
         ("flags", _flags(attributes)),
         ("early warnings", _early_warnings(attributes)),
     ]
-    entropy = get(semconv.SERIES_ENTROPY)
-    if entropy:
-        figures = f"  mean {get(semconv.ENTROPY_MEAN, math.nan):.2f}, max {get(semconv.ENTROPY_MAX, math.nan):.2f} bit"
-        lines.append(("entropy", sparkline(entropy) + figures))
-    if semconv.SURPRISAL_MEAN in attributes:
-        lines.append(("surprisal", f"mean {get(semconv.SURPRISAL_MEAN):.2f}, max {get(semconv.SURPRISAL_MAX):.2f} bit"))
+    for name, (series, unit, summaries) in _SIGNALS.items():
+        bars = sparkline(get(series) or (), _SPARKLINE_WIDTH) if series else ""
+        figures = [f"{word} {get(key):{form}}" for word, (key, form) in summaries.items() if key in attributes]
+        if bars or figures:
+            lines.append((name, f"{bars}  {', '.join(figures)}{unit if figures else ''}".strip()))
     lines.append(("tokens", _tokens(attributes)))
     lines.append(("model", _model(attributes)))
+    lines.append(("decoding", _decoding(attributes)))
     if semconv.FINGERPRINT_PROMPT_HASH in attributes:
         source = get(semconv.FINGERPRINT_PROMPT_HASH_SOURCE)
         lines.append(("prompt hash", f"{str(get(semconv.FINGERPRINT_PROMPT_HASH))[:16]} ({source})"))
@@ -80,10 +117,9 @@ def _flags(attributes: Attributes) -> RenderableType:
         if attributes.get(attribute):
             numbers = evidence.get(attribute.rpartition(".")[2], {})
             lines.append(f"{name}: {_numbers(numbers)}" if numbers else name)
-    if lines:
-        return Text("\n".join(lines), "bold red")
     unjudged = [name for attribute, name in _FLAGS.items() if attribute not in attributes]
-    return "none" + (f" (not judged: {', '.join(unjudged)})" if unjudged else "")
+    text = Text("\n".join(lines), "bold red") if lines else Text("none")
+    return text.append(f" (not judged: {', '.join(unjudged)})", "not bold default") if unjudged else text
 
 
 def _early_warnings(attributes: Attributes) -> RenderableType:
@@ -93,8 +129,11 @@ def _early_warnings(attributes: Attributes) -> RenderableType:
     for signal in signals:
         numbers = dict(evidence.get(signal, {}))
         step = numbers.pop("step", None)
-        lines.append(f"step {step}: {signal} ({_numbers(numbers)})" if numbers else signal)
-    return Text("\n".join(lines), "yellow") if lines else "none"
+        when = "" if step is None else f"step {step}: "
+        lines.append(f"{when}{signal}{f' ({_numbers(numbers)})' if numbers else ''}")
+    text = Text("\n".join(lines), "yellow") if lines else Text("none")
+    risk = attributes.get(semconv.EARLY_WARNING_FAILURE_RISK)
+    return text if risk is None else text.append(f"\nfailure risk {risk:.2f} at the end", "default")
 
 
 def _numbers(numbers: Mapping[str, Any]) -> str:
@@ -118,9 +157,16 @@ def _model(attributes: Attributes) -> str:
         get(semconv.MODEL_ARCHITECTURE),
         get(semconv.MODEL_DTYPE),
         get(semconv.MODEL_DEVICE),
-        get(semconv.DECODING_STRATEGY),
     )
-    return f"{name} ({', '.join(str(detail) for detail in details if detail is not None)})"
+    known = ", ".join(str(detail) for detail in details if detail is not None)
+    return f"{'unknown' if name is None else name}{f' ({known})' if known else ''}"
+
+
+def _decoding(attributes: Attributes) -> str:
+    settings = [str(attributes.get(semconv.DECODING_STRATEGY, "strategy unknown"))]
+    settings += [f"{word} {attributes[name]:g}" for word, name in _SETTINGS.items() if name in attributes]
+    mode = attributes.get(semconv.CAPTURE_MODE)
+    return ", ".join(settings) + (f"; capture {mode}" if mode else "")
 
 
 def _mapping(text: Any) -> dict[str, Any]:
@@ -132,14 +178,18 @@ def _mapping(text: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def sparkline(values: Sequence[float], width: int = 40) -> str:
-    """Return a line of bars from 0 to the largest value; with more values than `width`, a bar is its bucket's largest."""
-    if not values:
-        return ""
+def sparkline(values: Sequence[float], width: int = 60) -> str:
+    """Return a line of bars from 0 to the largest value; a value that is not finite is a gap.
+
+    Where there are more values than `width`, a bar is the largest of its bucket.
+    """
     count = min(width, len(values))
-    edges = [round(index * len(values) / count) for index in range(count + 1)]
-    heights = [max(values[begin:end]) for begin, end in pairwise(edges)]
-    top = max(heights)
-    if top <= 0:
-        return _BARS[0] * count
-    return "".join(_BARS[min(len(_BARS) - 1, int(max(0.0, height) / top * len(_BARS)))] for height in heights)
+    edges = [round(index * len(values) / count) for index in range(count + 1)] if count else []
+    buckets = [[value for value in values[begin:end] if math.isfinite(value)] for begin, end in pairwise(edges)]
+    top = max((value for bucket in buckets for value in bucket), default=0.0)
+    return "".join(_bar(max(bucket), top) if bucket else " " for bucket in buckets)
+
+
+def _bar(value: float, top: float) -> str:
+    share = max(0.0, value) / top if top > 0 else 0.0
+    return _BARS[min(len(_BARS) - 1, int(share * len(_BARS)))]

@@ -7,6 +7,7 @@ import numpy as np
 from rich.text import Text
 
 from ..run import Run
+from .render import printable
 
 _CONTEXT: Final = 16  # tokens decoded before a token, so that its piece comes out as it stands in the text
 
@@ -37,7 +38,7 @@ def coloured_text(tokenizer: Any, run: Run) -> Text:
     text = Text()
     for index, piece in enumerate(pieces):
         style = "" if surprisal is None else colour(float(surprisal[index]))
-        text.append(piece, style)
+        text.append(printable(piece), style)
     return text
 
 

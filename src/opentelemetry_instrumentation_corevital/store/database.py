@@ -16,12 +16,19 @@ class StoreError(Exception):
     """The store cannot be used; the message names the file and says what to do."""
 
 
-def open_database(path: str | Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
+class LockedError(StoreError):
+    """Another connection holds the store's lock; a later try may succeed."""
+
+
+def open_database(
+    path: str | Path, *, synchronous: str = "NORMAL", busy_seconds: float = BUSY_SECONDS
+) -> sqlite3.Connection:
     """Open the store for writing, creating the file, its folder and its tables where they are missing.
 
     Args:
         path: the file.
         synchronous: `NORMAL` survives the process, not a power cut; `FULL` both.
+        busy_seconds: how long a statement waits for another process's transaction.
 
     Returns:
         a connection that any thread may use, one at a time, in autocommit mode.
@@ -36,7 +43,7 @@ def open_database(path: str | Path, *, synchronous: str = "NORMAL") -> sqlite3.C
         raise StoreError(f"{path}: its folder cannot be made ({error.strerror}); choose another path.") from None
     connection = None
     try:
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA foreign_keys = ON")
         _check_or_create(connection, path)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -58,7 +65,7 @@ def open_for_reading(path: str | Path) -> sqlite3.Connection:
         StoreError: if there is no such file, or it is not a store.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises where a folder on the way may not be entered
         raise StoreError(f"{path}: there is no such file; `corevital run` makes one, --db names another.")
     connection = None
     try:
@@ -86,7 +93,7 @@ def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            roll_back(connection)
             raise
     _check_version(connection, path)
     check_writable(connection)
@@ -98,11 +105,19 @@ def check_writable(connection: sqlite3.Connection) -> None:
     try:
         connection.execute(f"PRAGMA user_version = {_version(connection)}")
     finally:
+        roll_back(connection)
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Undo the open transaction, if SQLite has not done so itself, as it does on a full disk."""
+    if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    # The version is read after the tables: another process may have made the store between two earlier reads.
+    if tables and _version(connection) == 0:
         raise StoreError(f"{path}: is an SQLite file of something else; choose another path.")
 
 
@@ -132,18 +147,22 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+_ADVICE: Final = {
+    "READONLY": "is read-only; make it writable or choose another path.",
+    "FULL": "there is no space left for it; free some or choose another path.",
+    "NOTADB": "is not an SQLite database; move it away or choose another path.",
+    "CORRUPT": "is a damaged database; move it away or choose another path.",
+    "IOERR": "cannot be read or written (I/O error); look at the disk and its free space or choose another path.",
+}
+"""SQLite's primary error code -> what it means for a user."""
+
+
 def explain(error: sqlite3.Error, path: str | Path) -> StoreError:
     """Return a StoreError that says what an SQLite error means for a user."""
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return StoreError(f"{path}: is locked by another program; close it or choose another path.")
-    if "readonly" in text or "read-only" in text:
-        return StoreError(f"{path}: is read-only; make it writable or choose another path.")
-    if "full" in text:
-        return StoreError(f"{path}: there is no space left for it; free some or choose another path.")
-    if "not a database" in text or "malformed" in text:
-        return StoreError(f"{path}: is not an SQLite database, or a damaged one; move it away or choose another path.")
-    if "unable to open" in text:
+    code = str(getattr(error, "sqlite_errorname", "")).removeprefix("SQLITE_").partition("_")[0]
+    if code in ("BUSY", "LOCKED"):
+        return LockedError(f"{path}: is locked by another program; close it or choose another path.")
+    if code == "CANTOPEN":
         reason = "is a folder" if os.path.isdir(path) else "cannot be opened (permissions?)"
         return StoreError(f"{path}: {reason}; choose another path.")
-    return StoreError(f"{path}: {text}.")
+    return StoreError(f"{path}: {_ADVICE.get(code, f'{error}.')}")

@@ -24,33 +24,56 @@ class SQLiteSpanExporter(SpanExporter):
         path: the file; default the setting `sqlite_path`, else `corevital/corevital.db` in the XDG data folder.
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self._path = path
-        self._writer: StoreWriter | None = None
+        self._shut_down = False
 
     @property
     def last_error(self) -> StoreError | None:
         """Return why the last spans could not be stored."""
-        return None if self._writer is None else self._writer.last_error
+        writer = self._existing_writer()
+        return None if writer is None else writer.last_error
+
+    @property
+    def dropped(self) -> int:
+        """Return how many spans could not be stored."""
+        writer = self._existing_writer()
+        return 0 if writer is None else writer.dropped
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Queue spans for the background writer."""
-        rows = [span_rows(span) for span in spans]
-        return SpanExportResult.SUCCESS if self._store().submit(rows) else SpanExportResult.FAILURE
+        """Queue spans for the background writer; FAILURE if it does not take all of them. Never raises."""
+        if self._shut_down:
+            return SpanExportResult.FAILURE
+        writer, rows = self._writer(), []
+        for span in spans:
+            try:
+                rows.append(span_rows(span))
+            except Exception as error:  # somebody else's span, of a kind that the SDK does not make
+                writer.drop(1, f"a span could not be read ({type(error).__name__}).")
+        stored = writer.submit(rows) and len(rows) == len(spans)
+        return SpanExportResult.SUCCESS if stored else SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Wait until everything is written."""
-        return self._writer is None or self._writer.flush(timeout_millis / 1000)
+        """Wait until everything is written; return False after `timeout_millis` milliseconds."""
+        writer = self._existing_writer()
+        return writer is None or writer.flush(timeout_millis / 1000)
 
     def shutdown(self) -> None:
-        """Write everything and close the file."""
-        if self._writer is not None:
-            self._writer.close()
+        """Write everything and close the file. Later spans are refused."""
+        self._shut_down = True
+        writer = self._existing_writer()
+        if writer is not None:
+            writer.close()
 
-    def _store(self) -> StoreWriter:
-        if self._writer is None:
-            self._writer = StoreWriter(self._path or default_path())
-        return self._writer
+    def _existing_writer(self) -> StoreWriter | None:
+        return self.__dict__.get("_lazy_writer")
+
+    def _writer(self) -> StoreWriter:
+        writer = self._existing_writer()
+        if writer is None:
+            # Threads that come here at once get the same one: setdefault is atomic, and unlike a lock survives a fork.
+            writer = self.__dict__.setdefault("_lazy_writer", StoreWriter(self._path or default_path()))
+        return writer
 
 
 def default_path() -> str:

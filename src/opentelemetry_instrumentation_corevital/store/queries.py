@@ -9,6 +9,8 @@ from typing import Any, Final, Self
 
 from .database import StoreError, explain, open_for_reading
 
+_MOST_CHOICES: Final = 8
+
 FLAGS: Final = ("nan_detected", "inf_detected", "repetition_loop_detected")
 
 
@@ -23,6 +25,7 @@ class RunSummary:
     end_ns: int
     service_name: str
     model: str | None
+    operation: str | None
     strategy: str | None
     risk_score: float | None
     risk_level: str | None
@@ -134,32 +137,38 @@ class Store:
         """Return one run.
 
         Args:
-            run_id: `last`, or the first four or more characters of a trace id; where the call had several sequences,
-                `TRACE:INDEX`.
+            run_id: `last`, or the first four or more characters of a trace id, or of a span id where the trace holds
+                several calls; `ID:INDEX` where a call had several sequences.
 
         Raises:
             StoreError: if no run or more than one fits; the message lists those that do.
         """
-        trace, _, index = run_id.partition(":")
+        start, _, index = run_id.lower().partition(":")
         if index and not index.isdecimal():
             raise StoreError(f"run {run_id!r}: after the colon comes the number of the sequence, from 0.")
-        if trace == "last":
-            newest = self.runs(limit=1)
-            if not newest:
-                raise StoreError(f"{self.path}: holds no run yet.")
-            trace = newest[0].trace_id
-        if len(trace) < 4:
-            raise StoreError(f"run {run_id!r}: give at least four characters of its id, or `last`.")
-        found = self._summaries(
-            "WHERE trace_id >= ? AND trace_id < ? ORDER BY start_ns, sequence_index", (trace, trace + "g")
-        )
-        if index:
-            found = [run for run in found if run.sequence_index == int(index)]
+        found = self._last_call() if start == "last" else self._beginning_with(start)
         if not found:
             raise StoreError(f"{self.path}: holds no run {run_id}; `corevital runs` lists them.")
-        if len(found) > 1:
-            raise StoreError(f"run {run_id} could be {_candidates(found)}.")
-        return self._stored(found[0])
+        fitting = [run for run in found if not index or run.sequence_index == int(index)]
+        if len(fitting) != 1:
+            raise StoreError(f"run {run_id}: {_choices(fitting or found)}")
+        return self._stored(fitting[0])
+
+    def _last_call(self) -> list[RunSummary]:
+        """Return the sequences of the newest call."""
+        newest = self.runs(limit=1)
+        if not newest:
+            raise StoreError(f"{self.path}: holds no run yet.")
+        key = (newest[0].trace_id, newest[0].start_ns)  # a call's sequences start together
+        return self._summaries("WHERE trace_id = ? AND start_ns = ? ORDER BY sequence_index", key)
+
+    def _beginning_with(self, start: str) -> list[RunSummary]:
+        if len(start) < 4:
+            raise StoreError(f"run {start!r}: give at least four characters of its id, or `last`.")
+        bounds = (start, start + "g")  # hexadecimal digits end at f
+        order = "ORDER BY start_ns, sequence_index"
+        found = self._summaries(f"WHERE trace_id >= ? AND trace_id < ? {order}", bounds)
+        return found or self._summaries(f"WHERE span_id >= ? AND span_id < ? {order}", bounds)
 
     def _summaries(self, rest: str, values: tuple[Any, ...]) -> list[RunSummary]:
         return [_summary(row) for row in self._query(f"SELECT {_COLUMNS} FROM runs {rest}", values)]
@@ -200,6 +209,14 @@ def _summary(row: tuple[Any, ...]) -> RunSummary:
     return RunSummary(**values)
 
 
-def _candidates(runs: list[RunSummary]) -> str:
-    names = [f"{run.trace_id[:12]}:{run.sequence_index}" for run in runs[:6]]
-    return ", ".join(names) + (", ..." if len(runs) > len(names) else "")
+def _choices(runs: list[RunSummary]) -> str:
+    """Return a sentence that lists runs, each by the shortest name that tells it from the others."""
+    if len({run.trace_id for run in runs}) > 1:
+        what, names = "several runs begin so", [run.trace_id for run in runs]
+    elif len({run.sequence_index for run in runs}) == len(runs):
+        what, names = "its call's sequences are", [f"{run.trace_id[:12]}:{run.sequence_index}" for run in runs]
+    else:
+        what, names = "its trace holds several calls", [run.span_id for run in runs]
+    names = list(dict.fromkeys(names))
+    more = ", ..." if len(names) > _MOST_CHOICES else ""
+    return f"{what}: {', '.join(names[:_MOST_CHOICES])}{more}; name one of them."

@@ -15,7 +15,7 @@ CREATE TABLE resources (
 
 CREATE TABLE scopes (
   id INTEGER PRIMARY KEY,
-  digest TEXT NOT NULL UNIQUE,
+  digest TEXT NOT NULL UNIQUE,          -- SHA-256 of all that follows
   name TEXT NOT NULL,
   version TEXT NOT NULL DEFAULT '',
   attributes TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(attributes)),
@@ -72,11 +72,12 @@ CREATE TABLE span_links (
 CREATE TABLE runs (
   trace_id TEXT NOT NULL,
   span_id TEXT NOT NULL,
-  sequence_index INTEGER NOT NULL DEFAULT 0,
+  sequence_index INTEGER NOT NULL DEFAULT 0,  -- row in the call's result; 0 where the call had one sequence
   start_ns INTEGER NOT NULL,
   end_ns INTEGER NOT NULL,
-  service_name TEXT NOT NULL DEFAULT '',
+  service_name TEXT NOT NULL DEFAULT '',  -- copied from the resource: lists need no join
   model TEXT,
+  operation TEXT,                       -- NULL for one of several sequences: the call's span has it
   strategy TEXT,
   risk_score REAL,
   risk_level TEXT,
@@ -93,11 +94,12 @@ CREATE TABLE runs (
   finish_reason TEXT,
   error_type TEXT,
   narrative TEXT,
-  PRIMARY KEY (trace_id, span_id),
+  PRIMARY KEY (trace_id, span_id),      -- every sequence has a span of its own
   FOREIGN KEY (trace_id, span_id) REFERENCES spans (trace_id, span_id) ON DELETE CASCADE
 ) WITHOUT ROWID;
 
 CREATE INDEX runs_start ON runs (start_ns);
 CREATE INDEX runs_model ON runs (model, start_ns);
+CREATE INDEX runs_level ON runs (risk_level, start_ns) WHERE risk_level IS NOT NULL;
 CREATE INDEX runs_risk ON runs (risk_score, start_ns) WHERE risk_score IS NOT NULL;
 CREATE INDEX runs_prompt ON runs (prompt_hash, start_ns) WHERE prompt_hash IS NOT NULL;

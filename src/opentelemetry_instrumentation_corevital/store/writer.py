@@ -2,7 +2,7 @@
 
 A fork copies a process with one thread only. So a fork takes the writer's lock first, which every transaction holds:
 no transaction is open and no thread is inside SQLite while the process is copied. The child starts with an empty
-queue (what was queued is the parent's to write), a new lock and no connection; the parent's connection is kept
+queue (what was queued is the parent's to write), new locks and no connection; the parent's connection is kept
 referenced there and never used or closed, since closing it would drop the parent's file locks.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .database import StoreError, explain, open_database
+from .database import LockedError, StoreError, explain, open_database, roll_back
 from .rows import (
     EVENT_COLUMNS,
     LINK_COLUMNS,
@@ -34,10 +34,21 @@ logger = logging.getLogger(__name__)
 
 QUEUE_BYTES: Final = 64 * 1024 * 1024
 """Rows that may wait for the disk; what comes beyond is dropped and counted."""
-ATTEMPTS: Final = 3
-"""Tries to write a batch that another process's lock keeps out; each waits `database.BUSY_SECONDS`."""
+BATCH_SPANS: Final = 512
+"""Spans of one transaction: other processes wait for its end, and so does a fork."""
+PATIENCE: Final = 10.0
+"""Seconds for which a batch is tried again while another process holds the file's lock."""
+_BUSY_SECONDS: Final = 0.25  # of one try: the writer's lock is held meanwhile, and a fork waits for that
 
-_writers: "weakref.WeakSet[StoreWriter]" = weakref.WeakSet()
+# What is wrong with the rows, not with the file. Types are checked in `rows`; this is for what nobody thought of.
+_DATA_ERRORS: Final = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeError,
+)
 
 
 def _insert(table: str, columns: Sequence[str], verb: str = "INSERT") -> str:
@@ -54,41 +65,46 @@ _INSERT_RUN: Final = _insert("runs", RUN_COLUMNS)
 
 
 class StoreWriter:
-    """Writes spans to one file.
+    """Writes spans to one file. No method raises for a file that cannot be written.
 
     Args:
         path: the file; nothing is opened before the first `submit`.
         queue_bytes: bytes that may wait.
+        patience: seconds for which a batch is tried again while another process holds the file's lock.
     """
 
-    def __init__(self, path: str | Path, *, queue_bytes: int = QUEUE_BYTES) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, queue_bytes: int = QUEUE_BYTES, patience: float = PATIENCE
+    ) -> None:
         self.path = Path(path)
+        self._queue_bytes = queue_bytes
+        self._patience = patience
+        self._told: set[str] = set()
+        self._orphans: list[sqlite3.Connection] = []
+        self._closed = False
+        self._reset()
+        with _fork_lock:
+            _writers.add(self)
+
+    def _reset(self) -> None:
         self.last_error: StoreError | None = None
         """Why the last batch could not be written; None once one could."""
         self.dropped = 0
-        """Spans that were not stored: the queue was full, or the file could not be written."""
-        self._queue_bytes = queue_bytes
-        self._orphans: list[sqlite3.Connection] = []
-        self._reset()
-        _writers.add(self)
-        atexit.register(_close_at_exit, weakref.ref(self))
-
-    def _reset(self) -> None:
+        """Spans of this process that were not stored: the queue was full, or the file could not be written."""
         self._lock = threading.RLock()  # held by every transaction, and by a fork
-        self._wake = threading.Condition(threading.Lock())  # guards what follows
-        self._queue: deque[SpanRows] = deque()
-        self._queued_bytes = 0
-        self._writing = False
-        self._closed = False
-        self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
-        self._pid = os.getpid()
+        self._wake = threading.Condition(threading.Lock())  # guards what follows, `dropped` and `_told`
+        self._queue: deque[SpanRows] = deque()
+        self._queued_bytes = 0  # of the queue and of the batch that is being written
+        self._submitted = 0
+        self._settled = 0  # written or dropped
+        self._thread: threading.Thread | None = None
 
     # --- what callers use ------------------------------------------------------------------------------------------
 
     def submit(self, rows: Sequence[SpanRows]) -> bool:
-        """Queue spans' rows; never blocks on the disk. Return False if some did not fit and were dropped."""
+        """Queue spans' rows; never waits for the disk. Return False if some did not fit and were dropped."""
         with self._wake:
             accepted = 0
             for row in rows:
@@ -97,30 +113,63 @@ class StoreWriter:
                 self._queue.append(row)
                 self._queued_bytes += row.bytes
                 accepted += 1
+            self._submitted += accepted
+            reason = "is closed" if self._closed else "too many spans wait for the disk"
             if accepted and self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="corevital-store", daemon=True)
-                self._thread.start()
+                self._start()
             self._wake.notify_all()
-        if accepted < len(rows):
-            self._drop(len(rows) - accepted, "the queue is full")
+        self.drop(len(rows) - accepted, f"{self.path}: {reason}.")
         return accepted == len(rows)
 
     def flush(self, timeout: float = 30.0) -> bool:
-        """Wait until the queue is written; return False after `timeout` seconds."""
+        """Wait until everything submitted so far is written or dropped; return False after `timeout` seconds.
+
+        Whether it could be written, `last_error` tells.
+        """
         with self._wake:
-            return self._wake.wait_for(lambda: not self._queue and not self._writing, timeout)
+            target, threadless = self._submitted, self._thread is None
+        if threadless:
+            self._work_off()
+        with self._wake:
+            return self._wake.wait_for(lambda: self._settled >= target, timeout)
 
     def close(self, timeout: float = 30.0) -> None:
-        """Write what is queued and close the file."""
+        """Write what is queued, for at most about `timeout` seconds, and close the file. Later spans are refused."""
+        deadline = time.monotonic() + timeout
         self.flush(timeout)
         with self._wake:
             self._closed = True
             thread = self._thread
             self._wake.notify_all()
-        if thread is not None:
-            thread.join(timeout)
+        if thread is None:
+            self._disconnect()
+        else:
+            thread.join(max(0.1, deadline - time.monotonic()))
+
+    def drop(self, count: int, reason: str) -> None:
+        """Count spans that cannot be stored, and log each reason once."""
+        if not count:
+            return
+        with self._wake:
+            self.dropped += count
+            first = reason not in self._told
+            self._told.add(reason)
+        if first:
+            logger.warning(
+                "CoreVital's store loses spans: %s Further losses for this reason are counted, not logged.", reason
+            )
 
     # --- the thread ------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name="corevital-store", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return  # no thread to be had, as in Python 3.12 while the interpreter ends; flush() and close() write then
+        self._thread = thread
+        # Only flushed there: what ends later, as a tracer provider that was made earlier does, has spans to come.
+        atexit.register(_flush_at_exit, weakref.ref(self))
 
     def _work(self) -> None:
         while True:
@@ -128,79 +177,103 @@ class StoreWriter:
                 self._wake.wait_for(lambda: self._queue or self._closed)
                 if not self._queue:
                     break
-                batch = list(self._queue)
-                self._queue.clear()
-                self._queued_bytes = 0
-                self._writing = True
+            self._work_off()
+        self._disconnect()
+
+    def _work_off(self) -> None:
+        """Write until the queue is empty."""
+        while True:
+            with self._wake:
+                batch = [self._queue.popleft() for _ in range(min(BATCH_SPANS, len(self._queue)))]
+            if not batch:
+                return
             try:
                 self._write(batch)
-            except Exception as error:
-                self._failed(error, len(batch))
             finally:
                 with self._wake:
-                    self._writing = False
+                    self._settled += len(batch)
+                    self._queued_bytes -= sum(rows.bytes for rows in batch)
                     self._wake.notify_all()
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
 
     def _write(self, batch: Sequence[SpanRows]) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
-            with self._lock:
-                try:
-                    self._transaction(self._open(), batch)
-                except sqlite3.OperationalError as error:
-                    if "locked" not in str(error) or attempt == ATTEMPTS:
-                        raise
-                else:
-                    self.last_error = None
-                    return
-            time.sleep(0.05 * attempt)  # outside the lock: a fork may go ahead
+        try:
+            self._write_patiently(batch)
+        except _DATA_ERRORS as error:
+            if len(batch) > 1:  # one span's fault is not the others'
+                for rows in batch:
+                    self._write([rows])
+                return
+            self._failed(StoreError(f"{self.path}: a span could not be stored ({type(error).__name__})."), 1)
+        except StoreError as error:
+            self._failed(error, len(batch))
+        except Exception as error:
+            logger.debug("CoreVital: internal error in the store", exc_info=error)
+            self._failed(StoreError(f"{self.path}: {type(error).__name__} while writing."), len(batch))
 
-    def _open(self) -> sqlite3.Connection:
+    def _failed(self, error: StoreError, count: int) -> None:
+        self.last_error = error
+        self.drop(count, str(error))
+
+    def _write_patiently(self, batch: Sequence[SpanRows]) -> None:
+        deadline, pause = time.monotonic() + self._patience, 0.01
+        while True:
+            try:
+                with self._lock:
+                    self._transaction(batch)
+                self.last_error = None
+                return
+            except LockedError:
+                if time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)  # outside the lock: a fork may go ahead
+            pause = min(2 * pause, 0.5)
+
+    def _transaction(self, batch: Sequence[SpanRows]) -> None:
+        connection = self._connect()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for rows in batch:
+                    _write_span(connection, rows)
+                connection.execute("COMMIT")
+            except BaseException:
+                roll_back(connection)
+                raise
+        except _DATA_ERRORS:
+            raise
+        except sqlite3.Error as error:
+            self._disconnect()  # a new connection finds out what a damaged or exchanged file is now
+            raise explain(error, self.path) from None
+
+    def _connect(self) -> sqlite3.Connection:
         """Return the connection, a new one if the file was deleted or replaced since."""
         if self._connection is not None and self._identity != _identity(self.path):
-            self._connection.close()
-            self._connection = None
+            self._disconnect()
         if self._connection is None:
-            self._connection = open_database(self.path)
+            self._connection = open_database(self.path, busy_seconds=_BUSY_SECONDS)
             self._identity = _identity(self.path)
         return self._connection
 
-    def _transaction(self, connection: sqlite3.Connection, batch: Sequence[SpanRows]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for rows in batch:
-                _write_span(connection, rows)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-    def _failed(self, error: Exception, count: int) -> None:
-        if isinstance(error, StoreError):
-            self.last_error = error
-        elif isinstance(error, sqlite3.Error):
-            self.last_error = explain(error, self.path)
-        else:
-            self.last_error = StoreError(f"{self.path}: {type(error).__name__} while writing.")
+    def _disconnect(self) -> None:
         with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
-        self._drop(count, str(self.last_error))
-
-    def _drop(self, count: int, reason: str) -> None:
-        first = not self.dropped
-        self.dropped += count
-        if first:
-            logger.warning("CoreVital's store drops runs: %s Further drops are counted, not logged.", reason)
 
     # --- fork ------------------------------------------------------------------------------------------------------
 
-    def _after_fork_in_child(self) -> None:
+    def hold_for_fork(self) -> None:
+        """Wait for the open transaction's end and let no other begin."""
+        self._lock.acquire()
+        self._wake.acquire()
+
+    def release_after_fork(self) -> None:
+        """Go on, in the process that forked."""
+        self._wake.release()
+        self._lock.release()
+
+    def begin_anew(self) -> None:
+        """Leave everything to the parent, in the process that the fork made."""
         if self._connection is not None:
             self._orphans.append(self._connection)
         self._reset()
@@ -226,40 +299,44 @@ def _id(connection: sqlite3.Connection, table: str, row: Row) -> int:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        stat = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
-    return stat.st_dev, stat.st_ino
+    return found.st_dev, found.st_ino
 
 
-def _close_at_exit(reference: "weakref.ref[StoreWriter]") -> None:
+def _flush_at_exit(reference: "weakref.ref[StoreWriter]") -> None:
     writer = reference()
-    if writer is not None and writer._pid == os.getpid():
-        writer.close(timeout=10.0)
+    if writer is not None:
+        writer.flush(timeout=10.0)
 
 
-_held: "list[StoreWriter]" = []  # those whose locks the fork under way has taken
+# --- fork ------------------------------------------------------------------------------------------------------------
+
+_writers: "weakref.WeakSet[StoreWriter]" = weakref.WeakSet()
+_fork_lock = threading.Lock()  # one fork at a time, no new writer meanwhile
+_held: "list[StoreWriter]" = []  # those that wait for the fork under way
 
 
 def _before_fork() -> None:
-    _held.extend(_writers)
-    for writer in _held:
-        writer._lock.acquire()
-        writer._wake.acquire()
+    _fork_lock.acquire()
+    for writer in list(_writers):
+        writer.hold_for_fork()
+        _held.append(writer)
 
 
 def _after_fork_in_parent() -> None:
     while _held:
-        writer = _held.pop()
-        writer._wake.release()
-        writer._lock.release()
+        _held.pop().release_after_fork()
+    _fork_lock.release()
 
 
 def _after_fork_in_child() -> None:
-    _held.clear()
-    for writer in list(_writers):
-        writer._after_fork_in_child()
+    global _fork_lock  # noqa: PLW0603
+    _fork_lock = threading.Lock()
+    while _held:
+        _held.pop().begin_anew()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

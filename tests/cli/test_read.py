@@ -1,0 +1,235 @@
+"""`corevital runs` and `corevital show` over stores made by the exporter, without a model."""
+
+import io
+import json
+import math
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.cli.app import run_command
+from opentelemetry_instrumentation_corevital.cli.read import age, database
+from opentelemetry_instrumentation_corevital.cli.render import level_style, sparkline, verdict_panel
+from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
+from tests.store.spans import make_call, make_spans
+
+LOOP: dict[str, Any] = {
+    semconv.RISK_SCORE: 0.93,
+    semconv.RISK_LEVEL: "high",
+    semconv.RISK_FACTORS: ["repetition_loop=0.9", "high_entropy_steps=0.03"],
+    semconv.HEALTH_EVIDENCE: json.dumps({"repetition_loop_detected": {"onset_step": 12, "period": 4, "copies": 7}}),
+    semconv.EARLY_WARNING_SIGNALS: ["repetition_risk"],
+    semconv.EARLY_WARNING_EVIDENCE: json.dumps({"repetition_risk": {"step": 16, "period": 4}}),
+    semconv.EARLY_WARNING_FAILURE_RISK: 0.81,
+    semconv.NARRATIVE: "The run repeats itself from step 12 on. It was cut off.",
+    semconv.ENTROPY_MEAN: 1.333,
+    semconv.ENTROPY_MAX: 2.5,
+    semconv.MARGIN_MIN: 0.01,
+    semconv.GEN_AI_REQUEST_TEMPERATURE: 0.7,
+    semconv.GEN_AI_REQUEST_MAX_TOKENS: 40,
+    semconv.CAPTURE_ABSENT: json.dumps({"attention_entropy": "not captured [yet]"}),
+}
+
+
+class Cli:
+    """Runs commands in a folder of their own."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.db = folder / "runs" / "corevital.db"
+        self._capsys = capsys
+
+    def store(self, *batches: list) -> None:
+        exporter = SQLiteSpanExporter(str(self.db))
+        for spans in batches:
+            exporter.export(spans)
+        exporter.shutdown()
+        assert exporter.last_error is None
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        code = run_command(list(arguments))
+        out, err = self._capsys.readouterr()
+        return code, out, err
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "80")
+    return Cli(tmp_path, capsys)
+
+
+# --- runs --------------------------------------------------------------------------------------------------------
+
+
+def test_the_list_names_every_run_so_that_show_finds_it(cli: Cli) -> None:
+    long = "organisation/a-model-with-quite-a-long-name-that-takes-more-than-half-of-eighty-columns[/v2]"
+    cli.store(make_spans(2, **LOOP, **{semconv.GEN_AI_REQUEST_MODEL: long}), make_call(2), make_spans())
+    code, out, _ = cli("runs")
+    header, *lines = out.splitlines()
+    assert code == 0
+    assert header.split() == ["run", "age", "model", "risk", "flags", "tokens", "finish", "prompt", "warnings"]
+    assert len(lines) == 5
+    assert "\x1b" not in out, "a pipe gets no colours"
+    assert out.count(long) == 2
+    assert out.count("0.93 high") == 2
+    for line in lines:
+        assert cli("show", line.split()[0])[0] == 0, line
+    assert sorted(line.split()[0].partition(":")[2] for line in lines) == ["", "", "", "0", "1"]
+
+
+def test_calls_of_one_trace_get_names_that_show_finds(cli: Cli) -> None:
+    spans = make_spans(2)
+    assert spans[0].context is not None
+    spans[1]._context = spans[0].context.__class__(
+        spans[0].context.trace_id, 0xFEED << 40, is_remote=False, trace_flags=spans[0].context.trace_flags
+    )
+    cli.store(spans)
+    names = [line.split()[0] for line in cli("runs")[1].splitlines()[1:]]
+    assert len(set(names)) == 2
+    assert [cli("show", name)[0] for name in names] == [0, 0]
+
+
+def test_filters(cli: Cli) -> None:
+    cli.store(make_spans(**LOOP), make_spans(2, **{semconv.HEALTH_REPETITION_LOOP: False}))
+
+    def count(*options: str) -> int:
+        return len(json.loads(cli("runs", "--json", *options)[1]))
+
+    assert count() == 3
+    assert count("--limit", "2") == 2
+    assert count("--risk-above", "0.9") == 1
+    assert count("--flag", "repetition_loop_detected") == count("--flag", "repetition_loop") == 1
+    assert count("--model", "org/model") == 3
+    assert count("--model", "other") == 0
+    assert "No run fits" in cli("runs", "--model", "other")[1]
+
+
+def test_json_is_the_rows(cli: Cli) -> None:
+    cli.store(make_spans(**LOOP))
+    (run,) = json.loads(cli("runs", "--json")[1])
+    with open_store(cli.db) as store:
+        assert run["trace_id"] == store.runs()[0].trace_id
+    assert (run["risk_score"], run["nan_detected"], run["inf_detected"]) == (0.93, False, None)
+
+
+# --- show --------------------------------------------------------------------------------------------------------
+
+
+def test_the_whole_verdict_is_shown(cli: Cli) -> None:
+    cli.store(make_spans(events=30, **LOOP))
+    code, out, _ = cli("show", "last")
+    assert code == 0
+    for part in (
+        "high risk 0.93",
+        "The run repeats itself from step 12 on.",
+        "repetition_loop=0.9",
+        "repetition loop: onset step 12, period 4, copies 7 (not judged: infinity)",
+        "step 16: repetition_risk (period 4)",
+        "failure risk 0.81",
+        "mean 1.33, max 2.50 bit",
+        "min 0.010",
+        "5 in the prompt, 40 generated, finish reason length",
+        "greedy_search, temperature 0.7, at most tokens 40",
+        "attention_entropy: not captured [yet]",
+        "▄█▂",
+        "2 of 30 recorded steps; --steps shows all",
+    ):
+        assert part in out, f"{part!r} is not in\n{out}"
+    assert "nan" not in out.lower().replace("(not judged: nan", "")
+    assert len(cli("show", "last", "--steps")[1].splitlines()) >= len(out.splitlines()) + 27
+
+
+def test_json_holds_attributes_and_events(cli: Cli) -> None:
+    cli.store(make_spans(events=3, **LOOP))
+    shown = json.loads(cli("show", "last", "--json")[1])
+    assert shown["attributes"][semconv.RISK_SCORE] == 0.93
+    assert [event["attributes"][semconv.STEP_INDEX] for event in shown["events"]] == [0, 1, 2]
+    assert shown["summary"]["risk_level"] == "high"
+
+
+@pytest.mark.parametrize("messages", ['[{"parts":[{"content":"Hi [b] there"}]}]', "", "[]", '{"cut', "[3]"])
+def test_stored_messages_are_shown_where_they_can_be_read(cli: Cli, messages: str) -> None:
+    cli.store(make_spans(**{semconv.GEN_AI_INPUT_MESSAGES: messages}))
+    code, out, _ = cli("show", "last")
+    assert code == 0
+    assert ("prompt: Hi [b] there" in out) == ("Hi" in messages)
+
+
+# --- wrong use ---------------------------------------------------------------------------------------------------
+
+
+def test_errors_are_one_line_and_exit_code_1(cli: Cli) -> None:
+    cli.store(make_call(2))
+    foreign = cli.db.with_name("foreign.db")
+    with sqlite3.connect(foreign) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    for arguments, message in (
+        (("runs", "--db", "nowhere.db"), "nowhere.db: there is no such file"),
+        (("runs", "--db", str(foreign)), "something else"),
+        (("runs", "--flag", "happy"), "flags are nan_detected"),
+        (("show", "ffffffff"), "holds no run ffffffff"),
+        (("show", "abc"), "four characters"),
+        (("show", "last"), "sequences are"),
+    ):
+        code, out, err = cli(*arguments)
+        assert (code, out) == (1, ""), arguments
+        assert message in err
+        assert len(err.splitlines()) == 1, err
+
+
+def test_the_default_database(cli: Cli, tmp_path: Path) -> None:
+    everywhere = tmp_path / "data" / "corevital" / "corevital.db"
+    assert database(None) == "runs/corevital.db", "the name that `corevital run` would write"
+    everywhere.parent.mkdir(parents=True)
+    everywhere.touch()
+    assert database(None) == str(everywhere)
+    cli.store(make_spans())
+    assert database(None) == "runs/corevital.db"
+    assert database("named.db") == "named.db"
+
+
+# --- rendering ---------------------------------------------------------------------------------------------------
+
+
+def rendered(attributes: dict[str, Any]) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(verdict_panel(attributes))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_a_panel_of_nothing_invents_nothing() -> None:
+    out = rendered({semconv.STEPS_TOTAL: 0})
+    assert "risk not judged" in out
+    assert "not judged: NaN, infinity, repetition loop" in out
+    for invented in ("0.00", "bit", "None", "prompt hash"):
+        assert invented not in out
+
+
+def test_each_summary_may_be_missing() -> None:
+    out = rendered({semconv.STEPS_TOTAL: 3, semconv.SURPRISAL_MEAN: 1.5, semconv.SERIES_ENTROPY: [0.0, 1.0]})
+    assert "mean 1.50 bit" in out
+    assert "▁█" in out
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "bars"),
+    [
+        ([], 60, ""),
+        ([0.0, 0.0], 60, "▁▁"),
+        ([1.0, 4.0, 8.0], 60, "▂▅█"),
+        ([0.0, 8.0, 1.0, 1.0], 2, "█▂"),
+        ([math.nan, 8.0, math.inf, -1.0], 60, " █ ▁"),
+    ],
+)
+def test_a_sparkline_keeps_what_stands_out(values: list[float], width: int, bars: str) -> None:
+    assert sparkline(values, width) == bars
+
+
+def test_small_words() -> None:
+    assert [age(seconds) for seconds in (-1, 59, 60, 7200, 200_000)] == ["0 s", "59 s", "1 min", "2 h", "2 d"]
+    assert len({level_style(level) for level in ("low", "medium", "high", None)}) == 4
