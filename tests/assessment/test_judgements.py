@@ -74,6 +74,7 @@ def test_a_loop_counts_only_if_it_was_cut_off() -> None:
         "copies": 4.0,
         "start_step": 10,
         "onset_step": 20,
+        "exact": True,
     }
 
 

@@ -46,8 +46,9 @@ def _reason(run: Run) -> str | None:
             return f"{found['logits']} logits were {name} at step {found['step']}, the first of {found['steps']}."
     if "repetition_loop_detected" in health.evidence:
         loop = health.evidence["repetition_loop_detected"]
+        repeated = "repeated" if loop["exact"] else "repeated, with small changes,"
         return (
-            f"From step {loop['onset_step']} on it repeated the {loop['period']} tokens that began at step "
+            f"From step {loop['onset_step']} on it {repeated} the {loop['period']} tokens that began at step "
             f"{loop['start_step']}, {loop['copies']:.1f} copies by the end."
         )
     return None

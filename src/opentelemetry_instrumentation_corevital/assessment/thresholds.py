@@ -28,6 +28,18 @@ class Thresholds:
     loop_tokens: int = 32
     """... if they span at least so many tokens: three copies alone are common in lists and tables."""
 
+    near_gram: int = 4
+    """Tokens that have to recur together in a near repetition; a changed token breaks as many of them."""
+
+    near_gap: int = 4
+    """Tokens in a row that may not recur, for a near repetition to go on."""
+
+    near_share: float = 0.85
+    """Share of its tokens that have to recur."""
+
+    near_loop_tokens: int = 48
+    """Span that makes a near repetition of `loop_copies` copies a loop."""
+
     window: int = 8
     """Steps over which early-warning signals average."""
 

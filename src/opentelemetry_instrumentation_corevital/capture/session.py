@@ -160,7 +160,7 @@ class Session:
                 if count:
                     run.end_ns = end_ns if len(counts) == 1 else min(end_ns, int(run.time_ns[-1]))
             if run.input_tokens is None:
-                run.absent["input_tokens"] = "the prompt has no token ids"
+                run.absent["input_tokens"] = "the prompt's tokens could not be counted"
             runs.append(run)
         return runs
 
