@@ -134,7 +134,7 @@ def test_the_whole_verdict_is_shown(cli: Cli) -> None:
         "mean 1.33, max 2.50 bit",
         "min 0.010",
         "5 in the prompt, 40 generated, finish reason length",
-        "greedy_search, temperature 0.7, at most tokens 40",
+        "greedy_search, temperature 0.7, token limit 40",
         "attention_entropy: not captured [yet]",
         "▄█▂",
         "2 of 30 recorded steps; --steps shows all",

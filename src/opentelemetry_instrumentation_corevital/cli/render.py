@@ -49,7 +49,7 @@ _SETTINGS: Final = {
     "temperature": semconv.GEN_AI_REQUEST_TEMPERATURE,
     "top-p": semconv.GEN_AI_REQUEST_TOP_P,
     "top-k": semconv.GEN_AI_REQUEST_TOP_K,
-    "at most tokens": semconv.GEN_AI_REQUEST_MAX_TOKENS,
+    "token limit": semconv.GEN_AI_REQUEST_MAX_TOKENS,
     "seed": semconv.GEN_AI_REQUEST_SEED,
 }
 
@@ -137,7 +137,13 @@ def _early_warnings(attributes: Attributes) -> RenderableType:
 
 
 def _numbers(numbers: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in numbers.items())
+    return ", ".join(_number(name.replace("_", " "), value) for name, value in numbers.items())
+
+
+def _number(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return name if value else f"not {name}"
+    return f"{name} {value}"
 
 
 def _tokens(attributes: Attributes) -> str:
