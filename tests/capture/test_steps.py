@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from opentelemetry.trace import Span
 from transformers import StoppingCriteria
 
@@ -102,6 +103,8 @@ def test_the_prompt_is_counted_without_padding_also_where_transformers_infers_th
     runs, _ = generate(model, inputs_embeds=model.get_input_embeddings()(prompt(5)), max_new_tokens=2, do_sample=False)
     assert [run.input_tokens for run in runs] == [5]
     assert runs[0].steps == 2
+    runs, _ = generate(tiny_model(), max_new_tokens=2, do_sample=False)
+    assert [run.input_tokens for run in runs] == [1], "the begin token"
 
 
 def test_planted_nan_and_infinity_are_counted_at_their_step() -> None:
@@ -150,3 +153,85 @@ def test_a_deferred_stop_leaves_no_extra_step(monkeypatch: pytest.MonkeyPatch) -
     assert run.steps == result.shape[1] - 6
     assert "entropy" in run.columns
     assert len(run.columns["entropy"]) == run.steps
+
+
+@pytest.mark.parametrize("architecture", ["T5", "Bart"])
+def test_encoder_decoder_models(architecture: str) -> None:
+    shapes: dict[str, dict[str, Any]] = {
+        "T5": {
+            "d_kv": 8,
+            "d_ff": 64,
+            "num_layers": 2,
+            "num_heads": 4,
+            "decoder_start_token_id": PAD,
+            "eos_token_id": 1,
+        },
+        "Bart": {
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
+            "forced_eos_token_id": None,
+        },
+    }
+    config = getattr(transformers, f"{architecture}Config")(
+        vocab_size=100, d_model=32, pad_token_id=PAD, **shapes[architecture]
+    )
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{architecture}ForConditionalGeneration")(config).eval()
+    ids, mask = torch.tensor([[5, 6, 7, 9, 0], [5, 6, 7, 8, 9]]), torch.tensor([[1, 1, 1, 1, 0], [1] * 5])
+    runs, result = generate(
+        model,
+        input_ids=ids,
+        attention_mask=mask,
+        max_new_tokens=6,
+        do_sample=True,
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    assert [run.input_tokens for run in runs] == [4, 5], "the encoder's tokens"
+    for row, run in enumerate(runs):
+        assert run.steps > 0
+        assert run.tokens.tolist() == result.sequences[row, 1 : 1 + run.steps].tolist(), "without the start token"
+        expected = reference_signals(result.logits[0][row].double().tolist(), int(run.tokens[0]))
+        assert run.columns["entropy"][0] == pytest.approx(expected["entropy"], rel=1e-5)
+
+
+def test_a_custom_loop_is_measured_or_told() -> None:
+    def loop(model: Any, input_ids: torch.Tensor, logits_processor: Any, stopping_criteria: Any, **rest: Any) -> Any:
+        for _ in range(3):
+            logits = logits_processor(input_ids, model(input_ids).logits[:, -1].float())
+            input_ids = torch.cat([input_ids, logits.argmax(-1)[:, None]], -1)
+            stopping_criteria(input_ids, None)
+        return input_ids[:, :-1] if rest["generation_config"].max_new_tokens == 2 else input_ids
+
+    (fits,), _ = generate(tiny_model(), input_ids=prompt(), max_new_tokens=3, custom_generate=loop)
+    assert (fits.steps, len(fits.columns["entropy"])) == (3, 3)
+
+    def other(model: Any, input_ids: torch.Tensor, **rest: Any) -> Any:
+        return torch.cat([input_ids, input_ids[:, :2]], -1)
+
+    (told,), _ = generate(tiny_model(), input_ids=prompt(), max_new_tokens=2, custom_generate=other)
+    assert told.steps == 2
+    assert told.columns == {}
+    assert "no step was observed" in told.absent["entropy"]
+
+
+def test_a_run_that_is_interrupted_ends_its_span() -> None:
+    class Interrupt:
+        def put(self, value: torch.Tensor) -> None:
+            if value.numel() == 1:
+                raise KeyboardInterrupt
+
+        def end(self) -> None: ...
+
+    with instrumented() as telemetry:
+        with pytest.raises(KeyboardInterrupt):
+            tiny_model().generate(prompt(), max_new_tokens=9, streamer=Interrupt())
+        tiny_model().generate(prompt(), max_new_tokens=2, do_sample=False)
+    interrupted, fine = telemetry.spans
+    assert (interrupted.attributes or {})["error.type"] == "KeyboardInterrupt"
+    assert (interrupted.attributes or {})["gen_ai.response.finish_reasons"] == ("error",)
+    assert fine.parent is None

@@ -109,6 +109,10 @@ class Call:
             if isinstance(mask, Tensor) and mask.shape == embeds.shape[:2]:
                 return [int(n) for n in (mask != 0).sum(-1).tolist()]
             return [embeds.shape[1]] * embeds.shape[0]
+        nothing = not any(isinstance(self.arguments.get(name), Tensor) for name in ("inputs", "input_ids"))
+        decoder_only = not getattr(getattr(self.model, "config", None), "is_encoder_decoder", False)
+        if nothing and decoder_only and self.prompt_length:
+            return [self.prompt_length]  # the begin token, which transformers puts where no prompt is
         return None
 
     def _input_ids(self) -> Tensor | None:
