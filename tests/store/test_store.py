@@ -264,6 +264,27 @@ def test_a_read_only_file_is_told(tmp_path: Path) -> None:
         open_database(path)
 
 
+def test_a_store_in_a_read_only_folder_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry_instrumentation_corevital.store import database
+
+    path = tmp_path / "runs.db"
+    store(path, make_spans()).shutdown()
+    real = database._open_read_only
+
+    def as_in_a_read_only_folder(path: Path, options: str) -> sqlite3.Connection:
+        if "immutable" not in options:
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+        return real(path, options)
+
+    monkeypatch.setattr(database, "_open_read_only", as_in_a_read_only_folder)
+    monkeypatch.setattr(database.os, "access", lambda path, mode: False)
+    with open_store(path) as opened:
+        assert len(opened.runs()) == 1
+    (tmp_path / "runs.db-wal").write_bytes(b"something to be read first")
+    with pytest.raises(StoreError, match="read-only|cannot be opened|readonly"):
+        open_store(path)
+
+
 def test_a_deleted_or_replaced_file_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     exporter = store(path, make_spans())

@@ -67,14 +67,27 @@ def open_for_reading(path: str | Path) -> sqlite3.Connection:
     path = Path(path)
     if not os.path.exists(path):  # Path.exists raises where a folder on the way may not be entered
         raise StoreError(f"{path}: there is no such file; `corevital run` makes one, --db names another.")
-    connection = None
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        return _open_read_only(path, "mode=ro")
+    except sqlite3.Error as error:
+        # Even to read a WAL database SQLite writes a file beside it. In a folder where it may not, and where no log
+        # waits to be read, the file is read as one that nobody changes.
+        log = Path(f"{path}-wal")
+        if not os.access(path.parent, os.W_OK) and not (os.path.exists(log) and log.stat().st_size):
+            try:
+                return _open_read_only(path, "mode=ro&immutable=1")
+            except sqlite3.Error:
+                pass
+        raise explain(error, path) from None
+
+
+def _open_read_only(path: Path, options: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=BUSY_SECONDS)
+    try:
         _check_version(connection, path)
-    except (sqlite3.Error, StoreError) as error:
-        if connection is not None:
-            connection.close()
-        raise (explain(error, path) if isinstance(error, sqlite3.Error) else error) from None
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
