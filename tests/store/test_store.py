@@ -281,7 +281,7 @@ def test_a_store_in_a_read_only_folder_can_be_read(tmp_path: Path, monkeypatch: 
     with open_store(path) as opened:
         assert len(opened.runs()) == 1
     (tmp_path / "runs.db-wal").write_bytes(b"something to be read first")
-    with pytest.raises(StoreError, match="read-only|cannot be opened|readonly"):
+    with pytest.raises(StoreError, match=r"read-only|cannot be opened|readonly"):
         open_store(path)
 
 
