@@ -1,5 +1,6 @@
 """The captured steps of a run against `output_logits` of the same run."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -235,3 +236,32 @@ def test_a_run_that_is_interrupted_ends_its_span() -> None:
     assert (interrupted.attributes or {})["error.type"] == "KeyboardInterrupt"
     assert (interrupted.attributes or {})["gen_ai.response.finish_reasons"] == ("error",)
     assert fine.parent is None
+
+
+def test_threads_that_generate_at_once_have_their_own_numbers() -> None:
+    models = [tiny_model(), tiny_model("gpt2", seed=1)]
+    jobs = [(models[index % 2], prompt(4 + index, seed=index)) for index in range(12)]
+    expected = []
+    for model, ids in jobs:
+        (run,), _ = generate(model, input_ids=ids, max_new_tokens=15, do_sample=False)
+        expected.append(run)
+    keep = Keep()
+
+    def job(index: int) -> None:
+        model, ids = jobs[index]
+        for _ in range(3):
+            model.generate(ids, max_new_tokens=15, do_sample=False)
+
+    with instrumented(judgements=[keep]) as telemetry:
+        threads = [threading.Thread(target=job, args=(index,)) for index in range(len(jobs))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(telemetry.spans) == len(keep.runs) == 36
+    for alone in expected:
+        same = [run for run in keep.runs if run.input_tokens == alone.input_tokens]
+        assert len(same) == 3
+        for run in same:
+            assert run.tokens.tolist() == alone.tokens.tolist()
+            assert run.columns["entropy"] == pytest.approx(alone.columns["entropy"], abs=1e-5)
