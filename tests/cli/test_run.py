@@ -287,9 +287,10 @@ def test_generated_control_characters_do_not_reach_the_terminal() -> None:
     assert printable("a\x1b[31mb\x07\r\n\tc\x9b") == "a\ufffd[31mb\ufffd\ufffd\n\tc\ufffd"
 
 
-def test_runs_reads_the_store_of_the_setting(
+def test_the_setting_names_the_store_that_is_written_and_read(
     corevital: Command, tiny_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    corevital("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "2", "--db", "mine.db")
     monkeypatch.setenv("OTEL_COREVITAL_SQLITE_PATH", "mine.db")
+    corevital("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "2")
+    assert Path("mine.db").exists()
     assert len(json.loads(corevital("runs", "--json")[1])) == 1

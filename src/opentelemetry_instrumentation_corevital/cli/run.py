@@ -51,7 +51,12 @@ def run(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16; default: the checkpoint's.")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of the hub repository.")] = None,
     capture: Annotated[str | None, typer.Option(help="summary, full (default) or on_risk.")] = None,
-    db: Annotated[str, typer.Option(help="File that the run is stored in.")] = DEFAULT_DATABASE,
+    db: Annotated[
+        str | None,
+        typer.Option(
+            help=f"File that the run is stored in; default: OTEL_COREVITAL_SQLITE_PATH, else {DEFAULT_DATABASE}."
+        ),
+    ] = None,
     store: Annotated[bool, typer.Option("--store/--no-store", help="Whether to store the run.")] = True,
     store_content: Annotated[bool, typer.Option("--store-content", help="Store prompt and answer too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -81,7 +86,7 @@ def run(
         num_return_sequences=num_return_sequences,
         max_new_tokens=max_new_tokens,
     )
-    database = db if store else None
+    database = (db or settings.sqlite_path or DEFAULT_DATABASE) if store else None
     if database is not None:
         _check_store(database)
     status = Console(stderr=True, quiet=as_json or not sys.stderr.isatty())
