@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from transformers import PreTrainedTokenizerFast
 
 from opentelemetry_instrumentation_corevital.cli import app, models
 from opentelemetry_instrumentation_corevital.cli import run as run_module
 from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
 from tests.support import tiny_model
+from tests.wire.processes import free_port, listening, process, wait_until
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -293,4 +295,46 @@ def test_the_setting_names_the_store_that_is_written_and_read(
     monkeypatch.setenv("OTEL_COREVITAL_SQLITE_PATH", "mine.db")
     corevital("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "2")
     assert Path("mine.db").exists()
+    assert len(json.loads(corevital("runs", "--json")[1])) == 1
+
+
+@pytest.mark.wire
+def test_runs_are_also_sent_to_an_otlp_endpoint_without_content(
+    corevital: Command, tiny_folder: str, tmp_path: Path, otelcol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    configuration = {
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
+        "exporters": {"file": {"path": str(tmp_path / "received.jsonl"), "flush_interval": "100ms"}},
+        "service": {
+            "telemetry": {"metrics": {"level": "none"}},
+            "pipelines": {
+                name: {"receivers": ["otlp"], "exporters": ["file"]} for name in ("traces", "metrics", "logs")
+            },
+        },
+    }
+    (tmp_path / "collector.yaml").write_text(yaml.safe_dump(configuration))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    arguments = ("run", "-m", tiny_folder, "-p", "w31 w32 w33", "--max-new-tokens", "4", "--store-content")
+    with process([otelcol, "--config", str(tmp_path / "collector.yaml")], tmp_path / "collector.log", {}):
+        wait_until(lambda: listening(port))
+        code, out, _ = corevital(*arguments)
+        received = wait_until((tmp_path / "received.jsonl").read_text)
+    assert code == 0
+    assert f"sent to http://127.0.0.1:{port}" in out
+    assert "corevital.risk.score" in received
+    assert "w31" not in received, "--store-content is about the store"
+    assert b"w31 w32 w33" in Path("runs/corevital.db").read_bytes()
+
+
+def test_an_endpoint_that_does_not_answer_is_told(
+    corevital: Command, tiny_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"http://127.0.0.1:{free_port()}/v1/traces")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    code, out, _ = corevital("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "2")
+    assert code == 0
+    assert "could not be sent to http://127.0.0.1" in out
     assert len(json.loads(corevital("runs", "--json")[1])) == 1

@@ -100,7 +100,7 @@ def run(
     if as_json:
         print(json.dumps(_as_json(loaded, runs, spans, database), ensure_ascii=False, indent=2))
     else:
-        _print(loaded, runs, spans, database, telemetry.otlp_endpoint)
+        _print(loaded, runs, spans, database, telemetry.otlp_outcome())
     if telemetry.store is not None and telemetry.store.last_error is not None:
         raise telemetry.store.last_error
     worst = max((run.risk.score for run in runs if run.risk is not None), default=0.0)
@@ -282,7 +282,7 @@ def _print(
     if database is not None:
         places.append(f"stored in {database}")
     if otlp is not None:
-        places.append(f"sent to {otlp}")
+        places.append(otlp)
     console.print(", ".join(places), style="dim", soft_wrap=True)
 
 

@@ -44,13 +44,11 @@ class CommandTelemetry:
         self.logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
         traces, metrics, logs = (_endpoint(signal) for signal in ("TRACES", "METRICS", "LOGS"))
         self.otlp_endpoint = traces
+        self.otlp: OtlpSpans | None = None
         if traces:
-            exporter: SpanExporter = _exporter("TRACES", "trace_exporter", "OTLPSpanExporter")
-            if not content_to_otlp:
-                exporter = WithoutContent(exporter)
-            self.otlp = exporter
+            self.otlp = OtlpSpans(_exporter("TRACES", "trace_exporter", "OTLPSpanExporter"), content=content_to_otlp)
             # Few spans in a message: a gRPC receiver refuses one of over 4 MiB.
-            self.tracer_provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=64))
+            self.tracer_provider.add_span_processor(BatchSpanProcessor(self.otlp, max_export_batch_size=64))
         if metrics:
             readers.append(PeriodicExportingMetricReader(_exporter("METRICS", "metric_exporter", "OTLPMetricExporter")))
         if logs:
@@ -68,21 +66,37 @@ class CommandTelemetry:
             "logger_provider": self.logger_provider,
         }
 
+    def otlp_outcome(self) -> str | None:
+        """Say where the spans went; None where nobody asked for it. True once closed."""
+        if self.otlp is None:
+            return None
+        return f"{'could not be sent' if self.otlp.failed else 'sent'} to {self.otlp_endpoint}"
+
     def close(self) -> None:
         """Flush everything and shut down."""
         for provider in (self.tracer_provider, self.meter_provider, self.logger_provider):
             provider.shutdown()
 
 
-class WithoutContent(SpanExporter):
-    """Hands spans on without the attributes that hold message text."""
+class OtlpSpans(SpanExporter):
+    """Hands spans to an OTLP exporter and remembers whether it took them.
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    Args:
+        exporter: the OTLP exporter.
+        content: whether attributes that hold message text go along.
+    """
+
+    def __init__(self, exporter: SpanExporter, *, content: bool) -> None:
         self._exporter = exporter
+        self._content = content
+        self.failed = False
+        """Whether spans could not be delivered."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export copies without content."""
-        return self._exporter.export([_without_content(span) for span in spans])
+        """Export the spans, or copies of them without content."""
+        result = self._exporter.export(spans if self._content else [_without_content(span) for span in spans])
+        self.failed |= result is not SpanExportResult.SUCCESS
+        return result
 
     def shutdown(self) -> None:
         """Shut the exporter down."""
