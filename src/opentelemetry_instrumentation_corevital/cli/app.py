@@ -1,5 +1,6 @@
 """The commands of `corevital`, and what becomes of their errors."""
 
+import logging
 import sys
 import traceback
 from typing import Final
@@ -8,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from .. import store
 from ..config import SettingsError
 from ..store import StoreError
 from ..version import __version__
@@ -39,6 +41,16 @@ def corevital(version: bool = typer.Option(False, "--version", help="Print the v
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
+    store_log = logging.getLogger(store.__name__)
+    level = store_log.level
+    store_log.setLevel(logging.CRITICAL)  # a command tells the store's error itself, as one sentence
+    try:
+        return _run(arguments)
+    finally:
+        store_log.setLevel(level)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         app(arguments, prog_name="corevital")
     except SystemExit as end:

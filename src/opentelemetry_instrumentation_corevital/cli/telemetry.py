@@ -1,6 +1,5 @@
 """The providers of one command: the store, an OTLP endpoint if one is set, and a copy in memory to print from."""
 
-import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from .. import semconv
-from ..store import SQLiteSpanExporter, writer
+from ..store import SQLiteSpanExporter
 
 _CONTENT = {
     name for (kind, name), definition in semconv.DEFINITIONS.items() if kind == "attribute" and definition.content
@@ -31,8 +30,6 @@ class CommandTelemetry:
     """
 
     def __init__(self, database: str | None, *, content_to_otlp: bool) -> None:
-        # The command tells the store's error itself, as one sentence.
-        logging.getLogger(writer.__name__).setLevel(logging.CRITICAL)
         resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "corevital"})
         self.memory = InMemorySpanExporter()
         self.store = None if database is None else SQLiteSpanExporter(database)
