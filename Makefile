@@ -27,8 +27,8 @@ test: lint unit  ## Lint, type-check and test
 
 .PHONY: lint
 lint: $(VENV)/.dev  ## ruff, mypy and the one-way imports of the rooms
-	$(BIN)/ruff check src tests examples docs benchmarks
-	$(BIN)/ruff format --check src tests examples docs benchmarks
+	$(BIN)/ruff check src tests examples docs benchmarks scripts
+	$(BIN)/ruff format --check src tests examples docs benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
