@@ -16,8 +16,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.trace import Span
 
-from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, semconv
+from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Run, semconv
 
 try:
     from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
@@ -45,9 +46,34 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "mixtral": ("MixtralConfig", {"sliding_window": 8, "num_local_experts": 4, "num_experts_per_tok": 2}),
     "qwen2": ("Qwen2Config", {}),
     "gemma3": ("Gemma3TextConfig", {"sliding_window": 8, "head_dim": 8}),
+    "qwen3": ("Qwen3Config", {"head_dim": 8}),
+    "gemma2": ("Gemma2Config", {"sliding_window": 8, "head_dim": 8, "query_pre_attn_scalar": 8}),
+    "phi3": ("Phi3Config", {}),
+    "olmo2": ("Olmo2Config", {}),
+    "gpt_neox": ("GPTNeoXConfig", {}),
     "gpt2": (
         "GPT2Config",
         {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, "n_inner": 64},
+    ),
+}
+
+ENCODER_DECODERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "t5": (
+        "T5Config",
+        {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4},
+    ),
+    "bart": (
+        "BartConfig",
+        {
+            "d_model": 32,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
+            "max_position_embeddings": 256,
+        },
     ),
 }
 
@@ -68,6 +94,36 @@ def tiny_model(architecture: str = "llama", *, seed: int = 0, scale: float = 8.0
         # An untied head: scaling a tied one would scale the embeddings too.
         model.get_output_embeddings().weight = torch.nn.Parameter(torch.randn_like(head) * scale / head.shape[1] ** 0.5)
     return model
+
+
+def tiny_encoder_decoder(architecture: str, *, seed: int = 0, **overrides: Any) -> Any:
+    """Return a random float32 encoder-decoder model."""
+    config_name, extra = ENCODER_DECODERS[architecture]
+    tokens = {"pad_token_id": PAD, "eos_token_id": EOS, "decoder_start_token_id": BOS, "forced_eos_token_id": None}
+    config = getattr(transformers, config_name)(**{"vocab_size": VOCABULARY, **tokens, **extra, **overrides})
+    torch.manual_seed(seed)
+    return transformers.AutoModelForSeq2SeqLM.from_config(config).eval()
+
+
+def sharpen(model: Any, factor: float = 6.0) -> Any:
+    """Scale the projections of a random model, so that its attention is not uniform; return the model."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 2 and any(part in name.lower() for part in ("attn", "attention")):
+                parameter.mul_(factor)
+    return model
+
+
+class Keep:
+    """A judgement that keeps the runs that it sees."""
+
+    role = "keep"
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        self.runs.append(run)
 
 
 def prompt(length: int = 6, *, batch: int = 1, seed: int = 0) -> torch.Tensor:

@@ -32,6 +32,9 @@ SHIELDS = {
     ("safety.py", "shielded"),
     ("safety.py", "report_internal_error"),
     ("safety.py", "_Errors.add"),
+    ("capture/hooks.py", "LayerTap.__call__"),
+    ("capture/hooks.py", "WeightsTap.__call__"),
+    ("capture/registry.py", "_wrap.<locals>.attention"),
     ("capture/taps.py", "tap_logits_processor"),
     ("capture/taps.py", "tap_stopping_criteria"),
     ("capture/taps.py", "TappedLogits.__call__"),
@@ -93,7 +96,7 @@ def with_exception_in(code: CodeType, action: Callable[[], Any]) -> tuple[Any, i
         sys.setprofile(None)
 
 
-@pytest.mark.parametrize("case", ["one", "batch", "content", "error", "unsampled", "assisted"])
+@pytest.mark.parametrize("case", ["one", "batch", "content", "eager", "error", "unsampled", "assisted"])
 def test_an_exception_at_any_function_of_ours_is_kept_from_the_caller(
     case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -109,6 +112,9 @@ def test_an_exception_at_any_function_of_ours_is_kept_from_the_caller(
     if case == "content":
         options = {"capture_message_content": "span_only", "capture": "on_risk"}
         inputs["tokenizer"] = Tokenizer()
+    if case == "eager":
+        model.set_attn_implementation("eager")
+        options = {"capture": "full"}
     if case == "error":
         inputs["streamer"] = FailingStreamer()
 

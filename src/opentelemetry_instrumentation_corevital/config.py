@@ -9,10 +9,15 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from .layer_selection import LayerSelection
+
 logger = logging.getLogger(__name__)
 
 ENV_PREFIX = "OTEL_COREVITAL_"
 CONTENT_ENV = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+
+SUMMARY_ATTENTION_EVERY = 8
+"""In mode `summary` attention is looked at on every so many-th step."""
 
 CaptureMode = Literal["summary", "full", "on_risk"]
 ContentMode = Literal["no_content", "span_only", "event_only", "span_and_event"]
@@ -31,6 +36,13 @@ class Settings(BaseSettings):
 
     enabled: bool = Field(True, description="false: nothing is patched")
     capture: CaptureMode = Field("summary", description="how much is reported of a run")
+    capture_ratio: float = Field(
+        1.0, ge=0, le=1, allow_inf_nan=False, description="share of the calls that are measured, by their trace id"
+    )
+    attention_every: int | None = Field(
+        None, ge=0, description="attention is looked at on every n-th step; 0: never; default 8 in summary, else 1"
+    )
+    layers: str = Field("all", description="layers that are looked at: `all`, or indices and ranges: `0,4..7,-1`")
     capture_unsampled: bool = Field(
         False, description="true: measure and judge runs whose span is not recorded too (metrics only)"
     )
@@ -38,6 +50,9 @@ class Settings(BaseSettings):
         "no_content",
         validation_alias=CONTENT_ENV,
         description="message text on spans: `span_only`, `span_and_event`; the GenAI conventions' switch",
+    )
+    run_data: Literal["auto", "on", "off"] = Field(
+        "auto", description="every step x signal x layer as log events; `auto`: of runs that are reported in full"
     )
     step_events: Literal["span", "off"] = Field("span", description="carrier of the `corevital.step` events")
     max_step_events: int = Field(96, ge=0, le=96, description="largest number of `corevital.step` events of a span")
@@ -59,6 +74,12 @@ class Settings(BaseSettings):
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("layers")
+    @classmethod
+    def _selects(cls, value: str) -> str:
+        LayerSelection(value)
+        return value
+
     @model_validator(mode="after")
     def _hmac_has_key(self) -> "Settings":
         if self.prompt_hash == "hmac" and not self.hash_key:
@@ -75,6 +96,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, env_settings)
+
+    @property
+    def attention_steps(self) -> int:
+        """Return n where attention is looked at on every n-th step, 0 where never."""
+        if self.attention_every is not None:
+            return self.attention_every
+        return SUMMARY_ATTENTION_EVERY if self.capture == "summary" else 1
 
     @property
     def content_on_span(self) -> bool:

@@ -24,6 +24,34 @@ OTEL_COREVITAL_CAPTURE_UNSAMPLED = "OTEL_COREVITAL_CAPTURE_UNSAMPLED"
 `true` measures and judges runs whose span is not recorded too.
 """
 
+OTEL_COREVITAL_CAPTURE_RATIO = "OTEL_COREVITAL_CAPTURE_RATIO"
+"""
+.. envvar:: OTEL_COREVITAL_CAPTURE_RATIO
+
+Share of the calls that are measured, from 0 to 1 (default 1.0).
+"""
+
+OTEL_COREVITAL_ATTENTION_EVERY = "OTEL_COREVITAL_ATTENTION_EVERY"
+"""
+.. envvar:: OTEL_COREVITAL_ATTENTION_EVERY
+
+Attention is looked at on every n-th step; 0: never (default 8 in summary, else 1).
+"""
+
+OTEL_COREVITAL_LAYERS = "OTEL_COREVITAL_LAYERS"
+"""
+.. envvar:: OTEL_COREVITAL_LAYERS
+
+Layers that are looked at: `all` (default), or indices and ranges such as `0,4..7,-1`.
+"""
+
+OTEL_COREVITAL_RUN_DATA = "OTEL_COREVITAL_RUN_DATA"
+"""
+.. envvar:: OTEL_COREVITAL_RUN_DATA
+
+Every step x signal x layer as log events: `auto` (default: of runs that are reported in full), `on` or `off`.
+"""
+
 OTEL_COREVITAL_STEP_EVENTS = "OTEL_COREVITAL_STEP_EVENTS"
 """
 .. envvar:: OTEL_COREVITAL_STEP_EVENTS

@@ -88,9 +88,17 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         self._patch_on_import()
 
     def _uninstrument(self, **_kwargs: Any) -> None:
-        type(self)._recorder = None
+        recorder, type(self)._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.instruments.close()
         for patch in self._patches:
             patch.remove()
+        if self._patches:
+            from .capture.hooks import detach_all
+            from .capture.registry import unwrap_attention_functions
+
+            detach_all()
+            unwrap_attention_functions()
 
     def _patch_on_import(self) -> None:
         if _GENERATION_MODULE in sys.modules:

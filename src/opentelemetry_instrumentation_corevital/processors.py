@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import Span
 
 from . import semconv
+from .assessment.blame import judge_blame
 from .assessment.early_warning import judge_early_warning
 from .assessment.fingerprint import judge_fingerprint
 from .assessment.health import judge_health
@@ -32,6 +33,9 @@ ENLISTED_KEY: Final = otel_context.create_key("corevital-enlisted-judgements")
 """Context key of the list to which judgements on the tracer provider append themselves as a run's span starts."""
 
 HIGH_ENTROPY_SHARE: Final = "high_entropy_share"
+
+MOST_BLAMED: Final = 16
+"""Layers that a span names; all of them are on the run."""
 
 
 @runtime_checkable
@@ -81,9 +85,7 @@ class HealthProcessor(Judgement):
         _set(
             span,
             {
-                semconv.HEALTH_NAN: health.nan_detected,
-                semconv.HEALTH_INF: health.inf_detected,
-                semconv.HEALTH_REPETITION_LOOP: health.repetition_loop_detected,
+                **{semconv.HEALTH_FLAGS[name]: value for name, value in health.flags().items()},
                 semconv.HEALTH_HIGH_ENTROPY_STEPS: steps,
                 semconv.HEALTH_EVIDENCE: _json(health.evidence),
             },
@@ -139,6 +141,31 @@ class RiskProcessor(Judgement):
         )
 
 
+class BlameProcessor(Judgement):
+    """The layers that stand out."""
+
+    role: ClassVar[str] = "blame"
+
+    def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
+        self._thresholds = thresholds
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        """Find the layers to blame."""
+        blame = run.blame = judge_blame(run, self._thresholds)
+        if blame is None:
+            run.absent["blame"] = run.absent.get("hidden_states", "no layer was measured")
+            return
+        worst = blame[:MOST_BLAMED]
+        _set(
+            span,
+            {
+                semconv.BLAME_LAYERS: [blamed.layer for blamed in worst],
+                semconv.BLAME_REASONS: [blamed.text() for blamed in worst],
+                semconv.BLAME_SEVERITIES: [blamed.severity for blamed in worst],
+            },
+        )
+
+
 class FingerprintProcessor(Judgement):
     """Hashes of the prompt and of the run's identity."""
 
@@ -186,6 +213,7 @@ def default_judgements(settings: Settings) -> list[RunJudgement]:
         HealthProcessor(thresholds),
         EarlyWarningProcessor(thresholds),
         RiskProcessor(thresholds),
+        BlameProcessor(thresholds),
         FingerprintProcessor(
             enabled=settings.prompt_hash != "off",
             key=settings.hash_key if settings.prompt_hash == "hmac" else None,

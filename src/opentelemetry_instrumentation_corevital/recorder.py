@@ -5,11 +5,12 @@ loaded by then anyway. Every step of it is shielded: whatever fails here is logg
 """
 
 import logging
+import random
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry._logs import Logger
@@ -33,11 +34,16 @@ from .emission import attributes as emitted
 from .emission import budget
 from .emission.content import message_attributes
 from .emission.metrics import Instruments, call_tokens
-from .emission.span import emit_run
+from .emission.run_data import pack, records, takes_logs
+from .emission.span import capture_attributes, emit_run, in_full
 from .emission.verdict import emit_verdict
+from .layer_selection import LayerSelection
 from .processors import ENLISTED_KEY, RunJudgement, in_order
 from .run import ModelInfo, Prompt, Run
 from .safety import breaker_open, report_internal_error, shielded
+
+if TYPE_CHECKING:
+    from .capture.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +53,7 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+_random = random.Random()  # never the process-wide generator: a run may draw from that
 _process_bytes = budget.ByteBucket()
 
 
@@ -97,6 +104,12 @@ class Recorder:
     def _begin(self, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> "_Recording | None":
         if is_disabled() or breaker_open() or not is_instrumentation_enabled():
             return None
+        with shielded("capture.attach"):
+            # Also for a call that is not measured: it may be the one in which a graph is compiled, and a graph whose
+            # attention function changes afterwards is compiled once more.
+            from .capture.registry import wrap_attention_functions
+
+            wrap_attention_functions()
         recording = _Recording(self, model, args, kwargs)
         self._tell_if_nowhere(recording.span)
         try:
@@ -122,7 +135,7 @@ def _unseen(wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     """Run a generate() that runs inside another one; its steps are not the outer run's."""
     before = None
     with shielded("recorder.nested"):
-        from .capture.taps import listen
+        from .capture.listening import listen
 
         before = listen(None, None)
     try:
@@ -130,7 +143,7 @@ def _unseen(wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     finally:
         with shielded("recorder.nested"):
             if before is not None:
-                from .capture.taps import restore
+                from .capture.listening import restore
 
                 restore(before)
 
@@ -147,13 +160,23 @@ def _end(recording: "_Recording", result: Any, error: BaseException | None) -> N
         report_internal_error("recorder.end", internal)
 
 
+def chosen(trace_id: int, ratio: float) -> bool:
+    """Whether a call is in the share that is measured: by its trace id, so that a trace's calls are so together.
+
+    The rule of OpenTelemetry's `TraceIdRatioBased` sampler; without a trace id a number of our own generator stands in.
+    """
+    if ratio >= 1.0:
+        return True
+    number = trace_id & (2**64 - 1) if trace_id else _random.getrandbits(64)
+    return number < round(ratio * 2**64)
+
+
 class _Recording:
     """One call, from its span's start to its end."""
 
     def __init__(self, recorder: Recorder, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         from .capture.call import Call
         from .capture.model import describe_model
-        from .capture.session import Session
 
         self.recorder = recorder
         self.settings = recorder.settings
@@ -172,22 +195,34 @@ class _Recording:
         )
         self.context: Context = set_span_in_context(self.span, parent)
         self.judgements = in_order(recorder.judgements, enlisted)
-        self.captured = self.span.is_recording() or self.settings.capture_unsampled
+        wanted = self.span.is_recording() or self.settings.capture_unsampled
+        self.captured = wanted and chosen(self.span.get_span_context().trace_id, self.settings.capture_ratio)
         self.call = Call(model, args, kwargs)
-        self.session = Session(self.call, self.model, self.start_ns) if self.captured else None
+        self.session = self._session(model) if self.captured else None
         self._token: Any = None
         self._before: Any = None
 
+    def _session(self, model: Any) -> "Session":
+        from .capture.hooks import attach
+        from .capture.inside import Inside, Options
+        from .capture.session import Session
+
+        inside = None
+        with shielded("capture.attach"):
+            options = Options(self.settings.attention_steps, LayerSelection(self.settings.layers))
+            inside = Inside(model, attach(model), options)
+        return Session(self.call, self.model, self.start_ns, inside)
+
     def enter(self) -> None:
         """Make the span current and let the thread's taps report to this call."""
-        from .capture.taps import listen
+        from .capture.listening import listen
 
         self._token = otel_context.attach(self.context)
         self._before = listen(self.call, self.session)
 
     def leave(self) -> None:
         """Undo `enter`, however far it came."""
-        from .capture.taps import restore
+        from .capture.listening import restore
 
         before, self._before = self._before, None
         token, self._token = self._token, None
@@ -211,6 +246,9 @@ class _Recording:
             with shielded("recorder.runs"):
                 if runs:
                     self._runs(runs, error)
+            with shielded("recorder.unmeasured"):
+                if self.session is None and self.span.is_recording():
+                    self._unmeasured(result)
             with shielded("recorder.metrics"):
                 self._metrics(runs, result, error, (end_ns - self.start_ns) / 1e9)
             with shielded("recorder.required"):
@@ -242,6 +280,17 @@ class _Recording:
             if error is not None:
                 self._exception_event(error)
 
+    def _unmeasured(self, result: Any) -> None:
+        """Say on the span of a call that was not chosen to be measured what it was, and that."""
+        self.span.set_attributes(
+            emitted.request_attributes(self.call.decoding(self.hint.seed), content=self.settings.content_on_span)
+            | emitted.usage_attributes(self.model.name, self.call.usage(result))
+            | emitted.model_attributes(self.model)
+            | capture_attributes(self.settings)
+            | {semconv.SCHEMA: semconv.SCHEMA_VERSION}
+            | emitted.absent_attribute({"run": f"not chosen by capture_ratio={self.settings.capture_ratio:g}"})
+        )
+
     def _sequence(self, run: Run) -> None:
         """Give a sequence of several a span of its own, below the call's."""
         span = self.span
@@ -265,6 +314,9 @@ class _Recording:
                 judgement.on_run_ending(span, run)
         instruments = self.recorder.instruments
         context = set_span_in_context(span, self.context)
+        with shielded("recorder.run_data"):
+            if span.is_recording():
+                self._run_data(run, context)
         with shielded("recorder.span"):
             if span.is_recording():
                 limit, reserved = self._span_limit(run.sequence_count)
@@ -278,6 +330,19 @@ class _Recording:
                 emit_verdict(self.recorder.logger, run, context)
         with shielded("recorder.run_metrics"):
             instruments.record_run(run, context)
+
+    def _run_data(self, run: Run, context: Context) -> None:
+        """Emit every step x signal x layer, before the span says what had to be left out."""
+        logger, policy = self.recorder.logger, self.settings.run_data
+        wanted = policy == "on" or (policy == "auto" and in_full(run, self.settings))
+        if not wanted or not run.columns or not takes_logs(logger):
+            return
+        data, left_out = pack(run, content=self.settings.content_on_span)
+        if left_out:
+            run.absent["run_data"] = f"left out for its size: {', '.join(left_out)}"
+            self.recorder.instruments.record_dropped("run_data_column", len(left_out), context)
+        for record in records(run, data, context):
+            logger.emit(record)
 
     def _span_limit(self, spans: int) -> tuple[int, int]:
         """Return a span's budget in bytes and how much of the process's was reserved for it."""
@@ -294,7 +359,7 @@ class _Recording:
         worst = max(risks, key=lambda risk: risk.score, default=None)
         totals: dict[str, Any] = {
             semconv.SCHEMA: semconv.SCHEMA_VERSION,
-            semconv.CAPTURE_MODE: self.settings.capture,
+            **capture_attributes(self.settings),
             semconv.DECODING_STRATEGY: runs[0].decoding.strategy,
             semconv.SEQUENCE_COUNT: len(runs),
         }

@@ -23,6 +23,47 @@ NONFINITE_COUNTS = ("logits_nan", "logits_posinf", "logits_neginf")
 
 COLUMNS = LOGIT_SIGNALS + NONFINITE_COUNTS
 
+HIDDEN_SIGNALS = (
+    "hidden_mean",
+    "hidden_std",
+    "hidden_l2_norm",
+    "hidden_max_abs",
+    "hidden_nan",
+    "hidden_inf",
+    "layer_transformation",
+)
+"""Of each decoder layer's output at the last position, float32 [T, layers]: mean, population standard deviation, L2
+norm, largest absolute value, counts of NaN and of infinities, and 1 - cosine with the layer before (NaN for the first).
+"""
+
+SELF_SIGNALS = (
+    "attention_entropy",
+    "attention_entropy_std",
+    "attention_entropy_min",
+    "attention_entropy_max",
+    "attention_max_weight",
+    "attention_max_weight_max",
+    "collapsed_head_rate",
+    "focused_head_rate",
+    "attention_mass_sink",
+    "attention_mass_prompt",
+    "attention_mass_generated",
+    "attention_middle",
+    "attention_previous",
+)
+"""Of each layer's self-attention row of the last query, float32 [T, layers], over heads; the mean where the name does
+not say otherwise. NaN on steps on which attention was not looked at."""
+
+CROSS_SIGNALS = (
+    "cross_attention_entropy",
+    "cross_attention_entropy_std",
+    "cross_attention_entropy_min",
+    "cross_attention_entropy_max",
+    "cross_attention_max_weight",
+    "cross_attention_max_weight_max",
+)
+"""The same of an encoder-decoder model's cross-attention, over the encoder's keys."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
@@ -87,6 +128,8 @@ class Health:
     inf_detected: bool | None
     repetition_loop_detected: bool | None
     high_entropy_steps: int | None
+    attention_collapse_detected: bool | None = None
+    mid_layer_anomaly_detected: bool | None = None
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
 
@@ -96,6 +139,8 @@ class Health:
             "nan_detected": self.nan_detected,
             "inf_detected": self.inf_detected,
             "repetition_loop_detected": self.repetition_loop_detected,
+            "attention_collapse_detected": self.attention_collapse_detected,
+            "mid_layer_anomaly_detected": self.mid_layer_anomaly_detected,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -131,6 +176,22 @@ class Risk:
 
 
 @dataclass(frozen=True, slots=True)
+class BlamedLayer:
+    """A layer that stands out, and the numbers that say so."""
+
+    layer: int
+    reason: str
+    severity: float
+    """In (0, 1]: 1 where values were not finite."""
+    evidence: Mapping[str, Any]
+
+    def text(self) -> str:
+        """Return reason and numbers as one line."""
+        numbers = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.evidence.items())
+        return f"{self.reason}: {numbers}"
+
+
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """Hashes that tell which runs may be compared."""
 
@@ -152,13 +213,16 @@ class Run:
         sequence_count: rows of the call's result.
         input_tokens: tokens of this sequence's prompt, without padding; None where it could not be counted.
         tokens: int32 [T], the generated token ids, padding removed. Content: never exported by default.
-        columns: signal name -> float32 or int32 [T]; a signal that was not measured is not in it.
+        columns: signal name -> float32 or int32 [T], of layer signals [T, layers]; `hidden_cosine` is the cosine of the
+            last layer's output with the previous step's [T], `attention_previous_heads` the weight on the previous
+            key of every head of the middle third of the layers [T, middle layers, heads]. A signal that was not
+            measured is not in it; a layer or step that was not is NaN.
         time_ns: int64 [T], Unix time of each token; empty where steps were not observed.
         start_ns, end_ns: Unix time of the call's start and of this sequence's end.
         finish_reason: why the sequence ended; None where it could not be told.
         absent: what was not measured -> the reason.
         error_type: qualified class of the exception that ended the call.
-        health, early_warning, risk, fingerprint, narrative, warnings: the judgements, once they have been made.
+        health, early_warning, risk, blame, fingerprint, narrative, warnings: the judgements, once they have been made.
     """
 
     model: ModelInfo
@@ -178,6 +242,7 @@ class Run:
     health: Health | None = None
     early_warning: EarlyWarning | None = None
     risk: Risk | None = None
+    blame: tuple[BlamedLayer, ...] | None = None
     fingerprint: Fingerprint | None = None
     narrative: str | None = None
     warnings: list[str] = field(default_factory=list)
@@ -188,7 +253,7 @@ class Run:
         return len(self.tokens)
 
     def column(self, name: str) -> NDArray[Any] | None:
-        """Return a signal's values [T], or None where it was not measured."""
+        """Return a signal's values [T] or [T, layers], or None where it was not measured."""
         return self.columns.get(name)
 
     def warn(self, names: Sequence[str]) -> None:

@@ -106,6 +106,15 @@ CAPTURE_MODE: Final = _attribute("corevital.capture.mode", "string", "", "`summa
 CAPTURE_UPGRADED: Final = _attribute(
     "corevital.capture.upgraded", "boolean", "", "mode `on_risk`: the run triggered and is reported in full"
 )
+CAPTURE_RATIO: Final = _attribute(
+    "corevital.capture.ratio", "double", "1", "share of the calls that are measured, where it is below 1"
+)
+CAPTURE_ATTENTION_EVERY: Final = _attribute(
+    "corevital.capture.attention_every", "int", "{step}", "attention was looked at on every n-th step; 0: never"
+)
+CAPTURE_LAYERS: Final = _attribute(
+    "corevital.capture.layers", "string", "", "the setting `layers`, where it is not `all`"
+)
 CAPTURE_ABSENT: Final = _attribute(
     "corevital.capture.absent", "string", "", "JSON object: what is not there, and the reason"
 )
@@ -158,11 +167,49 @@ MARGIN_MIN: Final = _attribute("corevital.margin.min", "double", "1", "smallest 
 SERIES_ENTROPY: Final = _attribute("corevital.series.entropy", "double[]", "bit", "entropy over steps")
 SERIES_SURPRISAL: Final = _attribute("corevital.series.surprisal", "double[]", "bit", "surprisal over steps")
 SERIES_MARGIN: Final = _attribute("corevital.series.margin", "double[]", "1", "margin over steps")
+SERIES_HIDDEN_COSINE: Final = _attribute(
+    "corevital.series.hidden_cosine", "double[]", "1", "cosine of the last layer's output with the step before's"
+)
 SERIES_STRIDE: Final = _attribute(
     "corevital.series.stride",
     "double",
     "{step}",
     "mean steps per point of the series; above 1 each bucket of steps keeps its minimum and its maximum",
+)
+
+# --- layers: one value per layer ----------------------------------------------------------------------------------
+LAYERS_INDEX: Final = _attribute(
+    "corevital.layers.index", "int[]", "", "layers that were measured, in the order of `nonfinite`; absent: all layers"
+)
+LAYERS_NORM_INDEX: Final = _attribute(
+    "corevital.layers.norm_index",
+    "int[]",
+    "",
+    "layers of `l2_norm` and `max_abs`; absent: all layers",
+)
+LAYERS_ATTENTION_INDEX: Final = _attribute(
+    "corevital.layers.attention_index",
+    "int[]",
+    "",
+    "layers of `attention_entropy`, `attention_entropy_std` and `collapsed_head_rate`; absent: all layers",
+)
+LAYERS_L2_NORM: Final = _attribute(
+    "corevital.layers.l2_norm", "double[]", "1", "mean over steps of the L2 norm of the layer's last position"
+)
+LAYERS_MAX_ABS: Final = _attribute(
+    "corevital.layers.max_abs", "double[]", "1", "largest absolute value of the layer's last position in any step"
+)
+LAYERS_ATTENTION_ENTROPY: Final = _attribute(
+    "corevital.layers.attention_entropy", "double[]", "1", "mean over steps and heads of the normalised entropy"
+)
+LAYERS_ATTENTION_ENTROPY_STD: Final = _attribute(
+    "corevital.layers.attention_entropy_std", "double[]", "1", "mean over steps of its standard deviation over heads"
+)
+LAYERS_COLLAPSED_HEAD_RATE: Final = _attribute(
+    "corevital.layers.collapsed_head_rate", "double[]", "1", "mean over steps of the share of collapsed heads"
+)
+LAYERS_NONFINITE: Final = _attribute(
+    "corevital.layers.nonfinite", "int[]", "", "NaN and infinities of the layer's last position, over all steps"
 )
 
 # --- judgements ---------------------------------------------------------------------------------------------------
@@ -171,6 +218,20 @@ HEALTH_INF: Final = _attribute("corevital.health.inf_detected", "boolean", "", "
 HEALTH_REPETITION_LOOP: Final = _attribute(
     "corevital.health.repetition_loop_detected", "boolean", "", "a loop was running when the run was cut off"
 )
+HEALTH_ATTENTION_COLLAPSE: Final = _attribute(
+    "corevital.health.attention_collapse_detected", "boolean", "", "heads had collapsed onto single keys"
+)
+HEALTH_MID_LAYER_ANOMALY: Final = _attribute(
+    "corevital.health.mid_layer_anomaly_detected", "boolean", "", "a middle layer's norm was not finite or an outlier"
+)
+HEALTH_FLAGS: Final = {
+    "nan_detected": HEALTH_NAN,
+    "inf_detected": HEALTH_INF,
+    "repetition_loop_detected": HEALTH_REPETITION_LOOP,
+    "attention_collapse_detected": HEALTH_ATTENTION_COLLAPSE,
+    "mid_layer_anomaly_detected": HEALTH_MID_LAYER_ANOMALY,
+}
+"""Name of a flag -> its attribute."""
 HEALTH_HIGH_ENTROPY_STEPS: Final = _attribute(
     "corevital.health.high_entropy_steps", "int", "{step}", "steps above the entropy threshold (not a flag)"
 )
@@ -182,6 +243,13 @@ RISK_LEVEL: Final = _attribute("corevital.risk.level", "string", "", "`low` < 0.
 RISK_FACTORS: Final = _attribute(
     "corevital.risk.factors", "string[]", "", "what the score is made of, largest first, as `name=contribution`"
 )
+BLAME_LAYERS: Final = _attribute(
+    "corevital.blame.layers", "int[]", "", "layers that stand out, worst first; empty: nobody is blamed"
+)
+BLAME_REASONS: Final = _attribute(
+    "corevital.blame.reasons", "string[]", "", "of each of these layers: why, with the numbers that say so"
+)
+BLAME_SEVERITIES: Final = _attribute("corevital.blame.severities", "double[]", "1", "of each of them, in (0, 1]")
 RISK_METHOD: Final = _attribute("corevital.risk.method", "string", "", "`rules`")
 EARLY_WARNING_FAILURE_RISK: Final = _attribute(
     "corevital.early_warning.failure_risk", "double", "1", "estimate in [0, 1] at the last step, from what had warned"
@@ -215,6 +283,12 @@ STEP_SURPRISAL: Final = _step("corevital.step.surprisal", "double", "bit", "-log
 STEP_MARGIN: Final = _step("corevital.step.margin", "double", "1", "probability of the first token less the second's")
 STEP_TOP1_PROB: Final = _step("corevital.step.top1_prob", "double", "1", "probability of the most probable token")
 STEP_TOPK_MASS: Final = _step("corevital.step.topk_mass", "double", "1", "summed probability of the 10 most probable")
+STEP_HIDDEN_COSINE: Final = _step(
+    "corevital.step.hidden_cosine", "double", "1", "cosine of the last layer's output with the step before's"
+)
+STEP_ATTENTION_ENTROPY: Final = _step(
+    "corevital.step.attention_entropy", "double", "1", "mean over layers and heads of the normalised attention entropy"
+)
 STEP_RISK_SO_FAR: Final = _step("corevital.step.risk_so_far", "double", "1", "risk of the run up to this step")
 STEP_WARNINGS: Final = _step("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
 
@@ -236,10 +310,36 @@ EVALUATION_EXPLANATION: Final = _define(
     "event attribute", "gen_ai.evaluation.explanation", "string", "", "the narrative"
 )
 
+# --- run data: every step x signal x layer, as log events ---------------------------------------------------------
+RUN_DATA_EVENT: Final = _define(
+    "event",
+    "corevital.run.data",
+    "-",
+    "",
+    "log event: a chunk of the run's columns; the body is bytes of a compressed NumPy `.npz` (docs/run-data.md)",
+)
+RUN_DATA_CHUNK_INDEX: Final = _define("event attribute", "corevital.run.data.chunk.index", "int", "", "from 0")
+RUN_DATA_CHUNK_COUNT: Final = _define(
+    "event attribute", "corevital.run.data.chunk.count", "int", "{chunk}", "of the run"
+)
+RUN_DATA_SIZE: Final = _define("event attribute", "corevital.run.data.size", "int", "By", "all chunks together")
+RUN_DATA_SHA256: Final = _define(
+    "event attribute", "corevital.run.data.sha256", "string", "", "SHA-256 of all chunks together, hexadecimal"
+)
+
 # --- metrics ------------------------------------------------------------------------------------------------------
 METRIC_ENTROPY: Final = _metric("corevital.entropy", "gauge", "bit", "mean entropy of the last run")
 METRIC_SURPRISAL: Final = _metric("corevital.surprisal", "gauge", "bit", "mean surprisal of the last run")
 METRIC_MARGIN: Final = _metric("corevital.margin", "gauge", "1", "mean margin of the last run")
+METRIC_LAYER_L2_NORM: Final = _metric(
+    "corevital.layer.l2_norm", "gauge", "1", "mean L2 norm of a layer's output in the last run"
+)
+METRIC_LAYER_ATTENTION_ENTROPY: Final = _metric(
+    "corevital.layer.attention_entropy", "gauge", "1", "mean attention entropy of a layer in the last run"
+)
+METRIC_LAYER_COLLAPSED_HEAD_RATE: Final = _metric(
+    "corevital.layer.collapsed_head_rate", "gauge", "1", "mean share of collapsed heads of a layer in the last run"
+)
 METRIC_RISK_SCORE: Final = _metric("corevital.risk.score", "gauge", "1", "risk of the last run")
 METRIC_FAILURE_RISK: Final = _metric(
     "corevital.early_warning.failure_risk", "gauge", "1", "failure risk at the last run's end"
@@ -265,6 +365,7 @@ METRIC_DROPPED: Final = _metric("corevital.dropped", "counter", "{item}", "what 
 LABEL_CAPTURED: Final = _define(
     "metric attribute", "corevital.captured", "boolean", "", "on `corevital.runs`: whether anything was measured"
 )
+LABEL_LAYER: Final = _define("metric attribute", "corevital.layer", "int", "", "index of the layer")
 LABEL_FLAG: Final = _define("metric attribute", "corevital.health.flag", "string", "", "name of the flag")
 LABEL_WARNING: Final = _define("metric attribute", "corevital.warning", "string", "", "name of the warning")
 LABEL_DROPPED_KIND: Final = _define("metric attribute", "corevital.dropped.kind", "string", "", "what was left out")

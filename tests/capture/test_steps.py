@@ -7,24 +7,21 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from opentelemetry.trace import Span
 from transformers import StoppingCriteria
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.run import COLUMNS
-from tests.support import ARCHITECTURES, EOS, PAD, instrumented, padded_batch, prompt, reference_signals, tiny_model
-
-
-class Keep:
-    """A judgement that keeps the runs that it sees."""
-
-    role = "keep"
-
-    def __init__(self) -> None:
-        self.runs: list[Run] = []
-
-    def on_run_ending(self, span: Span, run: Run) -> None:
-        self.runs.append(run)
+from tests.support import (
+    ARCHITECTURES,
+    EOS,
+    PAD,
+    Keep,
+    instrumented,
+    padded_batch,
+    prompt,
+    reference_signals,
+    tiny_model,
+)
 
 
 def generate(model: Any, **arguments: Any) -> tuple[list[Run], Any]:

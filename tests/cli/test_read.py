@@ -128,7 +128,7 @@ def test_the_whole_verdict_is_shown(cli: Cli) -> None:
         "high risk 0.93",
         "The run repeats itself from step 12 on.",
         "repetition_loop=0.9",
-        "repetition loop: onset step 12, period 4, copies 7 (not judged: infinity)",
+        "repetition loop: onset step 12, period 4, copies 7 (not judged: infinity,",
         "step 16: repetition_risk (period 4)",
         "failure risk 0.81",
         "mean 1.33, max 2.50 bit",

@@ -12,8 +12,7 @@ from opentelemetry_instrumentation_corevital.capture.rows import RING_SLOTS, Clo
 from opentelemetry_instrumentation_corevital.capture.session import _vitals_row
 from opentelemetry_instrumentation_corevital.capture.signals import logit_signals
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
-from tests.capture.test_steps import Keep
-from tests.support import ARCHITECTURES, instrumented, padded_batch, prompt, reference_signals, tiny_model
+from tests.support import ARCHITECTURES, Keep, instrumented, padded_batch, prompt, reference_signals, tiny_model
 
 pytestmark = [
     pytest.mark.gpu,

@@ -5,16 +5,15 @@ from typing import Any
 import numpy as np
 
 from ..run import Health, Run
+from .layers import collapse, middle_third, norm_outliers, over_steps, windows
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
 
 
 def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
-    """Judge the flags that logits and tokens allow."""
+    """Judge the flags that what was measured allows."""
     absent: dict[str, str] = {}
-    nan = _first_nonzero(run, "logits_nan")
-    inf = _infinity(run)
-    found = {"nan_detected": nan, "inf_detected": inf}
+    found = {"nan_detected": _seen(run, "logits_nan", "hidden_nan"), "inf_detected": _infinity(run)}
     evidence: dict[str, dict[str, Any]] = {name: numbers for name, numbers in found.items() if numbers}
     measured = run.column("logits_nan") is not None
     if not measured:
@@ -23,23 +22,101 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
     loop = _loop(run, thresholds)
     if loop is not None:
         evidence["repetition_loop_detected"] = loop.evidence()
+    collapsed = _collapse(run, thresholds)
+    if collapsed is None:
+        absent["attention_collapse_detected"] = run.absent.get("attention", "too few steps with enough visible keys")
+    elif collapsed:
+        evidence["attention_collapse_detected"] = collapsed
+    anomaly = _mid_layer_anomaly(run, thresholds)
+    if anomaly is None:
+        absent["mid_layer_anomaly_detected"] = run.absent.get("hidden_states", "too few steps to compare")
+    elif anomaly:
+        evidence["mid_layer_anomaly_detected"] = anomaly
     entropy = run.column("entropy")
     return Health(
-        nan_detected=bool(nan) if measured else None,
-        inf_detected=bool(inf) if measured else None,
+        nan_detected="nan_detected" in evidence if measured else None,
+        inf_detected="inf_detected" in evidence if measured else None,
         repetition_loop_detected=loop is not None,
         high_entropy_steps=None if entropy is None else int(np.sum(entropy > thresholds.high_entropy_bits)),
+        attention_collapse_detected=None if collapsed is None else bool(collapsed),
+        mid_layer_anomaly_detected=None if anomaly is None else bool(anomaly),
         evidence=evidence,
         absent=absent,
     )
 
 
-def _first_nonzero(run: Run, column: str) -> dict[str, int]:
-    counts = run.column(column)
-    if counts is None or not counts.any():
+def _seen(run: Run, logits: str, hidden: str | None) -> dict[str, int]:
+    """Return where counts of logits or of layers first were not zero; `steps` is the number of such steps."""
+    in_logits = run.column(logits)
+    in_layers = None if hidden is None else run.column(hidden)
+    steps = np.zeros(run.steps, bool)
+    if in_logits is not None:
+        steps |= in_logits > 0
+    if in_layers is not None:
+        steps |= (np.nan_to_num(in_layers) > 0).any(1)
+    if not steps.any():
         return {}
-    step = int(np.flatnonzero(counts)[0])
-    return {"step": step, "logits": int(counts[step]), "steps": int(np.count_nonzero(counts))}
+    step = int(np.flatnonzero(steps)[0])
+    evidence = {"step": step, "steps": int(steps.sum())}
+    if in_logits is not None and in_logits[step]:
+        evidence["logits"] = int(in_logits[step])
+    if in_layers is not None and (layers := np.flatnonzero(np.nan_to_num(in_layers[step]))).size:
+        first = int(layers[0])
+        evidence |= {"layer": first, "values": int(in_layers[step, first]), "layers": len(layers)}
+    return evidence
+
+
+def _collapse(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
+    """Return the numbers of an attention collapse, empty where there is none, None where it cannot be told."""
+    found = collapse(run, thresholds)
+    if found is None:
+        return None
+    steps, rates = found
+    means = windows(over_steps(np.nanmean, rates.T), thresholds.collapse_steps)
+    overall = float(np.nanmean(rates))
+    if overall > thresholds.collapse_rate:
+        return {"rate": round(overall, 4), "threshold": thresholds.collapse_rate}
+    rising = np.flatnonzero(means > means[0] + thresholds.collapse_rise)
+    if not rising.size:
+        return {}
+    at = int(rising[0])
+    return {
+        "step": int(steps[at + thresholds.collapse_steps - 1]),
+        "rate": round(float(means[at]), 4),
+        "before": round(float(means[0]), 4),
+        "threshold": round(float(means[0]) + thresholds.collapse_rise, 4),
+    }
+
+
+def _mid_layer_anomaly(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
+    """Return the numbers of a middle layer's anomaly, empty where there is none, None where it cannot be told."""
+    norms = run.column("hidden_l2_norm")
+    if norms is None or not len(norms):
+        return None
+    middle = middle_third(norms.shape[1])
+    bad = ~np.isfinite(norms[:, middle.start : middle.stop]) & ~_unmeasured(run)[:, middle.start : middle.stop]
+    if bad.any():
+        step = int(np.flatnonzero(bad.any(1))[0])
+        return {"step": step, "layer": middle[int(np.flatnonzero(bad[step])[0])], "norm": "not finite"}
+    outliers = norm_outliers(run, thresholds)
+    if outliers is None:
+        return None
+    worst = max((outlier for outlier in outliers if outlier.layer in middle), key=lambda o: o.z, default=None)
+    if worst is None:
+        return {}
+    return {
+        "step": worst.step,
+        "layer": worst.layer,
+        "norm": float(f"{worst.norm:.4g}"),
+        "median": float(f"{worst.median:.4g}"),
+        "z": round(min(worst.z, 1e6), 1),
+        "threshold": thresholds.norm_outlier,
+    }
+
+
+def _unmeasured(run: Run) -> Any:
+    """Return which layers were not measured at a step [steps, layers]: their counts are NaN, too."""
+    return np.isnan(run.columns["hidden_nan"])
 
 
 def _infinity(run: Run) -> dict[str, int]:
@@ -47,7 +124,7 @@ def _infinity(run: Run) -> dict[str, int]:
 
     Models mask vocabulary entries with -Inf: the same number of them at every step, and never all, is such a mask.
     """
-    found = _first_nonzero(run, "logits_posinf")
+    found = _seen(run, "logits_posinf", "hidden_inf")
     negative = run.column("logits_neginf")
     if found or negative is None or not negative.any():
         return found
@@ -55,7 +132,7 @@ def _infinity(run: Run) -> dict[str, int]:
     whole = vocabulary is not None and int(negative.max()) >= vocabulary
     if int(negative.min()) == int(negative.max()) and not whole:
         return {}
-    return _first_nonzero(run, "logits_neginf")
+    return _seen(run, "logits_neginf", None)
 
 
 def _loop(run: Run, thresholds: Thresholds) -> Repetition | None:

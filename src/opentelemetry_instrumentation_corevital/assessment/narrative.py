@@ -17,7 +17,7 @@ _HOW_IT_ENDED = {"stop": "and ended by itself", "length": "and was cut off by it
 def tell(run: Run, thresholds: Thresholds = DEFAULT) -> str:
     """Return the narrative of a judged run."""
     sentences = [_outcome(run)]
-    sentences += [text for text in (_reason(run), _uncertainty(run, thresholds)) if text]
+    sentences += [text for text in (_reason(run), _inside(run), _uncertainty(run, thresholds)) if text]
     if warning := _first_warning(run):
         sentences.append(warning)
     elif len(sentences) == 1:
@@ -43,7 +43,10 @@ def _reason(run: Run) -> str | None:
     for flag, name in (("nan_detected", "NaN"), ("inf_detected", "infinite")):
         if flag in health.evidence:
             found = health.evidence[flag]
-            return f"{found['logits']} logits were {name} at step {found['step']}, the first of {found['steps']}."
+            when = f"at step {found['step']}, the first of {found['steps']}"
+            if "layer" in found:
+                return f"Layer {found['layer']} put out {found['values']} {name} values {when}."
+            return f"{found['logits']} logits were {name} {when}."
     if "repetition_loop_detected" in health.evidence:
         loop = health.evidence["repetition_loop_detected"]
         repeated = "repeated" if loop["exact"] else "repeated, with small changes,"
@@ -51,6 +54,23 @@ def _reason(run: Run) -> str | None:
             f"From step {loop['onset_step']} on it {repeated} the {loop['period']} tokens that began at step "
             f"{loop['start_step']}, {loop['copies']:.1f} copies by the end."
         )
+    return None
+
+
+def _inside(run: Run) -> str | None:
+    """Return what stands out inside, beside what is not finite."""
+    evidence = {} if run.health is None else run.health.evidence
+    if "nan_detected" in evidence or "inf_detected" in evidence:
+        return None
+    if "mid_layer_anomaly_detected" in evidence:
+        found = evidence["mid_layer_anomaly_detected"]
+        return (
+            f"The norm of layer {found['layer']} was {found['norm']} at step {found['step']}, far from its median of "
+            f"{found['median']}."
+        )
+    if "attention_collapse_detected" in evidence:
+        found = evidence["attention_collapse_detected"]
+        return f"{found['rate']:.0%} of the attention heads had collapsed onto single keys."
     return None
 
 

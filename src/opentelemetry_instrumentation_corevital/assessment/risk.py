@@ -1,6 +1,7 @@
 """Risk of a run, method `rules`: a score from definite failures and from the share of high-entropy steps.
 
-score = 1 where a logit was NaN or infinite; else min(1, 0.9 for a repetition loop + 0.5 x high-entropy steps / steps).
+score = 1 where a value was NaN or infinite; else min(1, worst + 0.5 x high-entropy steps / steps), where the worst flag
+counts 0.9 for a repetition loop, 0.7 for a middle layer's anomaly, 0.3 for an attention collapse.
 """
 
 import math
@@ -10,7 +11,13 @@ from ..run import Risk, RiskLevel, Run
 from .thresholds import DEFAULT, Thresholds
 
 METHOD: Final = "rules"
-LOOP_RISK: Final = 0.9
+FLAG_RISK: Final = {
+    "nan_detected": 1.0,
+    "inf_detected": 1.0,
+    "repetition_loop_detected": 0.9,
+    "mid_layer_anomaly_detected": 0.7,
+    "attention_collapse_detected": 0.3,
+}
 ENTROPY_SHARE_WEIGHT: Final = 0.5
 
 
@@ -19,9 +26,8 @@ def judge_risk(run: Run, thresholds: Thresholds = DEFAULT) -> Risk | None:
     health = run.health
     factors: list[tuple[str, float]] = []
     if health is not None:
-        factors += [(flag, 1.0) for flag in ("nan_detected", "inf_detected") if health.flags().get(flag)]
-        if health.repetition_loop_detected:
-            factors.append(("repetition_loop_detected", LOOP_RISK))
+        raised = [(flag, FLAG_RISK[flag]) for flag in health.raised()]
+        factors += sorted(raised, key=lambda factor: -factor[1])[:1]
         if health.high_entropy_steps and run.steps:
             share = min(1.0, health.high_entropy_steps / run.steps)
             factors.append(("high_entropy_share", ENTROPY_SHARE_WEIGHT * share))

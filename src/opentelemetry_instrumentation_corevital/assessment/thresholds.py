@@ -58,6 +58,28 @@ class Thresholds:
     confidence_share: float = 0.5
     """Share of the run's earlier mean top-1 probability below which `confidence_drop` warns."""
 
+    collapse_rate: float = 0.70
+    """Mean share of collapsed heads above which the attention of a run has collapsed ..."""
+
+    collapse_rise: float = 0.15
+    """... or the rise of that share over the run's first steps at which it has."""
+
+    collapse_steps: int = 4
+    """Steps with a look at attention over which the share is averaged."""
+
+    norm_outlier: float = 8.0
+    """Robust z (0.6745 x distance from the median / median absolute deviation) from which a layer's norm stands out
+    among the run's other steps ..."""
+
+    norm_change: float = 0.5
+    """... if it is also further from the median than this share of it: a very steady norm has tiny deviations."""
+
+    norm_steps: int = 16
+    """Steps after the first that the comparison needs."""
+
+    layer_collapse_rise: float = 0.30
+    """Rise of a single layer's share of collapsed heads over the run's first steps for which it is blamed."""
+
     risk_medium: float = 0.3
     """Risk from which the level is `medium`."""
 

@@ -14,14 +14,14 @@ _SNAPSHOT = re.compile(r"models--(?P<org>[^/\\]+?)--(?P<name>[^/\\]+)[/\\]snapsh
 def describe_model(model: nn.Module) -> ModelInfo:
     """Describe a model; what its config does not say is None."""
     config: Any = getattr(model, "config", None)
-    text = _text_config(config)
+    text = text_config(config)
     weights = next(iter(model.parameters()), None)
     return ModelInfo(
         name=public_name(str(getattr(config, "_name_or_path", "") or "")) or type(model).__name__,
         architecture=type(model).__name__,
         dtype=None if weights is None else str(weights.dtype).removeprefix("torch."),
         device=None if weights is None else str(weights.device),
-        layer_count=_first_int(text, "decoder_layers", "num_decoder_layers", "num_hidden_layers", "n_layer"),
+        layer_count=layer_count(text),
         head_count=_first_int(text, "decoder_attention_heads", "num_attention_heads", "n_head", "num_heads"),
         attention_implementation=_text(getattr(config, "_attn_implementation", None)),
         quantization=_quantization(config),
@@ -40,8 +40,14 @@ def public_name(name_or_path: str) -> str:
     return re.split(r"[/\\]", name_or_path.rstrip("/\\"))[-1]
 
 
-def _text_config(config: Any) -> Any:
-    get = getattr(config, "get_text_config", None)
+def layer_count(text: Any) -> int | None:
+    """Return how many decoder layers a text config says."""
+    return _first_int(text, "decoder_layers", "num_decoder_layers", "num_hidden_layers", "n_layer", "num_layers")
+
+
+def text_config(config: Any) -> Any:
+    """Return the part of a config that is about the decoder of text."""
+    get = getattr(config, "gettext_config", None)
     if get is None:
         return config
     try:

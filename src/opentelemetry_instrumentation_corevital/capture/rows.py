@@ -39,15 +39,17 @@ class RowStore:
         self._times: NDArray[np.int64] = np.empty(0, np.int64)
 
     def append(self, row: NDArray[np.float32], time_ns: int) -> None:
-        """Add one step."""
+        """Add one step. A row that is narrower than the first one lacks its last signals: they are NaN."""
         if self.steps == len(self._times):
             capacity = max(_FIRST_CAPACITY, 2 * self.steps)
-            rows = np.empty((capacity, *row.shape), np.float32)
+            rows = np.empty((capacity, *(self._rows.shape[1:] if self.steps else row.shape)), np.float32)
             times = np.empty(capacity, np.int64)
             rows[: self.steps] = self._rows[: self.steps] if self.steps else 0
             times[: self.steps] = self._times[: self.steps]
             self._rows, self._times = rows, times
-        self._rows[self.steps] = row
+        width = row.shape[-1]
+        self._rows[self.steps, :, :width] = row
+        self._rows[self.steps, :, width:] = np.nan
         self._times[self.steps] = time_ns
         self.steps += 1
 
@@ -105,9 +107,8 @@ class DeviceRows:
     def finish(self) -> RowStore:
         """Copy all rows to the host and return them."""
         if self._waiting:
-            rows = torch.stack([row for row, _ in self._waiting]).cpu().numpy()
-            for row, (_, time_ns) in zip(rows, self._waiting, strict=True):
-                self.store.append(row, time_ns)
+            for row, time_ns in self._waiting:
+                self.store.append(row.cpu().numpy(), time_ns)
             self._waiting.clear()
         return self.store
 
@@ -123,6 +124,7 @@ class PinnedRows:
         self._clock = clock
         self._device = device
         self._slots: Tensor | None = None
+        self._shapes: list[torch.Size] = [torch.Size()] * RING_SLOTS
         self._events: list[torch.cuda.Event] = []
         self._pushed = 0
         self._origin = torch.cuda.Event(enable_timing=True)
@@ -132,7 +134,7 @@ class PinnedRows:
     def push(self, row: Tensor) -> None:
         """Enqueue the copy of one step's row and take in those that have arrived."""
         if self._slots is None:
-            self._slots = torch.empty((RING_SLOTS, *row.shape), dtype=torch.float32, pin_memory=True)
+            self._slots = torch.empty((RING_SLOTS, row.numel()), dtype=torch.float32, pin_memory=True)
             self._events = [torch.cuda.Event(enable_timing=True) for _ in range(RING_SLOTS)]
         while self._pushed > self.store.steps and self._events[self.store.steps % RING_SLOTS].query():
             self._take_in()
@@ -140,7 +142,9 @@ class PinnedRows:
             self._events[self.store.steps % RING_SLOTS].synchronize()
             self._take_in()
         slot = self._pushed % RING_SLOTS
-        self._slots[slot].copy_(row, non_blocking=True)
+        # The beginning of the slot, since only a contiguous copy is asynchronous.
+        self._shapes[slot] = row.shape
+        self._slot(slot).copy_(row, non_blocking=True)
         self._events[slot].record(torch.cuda.current_stream(self._device))
         self._pushed += 1
 
@@ -152,10 +156,14 @@ class PinnedRows:
         return self.store
 
     def _take_in(self) -> None:
-        assert self._slots is not None
         slot = self.store.steps % RING_SLOTS
         elapsed_ns = int(self._origin.elapsed_time(self._events[slot]) * 1e6)
-        self.store.append(self._slots[slot].numpy(), self._origin_ns + elapsed_ns)
+        self.store.append(self._slot(slot).numpy(), self._origin_ns + elapsed_ns)
+
+    def _slot(self, slot: int) -> Tensor:
+        assert self._slots is not None
+        shape = self._shapes[slot]
+        return self._slots[slot, : shape.numel()].view(shape)
 
 
 def carrier_for(device: torch.device, clock: Clock) -> RowCarrier:

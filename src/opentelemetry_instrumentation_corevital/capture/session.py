@@ -1,5 +1,6 @@
-"""One watched `generate()` call: logits and tokens of every step, to vitals rows, to one `Run` per sequence."""
+"""One watched `generate()` call: what its taps see at every step, to vitals rows, to one `Run` per sequence."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -7,15 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..run import COLUMNS, LOGIT_SIGNALS, NONFINITE_COUNTS, FinishReason, ModelInfo, Run
+from ..run import LOGIT_SIGNALS, FinishReason, ModelInfo, Run
 from ..safety import report_internal_error, shielded
 from .call import Call
+from .inside import Inside
+from .layout import DONE, TOKEN, attention_columns, hidden_columns, logit_columns
 from .rows import Clock, RowCarrier, RowStore, carrier_for
 from .signals import LogitSignals, logit_signals, surprisal
-
-# Columns of a vitals row after the signals.
-_TOKEN: Final = len(COLUMNS)
-_DONE: Final = len(COLUMNS) + 1
 
 STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
 """Decoding strategies in which each pass through the loop chooses one token of each returned sequence."""
@@ -26,14 +25,18 @@ _MAX_FLOAT_TOKEN: Final = 1 << 24  # token ids travel in the float32 row: exact 
 class Session:
     """Watches one call. Everything here runs on the thread that called `generate()`."""
 
-    def __init__(self, call: Call, model: ModelInfo, start_ns: int) -> None:
+    def __init__(self, call: Call, model: ModelInfo, start_ns: int, inside: Inside | None = None) -> None:
         self.call = call
         self.model = model
         self.start_ns = start_ns
+        self.inside = inside
+        """Where the taps inside the model report to; None where there are none."""
         self._clock = Clock()
         self._open = True
         self._carrier: RowCarrier | None = None
         self._pending: LogitSignals | None = None
+        self._pending_inside: list[Tensor] = []
+        self._steps = 0
         self._absent_reason: str | None = None
 
     # --- while the loop runs ---------------------------------------------------------------------------------------
@@ -46,6 +49,8 @@ class Session:
             self._absent_reason = f"not measured in decoding strategy {strategy}"
         elif (self.model.vocabulary_size or 0) >= _MAX_FLOAT_TOKEN:
             self._absent_reason = "vocabulary too large for a vitals row"
+        if self._absent_reason is None and self.inside is not None:
+            self.inside.begin(0)
         return self._absent_reason is None
 
     @property
@@ -54,11 +59,24 @@ class Session:
         return self._open and self._absent_reason is None
 
     def on_logits(self, logits: Tensor) -> None:
-        """Take a step's raw logits [sequences, vocabulary] before any processor sees them."""
+        """Take a step's raw logits [sequences, vocabulary] before any processor sees them.
+
+        The step's forward pass is over: what the taps have seen inside is reduced here, before a processor (such as
+        classifier-free guidance) runs the model once more.
+        """
         try:
             self._pending = logit_signals(logits)
         except Exception as error:
             self._give_up(error)
+            return
+        if self.inside is None:
+            return
+        try:
+            self._pending_inside = self.inside.reduce(logits.shape[0], logits.device)
+        except Exception as error:
+            self._pending_inside = []
+            self.inside.give_up(f"internal error ({type(error).__name__})")
+            report_internal_error("capture.inside", error)
 
     def on_tokens(self, input_ids: Tensor, done: Tensor) -> None:
         """Take a step's chosen tokens, the last column of `input_ids`, and which sequences are done [sequences]."""
@@ -66,16 +84,22 @@ class Session:
         if signals is None:
             return
         try:
-            row = _vitals_row(signals, input_ids[:, -1], done)
+            row = _vitals_row(signals, input_ids[:, -1], done, self._pending_inside)
             if self._carrier is None:
                 self._carrier = carrier_for(row.device, self._clock)
             self._carrier.push(row)
+            self._pending_inside = []
+            self._steps += 1
+            if self.inside is not None:
+                self.inside.begin(self._steps)
         except Exception as error:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         # A run with a hole would be judged wrongly: its steps are absent as a whole.
         self._pending = None
+        if self.inside is not None:
+            self.inside.stop()
         self._absent_reason = f"internal error ({type(error).__name__})"
         report_internal_error("capture", error)
 
@@ -83,7 +107,9 @@ class Session:
 
     def close(self, result: Any, error: BaseException | None, seed: int | None = None) -> list[Run]:
         """Return one Run per sequence of the call's result, or of what was generated before `error`."""
-        self._open, self._pending = False, None
+        self._open, self._pending, self._pending_inside = False, None, []
+        if self.inside is not None:
+            self.inside.stop()
         end_ns = self._clock.now()
         rows = self._finish_rows()
         sequences = None if error is not None else self.call.sequences(result)
@@ -92,7 +118,7 @@ class Session:
             counts = self.call.new_token_counts(sequences)
             rows = self._matching(rows, generated)
         elif rows is not None:
-            generated = rows.rows[:, :, _TOKEN].T.astype(np.int64)
+            generated = rows.rows[:, :, TOKEN].T.astype(np.int64)
             counts = _counts(rows)
         else:
             generated, counts = np.empty((1, 0), np.int64), [0]
@@ -118,7 +144,7 @@ class Session:
         if rows.rows.shape[1] != count or rows.steps < steps:
             self._absent_reason = "the loop's steps are not those of the result"
             return None
-        if not np.array_equal(rows.rows[:steps, :, _TOKEN].T.astype(np.int64), generated):
+        if not np.array_equal(rows.rows[:steps, :, TOKEN].T.astype(np.int64), generated):
             self._absent_reason = "the loop's tokens are not those of the result"
             return None
         return rows
@@ -154,8 +180,11 @@ class Session:
             if rows is None:
                 reason = self._absent_reason or "not measured"
                 run.absent.update(dict.fromkeys(LOGIT_SIGNALS, reason), nonfinite=reason)
+                if self.inside is not None:
+                    run.absent.update(hidden_states=reason, attention=reason)
             else:
-                run.columns = _columns(rows.rows[:count, index])
+                run.columns = self._columns(rows.rows[:count, index])
+                run.absent.update(self.inside.absent if self.inside is not None else {})
                 run.time_ns = rows.times[:count].copy()
                 if count:
                     run.end_ns = end_ns if len(counts) == 1 else min(end_ns, int(run.time_ns[-1]))
@@ -164,6 +193,16 @@ class Session:
             runs.append(run)
         return runs
 
+    def _columns(self, rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        columns = logit_columns(rows)
+        inside = self.inside
+        if inside is not None and len(rows):
+            if "hidden_states" not in inside.absent:
+                columns |= hidden_columns(rows, inside.layout)
+            if "attention" not in inside.absent:
+                columns |= attention_columns(rows, inside.layout)
+        return columns
+
 
 def error_name(error: BaseException) -> str:
     """Return an exception's class as OpenTelemetry's `error.type` wants it."""
@@ -171,9 +210,9 @@ def error_name(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _vitals_row(signals: LogitSignals, tokens: Tensor, done: Tensor) -> Tensor:
-    """Return one step's row [sequences, signals + token + done]."""
-    return torch.stack(
+def _vitals_row(signals: LogitSignals, tokens: Tensor, done: Tensor, inside: Sequence[Tensor] = ()) -> Tensor:
+    """Return one step's row, see `layout`."""
+    row = torch.stack(
         (
             signals.entropy,
             surprisal(signals, tokens),
@@ -188,21 +227,14 @@ def _vitals_row(signals: LogitSignals, tokens: Tensor, done: Tensor) -> Tensor:
         ),
         dim=-1,
     )
+    return torch.cat((row, *inside), dim=-1) if inside else row
 
 
 def _counts(rows: RowStore, steps: int | None = None) -> list[int]:
     """Return how many steps each sequence was alive: up to the one that it was done with."""
-    done = rows.rows[:steps, :, _DONE] > 0
+    done = rows.rows[:steps, :, DONE] > 0
     length = len(done)
     return [int(n) for n in np.where(done.any(0), done.argmax(0) + 1, length)]
-
-
-def _columns(rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    columns: dict[str, NDArray[Any]] = {}
-    for position, name in enumerate(COLUMNS):
-        values = rows[:, position]
-        columns[name] = values.astype(np.int32) if name in NONFINITE_COUNTS else values.copy()
-    return columns
 
 
 def _of_prompt(counts: list[int] | None, index: int, sequences: int) -> int | None:

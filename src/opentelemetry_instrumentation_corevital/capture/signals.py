@@ -1,10 +1,14 @@
 """The signals, as pure functions on tensors: the definitions that every faster form is held against.
 
-All of them work on **raw** next-token logits (before temperature, top-k, top-p or any processor) in float32, reduce
-over the last dimension, stay on the tensor's device and never wait for it. Base-2 logarithms: bits.
+All of them work in float32, reduce over the last dimension, stay on the tensor's device and never wait for it.
 
-A row that holds NaN or +Inf, or nothing but -Inf, is no distribution: its signals are NaN. A -Inf is a legal logit
-(probability 0). Subtracting the row's maximum first keeps every finite input in range, also at the edge of float32.
+- Logits are **raw** next-token logits, before temperature, top-k, top-p or any processor. Base-2 logarithms: bits. A
+  row that holds NaN or +Inf, or nothing but -Inf, is no distribution: its signals are NaN. A -Inf is a legal logit
+  (probability 0). Subtracting the row's maximum first keeps every finite input in range, also at the edge of float32.
+- Hidden states are the last position of each decoder layer's output, before the final norm.
+- Attention is the row of the last query, given as scores (logits of the weights): see `AttentionRow`.
+
+A number that is not defined for a row is NaN.
 """
 
 from typing import Final, NamedTuple
@@ -14,6 +18,18 @@ from torch import Tensor
 
 TOPK_MASS_TOKENS: Final = 10
 """Tokens whose probability `topk_mass` sums."""
+
+SINK_KEYS: Final = 4
+"""Visible keys at the start of a row that count as attention sinks (Xiao et al. 2023, arXiv 2309.17453)."""
+
+COLLAPSED_ENTROPY: Final = 0.03
+"""Normalised entropy without the sinks below which a head is collapsed."""
+
+COLLAPSED_KEYS: Final = 8
+"""Visible keys beside the sinks that a row needs for a head to be judged as collapsed or not."""
+
+FOCUSED_WEIGHT: Final = 0.90
+"""Largest weight above which a head is focused."""
 
 _LN2: Final = 0.6931471805599453
 _LOWEST: Final = -3.0e38  # finite, so that 0 * z is 0 where a probability is 0
@@ -58,7 +74,8 @@ def logit_signals(logits: Tensor) -> LogitSignals:
     weights = shifted.exp()
     total = weights.sum(-1)
     log_normalizer = total.log()
-    entropy = (log_normalizer - torch.linalg.vecdot(weights, shifted) / total) / _LN2
+    # Not vecdot: a matrix product would be rounded to TF32 or, under autocast, to half precision.
+    entropy = (log_normalizer - (weights * shifted).sum(-1) / total) / _LN2
     top_shifted = top - top[:, :1]
     top1_prob = total.reciprocal()
     margin = top1_prob if top.shape[-1] == 1 else torch.expm1(top_shifted[:, 1]).abs() * top1_prob
@@ -89,3 +106,192 @@ def surprisal(signals: LogitSignals, tokens: Tensor) -> Tensor:
     chosen = signals.shifted.gather(-1, tokens[:, None]).squeeze(-1)
     chosen = chosen.masked_fill(chosen <= _LOWEST, -torch.inf)
     return (signals.log_normalizer - chosen) / _LN2
+
+
+# --- hidden states ----------------------------------------------------------------------------------------------------
+
+
+def hidden_statistics(hidden: Tensor) -> Tensor:
+    """Reduce hidden states to statistics.
+
+    Args:
+        hidden: float32 [..., D].
+
+    Returns:
+        float32 [..., 6]: mean, population standard deviation, L2 norm, largest absolute value, count of NaN, count of
+        infinities. The norm is infinite where a square leaves float32 (values above about 1e18).
+    """
+    std, mean = torch.std_mean(hidden, dim=-1, correction=0)
+    return torch.stack(
+        (
+            mean,
+            std,
+            torch.linalg.vector_norm(hidden, dim=-1),
+            torch.linalg.vector_norm(hidden, ord=torch.inf, dim=-1),
+            hidden.isnan().sum(-1).float(),
+            hidden.isinf().sum(-1).float(),
+        ),
+        dim=-1,
+    )
+
+
+def cosine(left: Tensor, right: Tensor) -> Tensor:
+    """Return the cosine of vectors [..., D] as float32 [...]; NaN where one of them is zero or not finite."""
+    # Dividing first keeps the product in range; a norm of zero gives 0 / 0.
+    left = left / torch.linalg.vector_norm(left, dim=-1, keepdim=True)
+    right = right / torch.linalg.vector_norm(right, dim=-1, keepdim=True)
+    return (left * right).sum(-1)
+
+
+# --- attention --------------------------------------------------------------------------------------------------------
+
+
+class VisibleKeys(NamedTuple):
+    """Which keys the last query of each of B sequences sees, counted: the k-th visible key has rank k, from 1.
+
+    Padding and what lies outside a window are not visible. The keys of the generated tokens are the last ones.
+    """
+
+    visible: Tensor | None
+    """bool [B, K]; None where every key is visible."""
+    seen: Tensor
+    """int64 [B, 1]: how many keys are visible, n."""
+    prompt: Tensor
+    """int64 [B, 1]: visible keys of the prompt, m = n - generated tokens (at least 0)."""
+    rank: Tensor
+    """int64 [B, K]: visible keys up to and with this one."""
+
+
+def visible_keys(visible: Tensor | None, *, batch: int, keys: int, generated: int, device: torch.device) -> VisibleKeys:
+    """Count what the last queries see.
+
+    Args:
+        visible: bool [B or 1, K], or None where every key is visible.
+        batch: B.
+        keys: K.
+        generated: tokens generated before this step; their keys are the last visible ones.
+        device: where the counts are to live.
+    """
+    if visible is None:
+        rank = torch.arange(1, keys + 1, device=device).expand(batch, keys)
+    else:
+        rank = visible.cumsum(-1).expand(batch, keys)
+    seen = rank[:, -1:]
+    return VisibleKeys(visible, seen, (seen - generated).clamp(min=0), rank)
+
+
+class AttentionRow(NamedTuple):
+    """Signals of the last query's attention row of every head, each a float32 tensor [..., B, H].
+
+    A learned sink (an extra logit in the softmax's denominator, as in GPT-OSS) counts as one more key, and as sink.
+    """
+
+    entropy: Tensor
+    """1: -sum w log w over the keys, divided by log(keys); 1 where one key is visible."""
+    max_weight: Tensor
+    """1: the largest weight."""
+    collapsed: Tensor
+    """1 or 0: whether the normalised entropy is below 0.03 with the sink keys left out and the row renormalised over
+    the keys left; NaN below 8 of those, or where they have no weight."""
+    focused: Tensor
+    """1 or 0: whether the largest weight is above 0.90."""
+    sink: Tensor
+    """1: weight on the first 4 visible keys; `sink`, `prompt` and `generated` are disjoint and sum to 1."""
+    prompt: Tensor
+    """1: weight on the rest of the prompt."""
+    generated: Tensor
+    """1: weight on generated tokens."""
+    middle: Tensor
+    """1: weight on the middle third of the prompt, over what a row that is uniform on all visible keys has there (1 is
+    uniform); NaN below 3 prompt keys."""
+    previous: Tensor
+    """1: weight on the visible key just before the query's own (arXiv 2505.20045); NaN where there is none."""
+
+
+def attention_row(scores: Tensor, keys: VisibleKeys, learned_sink: Tensor | None = None) -> AttentionRow:
+    """Compute the signals of attention rows.
+
+    Args:
+        scores: float32 [..., B, H, K], the softmax's input: scaled, soft-capped and biased as the model does it.
+            What it holds for keys that are not visible does not matter.
+        keys: what each of the B queries sees.
+        learned_sink: float32 [H] or [..., 1, H], an extra logit of the denominator.
+    """
+    rank = keys.rank[:, None, :]
+    if keys.visible is not None:
+        scores = scores.masked_fill(~keys.visible[:, None, :], _LOWEST)
+    top = scores.amax(-1, keepdim=True)
+    ceiling = top if learned_sink is None else torch.maximum(top, learned_sink[..., None])
+    # A weight of exp(-200) is 0 in float32, and 0 * z is 0 for the z that are left.
+    z = (scores - ceiling).clamp(min=-200.0)
+    e = z.exp()
+    if keys.visible is not None:
+        e = e * keys.visible[:, None, :]
+    total, weighted = e.sum(-1), (e * z).sum(-1)
+    outcomes = keys.seen.float()
+    learned = torch.zeros_like(total)
+    if learned_sink is not None:
+        sink_z = (learned_sink - ceiling.squeeze(-1)).clamp(min=-200.0)
+        learned = sink_z.exp().expand_as(total)
+        total, weighted = total + learned, weighted + learned * sink_z
+        outcomes = outcomes + 1
+    entropy = (total.log() - weighted / total) / outcomes.log()
+
+    def mass(keys_of: Tensor) -> Tensor:
+        """Return the mass of keys, given as bool [B, 1, K]."""
+        return (e * keys_of).sum(-1)
+
+    seen, prompt = keys.seen[:, None], keys.prompt[:, None]
+    third = keys.prompt // 3
+    in_sinks = mass(rank <= SINK_KEYS)
+    in_generated = mass((rank > prompt) & (rank > SINK_KEYS))
+    in_middle = mass((rank > third[:, None]) & (rank <= prompt - third[:, None]))
+    previous = mass(rank == seen - 1)
+
+    rest = e * (rank > SINK_KEYS)
+    rest_total, rest_count = rest.sum(-1), keys.seen - SINK_KEYS
+    rest_entropy = (rest_total.log() - (rest * z).sum(-1) / rest_total) / rest_count.float().log()
+    judged = (rest_count >= COLLAPSED_KEYS) & rest_entropy.isfinite()
+
+    max_weight = (top - ceiling).squeeze(-1).exp() / total
+    nan = torch.nan
+    return AttentionRow(
+        entropy=torch.where(outcomes > 1, entropy.clamp(0.0, 1.0), 1.0 + 0.0 * total),
+        max_weight=max_weight,
+        collapsed=torch.where(judged, (rest_entropy < COLLAPSED_ENTROPY).float(), nan),
+        focused=(max_weight > FOCUSED_WEIGHT).float() + 0.0 * max_weight,
+        sink=(in_sinks + learned) / total,
+        prompt=((total - learned - in_sinks - in_generated) / total).clamp(min=0.0),
+        generated=in_generated / total,
+        middle=torch.where(third > 0, in_middle / total * keys.seen / (keys.prompt - 2 * third), nan),
+        previous=torch.where(keys.seen > 1, previous / total, nan),
+    )
+
+
+def over_heads(row: AttentionRow) -> Tensor:
+    """Reduce a layer's heads.
+
+    Args:
+        row: signals [..., B, H].
+
+    Returns:
+        float32 [..., B, 13], as `run.SELF_SIGNALS` names them. Rates are shares of the heads that could be judged.
+    """
+    deviation, mean = torch.std_mean(row.entropy, dim=-1, correction=0)
+    # One stacked mean for all that need no more than one.
+    means = torch.stack(
+        (row.max_weight, row.focused, row.sink, row.prompt, row.generated, row.middle, row.previous)
+    ).mean(-1)
+    return torch.stack(
+        (
+            mean,
+            deviation,
+            row.entropy.amin(-1),
+            row.entropy.amax(-1),
+            means[0],
+            row.max_weight.amax(-1),
+            row.collapsed.nanmean(-1),
+            *means[1:],
+        ),
+        dim=-1,
+    )

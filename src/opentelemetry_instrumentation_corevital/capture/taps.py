@@ -5,10 +5,8 @@ Listening posts are made by the loop itself, through methods of `GenerationMixin
 sees the chosen tokens. Both are subclasses of transformers' own list classes: unlike a processor in the list they do
 not leak into an assistant's generation, cost no signature inspection, and see logits that nobody has changed.
 
-The session of a thread is a `threading.local`, never a `ContextVar`, which would break compiled graphs.
 """
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,34 +15,8 @@ from transformers.generation.logits_process import LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteriaList
 
 from ..safety import shielded
-from .call import Call
+from .listening import thread
 from .session import Session
-
-
-class _Thread(threading.local):
-    call: Call | None = None
-    session: Session | None = None
-
-
-_thread = _Thread()
-
-
-Listening = tuple[Call | None, Session | None]
-
-
-def listen(call: Call | None, session: Session | None) -> Listening:
-    """Make this thread's taps report to a call, and to its session if it is measured; return what was before.
-
-    `listen(None, None)` hides a run from a generate() that runs inside it, such as an assistant's.
-    """
-    before = _thread.call, _thread.session
-    _thread.call, _thread.session = call, session
-    return before
-
-
-def restore(before: Listening) -> None:
-    """Undo `listen`."""
-    _thread.call, _thread.session = before
 
 
 class TappedLogits(LogitsProcessorList):
@@ -88,7 +60,7 @@ class TappedCriteria(StoppingCriteriaList):
 def tap_logits_processor(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._get_logits_processor`."""
     processors = wrapped(*args, **kwargs)
-    call, session = _thread.call, _thread.session
+    call, session = thread.call, thread.session
     if call is None:
         return processors
     with shielded("capture.attach"):
@@ -106,7 +78,7 @@ def tap_logits_processor(wrapped: Callable[..., Any], _model: Any, args: Any, kw
 def tap_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._get_stopping_criteria`."""
     criteria = wrapped(*args, **kwargs)
-    session = _thread.session
+    session = thread.session
     with shielded("capture.attach"):
         if session is not None and session.listening and type(criteria) is StoppingCriteriaList:
             tapped = TappedCriteria(criteria)

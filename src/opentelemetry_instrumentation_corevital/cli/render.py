@@ -20,6 +20,8 @@ _FLAGS: Final = {
     semconv.HEALTH_NAN: "NaN",
     semconv.HEALTH_INF: "infinity",
     semconv.HEALTH_REPETITION_LOOP: "repetition loop",
+    semconv.HEALTH_ATTENTION_COLLAPSE: "attention collapse",
+    semconv.HEALTH_MID_LAYER_ANOMALY: "middle-layer anomaly",
 }
 
 _SPARKLINE_WIDTH: Final = 40  # leaves room for its figures in a terminal of 80 columns
@@ -43,6 +45,8 @@ _SIGNALS: Final[Mapping[str, tuple[str | None, str, Mapping[str, tuple[str, str]
         },
     ),
     "margin": (None, "", {"mean": (semconv.MARGIN_MEAN, ".3f"), "min": (semconv.MARGIN_MIN, ".3f")}),
+    "layer norms": (semconv.LAYERS_L2_NORM, "", {}),
+    "attention": (semconv.LAYERS_ATTENTION_ENTROPY, "", {}),
 }
 """Signal -> its series, its unit, and word -> its summary's attribute and format."""
 _SETTINGS: Final = {
@@ -88,6 +92,8 @@ def _lines(attributes: Attributes) -> list[tuple[str, RenderableType]]:
         ("flags", _flags(attributes)),
         ("early warnings", _early_warnings(attributes)),
     ]
+    if blamed := get(semconv.BLAME_LAYERS):
+        lines.append(("blame", _blame(blamed, get(semconv.BLAME_REASONS) or ())))
     for name, (series, unit, summaries) in _SIGNALS.items():
         bars = sparkline(get(series) or (), _SPARKLINE_WIDTH) if series else ""
         figures = [f"{word} {get(key):{form}}" for word, (key, form) in summaries.items() if key in attributes]
@@ -120,6 +126,11 @@ def _flags(attributes: Attributes) -> RenderableType:
     unjudged = [name for attribute, name in _FLAGS.items() if attribute not in attributes]
     text = Text("\n".join(lines), "bold red") if lines else Text("none")
     return text.append(f" (not judged: {', '.join(unjudged)})", "not bold default") if unjudged else text
+
+
+def _blame(layers: Sequence[Any], reasons: Sequence[Any]) -> RenderableType:
+    lines = [f"layer {layer}: {reason}" for layer, reason in zip(layers, reasons, strict=False)]
+    return Text("\n".join(lines), "bold red")
 
 
 def _early_warnings(attributes: Attributes) -> RenderableType:

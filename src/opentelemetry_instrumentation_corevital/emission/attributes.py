@@ -59,6 +59,17 @@ def response_attributes(model: str, runs: Sequence[Run]) -> Attributes:
     )
 
 
+def usage_attributes(model: str, tokens: tuple[int | None, int | None]) -> Attributes:
+    """Return the GenAI attributes of a result of which nothing but its tokens (input, output) is known."""
+    return present(
+        {
+            semconv.GEN_AI_RESPONSE_MODEL: model,
+            semconv.GEN_AI_USAGE_INPUT_TOKENS: tokens[0],
+            semconv.GEN_AI_USAGE_OUTPUT_TOKENS: tokens[1],
+        }
+    )
+
+
 def call_input_tokens(runs: Sequence[Run]) -> int | None:
     """Return the prompt tokens of a call: a prompt with several sequences counts once."""
     counts = [run.input_tokens for run in runs]
@@ -141,11 +152,14 @@ def series_attributes(run: Run, points: int = SERIES_POINTS) -> tuple[Attributes
         semconv.SERIES_ENTROPY: "entropy",
         semconv.SERIES_SURPRISAL: "surprisal",
         semconv.SERIES_MARGIN: "margin",
+        semconv.SERIES_HIDDEN_COSINE: "hidden_cosine",
     }
     for attribute, column in names.items():
         values = run.column(column)
         if values is None or not len(values):
             continue
+        if column == "hidden_cosine":
+            values = values[1:]  # the first step has none before it
         finite = _finite(values)
         if len(finite) < len(values):
             absent[attribute] = f"{len(values) - len(finite)} of {len(values)} steps are not finite and left out"

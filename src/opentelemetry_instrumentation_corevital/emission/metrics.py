@@ -1,15 +1,17 @@
 """The instruments and what a call records in them. Attributes are few: no id and no step ever becomes one."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from opentelemetry.context import Context
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import Meter, Observation
 
 from .. import semconv
 from ..run import Run
 from .attributes import call_input_tokens, first_token_seconds
+from .layers import layer_means
 
 # Of the GenAI conventions, for the instruments that they define.
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -18,6 +20,13 @@ _FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75
 _PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 _RISK = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _BITS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0)
+
+
+_LAYER_GAUGES: Final = {
+    semconv.METRIC_LAYER_L2_NORM: "hidden_l2_norm",
+    semconv.METRIC_LAYER_ATTENTION_ENTROPY: "attention_entropy",
+    semconv.METRIC_LAYER_COLLAPSED_HEAD_RATE: "collapsed_head_rate",
+}
 
 
 class Instruments:
@@ -37,6 +46,12 @@ class Instruments:
         def counter(name: str) -> Any:
             return meter.create_counter(name, **unit(name))
 
+        def observed(name: str, column: str) -> None:
+            meter.create_observable_gauge(name, [lambda _options: self._observe(column)], **unit(name))
+
+        self._layers: dict[str, dict[str, NDArray[np.float64]]] = {column: {} for column in _LAYER_GAUGES.values()}
+        for name, column in _LAYER_GAUGES.items():
+            observed(name, column)
         self.entropy = gauge(semconv.METRIC_ENTROPY)
         self.surprisal = gauge(semconv.METRIC_SURPRISAL)
         self.margin = gauge(semconv.METRIC_MARGIN)
@@ -53,6 +68,18 @@ class Instruments:
         self.health_flags = counter(semconv.METRIC_HEALTH_FLAGS)
         self.warnings = counter(semconv.METRIC_WARNINGS)
         self.dropped = counter(semconv.METRIC_DROPPED)
+
+    def close(self) -> None:
+        """Report no layer any more: an observed instrument cannot be taken back."""
+        self._layers = {column: {} for column in _LAYER_GAUGES.values()}
+
+    def _observe(self, column: str) -> Iterator[Observation]:
+        """Yield every model's last run's layers."""
+        for model, means in list(self._layers[column].items()):
+            for layer in np.flatnonzero(np.isfinite(means)).tolist():
+                yield Observation(
+                    float(means[layer]), {semconv.GEN_AI_REQUEST_MODEL: model, semconv.LABEL_LAYER: int(layer)}
+                )
 
     def record_call(
         self,
@@ -102,6 +129,10 @@ class Instruments:
                 if histogram is not None:
                     for value in finite.tolist():
                         histogram.record(value, labels, context)
+        for column, last in self._layers.items():
+            means = layer_means(run, column)
+            if means is not None:
+                last[run.model.name] = means
         if run.risk is not None:
             self.risk_score.set(run.risk.score, labels, context)
             self.run_risk_score.record(run.risk.score, labels, context)

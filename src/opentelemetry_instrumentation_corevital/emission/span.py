@@ -11,6 +11,7 @@ from ..config import Settings
 from ..run import Run
 from . import budget
 from .attributes import SERIES_POINTS, absent_attribute, present, series_attributes, summary_attributes
+from .layers import layer_attributes
 from .steps import choose_steps, step_attributes
 
 _JUDGEMENT_RESERVE: Final = 6 * 1024
@@ -34,7 +35,7 @@ def emit_run(
     """Set a judged run's attributes and add its step events.
 
     What does not fit into `limit` bytes is cut in this order, and `corevital.capture.absent` says so: step events,
-    points of the series, evidence, message text. Verdicts and GenAI names always stay.
+    points of the series, layer arrays, evidence, message text. Verdicts and GenAI names always stay.
 
     Args:
         span: a recording span; the judgements have already written on it.
@@ -43,14 +44,19 @@ def emit_run(
         limit: bytes of the encoded span.
         messages: message text, if content is switched on.
     """
-    upgraded = _upgraded(run, settings)
-    full = settings.capture == "full" or upgraded
+    upgraded, full = is_upgraded(run, settings), in_full(run, settings)
     attributes = _run_attributes(run, settings, upgraded=upgraded)
     cut: dict[str, str] = {}
     messages = dict(messages or {})
     messages_lost = 0
 
+    layers = layer_attributes(run)
     room = limit - budget.SPAN_OVERHEAD - _already(span) - budget.attributes_bytes(attributes) - 1024
+    layers_lost = budget.attributes_bytes(layers) > room
+    if layers_lost:
+        cut["layers"] = "cut: span too large"
+        layers = {}
+    room -= budget.attributes_bytes(layers)
     evidence = {name: value for name, value in _evidence(span).items() if room < 0}
     if evidence:
         cut |= dict.fromkeys(evidence, "cut: span too large")
@@ -74,6 +80,7 @@ def emit_run(
     recorded = max(0, len(events) - int(getattr(span, "dropped_events", 0) or 0))
     span.set_attributes(
         attributes
+        | layers
         | series
         | messages
         | absent_attribute({**run.absent, **holes, **cut})
@@ -83,7 +90,13 @@ def emit_run(
     return Reported(used, events_lost, points_lost, messages_lost)
 
 
-def _upgraded(run: Run, settings: Settings) -> bool:
+def in_full(run: Run, settings: Settings) -> bool:
+    """Whether a judged run is reported with everything that was measured."""
+    return settings.capture == "full" or is_upgraded(run, settings)
+
+
+def is_upgraded(run: Run, settings: Settings) -> bool:
+    """Whether mode `on_risk` reports this run in full: a high risk or a raised flag."""
     if settings.capture != "on_risk":
         return False
     risky = run.risk is not None and run.risk.score >= settings.risk_threshold
@@ -94,12 +107,24 @@ def _run_attributes(run: Run, settings: Settings, *, upgraded: bool) -> dict[str
     return present(
         {
             semconv.SCHEMA: semconv.SCHEMA_VERSION,
-            semconv.CAPTURE_MODE: settings.capture,
+            **capture_attributes(settings),
             semconv.CAPTURE_UPGRADED: upgraded if settings.capture == "on_risk" else None,
             semconv.DECODING_STRATEGY: run.decoding.strategy,
             semconv.STEPS_TOTAL: run.steps,
             semconv.WARNINGS: list(run.warnings),
             **summary_attributes(run),
+        }
+    )
+
+
+def capture_attributes(settings: Settings) -> dict[str, Any]:
+    """Return how much is looked at."""
+    return present(
+        {
+            semconv.CAPTURE_MODE: settings.capture,
+            semconv.CAPTURE_RATIO: settings.capture_ratio if settings.capture_ratio < 1 else None,
+            semconv.CAPTURE_ATTENTION_EVERY: settings.attention_steps,
+            semconv.CAPTURE_LAYERS: settings.layers if settings.layers.strip().lower() != "all" else None,
         }
     )
 

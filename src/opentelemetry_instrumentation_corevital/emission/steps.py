@@ -14,7 +14,7 @@ _SUMMARY: Final = {
     semconv.STEP_MARGIN: "margin",
     semconv.STEP_TOP1_PROB: "top1_prob",
 }
-_FULL: Final = {**_SUMMARY, semconv.STEP_TOPK_MASS: "topk_mass"}
+_FULL: Final = {**_SUMMARY, semconv.STEP_TOPK_MASS: "topk_mass", semconv.STEP_HIDDEN_COSINE: "hidden_cosine"}
 
 
 def choose_steps(run: Run, limit: int) -> list[int]:
@@ -51,6 +51,9 @@ def step_attributes(run: Run, step: int, *, full: bool) -> dict[str, Any]:
         values = run.column(column)
         if values is not None and math.isfinite(values[step]):
             attributes[name] = float(f"{float(values[step]):.6g}")
+    attention = run.column("attention_entropy")
+    if full and attention is not None and not np.isnan(attention[step]).all():
+        attributes[semconv.STEP_ATTENTION_ENTROPY] = float(f"{float(np.nanmean(attention[step])):.6g}")
     if full and run.early_warning is not None:
         attributes[semconv.STEP_RISK_SO_FAR] = round(float(run.early_warning.risk_so_far[step]), 4)
         if active := run.early_warning.active.get(step):

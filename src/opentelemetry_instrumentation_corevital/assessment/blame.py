@@ -1,0 +1,84 @@
+"""Which layers stand out, and why. A healthy run blames nobody.
+
+Three things count, each against the layer's own numbers in the run:
+
+- values that are not finite, where the layer before had none: that is where they began. Severity 1.
+- an L2 norm far from the layer's median over the run. Severity grows with the robust z, from 0.45 at the threshold
+  to 0.9 at twice that.
+- heads that collapse: the rise of the layer's share of collapsed heads over the run's first steps. Severity is the
+  rise, at most 0.8.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..run import BlamedLayer, Run
+from .layers import collapse, norm_outliers, windows
+from .thresholds import DEFAULT, Thresholds
+
+
+def judge_blame(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[BlamedLayer, ...] | None:
+    """Return the layers that stand out, the worst first; None where no layer was measured."""
+    if run.column("hidden_l2_norm") is None and run.column("collapsed_head_rate") is None:
+        return None
+    found = [*_nonfinite(run), *_norms(run, thresholds), *_collapsed(run, thresholds)]
+    return tuple(sorted(found, key=lambda blamed: (-blamed.severity, blamed.layer)))
+
+
+def _nonfinite(run: Run) -> list[BlamedLayer]:
+    nan, inf = run.column("hidden_nan"), run.column("hidden_inf")
+    if nan is None or inf is None:
+        return []
+    bad = np.nan_to_num(nan + inf) > 0
+    began = bad.copy()
+    began[:, 1:] &= ~bad[:, :-1]
+    blamed = []
+    for layer in np.flatnonzero(began.any(0)).tolist():
+        step = int(np.flatnonzero(began[:, layer])[0])
+        numbers: dict[str, Any] = {"step": step, "nan": int(nan[step, layer]), "inf": int(inf[step, layer])}
+        blamed.append(BlamedLayer(layer, "values not finite", 1.0, numbers))
+    return blamed
+
+
+def _norms(run: Run, thresholds: Thresholds) -> list[BlamedLayer]:
+    return [
+        BlamedLayer(
+            outlier.layer,
+            "norm outlier",
+            round(min(0.9, 0.45 * outlier.z / thresholds.norm_outlier), 4),
+            {
+                "step": outlier.step,
+                "norm": _rounded(outlier.norm),
+                "median": _rounded(outlier.median),
+                "z": round(min(outlier.z, 1e6), 1),
+            },
+        )
+        for outlier in norm_outliers(run, thresholds) or ()
+    ]
+
+
+def _collapsed(run: Run, thresholds: Thresholds) -> list[BlamedLayer]:
+    found = collapse(run, thresholds)
+    if found is None:
+        return []
+    steps, rates = found
+    means = windows(rates, thresholds.collapse_steps)
+    blamed = []
+    for layer in range(means.shape[1]):
+        rise = means[:, layer] - means[0, layer]
+        if np.isnan(rise).all():
+            continue
+        worst = int(np.nanargmax(rise))
+        if rise[worst] > thresholds.layer_collapse_rise:
+            numbers = {
+                "step": int(steps[worst + thresholds.collapse_steps - 1]),
+                "rate": _rounded(means[worst, layer]),
+                "before": _rounded(means[0, layer]),
+            }
+            blamed.append(BlamedLayer(layer, "heads collapsed", round(min(0.8, float(rise[worst])), 4), numbers))
+    return blamed
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,139 @@
+"""A model's decoder layers and attention modules, found by rule.
+
+Nothing is known of single architectures. The decoder's layers are the `nn.ModuleList` that is as long as the config
+says (or holds attention), nearest to the root; a layer's attention modules are those inside it that say so in their
+class's name. What cannot be found is absent with a reason.
+"""
+
+import re
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from torch import nn
+
+from .model import layer_count, text_config
+
+AttentionKind = Literal["self", "cross"]
+
+_ATTENTION: Final = re.compile(r"attention|attn", re.IGNORECASE)
+_CROSS: Final = re.compile(r"cross_?att|encoder_attn|encdec", re.IGNORECASE)
+_QUERY_PROJECTIONS: Final = (
+    "q_proj",
+    "q",
+    "c_attn",
+    "qkv_proj",
+    "query_key_value",
+    "q_a_proj",
+    "q_b_proj",
+    "Wqkv",
+    "wq",
+    "query",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """An attention module: its layer's index and what it attends to."""
+
+    layer: int
+    kind: AttentionKind
+
+
+class Anatomy:
+    """Where a model's layers and attention modules are. Keeps none of them alive.
+
+    Args:
+        model: the model.
+        path: of the `nn.ModuleList` of layers in it; None where none was found.
+    """
+
+    def __init__(self, model: nn.Module, path: str | None) -> None:
+        self._path = path
+        self.in_place: bool | None = None
+        """Whether a layer's output is changed in place after it was returned; None until a run has found out."""
+        modules: Any = () if path is None else model.get_submodule(path)
+        self.layer_of: dict[int, int] = {id(layer): index for index, layer in enumerate(modules)}
+        """id of a layer -> its index. `is_of` says whether these are still the ids of the model's layers."""
+        self.attention_of: dict[int, Attention] = {}
+        """id of an attention module -> what it is. A module that several layers share is not in it."""
+        self.layers: list[weakref.ref[nn.Module]] = [weakref.ref(layer) for layer in modules]
+        self.attentions: list[weakref.ref[nn.Module]] = []
+        shared: set[int] = set()
+        for index, layer in enumerate(modules):
+            for name, module in attention_modules(layer):
+                if id(module) in self.attention_of:
+                    shared.add(id(module))
+                self.attention_of[id(module)] = Attention(index, "cross" if _is_cross(name, module) else "self")
+                self.attentions.append(weakref.ref(module))
+        for key in shared:
+            del self.attention_of[key]
+
+    def is_of(self, model: nn.Module) -> bool:
+        """Whether the model still has these layers: a user may exchange some."""
+        if self._path is None:
+            return True
+        try:
+            modules: Any = model.get_submodule(self._path)
+        except AttributeError:
+            return False
+        return [id(layer) for layer in modules] == list(self.layer_of) and all(
+            layer() is not None for layer in self.layers
+        )
+
+
+def examine(model: nn.Module) -> Anatomy:
+    """Find a model's layers and attention modules."""
+    return Anatomy(model, layers_path(model))
+
+
+def layers_path(model: nn.Module) -> str | None:
+    """Return the path of the `nn.ModuleList` that holds the decoder's layers; None where none is found."""
+    expected = layer_count(text_config(getattr(model, "config", None)))
+    best: tuple[tuple[bool, bool, int, int], nn.Module] | None = None
+    for name, module in _decoder(model).named_modules():
+        if not isinstance(module, nn.ModuleList) or not len(module):
+            continue
+        fits = len(module) == expected
+        attends = any(True for _ in attention_modules(module[0]))
+        if not fits and not attends:
+            continue
+        rank = (fits, attends, -name.count("."), len(module))
+        if best is None or rank > best[0]:
+            best = rank, module
+    if best is None:
+        return None
+    found = best[1]
+    return next((str(name) for name, module in model.named_modules() if module is found), None)
+
+
+def attention_modules(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the innermost attention modules of a layer, with their path in it."""
+    for name, module in layer.named_modules():
+        if _ATTENTION.search(type(module).__name__) and _attends(module):
+            yield name, module
+
+
+def _attends(module: nn.Module) -> bool:
+    return hasattr(module, "layer_idx") or any(hasattr(module, name) for name in _QUERY_PROJECTIONS)
+
+
+def _is_cross(name: str, module: nn.Module) -> bool:
+    return bool(_CROSS.search(name) or _CROSS.search(type(module).__name__)) or bool(
+        getattr(module, "is_cross_attention", False)
+    )
+
+
+def _decoder(model: nn.Module) -> nn.Module:
+    get: Any = getattr(model, "get_decoder", None)
+    decoder = None
+    if get is not None:
+        try:
+            decoder = get()
+        except (AttributeError, NotImplementedError, TypeError):
+            decoder = None
+    if isinstance(decoder, nn.Module) and any(isinstance(module, nn.ModuleList) for module in decoder.modules()):
+        return decoder
+    base = getattr(model, str(getattr(model, "base_model_prefix", "") or ""), None)
+    return base if isinstance(base, nn.Module) else model

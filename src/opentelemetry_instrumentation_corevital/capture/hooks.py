@@ -1,0 +1,208 @@
+"""Taps inside a model: permanent hooks on its decoder layers, and wrappers in transformers' attention registry.
+
+All of them are gated: they do nothing on a thread without a session that collects, and nothing while a graph is being
+compiled. There a tap would have to write into buffers of the graph; `is_compiling()` is a constant to the compiler, so
+it leaves neither a guard nor a break, and the graph is the one of a model without hooks.
+
+A hook object is pickled and copied as a function of the standard library that does nothing: a model that was saved or
+sent elsewhere carries no trace of CoreVital and needs none of it.
+"""
+
+import contextlib
+import threading
+import weakref
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ..safety import report_internal_error
+from .anatomy import Anatomy, examine
+from .inside import Inside
+from .listening import thread
+from .model import text_config
+from .scores import from_projections, from_weights
+
+
+class _Tap:
+    """A hook that pickles and copies as one that does nothing."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+class LayerTap(_Tap):
+    """Forward hook of a decoder layer."""
+
+    def __call__(self, module: nn.Module, _args: Any, output: Any) -> None:
+        """Report the layer's output."""
+        if torch.compiler.is_compiling():
+            return
+        try:
+            inside = collecting()
+            if inside is not None:
+                inside.on_layer(module, output)
+        except Exception as error:
+            failed(error)
+
+
+class WeightsTap(_Tap):
+    """Forward hook of an attention module that computes its weights itself (`eager`)."""
+
+    def __call__(self, module: nn.Module, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        """Report the weights in the module's output, the last of its four-dimensional tensors."""
+        if torch.compiler.is_compiling():
+            return
+        try:
+            inside = collecting()
+            if inside is None or not inside.attending or not isinstance(output, tuple | list):
+                return
+            weights = next((item for item in reversed(output) if isinstance(item, Tensor) and item.ndim == 4), None)
+            if weights is not None:
+                mask = kwargs.get("attention_mask", kwargs.get("mask"))
+                inside.on_scores(module, lambda: from_weights(module, weights, mask))
+        except Exception as error:
+            failed(error)
+
+
+class ProjectionTap(_Tap):
+    """Forward hook of the projections `q` and `k` of an attention module that keeps its weights to itself."""
+
+    def __call__(self, module: nn.Module, _args: Any, output: Any) -> None:
+        """Keep the projection until the attention module is through."""
+        if torch.compiler.is_compiling():
+            return
+        try:
+            inside = collecting()
+            if inside is not None and inside.attending:
+                inside.projections[id(module)] = output
+        except Exception as error:
+            failed(error)
+
+
+class ProjectedAttentionTap(_Tap):
+    """Forward hook of an attention module that keeps its weights to itself but returns its bias (T5 before 5.0)."""
+
+    def __call__(self, module: Any, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        """Report what its scores are made of."""
+        if torch.compiler.is_compiling():
+            return
+        try:
+            inside = collecting()
+            if inside is None or not inside.attending:
+                return
+            query, key = inside.projections.pop(id(module.q), None), inside.projections.pop(id(module.k), None)
+            cache = kwargs.get("past_key_values")
+            if cache is not None:
+                crosses = kwargs.get("key_value_states") is not None
+                cache = getattr(cache, "cross_attention_cache" if crosses else "self_attention_cache", cache)
+                key = cache.layers[module.layer_idx].keys
+            if query is not None and key is not None:
+                inside.on_scores(module, lambda: from_projections(module, query, key, output[1]))
+        except Exception as error:
+            failed(error)
+
+
+def collecting() -> Inside | None:
+    """Return what the taps of this thread report to; None if nobody listens."""
+    session = thread.session
+    if session is None or session.inside is None or not session.inside.collecting:
+        return None
+    return session.inside
+
+
+def failed(error: Exception) -> None:
+    """Give up what is inside of this thread's run, and keep the error from it."""
+    session = thread.session
+    if session is not None and session.inside is not None:
+        session.inside.give_up(f"internal error ({type(error).__name__})")
+    report_internal_error("capture.inside", error)
+
+
+_LAYER_TAP: Final = LayerTap()
+_WEIGHTS_TAP: Final = WeightsTap()
+_PROJECTION_TAP: Final = ProjectionTap()
+_PROJECTED_ATTENTION_TAP: Final = ProjectedAttentionTap()
+
+
+class _Attached:
+    """The hooks on one model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.anatomy: Anatomy = examine(model)
+        self.layer_handles: list[tuple[weakref.ref[nn.Module], RemovableHandle]] = []
+        self.handles: list[RemovableHandle] = []
+        self.eager = False
+        for reference in self.anatomy.layers:
+            layer = reference()
+            if layer is not None:
+                self.layer_handles.append((reference, layer.register_forward_hook(_LAYER_TAP)))
+        for reference in self.anatomy.attentions:
+            attention = reference()
+            if attention is not None and _keeps_to_itself(attention):
+                self._project(attention)
+
+    def _project(self, attention: Any) -> None:
+        for projection in (attention.q, attention.k):
+            self.handles.append(projection.register_forward_hook(_PROJECTION_TAP))
+        self.handles.append(attention.register_forward_hook(_PROJECTED_ATTENTION_TAP, with_kwargs=True))
+
+    def prepare(self, model: nn.Module) -> None:
+        """Make ready for a run: see layers after other hooks, and weights where the model computes them itself."""
+        for reference, handle in self.layer_handles:
+            layer = reference()
+            hooks: Any = {} if layer is None else layer._forward_hooks  # an OrderedDict, whatever its annotation says
+            if handle.id in hooks and next(reversed(hooks)) != handle.id:
+                hooks.move_to_end(handle.id)
+        if not self.eager and _is_eager(model):
+            self.eager = True
+            for attention_reference in self.anatomy.attentions:
+                attention = attention_reference()
+                if attention is not None and not _keeps_to_itself(attention):
+                    self.handles.append(attention.register_forward_hook(_WEIGHTS_TAP, with_kwargs=True))
+
+    def remove(self) -> None:
+        """Take all hooks off."""
+        for handle in (*(handle for _, handle in self.layer_handles), *self.handles):
+            handle.remove()
+
+
+_lock = threading.Lock()
+_attached: "weakref.WeakKeyDictionary[nn.Module, _Attached]" = weakref.WeakKeyDictionary()
+
+
+def attach(model: nn.Module) -> Anatomy:
+    """Put taps into a model, unless they are there, and return where its layers are."""
+    with _lock:
+        attached = _attached.get(model)
+        if attached is not None and not attached.anatomy.is_of(model):
+            attached.remove()
+            attached = None
+        if attached is None:
+            attached = _attached[model] = _Attached(model)
+        attached.prepare(model)
+        return attached.anatomy
+
+
+def detach_all() -> None:
+    """Take the taps out of every living model."""
+    with _lock:
+        for attached in list(_attached.values()):
+            attached.remove()
+        _attached.clear()
+
+
+def _is_eager(model: nn.Module) -> bool:
+    return getattr(text_config(getattr(model, "config", None)), "_attn_implementation", None) == "eager"
+
+
+def _keeps_to_itself(attention: nn.Module) -> bool:
+    """Whether a module is of T5's kind before transformers 5: it has its own code and returns its bias."""
+    kind = type(attention)
+    own_code = "ALL_ATTENTION_FUNCTIONS" not in getattr(kind.forward, "__globals__", {})
+    own_code = own_code and "ALL_ATTENTION_FUNCTIONS" not in getattr(
+        getattr(kind.forward, "__wrapped__", None), "__globals__", {}
+    )
+    projections = all(isinstance(getattr(attention, name, None), nn.Module) for name in ("q", "k", "v", "o"))
+    return own_code and projections and kind.__name__.startswith(("T5", "MT5", "SwitchTransformers"))

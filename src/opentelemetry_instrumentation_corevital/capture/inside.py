@@ -1,0 +1,308 @@
+"""What one call's taps have seen inside the model during a step, reduced to the inside part of its vitals row.
+
+Of a layer's output the last position is kept until the step is over: by reference where it is the whole output, as a
+copy where it is a slice of a prefill. Of its attention only the last query's scores are kept, never a key: a cache
+may have made them for this layer alone (quantised, offloaded). Then all layers are reduced together.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from ..run import CROSS_SIGNALS
+from .anatomy import Anatomy, AttentionKind
+from .layout import Layout
+from .signals import attention_row, cosine, hidden_statistics, over_heads, visible_keys
+
+PENDING_BYTES: Final = 256 * 1024 * 1024
+"""Attention scores that may wait for the end of the step; with more, those at hand are reduced first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is looked at."""
+
+    attention_every: int = 1
+    """Attention is looked at on every n-th step, from the first; 0: never."""
+    layers: Callable[[int], Iterable[int]] = range
+    """Number of layers -> indices of those that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The last query's scores of one attention module."""
+
+    module: int
+    """id of the module."""
+    values: Tensor
+    """float32 [B, H, K]."""
+    visible: Tensor | None
+    """bool [B or 1, K]; None where every key is visible."""
+    biases: tuple[Tensor, ...] = ()
+    """Added to the scores, each [B or 1, 1 or H, at least K]."""
+    learned_sink: Tensor | None = None
+    """[H] or [B, H], an extra logit in the softmax's denominator."""
+    shared: tuple[Any, ...] = ()
+    """What is the same for layers whose masks and biases are: ids of the tensors, kept alive by `keep`."""
+    keep: tuple[Any, ...] = ()
+
+
+class Inside:
+    """Collects what the taps see in one call. Belongs to the thread of the call."""
+
+    def __init__(self, model: nn.Module, anatomy: Anatomy, options: Options) -> None:
+        self.collecting = False
+        """Whether taps are to report: only between the choice of a token and the next logits."""
+        self.attending = False
+        """Whether this step's attention is looked at."""
+        self.anatomy = anatomy
+        self.layout = Layout(len(anatomy.layers))
+        self.absent: dict[str, str] = {}
+        """What is not there for the whole run, and why."""
+        self.projections: dict[int, Tensor] = {}
+        """id of a projection -> its output, until its attention module is through."""
+        self._model = model
+        self._options = options
+        self._selected = frozenset(options.layers(len(anatomy.layers)))
+        self._step = 0
+        self._hidden: dict[int, Tensor] = {}
+        self._versions: list[tuple[Tensor, int]] = []
+        self._scores: dict[tuple[AttentionKind, int], Scores] = {}
+        self._reduced: dict[tuple[AttentionKind, int], tuple[Tensor, Tensor]] = {}
+        self._pending_bytes = 0
+        self._ambiguous: set[int] = set()
+        self._unknown: str | None = None
+        self._last: Tensor | None = None
+        if not anatomy.layers:
+            self.absent = dict.fromkeys(("hidden_states", "attention"), "the model's layers were not found")
+        elif not options.attention_every:
+            self.absent["attention"] = "switched off (attention_every=0)"
+
+    def begin(self, step: int) -> None:
+        """Let the taps report what happens up to the logits of this step."""
+        every = self._options.attention_every
+        self._step = step
+        self._forget()
+        self.attending = bool(every) and step % every == 0 and "attention" not in self.absent
+        self.collecting = "hidden_states" not in self.absent or self.attending
+
+    def stop(self) -> None:
+        """Take no more reports."""
+        self.collecting = False
+        self._forget()
+
+    def give_up(self, reason: str) -> None:
+        """Declare everything inside absent."""
+        self.stop()
+        self.absent |= dict.fromkeys(("hidden_states", "attention"), reason)
+
+    # --- what the taps report -------------------------------------------------------------------------------------
+
+    def on_layer(self, module: nn.Module, output: Any) -> None:
+        """Take a layer's output."""
+        index = self.anatomy.layer_of.get(id(module))
+        if index is None or index not in self._selected:
+            return
+        hidden = output[0] if isinstance(output, tuple | list) else output
+        if not isinstance(hidden, Tensor) or hidden.ndim != 3:
+            self.absent["hidden_states"] = "a layer's output is not [sequences, positions, width]"
+            return
+        self._hidden[index] = self._last_position(hidden)
+
+    def on_scores(self, module: nn.Module, scores: Callable[[], Scores]) -> None:
+        """Take an attention module's scores, made only if they are wanted."""
+        found = self.anatomy.attention_of.get(id(module))
+        if found is None or found.layer not in self._selected:
+            return
+        key = found.kind, found.layer
+        before = self._scores.get(key)
+        if before is not None and before.module != id(module):
+            self._ambiguous.add(found.layer)
+        taken = self._scores[key] = scores()
+        self._pending_bytes += taken.values.nbytes - (0 if before is None else before.values.nbytes)
+        if self._pending_bytes > PENDING_BYTES:
+            self._reduce_scores()
+
+    def on_unknown(self, reason: str) -> None:
+        """Take note of an attention whose scores cannot be told."""
+        self._unknown = reason
+
+    def _last_position(self, hidden: Tensor) -> Tensor:
+        last = hidden[:, -1]
+        if hidden.shape[1] > 1 or hidden.is_inference() or self.anatomy.in_place:
+            return last.clone()
+        if self.anatomy.in_place is None:
+            # The next layer might add to it in place: the first step that could tell, does.
+            self._versions.append((hidden, hidden._version))
+            return last.clone()
+        return last
+
+    # --- the row ----------------------------------------------------------------------------------------------------
+
+    def reduce(self, sequences: int, device: torch.device) -> list[Tensor]:
+        """Return this step's parts of the row, each float32 [sequences, numbers] on `device`, and end the step.
+
+        Nothing at all, or hidden states, or hidden states and attention.
+        """
+        self.collecting = False
+        if self._versions:
+            self.anatomy.in_place = any(hidden._version != version for hidden, version in self._versions)
+        parts = []
+        with torch.no_grad():
+            if "hidden_states" not in self.absent:
+                hidden = self._hidden_part(sequences, device)
+                parts += [] if hidden is None else [hidden]
+            if self.attending:
+                parts += self._attention_parts(sequences, device)
+        self._forget()
+        return parts
+
+    def _forget(self) -> None:
+        self._hidden.clear()
+        self._versions.clear()
+        self._scores.clear()
+        self._reduced.clear()
+        self._ambiguous.clear()
+        self.projections.clear()
+        self._pending_bytes = 0
+
+    def _hidden_part(self, sequences: int, device: torch.device) -> Tensor | None:
+        layers = tuple(sorted(self._hidden))
+        if self._step == 0:
+            self.layout = replace(self.layout, hidden=layers)
+        if not layers or layers != self.layout.hidden:
+            self.absent["hidden_states"] = self._silence("the layers' outputs were")
+            return None
+        if any(hidden.shape[0] != sequences for hidden in self._hidden.values()):
+            self.absent["hidden_states"] = "a layer's output has not one row per sequence"
+            return None
+        statistics, transformation = _reduce_hidden([self._hidden[layer] for layer in layers], device)
+        by_layer = torch.cat((statistics, transformation[..., None]), -1)
+        return torch.cat((_flat(by_layer), self._cosine(layers, device)), -1)
+
+    def _cosine(self, layers: tuple[int, ...], device: torch.device) -> Tensor:
+        """Return the cosine of the last layer's output with the previous step's [sequences, 1]."""
+        last_layer = len(self.anatomy.layers) - 1
+        state = self._hidden[layers[-1]].float()
+        before, self._last = self._last, state.clone() if state is self._hidden[layers[-1]] else state
+        if layers[-1] != last_layer or before is None or before.shape != state.shape:
+            return torch.full((state.shape[0], 1), torch.nan, device=device)
+        return cosine(state, before)[:, None].to(device, non_blocking=True)
+
+    def _attention_parts(self, sequences: int, device: torch.device) -> list[Tensor]:
+        self._reduce_scores()
+        for layer in self._ambiguous:
+            self._reduced.pop(("self", layer), None)
+        own, cross = (sorted(layer for kind, layer in self._reduced if kind == name) for name in ("self", "cross"))
+        if self._step == 0:
+            self._lay_out(own, cross)
+        if not own or (tuple(own), tuple(cross)) != (self.layout.attention, self.layout.cross):
+            self.absent["attention"] = self._unknown or self._silence("the layers' attention was")
+            self.attending = False
+            return []
+        if any(statistics.shape[0] != sequences for statistics, _ in self._reduced.values()):
+            self.absent["attention"] = "a layer's attention has not one row per sequence"
+            self.attending = False
+            return []
+        parts = [_flat(self._stacked("self", own, device))]
+        if cross:
+            parts.append(_flat(self._stacked("cross", cross, device)))
+        if self.layout.previous:
+            previous = [self._reduced["self", layer][1].to(device, non_blocking=True) for layer in self.layout.previous]
+            parts.append(_flat(torch.stack(previous)))
+        return parts
+
+    def _lay_out(self, own: list[int], cross: list[int]) -> None:
+        count = len(self.anatomy.layers)
+        middle = [layer for layer in own if count // 3 <= layer < count - count // 3]
+        heads = {self._reduced["self", layer][1].shape[-1] for layer in middle}
+        alike = len(heads) == 1
+        self.layout = replace(
+            self.layout,
+            attention=tuple(own),
+            cross=tuple(cross),
+            previous=tuple(middle) if alike else (),
+            heads=heads.pop() if alike else 0,
+        )
+
+    def _stacked(self, kind: AttentionKind, layers: list[int], device: torch.device) -> Tensor:
+        return torch.stack([self._reduced[kind, layer][0].to(device, non_blocking=True) for layer in layers])
+
+    def _reduce_scores(self) -> None:
+        """Reduce the scores at hand, those of layers that see the same keys in the same way together."""
+        groups: dict[tuple[Any, ...], list[tuple[AttentionKind, int]]] = {}
+        for key, taken in self._scores.items():
+            alike = (key[0], taken.values.device, taken.values.shape, taken.learned_sink is None, *taken.shared)
+            groups.setdefault(alike, []).append(key)
+        for (kind, *_), keys in groups.items():
+            alike_scores = [self._scores[key] for key in keys]
+            statistics, previous = _reduce_group(alike_scores, generated=self._step if kind == "self" else 0)
+            if kind == "cross":
+                statistics = statistics[..., : len(CROSS_SIGNALS)]
+            for position, key in enumerate(keys):
+                self._reduced[key] = statistics[position], previous[position]
+        self._scores.clear()
+        self._pending_bytes = 0
+
+    def _silence(self, what: str) -> str:
+        return "compiled" if is_compiled(self._model) else f"{what} not seen at step {self._step}"
+
+
+def _reduce_group(group: list[Scores], *, generated: int) -> tuple[Tensor, Tensor]:
+    """Return statistics over heads [n, B, 13] and every head's weight on the previous key [n, B, H]."""
+    first = group[0]
+    values = torch.stack([taken.values for taken in group])
+    batch, _, keys = first.values.shape
+    for bias in first.biases:
+        values = values + bias[..., :keys].float()
+    sink = None
+    if first.learned_sink is not None:
+        sinks = torch.stack([taken.learned_sink for taken in group if taken.learned_sink is not None]).float()
+        sink = sinks[:, None] if sinks.ndim == 2 else sinks
+    counted = visible_keys(first.visible, batch=batch, keys=keys, generated=generated, device=values.device)
+    row = attention_row(values, counted, sink)
+    return over_heads(row), row.previous
+
+
+def _reduce_hidden(layers: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return statistics [layers, sequences, 6] and transformations [layers, sequences], the first of which is NaN.
+
+    Neighbours that live on one device are reduced together, where they are.
+    """
+    statistics: list[Tensor] = []
+    transformations: list[Tensor] = []
+    before: Tensor | None = None
+    for _, group in groupby(layers, key=lambda layer: (layer.device, layer.shape)):
+        states = torch.stack(list(group)).float()
+        if before is None or before.shape != states[0].shape:
+            first = torch.full_like(states[0, :, 0], torch.nan)
+        else:
+            first = 1.0 - cosine(states[0], before.to(states.device, non_blocking=True))
+        statistics.append(hidden_statistics(states).to(device, non_blocking=True))
+        inner = 1.0 - cosine(states[1:], states[:-1])
+        transformations.append(torch.cat((first[None], inner)).to(device, non_blocking=True))
+        before = states[-1]
+    if len(statistics) == 1:
+        return statistics[0], transformations[0]
+    return torch.cat(statistics), torch.cat(transformations)
+
+
+def _flat(by_layer: Tensor) -> Tensor:
+    """Return [layers, sequences, numbers] as [sequences, layers x numbers]."""
+    return by_layer.transpose(0, 1).flatten(1)
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether some of the model's modules run as compiled graphs, in which no tap reports."""
+    if getattr(model, "_compiled_call", None) is not None:  # what generate() compiles by itself
+        return True
+    return any(
+        getattr(module, "_compiled_call_impl", None) is not None
+        or hasattr(module, "_orig_mod")
+        or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable")
+        for module in model.modules()
+    )

@@ -1,0 +1,141 @@
+"""The last query's attention scores, from what reaches an attention function or leaves an attention module.
+
+Scores are what the model's softmax gets: scaled, soft-capped, biased. "What the run applied" decides: SDPA knows no
+soft-cap and takes its window from the mask; the flash kernels take window, soft-cap and learned sinks as arguments.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .inside import Scores
+
+Semantics = Literal["sdpa", "flash"]
+
+_HALF: Final = (torch.bfloat16, torch.float16)
+_BMM_WIDENS: Final = hasattr(torch.ops.aten.bmm, "dtype")
+"""Whether torch can multiply half-precision matrices into a float32 result (CUDA only, torch 2.8)."""
+
+
+def semantics_of(name: str) -> Semantics | None:
+    """Return how a registered attention function reads its arguments, by its name; None for unknown functions."""
+    if name == "sdpa":
+        return "sdpa"
+    return "flash" if "flash" in name and "paged" not in name else None
+
+
+def from_query(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    mask: Tensor | None,
+    arguments: Mapping[str, Any],
+    semantics: Semantics,
+) -> Scores:
+    """Compute the scores of the last query.
+
+    Args:
+        module: the attention module.
+        query: [B, H, Q, D] after rotary embedding and normalisation.
+        key: [B, KV heads, K, D], all keys that the query may see, as the cache returned them.
+        mask: [B or 1, 1 or H, Q, K] bool or additive (sdpa), [B, K] of 0 and 1 (flash), or None.
+        arguments: keyword arguments of the attention function.
+        semantics: how it reads them.
+    """
+    positions = query.shape[2]
+    scaling = arguments.get("scaling")
+    causal = arguments.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    if mask is None and causal and 1 < positions < key.shape[2]:
+        key = key[:, :, :positions]  # the prefill of a static cache: the rest of it is empty
+    window = arguments.get("sliding_window") if semantics == "flash" else None
+    if window is not None and key.shape[2] > window:
+        key = key[:, :, -window:]
+        mask = None if mask is None else mask[:, -window:]
+    values = _products(query[:, :, -1], key) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    softcap = arguments.get("softcap") if semantics == "flash" else None
+    if softcap is not None:
+        values = softcap * torch.tanh(values / softcap)
+    visible, biases = _masked(mask, key.shape[2])
+    position_bias = arguments.get("position_bias")
+    if position_bias is not None:
+        biases = (*biases, position_bias[:, :, -1])
+    return Scores(
+        id(module),
+        values,
+        visible,
+        biases,
+        learned_sink=arguments.get("s_aux") if semantics == "flash" else None,
+        shared=(id(mask), id(position_bias)),
+        keep=(mask, position_bias),
+    )
+
+
+def from_weights(module: nn.Module, weights: Tensor, mask: Tensor | None) -> Scores:
+    """Return scores whose softmax is the last row of weights that the model has computed itself.
+
+    Args:
+        module: the attention module.
+        weights: [B, H, Q, K].
+        mask: additive [B or 1, 1 or H, Q, at least K]; without one, a key that no head gives weight is not visible.
+    """
+    last = weights[:, :, -1].float()
+    visible = _masked(mask, weights.shape[-1])[0] if mask is not None and mask.ndim == 4 else (last > 0).any(1)
+    sink = None
+    if isinstance(getattr(module, "sinks", None), Tensor):
+        # What the keys' weights lack to 1 went to the learned sink.
+        sink = (1.0 - last.sum(-1)).clamp(min=1e-38).log()
+    return Scores(id(module), last.log(), visible, learned_sink=sink, shared=(id(mask),), keep=(mask,))
+
+
+def from_projections(module: Any, query: Tensor, key: Tensor, position_bias: Tensor) -> Scores:
+    """Compute the scores of an attention that neither scales nor passes through the registry (T5 before 5.0).
+
+    Args:
+        module: the attention module.
+        query: [B, Q, H x D], of its projection `q`.
+        key: [B, H, K, D] of the cache, or [B, K, H x D] of its projection `k`.
+        position_bias: [B or 1, H, Q, K], with the mask added to it.
+    """
+    heads = module.n_heads
+    if key.ndim == 3:
+        key = key.unflatten(-1, (heads, -1)).transpose(1, 2)
+    values = _products(query[:, -1].unflatten(-1, (heads, -1)), key)
+    visible, biases = _masked(position_bias, key.shape[2])
+    return Scores(id(module), values, visible, biases, shared=(id(position_bias),), keep=(position_bias,))
+
+
+def _products(query: Tensor, key: Tensor) -> Tensor:
+    """Return q.k of every head as float32 [B, H, K], for query [B, H, D] and key [B, KV heads, K, D]."""
+    batch, heads, width = query.shape
+    shared = key.shape[1]
+    query = query.reshape(batch * shared, heads // shared, width)
+    key = key.reshape(batch * shared, key.shape[2], width).transpose(1, 2)
+    with _no_autocast(query.device.type):
+        if query.is_cuda and _BMM_WIDENS and query.dtype == key.dtype and query.dtype in _HALF:
+            products = torch.bmm(query, key, out_dtype=torch.float32)
+        else:
+            products = torch.bmm(query.float(), key.float())
+    return products.reshape(batch, heads, -1)
+
+
+def _no_autocast(device: str) -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which float32 stays float32, also where the caller generates under autocast."""
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return contextlib.nullcontext()
+
+
+def _masked(mask: Tensor | None, keys: int) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+    """Return which keys the last query sees, bool [B or 1, K], and what is added to its scores."""
+    if mask is None:
+        return None, ()
+    if mask.ndim == 2:
+        return mask[:, :keys] != 0, ()
+    last = mask[:, :, -1, :keys]
+    if last.dtype == torch.bool:
+        return last[:, 0], ()
+    return last[:, 0] > torch.finfo(last.dtype).min / 2, (last,)

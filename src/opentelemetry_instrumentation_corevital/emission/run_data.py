@@ -1,0 +1,120 @@
+"""Run data: every step x signal x layer of a run as one compressed NumPy `.npz`, in log events.
+
+Written with a fixed date, so that equal columns give equal bytes, and read back with `allow_pickle=False`.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber
+from opentelemetry.context import Context
+
+from .. import semconv
+from ..run import CROSS_SIGNALS, SELF_SIGNALS, Run
+
+CHUNK_BYTES: Final = 7 * 1024
+"""A batch of 512 such records stays below the 4 MiB that a gRPC receiver takes."""
+MAX_CHUNKS: Final = 1792
+"""A batching log processor queues 2,048 records and drops what comes beyond."""
+
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+_HALF: Final = frozenset((*SELF_SIGNALS, *CROSS_SIGNALS, "attention_previous_heads", "layer_transformation"))
+"""Columns between 0 and 1 or little more, kept in half precision (three digits)."""
+_LEAVE_OUT: Final = (
+    ("attention_previous_heads",),
+    tuple(name for name in (*SELF_SIGNALS, *CROSS_SIGNALS) if name.endswith(("_min", "_max", "_std"))),
+    ("attention_mass_sink", "attention_mass_prompt", "attention_mass_generated", "attention_middle"),
+    ("hidden_mean", "hidden_std", "layer_transformation", "focused_head_rate", "attention_max_weight"),
+)
+"""What is left out, in this order, of a run whose data are too large."""
+
+
+def to_npz(columns: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return columns as the bytes of a compressed `.npz`."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, values in columns.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w") as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(values), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def from_npz(data: bytes) -> dict[str, NDArray[Any]]:
+    """Return the columns that `to_npz` wrote.
+
+    Raises:
+        ValueError: if the bytes are no `.npz`, or one that holds Python objects.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"run data: not an .npz archive ({error})") from None
+
+
+def run_columns(run: Run, *, content: bool) -> dict[str, NDArray[Any]]:
+    """Return what a run's data hold: its columns, their times and, with content switched on, the token ids."""
+    columns: dict[str, NDArray[Any]] = {"time_ns": run.time_ns}
+    if content:
+        columns["tokens"] = run.tokens
+    for name, values in run.columns.items():
+        if name in ("hidden_nan", "hidden_inf"):
+            columns[name] = np.nan_to_num(values, nan=-1.0).astype(np.int32)
+        else:
+            columns[name] = values.astype(np.float16) if name in _HALF else values
+    return columns
+
+
+def pack(run: Run, *, content: bool) -> tuple[bytes, tuple[str, ...]]:
+    """Return a run's data and the columns that had to be left out for its size."""
+    columns = run_columns(run, content=content)
+    data = to_npz(columns)
+    left_out: list[str] = []
+    for names in _LEAVE_OUT:
+        if len(data) <= MAX_CHUNKS * CHUNK_BYTES:
+            break
+        left_out += [name for name in names if columns.pop(name, None) is not None]
+        data = to_npz(columns)
+    return data, tuple(left_out)
+
+
+def records(run: Run, data: bytes, context: Context) -> Iterator[LogRecord]:
+    """Yield the log events that carry a run's data; `context` holds the run's span.
+
+    Each says what a router looks at on the span: risk level and flags.
+    """
+    count = max(1, -(-len(data) // CHUNK_BYTES))
+    attributes: dict[str, Any] = {
+        semconv.RUN_DATA_CHUNK_COUNT: count,
+        semconv.RUN_DATA_SIZE: len(data),
+        semconv.RUN_DATA_SHA256: hashlib.sha256(data).hexdigest(),
+        semconv.GEN_AI_REQUEST_MODEL: run.model.name,
+    }
+    if run.risk is not None:
+        attributes |= {semconv.RISK_SCORE: run.risk.score, semconv.RISK_LEVEL: run.risk.level}
+    flags = {} if run.health is None else run.health.flags()
+    attributes |= {semconv.HEALTH_FLAGS[name]: value for name, value in flags.items()}
+    for index in range(count):
+        yield LogRecord(
+            timestamp=run.end_ns,
+            context=context,
+            severity_number=SeverityNumber.INFO,
+            event_name=semconv.RUN_DATA_EVENT,
+            body=data[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES],
+            attributes={**attributes, semconv.RUN_DATA_CHUNK_INDEX: index},
+        )
+
+
+def takes_logs(logger: Logger) -> bool:
+    """Whether log records go anywhere, as far as the API tells: its older versions cannot be asked."""
+    enabled = getattr(logger, "enabled", None)
+    if enabled is not None:
+        return bool(enabled(event_name=semconv.RUN_DATA_EVENT))
+    return not isinstance(logger, NoOpLogger)
