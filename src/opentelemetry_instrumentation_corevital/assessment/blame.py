@@ -1,12 +1,14 @@
-"""Which layers stand out, and why. A healthy run blames nobody.
+"""Which layers stand out, and why.
 
-Three things count, each against the layer's own numbers in the run:
+A healthy run blames nobody: blame explains health flags, and without NaN, infinity, middle-layer anomaly or attention
+collapse there is nothing to explain.
 
-- values that are not finite, where the layer before had none: that is where they began. Severity 1.
-- an L2 norm far from the layer's median over the run. Severity grows with the robust z, from 0.45 at the threshold
-  to 0.9 at twice that.
-- heads that collapse: the rise of the layer's share of collapsed heads over the run's first steps. Severity is the
-  rise, at most 0.8.
+- NaN, infinity: the layers in which values were not finite while the layer before had none. There they began.
+  Severity 1.
+- anomaly: the neighbouring layers whose norms stand out together at the anomaly's step. The first of them is where it
+  began: its severity grows with the robust z, from 0.45 at the threshold to 0.9 at twice that, the others' is half.
+- collapse: the layers whose share of collapsed heads has risen over the run's first steps. Severity is the rise, at
+  most 0.8.
 """
 
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..run import BlamedLayer, Run
-from .layers import collapse, norm_outliers, windows
+from .layers import anomaly, collapse, windows
 from .thresholds import DEFAULT, Thresholds
 
 
@@ -22,7 +24,10 @@ def judge_blame(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[BlamedLayer
     """Return the layers that stand out, the worst first; None where no layer was measured."""
     if run.column("hidden_l2_norm") is None and run.column("collapsed_head_rate") is None:
         return None
-    found = [*_nonfinite(run), *_norms(run, thresholds), *_collapsed(run, thresholds)]
+    flags = {} if run.health is None else run.health.flags()
+    found = [*_nonfinite(run), *_norms(run, thresholds)]
+    if flags.get("attention_collapse_detected"):
+        found += _collapsed(run, thresholds)
     return tuple(sorted(found, key=lambda blamed: (-blamed.severity, blamed.layer)))
 
 
@@ -42,20 +47,14 @@ def _nonfinite(run: Run) -> list[BlamedLayer]:
 
 
 def _norms(run: Run, thresholds: Thresholds) -> list[BlamedLayer]:
-    return [
-        BlamedLayer(
-            outlier.layer,
-            "norm outlier",
-            round(min(0.9, 0.45 * outlier.z / thresholds.norm_outlier), 4),
-            {
-                "step": outlier.step,
-                "norm": _rounded(outlier.norm),
-                "median": _rounded(outlier.median),
-                "z": round(min(outlier.z, 1e6), 1),
-            },
-        )
-        for outlier in norm_outliers(run, thresholds) or ()
-    ]
+    found = anomaly(run, thresholds)
+    if found is None:
+        return []
+    blamed = []
+    for position, outlier in enumerate(found[1]):
+        severity = min(0.9, 0.45 * outlier.z / thresholds.norm_outlier) * (0.5 if position else 1.0)
+        blamed.append(BlamedLayer(outlier.layer, "norm outlier", round(severity, 4), outlier.evidence()))
+    return blamed
 
 
 def _collapsed(run: Run, thresholds: Thresholds) -> list[BlamedLayer]:

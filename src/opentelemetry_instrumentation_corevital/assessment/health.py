@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..run import Health, Run
-from .layers import collapse, middle_third, norm_outliers, over_steps, windows
+from .layers import anomaly, collapse, middle_third, over_steps, windows
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
 
@@ -27,11 +27,11 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
         absent["attention_collapse_detected"] = run.absent.get("attention", "too few steps with enough visible keys")
     elif collapsed:
         evidence["attention_collapse_detected"] = collapsed
-    anomaly = _mid_layer_anomaly(run, thresholds)
-    if anomaly is None:
+    outlier = _mid_layer_anomaly(run, thresholds)
+    if outlier is None:
         absent["mid_layer_anomaly_detected"] = run.absent.get("hidden_states", "too few steps to compare")
-    elif anomaly:
-        evidence["mid_layer_anomaly_detected"] = anomaly
+    elif outlier:
+        evidence["mid_layer_anomaly_detected"] = outlier
     entropy = run.column("entropy")
     return Health(
         nan_detected="nan_detected" in evidence if measured else None,
@@ -39,7 +39,7 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
         repetition_loop_detected=loop is not None,
         high_entropy_steps=None if entropy is None else int(np.sum(entropy > thresholds.high_entropy_bits)),
         attention_collapse_detected=None if collapsed is None else bool(collapsed),
-        mid_layer_anomaly_detected=None if anomaly is None else bool(anomaly),
+        mid_layer_anomaly_detected=None if outlier is None else bool(outlier),
         evidence=evidence,
         absent=absent,
     )
@@ -98,20 +98,11 @@ def _mid_layer_anomaly(run: Run, thresholds: Thresholds) -> dict[str, Any] | Non
     if bad.any():
         step = int(np.flatnonzero(bad.any(1))[0])
         return {"step": step, "layer": middle[int(np.flatnonzero(bad[step])[0])], "norm": "not finite"}
-    outliers = norm_outliers(run, thresholds)
-    if outliers is None:
+    found = anomaly(run, thresholds)
+    if found is None:
         return None
-    worst = max((outlier for outlier in outliers if outlier.layer in middle), key=lambda o: o.z, default=None)
-    if worst is None:
-        return {}
-    return {
-        "step": worst.step,
-        "layer": worst.layer,
-        "norm": float(f"{worst.norm:.4g}"),
-        "median": float(f"{worst.median:.4g}"),
-        "z": round(min(worst.z, 1e6), 1),
-        "threshold": thresholds.norm_outlier,
-    }
+    worst, _ = found
+    return {} if worst is None else {"layer": worst.layer, **worst.evidence(), "threshold": thresholds.norm_outlier}
 
 
 def _unmeasured(run: Run) -> Any:

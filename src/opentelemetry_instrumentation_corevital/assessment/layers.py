@@ -14,13 +14,22 @@ Columns = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class NormOutlier:
-    """The step at which a layer's norm was furthest from its median over the run."""
+    """A step at which a layer's norm was far from its median over the run."""
 
     layer: int
     step: int
     norm: float
     median: float
     z: float
+
+    def evidence(self) -> dict[str, float]:
+        """Return the numbers."""
+        return {
+            "step": self.step,
+            "norm": float(f"{self.norm:.4g}"),
+            "median": float(f"{self.median:.4g}"),
+            "z": round(min(self.z, 1e6), 1),
+        }
 
 
 def middle_third(layers: int) -> range:
@@ -29,7 +38,7 @@ def middle_third(layers: int) -> range:
 
 
 def norm_outliers(run: Run, thresholds: Thresholds) -> list[NormOutlier] | None:
-    """Return the layers whose L2 norm stands out at some step; None where too few steps were measured.
+    """Return every step and layer whose L2 norm stands out; None where too few steps were measured.
 
     A layer is compared with itself only: early layers of healthy models differ from late ones by orders of magnitude.
     The first step is left out, since a prompt of one token ends on the model's own sink.
@@ -43,17 +52,33 @@ def norm_outliers(run: Run, thresholds: Thresholds) -> list[NormOutlier] | None:
     spread = over_steps(np.nanmedian, deviation)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = 0.6745 * deviation / spread
-    outliers = []
-    for layer in range(values.shape[1]):
-        if np.isnan(z[:, layer]).all():
-            continue
-        step = int(np.nanargmax(z[:, layer]))
-        far = deviation[step, layer] > thresholds.norm_change * median[layer]
-        if z[step, layer] > thresholds.norm_outlier and far:
-            outliers.append(
-                NormOutlier(layer, step + 1, float(values[step, layer]), float(median[layer]), float(z[step, layer]))
-            )
-    return outliers
+        far = (z > thresholds.norm_outlier) & (deviation > thresholds.norm_change * median)
+    return [
+        NormOutlier(layer, step + 1, float(values[step, layer]), float(median[layer]), float(z[step, layer]))
+        for step, layer in np.argwhere(far).tolist()
+    ]
+
+
+def anomaly(run: Run, thresholds: Thresholds) -> tuple[NormOutlier | None, list[NormOutlier]] | None:
+    """Return the worst outlier of a middle layer, and the neighbouring layers that stand out at its step, in order.
+
+    Only the middle third counts: early layers of healthy models jump at single tokens by an order of magnitude
+    ("massive activations", Sun et al. 2024, arXiv 2402.17762). None where it cannot be told.
+    """
+    norms, outliers = run.column("hidden_l2_norm"), norm_outliers(run, thresholds)
+    if norms is None or outliers is None:
+        return None
+    middle = middle_third(norms.shape[1])
+    worst = max((outlier for outlier in outliers if outlier.layer in middle), key=lambda o: o.z, default=None)
+    if worst is None:
+        return None, []
+    there = {outlier.layer: outlier for outlier in outliers if outlier.step == worst.step}
+    first = last = worst.layer
+    while first - 1 in there:
+        first -= 1
+    while last + 1 in there:
+        last += 1
+    return worst, [there[layer] for layer in range(first, last + 1)]
 
 
 def collapse(run: Run, thresholds: Thresholds) -> tuple[NDArray[np.int64], Columns] | None:

@@ -1,0 +1,246 @@
+"""The taps inside a model: they come and go without a trace, keep apart what belongs apart, and stay out of graphs."""
+
+import copy
+import gc
+import pickle
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import AttentionInterface, CompileConfig, LogitsProcessor, LogitsProcessorList
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from opentelemetry_instrumentation_corevital import Run
+from tests.support import Keep, Telemetry, instrumented, padded_batch, prompt, sharpen, tiny_model
+
+ARGUMENTS: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
+
+
+def hooks_of(model: nn.Module) -> list[str]:
+    return [
+        type(hook).__name__
+        for module in model.modules()
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    ]
+
+
+def runs_of(model: Any, inputs: dict[str, Any] | None = None, **options: Any) -> list[Run]:
+    keep = Keep()
+    with instrumented(judgements=[keep], **{"attention_every": 1, **options}):
+        model.generate(**(inputs or {"input_ids": prompt()}), **ARGUMENTS)
+    return keep.runs
+
+
+def test_uninstrumenting_takes_every_hook_and_wrapper_away() -> None:
+    sdpa, eager = tiny_model(), tiny_model()
+    eager.set_attn_implementation("eager")
+    with instrumented():
+        for model in (sdpa, eager):
+            model.generate(prompt(), **ARGUMENTS)
+        assert hooks_of(sdpa) == ["LayerTap"] * 2
+        assert sorted(hooks_of(eager)) == ["LayerTap", "LayerTap", "WeightsTap", "WeightsTap"]
+        assert AttentionInterface()["sdpa"] is not sdpa_attention_forward
+        model.generate(prompt(), **ARGUMENTS)
+        assert len(hooks_of(eager)) == 4, "there are no more after a second run"
+    assert hooks_of(sdpa) == hooks_of(eager) == []
+    assert AttentionInterface()["sdpa"] is sdpa_attention_forward
+
+
+def test_an_attention_function_that_somebody_put_over_ours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(AttentionInterface._global_mapping, "sdpa", sdpa_attention_forward)
+
+    def theirs(*args: Any, **kwargs: Any) -> Any:
+        return sdpa_attention_forward(*args, **kwargs)
+
+    model = tiny_model()
+    with instrumented():
+        model.generate(prompt(), **ARGUMENTS)
+        AttentionInterface.register("sdpa", theirs)
+    assert AttentionInterface()["sdpa"] is theirs
+
+
+def test_a_copied_or_pickled_model_has_inert_hooks_and_can_be_watched_itself() -> None:
+    model = tiny_model()
+    plain = model.generate(prompt(), **ARGUMENTS)
+    with instrumented(judgements=[keep := Keep()]):
+        model.generate(prompt(), **ARGUMENTS)
+        data = pickle.dumps(model)
+        assert b"corevital" not in data.lower()
+        for other in (copy.deepcopy(model), pickle.loads(data)):
+            assert "LayerTap" not in hooks_of(other)
+            assert torch.equal(other.generate(prompt(), **ARGUMENTS), plain)
+            assert np.array_equal(keep.runs[-1].columns["hidden_l2_norm"], keep.runs[0].columns["hidden_l2_norm"])
+    assert torch.equal(pickle.loads(data).generate(prompt(), **ARGUMENTS), plain)
+
+
+def test_no_model_is_kept_alive() -> None:
+    with instrumented():
+        model = tiny_model()
+        model.generate(prompt(), **ARGUMENTS)
+        gone = weakref.ref(model)
+        del model
+        gc.collect()
+        assert gone() is None
+
+
+def test_exchanged_layers_are_found_again() -> None:
+    model = tiny_model(num_hidden_layers=3)
+    with instrumented(judgements=[keep := Keep()]):
+        model.generate(prompt(), **ARGUMENTS)
+        old = model.model.layers[1]
+        model.model.layers[1] = copy.deepcopy(model.model.layers[2])
+        model.model.layers[1].self_attn.layer_idx = 1
+        model.generate(prompt(), **ARGUMENTS)
+        assert not old._forward_hooks
+    assert np.isfinite(keep.runs[1].columns["hidden_l2_norm"]).all()
+    assert not np.array_equal(
+        keep.runs[0].columns["hidden_l2_norm"][:, 1], keep.runs[1].columns["hidden_l2_norm"][:, 1]
+    )
+
+
+def test_a_generation_inside_a_run_leaves_its_numbers_alone() -> None:
+    model, other = sharpen(tiny_model()), sharpen(tiny_model(seed=1))
+
+    class Asks(LogitsProcessor):
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            model.generate(prompt(4), max_new_tokens=2, do_sample=False)
+            other(prompt(3))
+            model(prompt(7))  # a forward pass of the same model, as classifier-free guidance makes one
+            return scores
+
+    (plain,) = runs_of(model)
+    (asking,) = runs_of(model, {"input_ids": prompt(), "logits_processor": LogitsProcessorList([Asks()])})
+    for name, values in plain.columns.items():
+        assert np.array_equal(asking.columns[name], values, equal_nan=True), name
+
+
+def test_the_attention_implementation_and_the_config_are_left_alone() -> None:
+    model = tiny_model()
+    before = model.config.to_dict(), model.config._attn_implementation
+    (run,) = runs_of(model)
+    assert (model.config.to_dict(), model.config._attn_implementation) == before
+    assert run.model.attention_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("models", [1, 4])
+def test_sixteen_threads_have_their_own_numbers(models: int) -> None:
+    loaded = [sharpen(tiny_model(seed=seed)) for seed in range(models)]
+    inputs = [prompt(4 + index, seed=index) for index in range(16)]
+    alone = []
+    for index in range(16):
+        (run,) = runs_of(loaded[index % models], {"input_ids": inputs[index]})
+        alone.append(run)
+    telemetry, together, barrier = Telemetry(), {}, threading.Barrier(16)
+
+    class Sort:
+        role = "sort"
+
+        def on_run_ending(self, span: Any, run: Run) -> None:
+            together[threading.get_ident()] = run, span.get_span_context().span_id
+
+    def work(index: int) -> None:
+        barrier.wait()
+        loaded[index % models].generate(inputs[index], **ARGUMENTS)
+        found[index] = together[threading.get_ident()]
+
+    found: dict[int, Any] = {}
+    with instrumented(telemetry, judgements=[Sort()], attention_every=1):
+        threads = [threading.Thread(target=work, args=(index,)) for index in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    spans = {span.context.span_id: span for span in telemetry.spans if span.context is not None}
+    assert len(spans) == 16
+    for index, (run, span_id) in found.items():
+        assert run.tokens.tolist() == alone[index].tokens.tolist()
+        for name, values in alone[index].columns.items():
+            assert np.allclose(run.columns[name], values, rtol=1e-5, atol=1e-6, equal_nan=True), (index, name)
+        norms = (spans[span_id].attributes or {})["corevital.layers.l2_norm"]
+        assert norms == pytest.approx(alone[index].columns["hidden_l2_norm"].mean(0), rel=1e-5)
+
+
+def test_layers_on_several_devices_and_on_disk(tmp_path: Path) -> None:
+    """Without a second device: accelerate moves what is on disk in and out around each layer's own forward."""
+    model = sharpen(tiny_model(num_hidden_layers=4))
+    plain = model.generate(**padded_batch(), **ARGUMENTS)
+    expected = runs_of(model, padded_batch())
+    places: dict[str, Any] = {f"model.layers.{layer}": "disk" if layer in (1, 3) else "cpu" for layer in range(4)}
+    places |= {"model.embed_tokens": "cpu", "model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"}
+    offloaded = accelerate.dispatch_model(
+        copy.deepcopy(model), device_map=places, main_device="cpu", offload_dir=str(tmp_path), force_hooks=True
+    )
+    keep = Keep()
+    with instrumented(judgements=[keep], attention_every=1):
+        assert torch.equal(offloaded.generate(**padded_batch(), **ARGUMENTS), plain)
+        assert offloaded.model.layers[1].mlp.up_proj.weight.device.type == "meta", "it is on disk between calls"
+    for run, other in zip(keep.runs, expected, strict=True):
+        for name, values in other.columns.items():
+            assert np.allclose(run.columns[name], values, rtol=1e-5, atol=1e-6, equal_nan=True), name
+
+
+_graphs: list[int] = []
+
+
+def count_graphs(graph: torch.fx.GraphModule, _inputs: Any) -> Any:
+    """Compile nothing, but keep the size of each graph: a function, since generate() copies its config."""
+    _graphs.append(len(list(graph.graph.nodes)))
+    return graph.forward
+
+
+def compiled_run(watched: bool) -> tuple[list[int], torch.Tensor, list[Run]]:
+    """Generate twice with a static cache and compiled decoding, as generate() does by itself on CUDA."""
+    torch._dynamo.reset()
+    _graphs.clear()
+    keep = Keep()
+    model = sharpen(tiny_model())
+    config = CompileConfig(backend=count_graphs, mode=None, fullgraph=True)
+    config._compile_all_devices = True
+    arguments = {**ARGUMENTS, "cache_implementation": "static", "compile_config": config, "disable_compile": False}
+    if watched:
+        with instrumented(judgements=[keep], attention_every=1):
+            model.generate(prompt(), **arguments)
+            tokens = model.generate(prompt(), **arguments)
+    else:
+        model.generate(prompt(), **arguments)
+        tokens = model.generate(prompt(), **arguments)
+    torch._dynamo.reset()
+    return list(_graphs), tokens, keep.runs
+
+
+def test_a_compiled_graph_is_the_one_without_hooks_and_what_is_inside_is_absent() -> None:
+    plain_graphs, plain, _ = compiled_run(False)
+    graphs, tokens, runs = compiled_run(True)
+    assert len(plain_graphs) >= 1, "the test needs a compiled graph"
+    assert graphs == plain_graphs
+    assert torch.equal(tokens, plain)
+    for run in runs:
+        assert run.absent["hidden_states"] == run.absent["attention"] == "compiled"
+        assert "hidden_l2_norm" not in run.columns
+        assert np.isfinite(run.columns["entropy"]).all()
+
+
+def test_autocast_and_inference_mode_change_no_number() -> None:
+    model = sharpen(tiny_model())
+    (plain,) = runs_of(model)
+    with torch.inference_mode():
+        (inference,) = runs_of(model)
+    for name, values in plain.columns.items():
+        assert np.array_equal(inference.columns[name], values, equal_nan=True), name
+    scores: list[torch.Tensor] = []
+    eager = copy.deepcopy(model)
+    eager.set_attn_implementation("eager")
+    with torch.autocast("cpu", torch.bfloat16):
+        result = eager.generate(prompt(), **ARGUMENTS, return_dict_in_generate=True, output_logits=True)
+        scores.extend(result.logits)
+        (cast,) = runs_of(model)
+    entropy = [torch.distributions.Categorical(logits=row[0].double()).entropy() / np.log(2) for row in scores]
+    assert cast.columns["entropy"] == pytest.approx([float(bits) for bits in entropy], abs=0.1)
+    weights = sum(cast.columns[f"attention_mass_{region}"] for region in ("sink", "prompt", "generated"))
+    assert weights == pytest.approx(1.0, abs=1e-5)
