@@ -19,7 +19,7 @@ from opentelemetry_instrumentation_corevital.emission.span import emit_run
 from opentelemetry_instrumentation_corevital.emission.steps import choose_steps
 from opentelemetry_instrumentation_corevital.processors import default_judgements
 from opentelemetry_instrumentation_corevital.run import Prompt
-from tests.assessment.runs import NOT_REPEATING, make_run
+from tests.assessment.runs import NOT_REPEATING, add_layers, make_run
 from tests.support import instrumented, padded_batch, prompt, tiny_model
 
 _TYPES: dict[str, type] = {"string": str, "int": int, "double": float, "boolean": bool}
@@ -230,10 +230,35 @@ def test_a_maximal_span_keeps_its_budget(capture: str, limit: int, events: int) 
     assert_described(span)
 
 
+@pytest.mark.parametrize("capture", ["summary", "full"])
+@pytest.mark.parametrize("layers", [32, 80])
+def test_a_maximal_span_with_layers_keeps_its_budget(layers: int, capture: str) -> None:
+    run = add_layers(long_run(), layers, every=8 if capture == "summary" else 1)
+    run.columns["hidden_l2_norm"][100, : layers // 2] = 1e6  # evidence, and layers to blame
+    limit = budget.SPAN_BYTES_FULL if capture == "full" else budget.SPAN_BYTES_SUMMARY
+    span = emit(run, capture=capture, text="x" * 3000)
+    attributes = span.attributes or {}
+    assert encoded_bytes(span) <= limit
+    assert_described(span)
+    for name in (
+        "l2_norm",
+        "max_abs",
+        "attention_entropy",
+        "attention_entropy_std",
+        "collapsed_head_rate",
+        "nonfinite",
+    ):
+        assert len(attributes[f"corevital.layers.{name}"]) == layers  # type: ignore[arg-type]
+    assert attributes["corevital.health.mid_layer_anomaly_detected"] is True
+    assert attributes["corevital.blame.layers"]
+    assert len(span.events) >= 32
+    assert len(attributes["corevital.series.hidden_cosine"]) >= 200  # type: ignore[arg-type]
+
+
 def test_what_does_not_fit_is_cut_in_order_and_told() -> None:
     sizes = []
     for limit in (30_000, 12_000, 8_000, 5_000):
-        span = emit(long_run(), capture="full", max_span_bytes=limit, text="y" * 1500)
+        span = emit(add_layers(long_run(), 16), capture="full", max_span_bytes=limit, text="y" * 1500)
         attributes = span.attributes or {}
         absent = json.loads(str(attributes["corevital.capture.absent"]))
         assert encoded_bytes(span) <= limit

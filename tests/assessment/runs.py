@@ -4,7 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from opentelemetry_instrumentation_corevital.run import COLUMNS, NONFINITE_COUNTS, Decoding, ModelInfo, Run
+from opentelemetry_instrumentation_corevital.run import (
+    COLUMNS,
+    HIDDEN_SIGNALS,
+    NONFINITE_COUNTS,
+    SELF_SIGNALS,
+    Decoding,
+    ModelInfo,
+    Run,
+)
 
 NOT_REPEATING = np.random.default_rng(7).permutation(100_000)
 
@@ -29,3 +37,25 @@ def make_run(steps: int = 40, *, tokens: Any = None, logits: bool = True, **colu
         finish_reason="length",
         absent={} if logits else {"entropy": reason, "nonfinite": reason},
     )
+
+
+def add_layers(run: Run, layers: int, *, heads: int = 8, every: int = 1, seed: int = 0) -> Run:
+    """Give a run the numbers of healthy layers: noise around a level that differs from layer to layer."""
+    rng = np.random.default_rng(seed)
+    steps = run.steps
+    level = np.linspace(20, 400, layers)
+    for name in HIDDEN_SIGNALS:
+        run.columns[name] = rng.normal(0, 0.1, (steps, layers)).astype(np.float32)
+    run.columns["hidden_l2_norm"] = (level * rng.normal(1, 0.05, (steps, layers))).astype(np.float32)
+    run.columns["hidden_max_abs"] = run.columns["hidden_l2_norm"] / 3
+    run.columns["hidden_nan"], run.columns["hidden_inf"] = np.zeros((2, steps, layers), np.float32)
+    run.columns["hidden_cosine"] = rng.uniform(0.2, 0.9, steps).astype(np.float32)
+    run.columns["hidden_cosine"][:1] = np.nan
+    for name in SELF_SIGNALS:
+        values = rng.uniform(0.1, 0.9, (steps, layers)).astype(np.float32)
+        values[np.arange(steps) % every != 0] = np.nan
+        run.columns[name] = values
+    run.columns["collapsed_head_rate"] *= 0.05
+    middle = layers - 2 * (layers // 3)
+    run.columns["attention_previous_heads"] = rng.uniform(0, 1, (steps, middle, heads)).astype(np.float32)
+    return run

@@ -55,8 +55,8 @@ def from_npz(data: bytes) -> dict[str, NDArray[Any]]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"run data: not an .npz archive ({error})") from None
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"run data: not an .npz archive of plain arrays ({error})") from None
 
 
 def run_columns(run: Run, *, content: bool) -> dict[str, NDArray[Any]]:
