@@ -13,11 +13,13 @@ from typing import Any, Final, Literal
 
 from torch import nn
 
-from .model import layer_count, text_config
+from .model import layer_counts, text_config
 
 AttentionKind = Literal["self", "cross"]
 
-_ATTENTION: Final = re.compile(r"attention|attn", re.IGNORECASE)
+_ATTENTION: Final = re.compile(r"attention|attn|MLA$", re.IGNORECASE)
+_MERGED: Final = re.compile(r"merged", re.IGNORECASE)
+"""Self- and cross-attention in one row (T5Gemma 2): neither of them can be told."""
 _CROSS: Final = re.compile(r"cross_?att|encoder_attn|encdec", re.IGNORECASE)
 _QUERY_PROJECTIONS: Final = (
     "q_proj",
@@ -90,19 +92,19 @@ def examine(model: nn.Module) -> Anatomy:
 
 def layers_path(model: nn.Module) -> str | None:
     """Return the path of the `nn.ModuleList` that holds the decoder's layers; None where none is found."""
-    expected = layer_count(text_config(getattr(model, "config", None)))
-    best: tuple[tuple[bool, bool, int, int], nn.Module] | None = None
+    expected = layer_counts(text_config(getattr(model, "config", None)))
+    best: tuple[tuple[bool, bool, int, int], nn.ModuleList] | None = None
     for name, module in _decoder(model).named_modules():
         if not isinstance(module, nn.ModuleList) or not len(module):
             continue
-        fits = len(module) == expected
+        fits = len(module) in expected
         attends = any(True for _ in attention_modules(module[0]))
         if not fits and not attends:
             continue
         rank = (fits, attends, -name.count("."), len(module))
         if best is None or rank > best[0]:
             best = rank, module
-    if best is None:
+    if best is None or is_attention(best[1][0]):  # lists of attentions, of norms, ...: there are no layers (XLM)
         return None
     found = best[1]
     return next((str(name) for name, module in model.named_modules() if module is found), None)
@@ -111,8 +113,13 @@ def layers_path(model: nn.Module) -> str | None:
 def attention_modules(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the innermost attention modules of a layer, with their path in it."""
     for name, module in layer.named_modules():
-        if _ATTENTION.search(type(module).__name__) and _attends(module):
+        if is_attention(module) and not _MERGED.search(type(module).__name__):
             yield name, module
+
+
+def is_attention(module: nn.Module) -> bool:
+    """Whether a module is an attention: by its class's name, and by what it holds."""
+    return bool(_ATTENTION.search(type(module).__name__)) and _attends(module)
 
 
 def _attends(module: nn.Module) -> bool:

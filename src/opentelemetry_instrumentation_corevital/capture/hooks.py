@@ -159,7 +159,7 @@ class _Attached:
             self.eager = True
             for attention_reference in self.anatomy.attentions:
                 attention = attention_reference()
-                if attention is not None and not _keeps_to_itself(attention):
+                if attention is not None and _uses_registry(attention):
                     self.handles.append(attention.register_forward_hook(_WEIGHTS_TAP, with_kwargs=True))
 
     def remove(self) -> None:
@@ -197,12 +197,18 @@ def _is_eager(model: nn.Module) -> bool:
     return getattr(text_config(getattr(model, "config", None)), "_attn_implementation", None) == "eager"
 
 
+def _uses_registry(attention: nn.Module) -> bool:
+    """Whether a module looks its attention function up by name: then its weights are what it returns."""
+    forward: Any = type(attention).forward
+    while forward is not None:
+        if "ALL_ATTENTION_FUNCTIONS" in getattr(forward, "__globals__", {}):
+            return True
+        forward = getattr(forward, "__wrapped__", None)
+    return False
+
+
 def _keeps_to_itself(attention: nn.Module) -> bool:
     """Whether a module is of T5's kind before transformers 5: it has its own code and returns its bias."""
-    kind = type(attention)
-    own_code = "ALL_ATTENTION_FUNCTIONS" not in getattr(kind.forward, "__globals__", {})
-    own_code = own_code and "ALL_ATTENTION_FUNCTIONS" not in getattr(
-        getattr(kind.forward, "__wrapped__", None), "__globals__", {}
-    )
     projections = all(isinstance(getattr(attention, name, None), nn.Module) for name in ("q", "k", "v", "o"))
-    return own_code and projections and kind.__name__.startswith(("T5", "MT5", "SwitchTransformers"))
+    kind = type(attention).__name__
+    return projections and kind.startswith(("T5", "MT5", "LongT5", "Switch")) and not _uses_registry(attention)

@@ -74,6 +74,7 @@ class Inside:
         self._scores: dict[tuple[AttentionKind, int], Scores] = {}
         self._reduced: dict[tuple[AttentionKind, int], tuple[Tensor, Tensor]] = {}
         self._pending_bytes = 0
+        self._first_positions = 0
         self._ambiguous: set[int] = set()
         self._unknown: str | None = None
         self._last: Tensor | None = None
@@ -111,7 +112,16 @@ class Inside:
         if not isinstance(hidden, Tensor) or hidden.ndim != 3:
             self.absent["hidden_states"] = "a layer's output is not [sequences, positions, width]"
             return
+        if not self._is_expected(hidden.shape[1]):
+            self.absent["hidden_states"] = f"a layer's output has {hidden.shape[1]} positions at step {self._step}"
+            return
         self._hidden[index] = self._last_position(hidden)
+
+    def _is_expected(self, positions: int) -> bool:
+        """Whether a layer's output is of the step's tokens only: of the new one, or without a cache of all."""
+        if self._step == 0:
+            self._first_positions = positions
+        return self._step == 0 or positions in (1, self._first_positions + self._step)
 
     def on_scores(self, module: nn.Module, scores: Callable[[], Scores]) -> None:
         """Take an attention module's scores, made only if they are wanted."""
@@ -201,7 +211,7 @@ class Inside:
         if self._step == 0:
             self._lay_out(own, cross)
         if not own or (tuple(own), tuple(cross)) != (self.layout.attention, self.layout.cross):
-            self.absent["attention"] = self._unknown or self._silence("the layers' attention was")
+            self.absent["attention"] = self._attention_silence()
             self.attending = False
             return []
         if any(statistics.shape[0] != sequences for statistics, _ in self._reduced.values()):
@@ -247,6 +257,15 @@ class Inside:
                 self._reduced[key] = statistics[position], previous[position]
         self._scores.clear()
         self._pending_bytes = 0
+
+    def _attention_silence(self) -> str:
+        if self._unknown is not None:
+            return self._unknown
+        if self._ambiguous:
+            return "a layer has several self-attentions"
+        if self._step == 0 and not is_compiled(self._model):
+            return "the model's attention does not pass through transformers' attention functions"
+        return self._silence("the layers' attention was")
 
     def _silence(self, what: str) -> str:
         return "compiled" if is_compiled(self._model) else f"{what} not seen at step {self._step}"

@@ -21,7 +21,7 @@ def describe_model(model: nn.Module) -> ModelInfo:
         architecture=type(model).__name__,
         dtype=None if weights is None else str(weights.dtype).removeprefix("torch."),
         device=None if weights is None else str(weights.device),
-        layer_count=layer_count(text),
+        layer_count=next(iter(layer_counts(text)), None),
         head_count=_first_int(text, "decoder_attention_heads", "num_attention_heads", "n_head", "num_heads"),
         attention_implementation=_text(getattr(config, "_attn_implementation", None)),
         quantization=_quantization(config),
@@ -40,9 +40,12 @@ def public_name(name_or_path: str) -> str:
     return re.split(r"[/\\]", name_or_path.rstrip("/\\"))[-1]
 
 
-def layer_count(text: Any) -> int | None:
-    """Return how many decoder layers a text config says."""
-    return _first_int(text, "decoder_layers", "num_decoder_layers", "num_hidden_layers", "n_layer", "num_layers")
+_LAYER_COUNTS = ("decoder_layers", "num_decoder_layers", "num_hidden_layers", "n_layer", "num_layers")
+
+
+def layer_counts(text: Any) -> list[int]:
+    """Return what a text config says of the number of decoder layers, the most telling first."""
+    return [value for name in _LAYER_COUNTS if isinstance(value := getattr(text, name, None), int)]
 
 
 def text_config(config: Any) -> Any:

@@ -15,6 +15,8 @@ from .inside import Scores
 
 Semantics = Literal["sdpa", "flash"]
 
+_ROUNDING: Final = 1e-3
+"""What rounding alone can take from a row of weights."""
 _HALF: Final = (torch.bfloat16, torch.float16)
 _BMM_WIDENS: Final = hasattr(torch.ops.aten.bmm, "dtype")
 """Whether torch can multiply half-precision matrices into a float32 result (CUDA only, torch 2.8)."""
@@ -74,20 +76,23 @@ def from_query(
     )
 
 
-def from_weights(module: nn.Module, weights: Tensor, mask: Tensor | None) -> Scores:
+def from_weights(module: nn.Module, weights: Tensor, mask: Any) -> Scores:
     """Return scores whose softmax is the last row of weights that the model has computed itself.
 
     Args:
         module: the attention module.
         weights: [B, H, Q, K].
-        mask: additive [B or 1, 1 or H, Q, at least K]; without one, a key that no head gives weight is not visible.
+        mask: what the module got as mask. An additive one [B or 1, 1 or H, Q, at least K] says which keys are visible;
+            any other is read differently from model to model, and a key that no head gives weight is not visible.
     """
-    last = weights[:, :, -1].float()
-    visible = _masked(mask, weights.shape[-1])[0] if mask is not None and mask.ndim == 4 else (last > 0).any(1)
+    last, keys = weights[:, :, -1].float(), weights.shape[-1]
+    additive = isinstance(mask, Tensor) and mask.ndim == 4 and mask.is_floating_point() and mask.shape[-1] >= keys
+    visible = _masked(mask, keys)[0] if additive else (last > 0).any(1)
     sink = None
-    if isinstance(getattr(module, "sinks", None), Tensor):
-        # What the keys' weights lack to 1 went to the learned sink.
-        sink = (1.0 - last.sum(-1)).clamp(min=1e-38).log()
+    if any("sink" in name for name in (*module._parameters, *module._modules, *module._buffers)):
+        # What the keys' weights lack to 1 went to the learned sink, if the model counts it among the weights.
+        missing = 1.0 - last.sum(-1)
+        sink = torch.where(missing > _ROUNDING, missing.clamp(min=1e-38).log(), -torch.inf)
     return Scores(id(module), last.log(), visible, learned_sink=sink, shared=(id(mask),), keep=(mask,))
 
 

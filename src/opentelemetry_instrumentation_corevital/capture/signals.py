@@ -234,7 +234,7 @@ def attention_row(scores: Tensor, keys: VisibleKeys, learned_sink: Tensor | None
         sink_z = (learned_sink - ceiling.squeeze(-1)).clamp(min=-200.0)
         learned = sink_z.exp().expand_as(total)
         total, weighted = total + learned, weighted + learned * sink_z
-        outcomes = outcomes + 1
+        outcomes = outcomes + (learned_sink > -torch.inf)
     entropy = (total.log() - weighted / total) / outcomes.log()
 
     def mass(keys_of: Tensor) -> Tensor:
