@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from opentelemetry_instrumentation_corevital.config import CONTENT_ENV, SettingsError, load_settings
+from opentelemetry_instrumentation_corevital.layer_selection import LayerSelection
 
 
 def test_a_keyword_wins_over_the_environment_and_that_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,6 +31,11 @@ def test_a_keyword_wins_over_the_environment_and_that_over_the_default(monkeypat
         ({"capture_message_content": "true"}, {}, ["capture_message_content", "'span_only'"]),
         ({"prompt_hash": "hmac"}, {}, ["OTEL_COREVITAL_HASH_KEY"]),
         ({}, {"OTEL_COREVITAL_ENABLED": "perhaps"}, ["OTEL_COREVITAL_ENABLED", "boolean"]),
+        ({}, {"OTEL_COREVITAL_LAYERS": "0,one"}, ["OTEL_COREVITAL_LAYERS", "'one' is no layer", "`0,4..7,-1`"]),
+        ({"layers": "1-3"}, {}, ["'layers' (from keyword)", "'1-3'"]),
+        ({}, {"OTEL_COREVITAL_CAPTURE_RATIO": "1.5"}, ["OTEL_COREVITAL_CAPTURE_RATIO", "less than or equal to 1"]),
+        ({"attention_every": -1}, {}, ["attention_every", "greater than or equal to 0"]),
+        ({"run_data": "yes"}, {}, ["run_data", "'auto', 'on' or 'off'"]),
     ],
 )
 def test_a_bad_value_names_the_option_and_its_source(
@@ -69,3 +75,35 @@ def test_another_value_of_the_conventions_switch_is_no_content_with_a_warning(
     monkeypatch.setenv(CONTENT_ENV, "true")
     assert load_settings().content_on_span is False
     assert "SPAN_ONLY" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("capture", "every", "steps"),
+    [("summary", None, 8), ("full", None, 1), ("on_risk", None, 1), ("full", 5, 5), ("summary", 0, 0)],
+)
+def test_how_often_attention_is_looked_at(capture: str, every: int | None, steps: int) -> None:
+    keywords = {"capture": capture} if every is None else {"capture": capture, "attention_every": every}
+    assert load_settings(keywords).attention_steps == steps
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "layers"),
+    [
+        ("all", 3, [0, 1, 2]),
+        (" ALL ", 2, [0, 1]),
+        ("0,4..7,-1", 12, [0, 4, 5, 6, 7, 11]),
+        ("-3..-1", 12, [9, 10, 11]),
+        ("5, 1 ,1", 12, [1, 5]),
+        ("4..7", 6, [4, 5]),
+        ("20", 6, []),
+        ("3..1", 6, []),
+    ],
+)
+def test_layers_are_selected_by_index_and_range(text: str, count: int, layers: list[int]) -> None:
+    assert LayerSelection(text)(count) == layers
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,,2", "1...3", "1..", "0.5"])
+def test_other_selections_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must be `all` or a list"):
+        LayerSelection(text)

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
+from opentelemetry_instrumentation_corevital.emission.run_data import from_npz
+from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
 from tests.support import VOCABULARY, Telemetry, instrumented, tiny_model
 
 WORDS = [f"zq{index:03d}x" for index in range(VOCABULARY)]
@@ -53,7 +55,18 @@ def everything_exported(telemetry: Telemetry, database: Path, caplog: pytest.Log
     with sqlite3.connect(database) as connection:
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             tables += [list(row) for row in connection.execute(f"SELECT * FROM {name}").fetchall()]
-    return [*leaves(spans), *leaves(logs), *leaves(metrics), *leaves(tables), *caplog.messages]
+    columns = [run_data_of(telemetry), *(from_npz(cell) for row in tables for cell in row if isinstance(cell, bytes))]
+    arrays = [values.tolist() for each in columns for values in each.values()]
+    return [*leaves(spans), *leaves(logs), *leaves(metrics), *leaves(tables), *leaves(arrays), *caplog.messages]
+
+
+def run_data_of(telemetry: Telemetry) -> dict[str, Any]:
+    """Return the columns of all run data that were emitted, by span and name."""
+    chunks: dict[int, bytes] = {}
+    for record in telemetry.logs:
+        if record.event_name == "corevital.run.data":
+            chunks[record.span_id] = chunks.get(record.span_id, b"") + record.body
+    return {f"{span} {name}": column for span, data in chunks.items() for name, column in from_npz(data).items()}
 
 
 def run(options: dict[str, Any], database: Path, *, error: bool = False) -> tuple[Telemetry, list[int], list[int]]:
@@ -65,8 +78,9 @@ def run(options: dict[str, Any], database: Path, *, error: bool = False) -> tupl
         def end(self) -> None: ...
 
     telemetry = Telemetry()
-    store = SQLiteSpanExporter(str(database))
+    store, logs = SQLiteSpanExporter(str(database)), SQLiteLogExporter(str(database))
     telemetry.tracer_provider.add_span_processor(SimpleSpanProcessor(store))
+    telemetry.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(logs))
     model = tiny_model(scale=2.0)
     ids = torch.arange(40, 60)[None]
     output: list[int] = []
@@ -79,6 +93,7 @@ def run(options: dict[str, Any], database: Path, *, error: bool = False) -> tupl
             assert error
         model.generate(ids.repeat(2, 1), max_new_tokens=5, do_sample=True, tokenizer=Tokenizer())
     store.shutdown()
+    logs.shutdown()
     return telemetry, ids[0].tolist(), output
 
 
@@ -90,6 +105,7 @@ def test_by_default_nothing_of_the_texts_or_tokens_leaves(
     caplog.set_level(logging.INFO)
     telemetry, prompt, output = run({"capture": capture}, tmp_path / "runs.db", error=error)
     found = everything_exported(telemetry, tmp_path / "runs.db", caplog)
+    assert bool(run_data_of(telemetry)) == (capture == "full")
     texts = [value for value in found if isinstance(value, str)]
     assert any("corevital.risk.score" in text for text in texts), "the test looks at what is exported"
     assert not [text for text in texts if re.search(r"zq\d\d\dx", text)]
@@ -117,6 +133,13 @@ def test_switched_on_the_messages_are_on_the_span_and_nowhere_else(
         assert "zq" not in data.to_json()
     assert "zq" not in str(telemetry.metrics())
     assert not [message for message in caplog.messages if "zq" in message]
+
+
+def test_switched_on_the_token_ids_are_in_the_run_data(tmp_path: Path) -> None:
+    options = {"capture_message_content": "SPAN_ONLY", "capture": "full"}
+    telemetry, _, output = run(options, tmp_path / "runs.db")
+    tokens = [values.tolist() for name, values in run_data_of(telemetry).items() if name.endswith(" tokens")]
+    assert tokens[0] == output
 
 
 def test_content_of_an_error_is_there_when_switched_on(tmp_path: Path) -> None:

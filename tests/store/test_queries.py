@@ -13,7 +13,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, Store, StoreError, open_store
 from opentelemetry_instrumentation_corevital.store.queries import FLAGS, RunSummary
-from opentelemetry_instrumentation_corevital.store.rows import RUN_COLUMNS
+from opentelemetry_instrumentation_corevital.store.spans import RUN_COLUMNS
 from tests.store.spans import make_call, make_spans, rows, run_attributes
 
 

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreWriter, open_store, writer
-from opentelemetry_instrumentation_corevital.store.rows import span_rows
+from opentelemetry_instrumentation_corevital.store.spans import span_rows
 from tests.store.spans import make_spans, rows, run_code
 
 # --- the end of the process --------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def test_a_child_begins_with_an_empty_queue_and_an_untouched_connection(tmp_path
     code = """
         import os, sqlite3, sys, threading
         from opentelemetry_instrumentation_corevital.store import StoreWriter
-        from opentelemetry_instrumentation_corevital.store.rows import span_rows
+        from opentelemetry_instrumentation_corevital.store.spans import span_rows
         from tests.store.spans import make_spans
 
         def count():

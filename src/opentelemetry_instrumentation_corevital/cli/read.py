@@ -5,18 +5,22 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
 from ..config import data_folder, load_settings
+from ..emission.run_data import from_npz
 from ..store import open_store
-from ..store.queries import RunSummary, StoredEvent
+from ..store.queries import RunSummary, StoredEvent, StoredRun
+from .errors import UserError
+from .heatmap import SIGNALS, heat_maps, layer_table
 from .render import level_style, printable, verdict_panel
 
 _ID_LENGTH: Final = 12
@@ -70,18 +74,29 @@ def show(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The beginning of a run's id, ID:SEQUENCE, or last.")],
     db: Database = None,
     steps: Annotated[bool, typer.Option("--steps", help="Print every recorded step.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Draw layers x steps as heat maps.")] = False,
+    signal: Annotated[
+        list[str] | None, typer.Option("--signal", help="What --layers draws; may be given more than once.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Show everything that is stored of a run.
 
     Example: corevital show last
     """
+    unknown = next((name for name in signal or () if name not in SIGNALS), None)
+    if unknown is not None:
+        raise UserError(f"--signal {unknown}: no such signal; signals are {', '.join(SIGNALS)}.")
     with open_store(database(db)) as store:
         stored = store.run(run_id)
+        data = store.run_data(stored) if layers or signal else None
     if as_json:
         print(json.dumps(asdict(stored), indent=2))
         return
     console = _console()
+    if layers or signal:
+        console.print(_inside(stored, data, console.width, signal or ()))
+        return
     summary = stored.summary
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9))
     seconds = (summary.end_ns - summary.start_ns) / 1e9
@@ -97,6 +112,17 @@ def show(
         console.print(_steps(shown))
         if len(shown) < len(events):
             console.print(f"{len(shown)} of {len(events)} recorded steps; --steps shows all", style="dim")
+
+
+def _inside(stored: StoredRun, data: bytes | None, width: int, signals: Sequence[str]) -> RenderableType:
+    """Return a run's heat maps, or the values per layer of its span where it has no run data."""
+    if data is not None:
+        return heat_maps(from_npz(data), width, signals)
+    table = layer_table(stored.attributes)
+    if table is None:
+        return Text("Nothing inside of this run was measured; `corevital show` says why.")
+    hint = "There are no run data, so no steps: they come with capture=full, or run_data=on, and a log exporter."
+    return Group(table, Text(hint, "dim"))
 
 
 def database(path: str | None) -> str:

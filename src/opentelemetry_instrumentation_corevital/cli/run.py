@@ -73,7 +73,7 @@ def run(
     settings = load_settings(options)
     if capture is None and "capture" not in settings.model_fields_set:
         options["capture"] = "full"
-    content_to_otlp = settings.content_on_span
+    content_to_otlp = settings.content_on_span or not store_content
     if store_content:
         options["capture_message_content"] = "span_only"
     generation = _generation_options(

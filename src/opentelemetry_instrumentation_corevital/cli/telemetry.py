@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk._logs import LoggerProvider, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from .. import semconv
-from ..store import SQLiteSpanExporter
+from ..store import SQLiteLogExporter, SQLiteSpanExporter
 
 _CONTENT = {
     name for (kind, name), definition in semconv.DEFINITIONS.items() if kind == "attribute" and definition.content
@@ -26,19 +26,21 @@ class CommandTelemetry:
 
     Args:
         database: the store's file; None stores nothing.
-        content_to_otlp: whether message text may leave for an OTLP endpoint. `--store-content` means the store only.
+        content_to_otlp: whether message text, if it is captured, may leave for an OTLP endpoint. `--store-content`
+            means the store only.
     """
 
     def __init__(self, database: str | None, *, content_to_otlp: bool) -> None:
         resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "corevital"})
         self.memory = InMemorySpanExporter()
         self.store = None if database is None else SQLiteSpanExporter(database)
+        self.logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
         self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.memory))
         if self.store is not None:
             self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.store))
+            self.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(SQLiteLogExporter(database)))
         readers: list[MetricReader] = []
-        self.logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
         traces, metrics, logs = (_endpoint(signal) for signal in ("TRACES", "METRICS", "LOGS"))
         self.otlp_endpoint = traces
         self.otlp: OtlpSpans | None = None
@@ -49,8 +51,14 @@ class CommandTelemetry:
         if metrics:
             readers.append(PeriodicExportingMetricReader(_exporter("METRICS", "metric_exporter", "OTLPMetricExporter")))
         if logs:
+            batching = BatchLogRecordProcessor if content_to_otlp else _WithoutRunData
             self.logger_provider.add_log_record_processor(
-                BatchLogRecordProcessor(_exporter("LOGS", "_log_exporter", "OTLPLogExporter"))
+                # Few records in a message, for the same reason; a queue that takes the run data of a long run.
+                batching(
+                    _exporter("LOGS", "_log_exporter", "OTLPLogExporter"),
+                    max_export_batch_size=256,
+                    max_queue_size=4096,
+                )
             )
         self.meter_provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
 
@@ -73,6 +81,14 @@ class CommandTelemetry:
         """Flush everything and shut down."""
         for provider in (self.tracer_provider, self.meter_provider, self.logger_provider):
             provider.shutdown()
+
+
+class _WithoutRunData(BatchLogRecordProcessor):
+    """Keeps run data to the store: with content stored they hold token ids, from which the text can be decoded."""
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        if log_record.log_record.event_name != semconv.RUN_DATA_EVENT:
+            super().on_emit(log_record)
 
 
 class OtlpSpans(SpanExporter):

@@ -1,15 +1,17 @@
-"""The store: runs and their spans in one SQLite file. Needs neither torch nor transformers."""
+"""The store: runs with their spans, logs, metrics and data in one SQLite file. Needs neither torch nor transformers."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .database import StoreError
-    from .exporters import SQLiteSpanExporter
+    from .exporters import SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter
     from .queries import Store, open_store
     from .writer import StoreWriter
 
 _EXPORTS = {
+    "SQLiteLogExporter": "exporters",
+    "SQLiteMetricExporter": "exporters",
     "SQLiteSpanExporter": "exporters",
     "Store": "queries",
     "StoreError": "database",
@@ -17,7 +19,15 @@ _EXPORTS = {
     "open_store": "queries",
 }
 
-__all__ = ["SQLiteSpanExporter", "Store", "StoreError", "StoreWriter", "open_store"]
+__all__ = [
+    "SQLiteLogExporter",
+    "SQLiteMetricExporter",
+    "SQLiteSpanExporter",
+    "Store",
+    "StoreError",
+    "StoreWriter",
+    "open_store",
+]
 
 
 def __getattr__(name: str) -> Any:

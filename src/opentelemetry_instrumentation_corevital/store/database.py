@@ -1,15 +1,23 @@
 """Opening the store's file: schema, pragmas, and one clear sentence for everything that can be wrong with it."""
 
+import itertools
 import os
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x43564954  # "CVIT": tells our file from any other SQLite file
 BUSY_SECONDS: Final = 5.0
 """How long a statement waits for another process's transaction."""
+_NEW_COLUMNS: Final = {
+    1: (
+        "ALTER TABLE runs ADD COLUMN attention_collapse_detected INTEGER",
+        "ALTER TABLE runs ADD COLUMN mid_layer_anomaly_detected INTEGER",
+    ),
+}
+"""Version -> what its tables lack of the next version's; tables that it lacks itself come from schema.sql."""
 
 
 class StoreError(Exception):
@@ -24,6 +32,8 @@ def open_database(
     path: str | Path, *, synchronous: str = "NORMAL", busy_seconds: float = BUSY_SECONDS
 ) -> sqlite3.Connection:
     """Open the store for writing, creating the file, its folder and its tables where they are missing.
+
+    A file of an older version is brought to the newest one, in one transaction.
 
     Args:
         path: the file.
@@ -62,7 +72,7 @@ def open_for_reading(path: str | Path) -> sqlite3.Connection:
     """Open an existing store for reading only.
 
     Raises:
-        StoreError: if there is no such file, or it is not a store.
+        StoreError: if there is no such file, or it is not a store, or one of an older version.
     """
     path = Path(path)
     if not os.path.exists(path):  # Path.exists raises where a folder on the way may not be entered
@@ -85,6 +95,12 @@ def _open_read_only(path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=BUSY_SECONDS)
     try:
         _check_version(connection, path)
+        version = _version(connection)
+        if version < SCHEMA_VERSION:
+            raise StoreError(
+                f"{path}: was written by an older CoreVital (schema {version}, this one reads {SCHEMA_VERSION}); "
+                f"what stores into it brings it up to date, such as `corevital run --db {path}`."
+            )
     except BaseException:
         connection.close()
         raise
@@ -92,24 +108,31 @@ def _open_read_only(path: Path, options: str) -> sqlite3.Connection:
 
 
 def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
-    if _version(connection) == 0:
-        _refuse_foreign(connection, path)  # before anything is written into somebody else's file
+    _refuse_foreign(connection, path)  # before anything is written into somebody else's file
+    if _version(connection) < SCHEMA_VERSION:
         connection.execute("PRAGMA journal_mode = WAL")
         # Two processes may come here at once: the second finds the tables when it gets the lock.
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if _version(connection) == 0:
-                _refuse_foreign(connection, path)
-                for statement in _statements():
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            _refuse_foreign(connection, path)
+            _bring_up_to_date(connection)
             connection.execute("COMMIT")
         except BaseException:
             roll_back(connection)
             raise
     _check_version(connection, path)
     check_writable(connection)
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    version = _version(connection)
+    if version >= SCHEMA_VERSION:
+        return
+    new_columns = [_NEW_COLUMNS.get(older, ()) for older in range(version, SCHEMA_VERSION)]
+    for statement in itertools.chain(*(new_columns if version else ()), _statements()):  # 0: a file without tables
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def check_writable(connection: sqlite3.Connection) -> None:
@@ -130,7 +153,9 @@ def roll_back(connection: sqlite3.Connection) -> None:
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     # The version is read after the tables: another process may have made the store between two earlier reads.
-    if tables and _version(connection) == 0:
+    if _version(connection) > 0:
+        _check_version(connection, path)
+    elif tables:
         raise StoreError(f"{path}: is an SQLite file of something else; choose another path.")
 
 

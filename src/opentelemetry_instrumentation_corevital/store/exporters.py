@@ -1,21 +1,95 @@
-"""The store as an OpenTelemetry exporter: `OTEL_TRACES_EXPORTER=corevital_sqlite`."""
+"""The store as OpenTelemetry exporters: `corevital_sqlite` for `OTEL_{TRACES,LOGS,METRICS}_EXPORTER`.
+
+Exporters of one process that store in the same file share a writer, so its errors and losses are those of all.
+"""
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+)
+from opentelemetry.sdk.metrics.view import Aggregation
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ..config import SettingsError, data_folder, load_settings
+from . import sharing
 from .database import StoreError
-from .rows import span_rows
+from .logs import log_record
+from .metrics import metric_rows, scoped_metrics
+from .rows import Record
+from .run_data import MalformedError
+from .spans import span_rows
 from .writer import StoreWriter
 
 logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 
-class SQLiteSpanExporter(SpanExporter):
+class _StoreExporter:
+    """What the exporters have in common."""
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self._path = path
+        self._joined: StoreWriter | None = None
+        self._shut_down = False
+
+    @property
+    def last_error(self) -> StoreError | None:
+        """Return why the last telemetry for the file could not be stored."""
+        return None if self._joined is None else self._joined.last_error
+
+    @property
+    def dropped(self) -> int:
+        """Return how many spans, log records and metrics for the file could not be stored, in this process."""
+        return 0 if self._joined is None else self._joined.dropped
+
+    def force_flush(self, timeout_millis: float = 30_000) -> bool:
+        """Wait until everything is written; return False after `timeout_millis` milliseconds."""
+        return self._joined is None or self._joined.flush(timeout_millis / 1000)
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
+        """Write everything and, if no other exporter of the process uses it, close the file. Later items are refused.
+
+        Args:
+            timeout_millis: about how long to wait for the disk, in milliseconds.
+        """
+        self._shut_down = True
+        if self._joined is not None:
+            sharing.leave(self._joined, self, timeout_millis / 1000)
+
+    def _writer(self) -> StoreWriter:
+        if self._joined is None:
+            self._joined = sharing.join(self._path or default_path(), self)
+        return self._joined
+
+    def _store(self, items: Iterable[Item], read: Callable[[Item], Record], what: str) -> bool:
+        """Queue items for the background writer; return False if it does not take all of them. Never raises."""
+        if self._shut_down:
+            return False
+        writer, records, readable = self._writer(), [], True
+        for item in items:
+            try:
+                records.append(read(item))
+                continue
+            except MalformedError as error:
+                reason = str(error)
+            except Exception as error:  # somebody else's, of a kind that the SDK does not make
+                reason = f"a {what} could not be read ({type(error).__name__})."
+            writer.drop(1, reason)
+            readable = False
+        return writer.submit(records) and readable
+
+
+class SQLiteSpanExporter(_StoreExporter, SpanExporter):
     """Stores every span that it is given.
 
     The constructor opens nothing and never raises: under zero-code start-up that would end all instrumentation.
@@ -24,56 +98,55 @@ class SQLiteSpanExporter(SpanExporter):
         path: the file; default the setting `sqlite_path`, else `corevital/corevital.db` in the XDG data folder.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self._path = path
-        self._shut_down = False
-
-    @property
-    def last_error(self) -> StoreError | None:
-        """Return why the last spans could not be stored."""
-        writer = self._existing_writer()
-        return None if writer is None else writer.last_error
-
-    @property
-    def dropped(self) -> int:
-        """Return how many spans could not be stored."""
-        writer = self._existing_writer()
-        return 0 if writer is None else writer.dropped
-
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Queue spans for the background writer; FAILURE if it does not take all of them. Never raises."""
-        if self._shut_down:
-            return SpanExportResult.FAILURE
-        writer, rows = self._writer(), []
-        for span in spans:
-            try:
-                rows.append(span_rows(span))
-            except Exception as error:  # somebody else's span, of a kind that the SDK does not make
-                writer.drop(1, f"a span could not be read ({type(error).__name__}).")
-        stored = writer.submit(rows) and len(rows) == len(spans)
-        return SpanExportResult.SUCCESS if stored else SpanExportResult.FAILURE
+        return SpanExportResult.SUCCESS if self._store(spans, span_rows, "span") else SpanExportResult.FAILURE
 
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Wait until everything is written; return False after `timeout_millis` milliseconds."""
-        writer = self._existing_writer()
-        return writer is None or writer.flush(timeout_millis / 1000)
 
-    def shutdown(self) -> None:
-        """Write everything and close the file. Later spans are refused."""
-        self._shut_down = True
-        writer = self._existing_writer()
-        if writer is not None:
-            writer.close()
+class SQLiteLogExporter(_StoreExporter, LogRecordExporter):
+    """Stores every log record that it is given; chunks of run data are joined to a row of `run_data`.
 
-    def _existing_writer(self) -> StoreWriter | None:
-        return self.__dict__.get("_lazy_writer")
+    The constructor opens nothing and never raises.
 
-    def _writer(self) -> StoreWriter:
-        writer = self._existing_writer()
-        if writer is None:
-            # Threads that come here at once get the same one: setdefault is atomic, and unlike a lock survives a fork.
-            writer = self.__dict__.setdefault("_lazy_writer", StoreWriter(self._path or default_path()))
-        return writer
+    Args:
+        path: the file; default as that of `SQLiteSpanExporter`.
+    """
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Queue log records for the background writer; FAILURE if it does not take all of them. Never raises."""
+        stored = self._store(batch, log_record, "log record")
+        return LogRecordExportResult.SUCCESS if stored else LogRecordExportResult.FAILURE
+
+
+class SQLiteMetricExporter(_StoreExporter, MetricExporter):
+    """Stores the newest point of every series of metrics.
+
+    The constructor opens nothing and never raises.
+
+    Args:
+        path: the file; default as that of `SQLiteSpanExporter`.
+        preferred_temporality: instrument class -> temporality; default cumulative for all.
+        preferred_aggregation: instrument class -> aggregation; default the SDK's.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        preferred_temporality: dict[type, AggregationTemporality] | None = None,
+        preferred_aggregation: dict[type, Aggregation] | None = None,
+    ) -> None:
+        MetricExporter.__init__(self, preferred_temporality, preferred_aggregation)
+        _StoreExporter.__init__(self, path)
+
+    def export(
+        self,
+        metrics_data: MetricsData,
+        timeout_millis: float = 10_000,  # noqa: ARG002
+        **_: Any,
+    ) -> MetricExportResult:
+        """Queue metrics for the background writer; FAILURE if it does not take all of them. Never raises."""
+        stored = self._store(scoped_metrics(metrics_data), metric_rows, "metric")
+        return MetricExportResult.SUCCESS if stored else MetricExportResult.FAILURE
 
 
 def default_path() -> str:

@@ -11,7 +11,13 @@ from .database import StoreError, explain, open_for_reading
 
 _MOST_CHOICES: Final = 8
 
-FLAGS: Final = ("nan_detected", "inf_detected", "repetition_loop_detected")
+FLAGS: Final = (
+    "nan_detected",
+    "inf_detected",
+    "repetition_loop_detected",
+    "attention_collapse_detected",
+    "mid_layer_anomaly_detected",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,8 @@ class RunSummary:
     nan_detected: bool | None
     inf_detected: bool | None
     repetition_loop_detected: bool | None
+    attention_collapse_detected: bool | None
+    mid_layer_anomaly_detected: bool | None
     high_entropy_steps: int | None
     failure_risk: float | None
     warnings: tuple[str, ...]
@@ -153,6 +161,17 @@ class Store:
         if len(fitting) != 1:
             raise StoreError(f"run {run_id}: {_choices(fitting or found)}")
         return self._stored(fitting[0])
+
+    def run_data(self, run: RunSummary | StoredRun) -> bytes | None:
+        """Return a run's data, a compressed NumPy `.npz`; None if the store has none.
+
+        Raises:
+            StoreError: for an unreadable file.
+        """
+        summary = run.summary if isinstance(run, StoredRun) else run
+        key = (summary.trace_id, summary.span_id)
+        found = self._query("SELECT data FROM run_data WHERE trace_id = ? AND span_id = ?", key)
+        return found[0][0] if found else None
 
     def _last_call(self) -> list[RunSummary]:
         """Return the sequences of the newest call."""

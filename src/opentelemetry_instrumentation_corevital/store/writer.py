@@ -19,23 +19,14 @@ from pathlib import Path
 from typing import Final
 
 from .database import LockedError, StoreError, explain, open_database, roll_back
-from .rows import (
-    EVENT_COLUMNS,
-    LINK_COLUMNS,
-    RESOURCE_COLUMNS,
-    RUN_COLUMNS,
-    SCOPE_COLUMNS,
-    SPAN_COLUMNS,
-    Row,
-    SpanRows,
-)
+from .rows import Lost, Record
 
 logger = logging.getLogger(__name__)
 
 QUEUE_BYTES: Final = 64 * 1024 * 1024
-"""Rows that may wait for the disk; what comes beyond is dropped and counted."""
-BATCH_SPANS: Final = 512
-"""Spans of one transaction: other processes wait for its end, and so does a fork."""
+"""Records that may wait for the disk; what comes beyond is dropped and counted."""
+BATCH_RECORDS: Final = 512
+"""Records of one transaction: other processes wait for its end, and so does a fork."""
 PATIENCE: Final = 10.0
 """Seconds for which a batch is tried again while another process holds the file's lock."""
 _BUSY_SECONDS: Final = 0.25  # of one try: the writer's lock is held meanwhile, and a fork waits for that
@@ -51,21 +42,8 @@ _DATA_ERRORS: Final = (
 )
 
 
-def _insert(table: str, columns: Sequence[str], verb: str = "INSERT") -> str:
-    marks = ", ".join("?" * len(columns))
-    return f"{verb} INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-
-
-_INSERT_RESOURCE: Final = _insert("resources", RESOURCE_COLUMNS, "INSERT OR IGNORE")
-_INSERT_SCOPE: Final = _insert("scopes", SCOPE_COLUMNS, "INSERT OR IGNORE")
-_INSERT_SPAN: Final = _insert("spans", (*SPAN_COLUMNS, "resource_id", "scope_id"))
-_INSERT_EVENT: Final = _insert("span_events", EVENT_COLUMNS)
-_INSERT_LINK: Final = _insert("span_links", LINK_COLUMNS)
-_INSERT_RUN: Final = _insert("runs", RUN_COLUMNS)
-
-
 class StoreWriter:
-    """Writes spans to one file. No method raises for a file that cannot be written.
+    """Writes telemetry to one file. No method raises for a file that cannot be written.
 
     Args:
         path: the file; nothing is opened before the first `submit`.
@@ -90,12 +68,12 @@ class StoreWriter:
         self.last_error: StoreError | None = None
         """Why the last batch could not be written; None once one could."""
         self.dropped = 0
-        """Spans of this process that were not stored: the queue was full, or the file could not be written."""
+        """Records of this process that were not stored: malformed, too many, or the file could not be written."""
         self._lock = threading.RLock()  # held by every transaction, and by a fork
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._wake = threading.Condition(threading.Lock())  # guards what follows, `dropped` and `_told`
-        self._queue: deque[SpanRows] = deque()
+        self._queue: deque[Record] = deque()
         self._queued_bytes = 0  # of the queue and of the batch that is being written
         self._submitted = 0
         self._settled = 0  # written or dropped
@@ -103,23 +81,23 @@ class StoreWriter:
 
     # --- what callers use ------------------------------------------------------------------------------------------
 
-    def submit(self, rows: Sequence[SpanRows]) -> bool:
-        """Queue spans' rows; never waits for the disk. Return False if some did not fit and were dropped."""
+    def submit(self, records: Sequence[Record]) -> bool:
+        """Queue records; never waits for the disk. Return False if some did not fit and were dropped."""
         with self._wake:
             accepted = 0
-            for row in rows:
-                if self._closed or self._queued_bytes + row.bytes > self._queue_bytes:
+            for record in records:
+                if self._closed or self._queued_bytes + record.bytes > self._queue_bytes:
                     break
-                self._queue.append(row)
-                self._queued_bytes += row.bytes
+                self._queue.append(record)
+                self._queued_bytes += record.bytes
                 accepted += 1
             self._submitted += accepted
-            reason = "is closed" if self._closed else "too many spans wait for the disk"
+            reason = "is closed" if self._closed else "too much waits for the disk"
             if accepted and self._thread is None:
                 self._start()
             self._wake.notify_all()
-        self.drop(len(rows) - accepted, f"{self.path}: {reason}.")
-        return accepted == len(rows)
+        self.drop(len(records) - accepted, f"{self.path}: {reason}.")
+        return accepted == len(records)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until everything submitted so far is written or dropped; return False after `timeout` seconds.
@@ -134,7 +112,7 @@ class StoreWriter:
             return self._wake.wait_for(lambda: self._settled >= target, timeout)
 
     def close(self, timeout: float = 30.0) -> None:
-        """Write what is queued, for at most about `timeout` seconds, and close the file. Later spans are refused."""
+        """Write what is queued, for at most about `timeout` seconds, and close the file. Later records are refused."""
         deadline = time.monotonic() + timeout
         self.flush(timeout)
         with self._wake:
@@ -146,8 +124,11 @@ class StoreWriter:
         else:
             thread.join(max(0.1, deadline - time.monotonic()))
 
-    def drop(self, count: int, reason: str) -> None:
-        """Count spans that cannot be stored, and log each reason once."""
+    def drop(self, count: int, reason: str, cause: BaseException | None = None) -> None:
+        """Count records that cannot be stored, and log each reason once.
+
+        Once, also since the log may be stored here too: a record about each loss would be lost and make another.
+        """
         if not count:
             return
         with self._wake:
@@ -156,8 +137,10 @@ class StoreWriter:
             self._told.add(reason)
         if first:
             logger.warning(
-                "CoreVital's store loses spans: %s Further losses for this reason are counted, not logged.", reason
+                "CoreVital's store loses telemetry: %s Further losses for this reason are counted, not logged.", reason
             )
+            if cause is not None:
+                logger.debug("CoreVital: internal error in the store", exc_info=cause)
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
@@ -168,7 +151,7 @@ class StoreWriter:
         except RuntimeError:
             return  # no thread to be had, as in Python 3.12 while the interpreter ends; flush() and close() write then
         self._thread = thread
-        # Only flushed there: what ends later, as a tracer provider that was made earlier does, has spans to come.
+        # Only flushed there: what ends later, as a tracer provider that was made earlier does, has telemetry to come.
         atexit.register(_flush_at_exit, weakref.ref(self))
 
     def _work(self) -> None:
@@ -184,7 +167,7 @@ class StoreWriter:
         """Write until the queue is empty."""
         while True:
             with self._wake:
-                batch = [self._queue.popleft() for _ in range(min(BATCH_SPANS, len(self._queue)))]
+                batch = [self._queue.popleft() for _ in range(min(BATCH_RECORDS, len(self._queue)))]
             if not batch:
                 return
             try:
@@ -192,49 +175,50 @@ class StoreWriter:
             finally:
                 with self._wake:
                     self._settled += len(batch)
-                    self._queued_bytes -= sum(rows.bytes for rows in batch)
+                    self._queued_bytes -= sum(record.bytes for record in batch)
                     self._wake.notify_all()
 
-    def _write(self, batch: Sequence[SpanRows]) -> None:
+    def _write(self, batch: Sequence[Record]) -> None:
         try:
-            self._write_patiently(batch)
+            lost = self._write_patiently(batch)
         except _DATA_ERRORS as error:
-            if len(batch) > 1:  # one span's fault is not the others'
-                for rows in batch:
-                    self._write([rows])
+            if len(batch) > 1:  # one record's fault is not the others'
+                for record in batch:
+                    self._write([record])
                 return
-            self._failed(StoreError(f"{self.path}: a span could not be stored ({type(error).__name__})."), 1)
+            self._failed(StoreError(f"{self.path}: a record could not be stored ({type(error).__name__})."), 1)
         except StoreError as error:
             self._failed(error, len(batch))
         except Exception as error:
-            logger.debug("CoreVital: internal error in the store", exc_info=error)
-            self._failed(StoreError(f"{self.path}: {type(error).__name__} while writing."), len(batch))
+            self._failed(StoreError(f"{self.path}: {type(error).__name__} while writing."), len(batch), error)
+        else:
+            for loss in lost:
+                self._failed(StoreError(f"{self.path}: {loss.reason}"), loss.records)
 
-    def _failed(self, error: StoreError, count: int) -> None:
+    def _failed(self, error: StoreError, count: int, cause: BaseException | None = None) -> None:
         self.last_error = error
-        self.drop(count, str(error))
+        self.drop(count, str(error), cause)
 
-    def _write_patiently(self, batch: Sequence[SpanRows]) -> None:
+    def _write_patiently(self, batch: Sequence[Record]) -> list[Lost]:
         deadline, pause = time.monotonic() + self._patience, 0.01
         while True:
             try:
                 with self._lock:
-                    self._transaction(batch)
+                    lost = self._transaction(batch)
                 self.last_error = None
-                return
+                return lost
             except LockedError:
                 if time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause)  # outside the lock: a fork may go ahead
             pause = min(2 * pause, 0.5)
 
-    def _transaction(self, batch: Sequence[SpanRows]) -> None:
+    def _transaction(self, batch: Sequence[Record]) -> list[Lost]:
         connection = self._connect()
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                for rows in batch:
-                    _write_span(connection, rows)
+                lost = [loss for record in batch for loss in record.write(connection)]
                 connection.execute("COMMIT")
             except BaseException:
                 roll_back(connection)
@@ -244,6 +228,7 @@ class StoreWriter:
         except sqlite3.Error as error:
             self._disconnect()  # a new connection finds out what a damaged or exchanged file is now
             raise explain(error, self.path) from None
+        return lost
 
     def _connect(self) -> sqlite3.Connection:
         """Return the connection, a new one if the file was deleted or replaced since."""
@@ -277,24 +262,6 @@ class StoreWriter:
         if self._connection is not None:
             self._orphans.append(self._connection)
         self._reset()
-
-
-def _write_span(connection: sqlite3.Connection, rows: SpanRows) -> None:
-    connection.execute(_INSERT_RESOURCE, rows.resource)
-    connection.execute(_INSERT_SCOPE, rows.scope)
-    resource_id = _id(connection, "resources", rows.resource)
-    scope_id = _id(connection, "scopes", rows.scope)
-    # A second delivery replaces the first with all that hangs on it.
-    connection.execute("DELETE FROM spans WHERE trace_id = ? AND span_id = ?", rows.span[:2])
-    connection.execute(_INSERT_SPAN, (*rows.span, resource_id, scope_id))
-    connection.executemany(_INSERT_EVENT, rows.events)
-    connection.executemany(_INSERT_LINK, rows.links)
-    if rows.run is not None:
-        connection.execute(_INSERT_RUN, rows.run)
-
-
-def _id(connection: sqlite3.Connection, table: str, row: Row) -> int:
-    return int(connection.execute(f"SELECT id FROM {table} WHERE digest = ?", row[:1]).fetchone()[0])
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -1,0 +1,154 @@
+"""Layers x steps as a heat map in the terminal."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .. import semconv
+from .render import sparkline
+
+_SHADES: Final = " ░▒▓█"
+# A dark-to-light scale that stays readable in black and white and with every common colour blindness.
+_COLOURS: Final = ("#30123b", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
+_BAD: Final = "!"
+
+SIGNALS: Final[Mapping[str, str]] = {
+    "hidden_l2_norm": "L2 norm over the layer's own median",
+    "hidden_max_abs": "largest absolute value over the layer's own median",
+    "attention_entropy": "attention entropy, mean over heads",
+    "collapsed_head_rate": "share of collapsed heads",
+    "attention_max_weight": "largest attention weight, mean over heads",
+    "attention_mass_sink": "attention on the sinks",
+    "attention_mass_prompt": "attention on the prompt",
+    "attention_mass_generated": "attention on generated tokens",
+    "layer_transformation": "1 - cosine with the layer before",
+}
+"""Column of the run data -> what its map shows."""
+
+_RELATIVE: Final = ("hidden_l2_norm", "hidden_max_abs")
+_DEFAULT: Final = ("hidden_l2_norm", "attention_entropy", "collapsed_head_rate")
+
+
+def heat_maps(columns: Mapping[str, NDArray[Any]], width: int, signals: Sequence[str] = ()) -> RenderableType:
+    """Return a map for each of the signals that the run data hold.
+
+    Args:
+        columns: a run's data.
+        width: columns of the terminal.
+        signals: names of `SIGNALS`; none: the three that tell the most.
+    """
+    maps: list[RenderableType] = []
+    for name in signals or _DEFAULT:
+        if name not in columns:
+            maps.append(Text(f"{SIGNALS[name]}: not measured", "dim"))
+            continue
+        bad = np.asarray(columns["hidden_nan"] + columns["hidden_inf"]) > 0 if "hidden_nan" in columns else None
+        maps.append(_map(SIGNALS[name], np.asarray(columns[name], np.float64), bad, width, relative=name in _RELATIVE))
+    return Group(*maps)
+
+
+def _map(
+    title: str, values: NDArray[np.float64], bad: NDArray[np.bool_] | None, width: int, *, relative: bool
+) -> RenderableType:
+    steps = np.flatnonzero(~np.isnan(values).all(1))
+    if not steps.size:
+        return Text(f"{title}: no step has a value", "dim")
+    shown = values[steps]
+    faulty = np.zeros_like(shown, bool) if bad is None else bad[steps]
+    faulty |= np.isinf(shown)
+    shown = np.where(np.isfinite(shown), shown, np.nan)
+    if relative:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            shown = np.log(shown / np.nanmedian(shown, axis=0))
+        shown = np.where(np.isfinite(shown), shown, np.nan)
+    columns = max(1, min(width - 7, len(steps)))
+    cells = buckets(shown, columns)
+    faults = buckets(faulty.astype(np.float64), columns) > 0
+    low, high = _range(cells)
+    ends = np.exp([low, high]) if relative else (low, high)
+    lines = [Text(f"{title}, {ends[0]:.3g} to {ends[1]:.3g}{', logarithmic' if relative else ''}", "bold")]
+    for layer in range(values.shape[1]):
+        line = Text(f"{layer:>4} │", "dim")
+        for value, fault in zip(cells[:, layer], faults[:, layer], strict=True):
+            line.append(*_cell(value, fault, low, high))
+        lines.append(line)
+    first, last = f"{steps[0]}", f"{steps[-1]}"
+    lines.append(Text(f"step  {first}{last:>{max(1, columns - len(first))}}", "dim"))
+    if faults.any():
+        lines.append(Text(f"{_BAD} NaN or infinity", "bold red"))
+    return Group(*lines)
+
+
+def buckets(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return [count, layers] from [steps, layers]: of each bucket the value furthest from the layer's median.
+
+    A mean would hide the one step that a reader looks for.
+    """
+    if len(values) <= count:
+        return values
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        median = np.nanmedian(values, axis=0)
+    edges = np.linspace(0, len(values), count + 1).astype(int)
+    kept = np.full((count, values.shape[1]), np.nan)
+    for index in range(count):
+        part = values[edges[index] : edges[index + 1]]
+        distance = np.where(np.isnan(part), -1.0, np.abs(part - median))
+        kept[index] = np.take_along_axis(part, distance.argmax(0)[None], 0)[0]
+    return kept
+
+
+def _range(cells: NDArray[np.float64]) -> tuple[float, float]:
+    finite = cells[np.isfinite(cells)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def _cell(value: float, fault: bool, low: float, high: float) -> tuple[str, str]:
+    """Return a cell's character, which tells its value without colours, and its style."""
+    if fault:
+        return _BAD, "bold red"
+    if not np.isfinite(value):
+        return "·", "dim"
+    share = (value - low) / (high - low) if high > low else 0.0
+    shade = _SHADES[min(len(_SHADES) - 1, int(share * len(_SHADES)))]
+    colour = _COLOURS[min(len(_COLOURS) - 1, int(share * len(_COLOURS)))]
+    return shade, f"{'black' if share > 0.6 else 'white'} on {colour}"
+
+
+def layer_table(attributes: Mapping[str, Any]) -> RenderableType | None:
+    """Return the layer arrays of a span as a table; None where it has none."""
+    index = attributes.get(semconv.LAYERS_INDEX)
+    counts = attributes.get(semconv.LAYERS_NONFINITE)
+    if counts is None:
+        return None
+    layers = list(range(len(counts))) if index is None else list(index)
+    columns = {
+        "L2 norm": _by_layer(attributes, semconv.LAYERS_L2_NORM, semconv.LAYERS_NORM_INDEX),
+        "max |x|": _by_layer(attributes, semconv.LAYERS_MAX_ABS, semconv.LAYERS_NORM_INDEX),
+        "attention entropy": _by_layer(attributes, semconv.LAYERS_ATTENTION_ENTROPY, semconv.LAYERS_ATTENTION_INDEX),
+        "collapsed heads": _by_layer(attributes, semconv.LAYERS_COLLAPSED_HEAD_RATE, semconv.LAYERS_ATTENTION_INDEX),
+    }
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("layer", justify="right")
+    for name, values in columns.items():
+        if values:
+            table.add_column(name, justify="right")
+    table.add_column("NaN, inf", justify="right")
+    for layer, count in zip(layers, counts, strict=False):
+        cells = [f"{values[layer]:.4g}" if layer in values else "-" for values in columns.values() if values]
+        table.add_row(str(layer), *cells, Text(str(count), "bold red" if count else ""))
+    norms = columns["L2 norm"]
+    line = Text(f"L2 norms, first to last layer  {sparkline(list(norms.values()), 60)}", "dim") if norms else Text("")
+    return Group(table, line)
+
+
+def _by_layer(attributes: Mapping[str, Any], name: str, index: str) -> dict[int, float]:
+    values = attributes.get(name) or ()
+    return dict(zip(attributes.get(index) or range(len(values)), values, strict=False))

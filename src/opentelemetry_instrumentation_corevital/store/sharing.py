@@ -1,0 +1,59 @@
+"""One writer per process and file, shared by the exporters that store there."""
+
+import os
+import threading
+import weakref
+from typing import Any
+
+from .writer import StoreWriter
+
+_users: "dict[str, tuple[StoreWriter, weakref.WeakSet[Any]]]" = {}
+_lock = threading.Lock()  # guards the above; held by a fork too, so that a child finds it free
+
+
+def join(path: str | os.PathLike[str], user: object) -> StoreWriter:
+    """Return the writer of a file, which stays open until `user` and all others that joined have left it."""
+    with _lock:
+        writer, users = _users.setdefault(_key(path), (StoreWriter(path), weakref.WeakSet()))
+        users.add(user)
+    return writer
+
+
+def leave(writer: StoreWriter, user: object, timeout: float) -> None:
+    """Write what is queued, for at most about `timeout` seconds; the last user's leaving closes the file."""
+    last = True
+    with _lock:
+        for key, (shared, users) in list(_users.items()):
+            if shared is writer:
+                users.discard(user)
+                last = not users
+                if last:
+                    del _users[key]
+    if last:
+        writer.close(timeout)
+    else:
+        writer.flush(timeout)
+
+
+def _key(path: str | os.PathLike[str]) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # a path that names no file; the writer says so
+        return os.fspath(path)
+
+
+def _before_fork() -> None:
+    _lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

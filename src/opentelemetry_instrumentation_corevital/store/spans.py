@@ -1,0 +1,165 @@
+"""Spans as rows of the store."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
+
+from .. import semconv
+from .rows import Lost, Row, Source, clean, insert, integer, number, size_of, source, text, to_json
+
+_SPAN_COLUMNS: Final = (
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "trace_state",
+    "name",
+    "kind",
+    "start_ns",
+    "end_ns",
+    "status_code",
+    "status_message",
+    "attributes",
+    "dropped_attributes",
+    "dropped_events",
+    "dropped_links",
+)
+_EVENT_COLUMNS: Final = ("trace_id", "span_id", "seq", "time_ns", "name", "attributes")
+_LINK_COLUMNS: Final = ("trace_id", "span_id", "seq", "linked_trace_id", "linked_span_id", "trace_state", "attributes")
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRows:
+    """Everything that the store keeps of one span."""
+
+    source: Source
+    span: Row
+    events: tuple[Row, ...]
+    links: tuple[Row, ...]
+    run: Row | None
+    bytes: int
+
+    def write(self, connection: sqlite3.Connection) -> Sequence[Lost]:
+        """Write the span; a second delivery replaces the first with all that hangs on it."""
+        connection.execute("DELETE FROM spans WHERE trace_id = ? AND span_id = ?", self.span[:2])
+        connection.execute(_INSERT_SPAN, (*self.span, *self.source.ids(connection)))
+        connection.executemany(_INSERT_EVENT, self.events)
+        connection.executemany(_INSERT_LINK, self.links)
+        if self.run is not None:
+            connection.execute(_INSERT_RUN, self.run)
+        return ()
+
+
+def span_rows(span: ReadableSpan) -> SpanRows:
+    """Return a finished span's rows."""
+    context = span.get_span_context()
+    if context is None:
+        raise ValueError("a span without a context cannot be stored")
+    trace_id, span_id = format_trace_id(context.trace_id), format_span_id(context.span_id)
+    attributes = dict(span.attributes or {})
+    origin = source(span.resource, span.instrumentation_scope)
+    start_ns, end_ns = span.start_time or 0, span.end_time or span.start_time or 0
+    row = (
+        trace_id,
+        span_id,
+        format_span_id(span.parent.span_id) if span.parent is not None else None,
+        _trace_state(context),
+        clean(span.name),
+        span.kind.value + 1,
+        start_ns,
+        end_ns,
+        span.status.status_code.value,
+        clean(span.status.description or ""),
+        to_json(attributes),
+        span.dropped_attributes,
+        span.dropped_events,
+        span.dropped_links,
+    )
+    events = tuple(
+        (trace_id, span_id, seq, event.timestamp, clean(event.name), to_json(event.attributes))
+        for seq, event in enumerate(span.events)
+    )
+    links = tuple(
+        (
+            trace_id,
+            span_id,
+            seq,
+            format_trace_id(link.context.trace_id),
+            format_span_id(link.context.span_id),
+            _trace_state(link.context),
+            to_json(link.attributes),
+        )
+        for seq, link in enumerate(span.links)
+    )
+    run = None
+    if semconv.STEPS_TOTAL in attributes:
+        judged = (_run_value(attributes, *reading) for reading in _RUN_ATTRIBUTES.values())
+        run = (trace_id, span_id, start_ns, end_ns, origin.service_name, *judged)
+    return SpanRows(origin, row, events, links, run, origin.bytes + size_of(row, run or (), *events, *links))
+
+
+def _trace_state(context: SpanContext) -> str:
+    return context.trace_state.to_header() if context.trace_state else ""
+
+
+# --- the columns of a run: a value of another type than ours is somebody else's, and left out ---------------------
+
+
+def _first_text(value: Any) -> str | None:
+    return text(value[0]) if isinstance(value, list | tuple) and value else None
+
+
+def _names(value: Any) -> str:
+    return json.dumps(
+        [clean(name) for name in value if isinstance(name, str)] if isinstance(value, list | tuple) else []
+    )
+
+
+def _index(value: Any) -> int:
+    return integer(value) or 0
+
+
+def _flag(value: Any) -> int | None:
+    return int(value) if isinstance(value, bool) else None
+
+
+_RUN_ATTRIBUTES: Final[Mapping[str, tuple[Callable[[Any], Any], tuple[str, ...]]]] = {
+    "sequence_index": (_index, (semconv.SEQUENCE_INDEX,)),
+    "model": (text, (semconv.MODEL_NAME, semconv.GEN_AI_REQUEST_MODEL)),
+    "operation": (text, (semconv.GEN_AI_OPERATION_NAME,)),
+    "strategy": (text, (semconv.DECODING_STRATEGY,)),
+    "risk_score": (number, (semconv.RISK_SCORE,)),
+    "risk_level": (text, (semconv.RISK_LEVEL,)),
+    "nan_detected": (_flag, (semconv.HEALTH_NAN,)),
+    "inf_detected": (_flag, (semconv.HEALTH_INF,)),
+    "repetition_loop_detected": (_flag, (semconv.HEALTH_REPETITION_LOOP,)),
+    "attention_collapse_detected": (_flag, (semconv.HEALTH_ATTENTION_COLLAPSE,)),
+    "mid_layer_anomaly_detected": (_flag, (semconv.HEALTH_MID_LAYER_ANOMALY,)),
+    "high_entropy_steps": (integer, (semconv.HEALTH_HIGH_ENTROPY_STEPS,)),
+    "failure_risk": (number, (semconv.EARLY_WARNING_FAILURE_RISK,)),
+    "warnings": (_names, (semconv.WARNINGS,)),
+    "prompt_hash": (text, (semconv.FINGERPRINT_PROMPT_HASH,)),
+    "prompt_hash_source": (text, (semconv.FINGERPRINT_PROMPT_HASH_SOURCE,)),
+    "input_tokens": (integer, (semconv.SEQUENCE_INPUT_TOKENS, semconv.GEN_AI_USAGE_INPUT_TOKENS)),
+    "output_tokens": (integer, (semconv.SEQUENCE_OUTPUT_TOKENS, semconv.GEN_AI_USAGE_OUTPUT_TOKENS)),
+    "finish_reason": (_first_text, (semconv.GEN_AI_RESPONSE_FINISH_REASONS,)),
+    "error_type": (text, (semconv.ERROR_TYPE,)),
+    "narrative": (text, (semconv.NARRATIVE,)),
+}
+"""Column -> how its value is read, and the attributes that may hold it: a sequence's own span, then a call's."""
+
+RUN_COLUMNS: Final = ("trace_id", "span_id", "start_ns", "end_ns", "service_name", *_RUN_ATTRIBUTES)
+
+
+def _run_value(attributes: Mapping[str, Any], read: Callable[[Any], Any], names: tuple[str, ...]) -> Any:
+    return read(next((attributes[name] for name in names if name in attributes), None))
+
+
+_INSERT_SPAN: Final = insert("spans", (*_SPAN_COLUMNS, "resource_id", "scope_id"))
+_INSERT_EVENT: Final = insert("span_events", _EVENT_COLUMNS)
+_INSERT_LINK: Final = insert("span_links", _LINK_COLUMNS)
+_INSERT_RUN: Final = insert("runs", RUN_COLUMNS)
