@@ -104,7 +104,7 @@ def degenerate(tokens: list[int]) -> bool:
 def generate() -> list[Run]:
     """Generate all runs, judged."""
     loaded, keep = load_model("smollm2", device="cpu"), Keep()
-    CoreVitalInstrumentor().instrument(judgements=[keep], capture_unsampled=True)
+    CoreVitalInstrumentor().instrument(judgements=[keep], capture_unsampled=True, attention_every=1)
     loaded.tokenizer.padding_side = "left"
     for begin in range(0, len(PROMPTS), BATCH):
         messages = [[{"role": "user", "content": prompt}] for prompt in PROMPTS[begin : begin + BATCH]]
@@ -131,6 +131,11 @@ def windows_that_loop(tokenizer: Any, count: int = 1000) -> int:
     return found
 
 
+def raised(runs: list[Run], flag: str) -> int:
+    """Return in how many runs a flag is raised."""
+    return sum(bool(run.health and flag in run.health.raised()) for run in runs)
+
+
 def summarize(runs: list[Run]) -> dict[str, Any]:
     """Return the figures."""
     labels = [degenerate(run.tokens.tolist()) for run in runs]
@@ -146,9 +151,10 @@ def summarize(runs: list[Run]) -> dict[str, Any]:
         "loop flag raised": sum(flags),
         "loop flag: recall": round(hits / max(1, sum(labels)), 3),
         "loop flag: precision": round(hits / max(1, sum(flags)), 3),
-        "NaN or infinity flags": sum(
-            bool(run.health and {"nan_detected", "inf_detected"} & {*run.health.raised()}) for run in runs
-        ),
+        "NaN or infinity flags": raised(runs, "nan_detected") + raised(runs, "inf_detected"),
+        "attention collapse flags": raised(runs, "attention_collapse_detected"),
+        "middle-layer anomaly flags": raised(runs, "mid_layer_anomaly_detected"),
+        "runs that blame a layer": sum(bool(run.blame) for run in runs),
         "levels of degenerate runs": dict(
             Counter(run.risk.level for run, label in zip(runs, labels, strict=True) if label and run.risk)
         ),

@@ -14,7 +14,7 @@ import torch
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from opentelemetry_instrumentation_corevital.emission.run_data import from_npz
+from opentelemetry_instrumentation_corevital.npz import from_npz
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
 from tests.support import VOCABULARY, Telemetry, instrumented, tiny_model
 

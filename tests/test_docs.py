@@ -10,6 +10,7 @@ import pytest
 import opentelemetry_instrumentation_corevital as package
 from opentelemetry_instrumentation_corevital import environment_variables, semconv
 from opentelemetry_instrumentation_corevital.config import CONTENT_ENV, Settings, environment_variable
+from opentelemetry_instrumentation_corevital.run import COLUMNS, CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
 
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(package.__file__).parent
@@ -60,3 +61,9 @@ def test_public_names_exist() -> None:
     assert set(package.__all__) <= set(dir(package))
     with pytest.raises(AttributeError):
         _ = package.nothing_of_this_name
+
+
+def test_every_column_of_the_run_data_is_described() -> None:
+    page = (ROOT / "docs" / "run-data.md").read_text()
+    for name in (*COLUMNS, *HIDDEN_SIGNALS, *SELF_SIGNALS, *CROSS_SIGNALS, "hidden_cosine", "attention_previous_heads"):
+        assert f"`{name}`" in page, name

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.cli.heatmap import SIGNALS, buckets, heat_maps
-from opentelemetry_instrumentation_corevital.emission.run_data import from_npz, run_columns, to_npz
+from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
+from opentelemetry_instrumentation_corevital.npz import from_npz, to_npz
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
 from tests.assessment.runs import add_layers, make_run
 from tests.support import instrumented, prompt, sharpen, tiny_model
@@ -95,6 +96,6 @@ def test_a_stored_run_is_shown(capture: str, tmp_path: Path, capsys: pytest.Capt
         assert "attention on the sinks" in capsys.readouterr().out
     else:
         assert "attention entropy" in out
-        assert "There are no run data" in out
+        assert "No run data" in out
     assert run_command(["show", "last", "--signal", "colour", "--db", path]) == 1
     assert "signals are hidden_l2_norm" in capsys.readouterr().err

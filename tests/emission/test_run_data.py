@@ -13,12 +13,11 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.emission.run_data import (
     CHUNK_BYTES,
     MAX_CHUNKS,
-    from_npz,
     pack,
     run_columns,
     takes_logs,
-    to_npz,
 )
+from opentelemetry_instrumentation_corevital.npz import from_npz, to_npz
 from tests.assessment.runs import add_layers, make_run
 from tests.support import Telemetry, instrumented, padded_batch, prompt, tiny_model
 
@@ -52,7 +51,7 @@ def test_columns_read_back_equal() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"not a zip", to_npz({"a": np.ones(3)})[:-20]])
 def test_damaged_data_are_told(data: bytes) -> None:
-    with pytest.raises(ValueError, match="run data"):
+    with pytest.raises(ValueError, match=r"not an \.npz archive"):
         from_npz(data)
 
 

@@ -10,17 +10,15 @@ from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
 from ..config import data_folder, load_settings
-from ..emission.run_data import from_npz
 from ..store import open_store
-from ..store.queries import RunSummary, StoredEvent, StoredRun
+from ..store.queries import RunSummary, StoredEvent
 from .errors import UserError
-from .heatmap import SIGNALS, heat_maps, layer_table
 from .render import level_style, printable, verdict_panel
 
 _ID_LENGTH: Final = 12
@@ -84,19 +82,15 @@ def show(
 
     Example: corevital show last
     """
-    unknown = next((name for name in signal or () if name not in SIGNALS), None)
-    if unknown is not None:
-        raise UserError(f"--signal {unknown}: no such signal; signals are {', '.join(SIGNALS)}.")
+    if (layers or signal) and not as_json:
+        _show_layers(run_id, db, signal or ())
+        return
     with open_store(database(db)) as store:
         stored = store.run(run_id)
-        data = store.run_data(stored) if layers or signal else None
     if as_json:
         print(json.dumps(asdict(stored), indent=2))
         return
     console = _console()
-    if layers or signal:
-        console.print(_inside(stored, data, console.width, signal or ()))
-        return
     summary = stored.summary
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9))
     seconds = (summary.end_ns - summary.start_ns) / 1e9
@@ -114,15 +108,28 @@ def show(
             console.print(f"{len(shown)} of {len(events)} recorded steps; --steps shows all", style="dim")
 
 
-def _inside(stored: StoredRun, data: bytes | None, width: int, signals: Sequence[str]) -> RenderableType:
-    """Return a run's heat maps, or the values per layer of its span where it has no run data."""
-    if data is not None:
-        return heat_maps(from_npz(data), width, signals)
+def _show_layers(run_id: str, db: str | None, signals: Sequence[str]) -> None:
+    """Print a run's heat maps, or the values per layer of its span where it has no run data."""
+    from .heatmap import SIGNALS, heat_maps, layer_table  # NumPy
+
+    unknown = next((name for name in signals if name not in SIGNALS), None)
+    if unknown is not None:
+        raise UserError(f"--signal {unknown}: no such signal; signals are {', '.join(SIGNALS)}.")
+    with open_store(database(db)) as store:
+        stored = store.run(run_id)
+        columns = store.columns(stored)
+    console = _console()
+    if columns is not None:
+        console.print(heat_maps(columns, console.width, signals))
+        return
     table = layer_table(stored.attributes)
     if table is None:
-        return Text("Nothing inside of this run was measured; `corevital show` says why.")
-    hint = "There are no run data, so no steps: they come with capture=full, or run_data=on, and a log exporter."
-    return Group(table, Text(hint, "dim"))
+        console.print("Nothing inside of this run was measured; `corevital show` says why.")
+        return
+    console.print(table)
+    console.print(
+        "No run data, so no steps: they come with capture=full or run_data=on and a log exporter.", style="dim"
+    )
 
 
 def database(path: str | None) -> str:

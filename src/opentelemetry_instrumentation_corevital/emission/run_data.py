@@ -1,12 +1,7 @@
-"""Run data: every step x signal x layer of a run as one compressed NumPy `.npz`, in log events.
-
-Written with a fixed date, so that equal columns give equal bytes, and read back with `allow_pickle=False`.
-"""
+"""Run data: every step x signal x layer of a run as one compressed NumPy `.npz`, in log events."""
 
 import hashlib
-import io
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +10,7 @@ from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber
 from opentelemetry.context import Context
 
 from .. import semconv
+from ..npz import to_npz
 from ..run import CROSS_SIGNALS, SELF_SIGNALS, Run
 
 CHUNK_BYTES: Final = 7 * 1024
@@ -22,7 +18,6 @@ CHUNK_BYTES: Final = 7 * 1024
 MAX_CHUNKS: Final = 1792
 """A batching log processor queues 2,048 records and drops what comes beyond."""
 
-_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _HALF: Final = frozenset((*SELF_SIGNALS, *CROSS_SIGNALS, "attention_previous_heads", "layer_transformation"))
 """Columns between 0 and 1 or little more, kept in half precision (three digits)."""
 _LEAVE_OUT: Final = (
@@ -32,31 +27,6 @@ _LEAVE_OUT: Final = (
     ("hidden_mean", "hidden_std", "layer_transformation", "focused_head_rate", "attention_max_weight"),
 )
 """What is left out, in this order, of a run whose data are too large."""
-
-
-def to_npz(columns: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return columns as the bytes of a compressed `.npz`."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, values in columns.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w") as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(values), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def from_npz(data: bytes) -> dict[str, NDArray[Any]]:
-    """Return the columns that `to_npz` wrote.
-
-    Raises:
-        ValueError: if the bytes are no `.npz`, or one that holds Python objects.
-    """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"run data: not an .npz archive of plain arrays ({error})") from None
 
 
 def run_columns(run: Run, *, content: bool) -> dict[str, NDArray[Any]]:

@@ -5,19 +5,17 @@ import sqlite3
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from .. import semconv
 from .database import StoreError, explain, open_for_reading
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _MOST_CHOICES: Final = 8
 
-FLAGS: Final = (
-    "nan_detected",
-    "inf_detected",
-    "repetition_loop_detected",
-    "attention_collapse_detected",
-    "mid_layer_anomaly_detected",
-)
+FLAGS: Final = tuple(semconv.HEALTH_FLAGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +170,20 @@ class Store:
         key = (summary.trace_id, summary.span_id)
         found = self._query("SELECT data FROM run_data WHERE trace_id = ? AND span_id = ?", key)
         return found[0][0] if found else None
+
+    def columns(self, run: RunSummary | StoredRun) -> "dict[str, NDArray[Any]] | None":
+        """Return a run's data by column (docs/run-data.md), each [steps] or [steps, layers]; None if there are none.
+
+        Raises:
+            StoreError: for an unreadable file or damaged data.
+        """
+        from ..npz import from_npz
+
+        data = self.run_data(run)
+        try:
+            return None if data is None else from_npz(data)
+        except ValueError as error:
+            raise StoreError(f"{self.path}: the run's data are damaged: {error}.") from None
 
     def _last_call(self) -> list[RunSummary]:
         """Return the sequences of the newest call."""
