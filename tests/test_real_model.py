@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
 from opentelemetry_instrumentation_corevital.cli.text import token_pieces
-from tests.capture.test_steps import Keep
-from tests.support import instrumented, reference_signals
+from tests.capture.test_inside import assert_attention, assert_hidden, measure, tell
+from tests.support import Keep, instrumented, reference_signals
 
 pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("real_model")]
 
@@ -56,7 +56,7 @@ def test_tokens_rng_and_signals(smollm2: LoadedModel, batch: tuple[str, ...], sa
         return smollm2.model.generate(**inputs, **options, **more), torch.get_rng_state()
 
     plain, plain_rng = generate()
-    with instrumented(judgements=[keep]):
+    with instrumented(judgements=[keep], capture="full"):
         found, rng = generate(return_dict_in_generate=True, output_logits=True)
     assert torch.equal(found.sequences, plain)
     assert torch.equal(rng, plain_rng)
@@ -65,6 +65,19 @@ def test_tokens_rng_and_signals(smollm2: LoadedModel, batch: tuple[str, ...], sa
             expected = reference_signals(found.logits[step][row].double().tolist(), int(run.tokens[step]))
             for name in ("entropy", "surprisal", "margin", "top1_prob", "topk_mass"):
                 assert run.columns[name][step] == pytest.approx(expected[name], abs=1e-4, rel=1e-4), (name, step)
+
+
+def test_what_is_inside_equals_hidden_states_and_eager_attention(smollm2: LoadedModel) -> None:
+    arguments = {**chat(smollm2, HEALTHY, "What is a cat?"), "max_new_tokens": 8, "do_sample": False}
+    padding = (arguments["attention_mask"] == 0).sum(-1).tolist()
+    length = arguments["input_ids"].shape[1]
+    truth = tell(smollm2.model, "model.layers", **arguments)
+    runs, tokens = measure(smollm2.model, **arguments)
+    assert torch.equal(tokens, truth.tokens)
+    for row, run in enumerate(runs):
+        # 30 layers of trained weights: SDPA and eager attention add in another order.
+        assert_hidden(run, row, truth, 1e-4)
+        assert_attention(run, row, truth, smollm2.model.config, length, padding[row], 1e-4)
 
 
 def test_the_model_is_copied_pickled_and_saved_clean(smollm2: LoadedModel, tmp_path: Path) -> None:

@@ -13,11 +13,30 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import AttentionInterface, CompileConfig, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    AttentionInterface,
+    CompileConfig,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    LogitsProcessor,
+    LogitsProcessorList,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from opentelemetry_instrumentation_corevital import Run
-from tests.support import Keep, Telemetry, instrumented, padded_batch, prompt, sharpen, tiny_model
+from opentelemetry_instrumentation_corevital.capture.anatomy import layers_path
+from opentelemetry_instrumentation_corevital.capture.model import describe_model
+from opentelemetry_instrumentation_corevital.capture.scores import from_weights
+from tests.support import (
+    Keep,
+    Telemetry,
+    instrumented,
+    padded_batch,
+    prompt,
+    sharpen,
+    tiny_encoder_decoder,
+    tiny_model,
+)
 
 ARGUMENTS: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
 
@@ -244,3 +263,66 @@ def test_autocast_and_inference_mode_change_no_number() -> None:
     assert cast.columns["entropy"] == pytest.approx([float(bits) for bits in entropy], abs=0.1)
     weights = sum(cast.columns[f"attention_mass_{region}"] for region in ("sink", "prompt", "generated"))
     assert weights == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("encoder_decoder", [False, True])
+def test_the_layers_of_a_model_with_several_parts_are_those_of_its_text_decoder(encoder_decoder: bool) -> None:
+    if encoder_decoder:
+        model = tiny_encoder_decoder("bart", encoder_layers=3, decoder_layers=4)
+        path, layers = "model.decoder.layers", 4
+    else:
+        shape = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 3}
+        config = Gemma3Config(
+            text_config={**shape, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 128},
+            vision_config={**shape, "num_hidden_layers": 5, "image_size": 28, "patch_size": 14},
+            mm_tokens_per_image=4,
+        )
+        model = Gemma3ForConditionalGeneration(config)
+        path, layers = "model.language_model.layers", 3
+    assert layers_path(model) == path
+    info = describe_model(model)
+    assert (info.layer_count, info.head_count, info.vocabulary_size) == (layers, 4, 128)
+
+
+class Attention(nn.Module):
+    """An attention of no known library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q_lin = nn.Linear(4, 4)
+
+
+def test_lists_of_attentions_and_norms_are_no_layers() -> None:
+    model = nn.Module()
+    model.attentions = nn.ModuleList(Attention() for _ in range(4))
+    model.norms = nn.ModuleList(nn.LayerNorm(4) for _ in range(4))
+    assert layers_path(model) is None
+    model.layers = nn.ModuleList(nn.Sequential(Attention(), nn.LayerNorm(4)) for _ in range(6))
+    assert layers_path(model) == "layers"
+
+
+def test_a_layer_that_runs_several_times_a_step_is_told() -> None:
+    model = tiny_model(num_hidden_layers=3)
+    inner = model.model.layers[1].forward
+
+    def twice(hidden: torch.Tensor, **kwargs: Any) -> Any:
+        out = inner(hidden, **kwargs)
+        for hook in model.model.layers[1]._forward_hooks.values():
+            hook(model.model.layers[1], (hidden,), out)
+        return out
+
+    model.model.layers[1].forward = twice
+    (run,) = runs_of(model)
+    assert run.absent["hidden_states"] == "a layer runs several times in a step"
+    assert "hidden_l2_norm" not in run.columns
+
+
+def test_what_cannot_be_weights_is_not_taken_for_them() -> None:
+    model = sharpen(tiny_model())
+    model.set_attn_implementation("eager")
+    weights = torch.rand(1, 4, 1, 9).softmax(-1)
+    module = nn.Identity()
+    for returned, expected in ((weights, False), (weights.log(), True), (weights * 3, True)):
+        scores = from_weights(module, returned, None, certain=False)
+        assert bool(scores.values.isnan().all()) is expected
+        assert not from_weights(module, weights, None, certain=True).values.isnan().any()

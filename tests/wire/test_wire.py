@@ -1,14 +1,16 @@
 """Over the wire: OTLP through the bundled Collector configuration, and a run read back from Jaeger."""
 
+import base64
 import contextlib
 import json
 import math
 import subprocess
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
@@ -25,6 +27,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
+from opentelemetry_instrumentation_corevital.npz import from_npz
 from tests.support import prompt, tiny_model
 from tests.wire.processes import COLLECTOR_CONFIG, free_port, get_json, listening, process, wait_until
 
@@ -101,10 +104,28 @@ def test_runs_pass_a_collector_intact(otelcol: str, transport: str, tmp_path: Pa
         got = {item["key"]: plain(item["value"]) for item in span["attributes"]}
         assert got == {k: list(v) if isinstance(v, tuple) else v for k, v in (original.attributes or {}).items()}
         assert len(span.get("events", ())) == len(original.events)
-    verdicts = list(of_kind(lines, "resourceLogs", "scopeLogs", "logRecords"))
-    assert [record["eventName"] for record in verdicts] == ["gen_ai.evaluation.result"] * 5
+    records = list(of_kind(lines, "resourceLogs", "scopeLogs", "logRecords"))
+    verdicts = [record for record in records if record["eventName"] == "gen_ai.evaluation.result"]
+    assert len(verdicts) == 5
+    data = run_data(record for record in records if record["eventName"] == "corevital.run.data")
+    assert len(data) == 5
+    for span_id, columns in data.items():
+        attributes = sent[int(span_id, 16)].attributes or {}
+        assert len(columns["entropy"]) == attributes["corevital.steps.total"]
+        norms = columns["hidden_l2_norm"].astype(np.float64).mean(0)
+        assert norms.tolist() == pytest.approx(list(attributes["corevital.layers.l2_norm"]), rel=1e-5)  # type: ignore[arg-type]
     names = {metric["name"] for metric in of_kind(lines, "resourceMetrics", "scopeMetrics", "metrics")}
     assert {"corevital.runs", "corevital.step.entropy", "corevital.risk.score"} <= names
+
+
+def run_data(records: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return each span's columns from its log records as OTLP JSON has them."""
+    chunks: dict[str, dict[int, bytes]] = {}
+    for record in records:
+        attributes = {item["key"]: plain(item["value"]) for item in record["attributes"]}
+        index = attributes["corevital.run.data.chunk.index"]
+        chunks.setdefault(record["spanId"], {})[index] = base64.b64decode(record["body"]["bytesValue"])
+    return {span: from_npz(b"".join(parts[index] for index in sorted(parts))) for span, parts in chunks.items()}
 
 
 def received(path: Path, spans: int) -> list[dict[str, Any]] | None:

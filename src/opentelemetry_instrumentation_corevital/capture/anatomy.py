@@ -7,7 +7,6 @@ class's name. What cannot be found is absent with a reason.
 
 import re
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -32,6 +31,7 @@ _QUERY_PROJECTIONS: Final = (
     "Wqkv",
     "wq",
     "query",
+    "q_lin",
 )
 
 
@@ -98,28 +98,34 @@ def layers_path(model: nn.Module) -> str | None:
         if not isinstance(module, nn.ModuleList) or not len(module):
             continue
         fits = len(module) in expected
-        attends = any(True for _ in attention_modules(module[0]))
+        attends = bool(attention_modules(module[0]))
         if not fits and not attends:
             continue
         rank = (fits, attends, -name.count("."), len(module))
         if best is None or rank > best[0]:
             best = rank, module
-    if best is None or is_attention(best[1][0]):  # lists of attentions, of norms, ...: there are no layers (XLM)
+    if best is None or _is_only_attention(best[1][0]):
         return None
     found = best[1]
     return next((str(name) for name, module in model.named_modules() if module is found), None)
 
 
-def attention_modules(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the innermost attention modules of a layer, with their path in it."""
-    for name, module in layer.named_modules():
-        if is_attention(module) and not _MERGED.search(type(module).__name__):
-            yield name, module
+def attention_modules(layer: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the innermost attention modules of a layer, with their path in it."""
+    found = [(name, module) for name, module in layer.named_modules() if _is_attention(module)]
+    holders = {id(outer) for _, outer in found for _, inner in found if inner is not outer and inner in outer.modules()}
+    return [(name, module) for name, module in found if id(module) not in holders]
 
 
-def is_attention(module: nn.Module) -> bool:
-    """Whether a module is an attention: by its class's name, and by what it holds."""
-    return bool(_ATTENTION.search(type(module).__name__)) and _attends(module)
+def _is_attention(module: nn.Module) -> bool:
+    name = type(module).__name__
+    return bool(_ATTENTION.search(name)) and not _MERGED.search(name) and _attends(module)
+
+
+def _is_only_attention(module: nn.Module) -> bool:
+    """Whether what looks like a layer is an attention by itself (XLM has lists of attentions, norms, ...)."""
+    below = any(found is not module for _, found in attention_modules(module))
+    return bool(_ATTENTION.search(type(module).__name__)) and not below
 
 
 def _attends(module: nn.Module) -> bool:

@@ -9,6 +9,7 @@ sent elsewhere carries no trace of CoreVital and needs none of it.
 """
 
 import contextlib
+import functools
 import threading
 import weakref
 from typing import Any, Final
@@ -61,7 +62,8 @@ class WeightsTap(_Tap):
             weights = next((item for item in reversed(output) if isinstance(item, Tensor) and item.ndim == 4), None)
             if weights is not None:
                 mask = kwargs.get("attention_mask", kwargs.get("mask"))
-                inside.on_scores(module, lambda: from_weights(module, weights, mask))
+                certain = uses_registry(module)
+                inside.on_scores(module, lambda: from_weights(module, weights, mask, certain=certain))
         except Exception as error:
             failed(error)
 
@@ -159,7 +161,7 @@ class _Attached:
             self.eager = True
             for attention_reference in self.anatomy.attentions:
                 attention = attention_reference()
-                if attention is not None and _uses_registry(attention):
+                if attention is not None and not _keeps_to_itself(attention):
                     self.handles.append(attention.register_forward_hook(_WEIGHTS_TAP, with_kwargs=True))
 
     def remove(self) -> None:
@@ -197,9 +199,14 @@ def _is_eager(model: nn.Module) -> bool:
     return getattr(text_config(getattr(model, "config", None)), "_attn_implementation", None) == "eager"
 
 
-def _uses_registry(attention: nn.Module) -> bool:
+def uses_registry(attention: nn.Module) -> bool:
     """Whether a module looks its attention function up by name: then its weights are what it returns."""
-    forward: Any = type(attention).forward
+    return _class_uses_registry(type(attention))  # type: ignore[arg-type]  # a class is hashable
+
+
+@functools.cache
+def _class_uses_registry(kind: type) -> bool:
+    forward: Any = getattr(kind, "forward", None)
     while forward is not None:
         if "ALL_ATTENTION_FUNCTIONS" in getattr(forward, "__globals__", {}):
             return True
@@ -211,4 +218,4 @@ def _keeps_to_itself(attention: nn.Module) -> bool:
     """Whether a module is of T5's kind before transformers 5: it has its own code and returns its bias."""
     projections = all(isinstance(getattr(attention, name, None), nn.Module) for name in ("q", "k", "v", "o"))
     kind = type(attention).__name__
-    return projections and kind.startswith(("T5", "MT5", "LongT5", "Switch")) and not _uses_registry(attention)
+    return projections and kind.startswith(("T5", "MT5", "LongT5", "Switch")) and not uses_registry(attention)

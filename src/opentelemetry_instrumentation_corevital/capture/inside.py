@@ -115,6 +115,9 @@ class Inside:
         if not self._is_expected(hidden.shape[1]):
             self.absent["hidden_states"] = f"a layer's output has {hidden.shape[1]} positions at step {self._step}"
             return
+        if self._step and index in self._hidden:
+            self.absent["hidden_states"] = "a layer runs several times in a step"
+            return
         self._hidden[index] = self._last_position(hidden)
 
     def _is_expected(self, positions: int) -> bool:

@@ -49,14 +49,19 @@ def layer_counts(text: Any) -> list[int]:
 
 
 def text_config(config: Any) -> Any:
-    """Return the part of a config that is about the decoder of text."""
-    get = getattr(config, "gettext_config", None)
+    """Return the part of a config that is about the decoder of text: a config inside it, or it itself.
+
+    transformers 5 makes a new config for the decoder of a flat encoder-decoder, in which defaults stand for what the
+    model has: only a part that the config really holds counts.
+    """
+    get = getattr(config, "get_text_config", None)
     if get is None:
         return config
     try:
-        return get(decoder=True)
+        found = get(decoder=True)
     except (TypeError, ValueError):  # several text configs: there is no single answer
         return config
+    return found if any(value is found for value in vars(config).values()) else config
 
 
 def _first_int(config: Any, *names: str) -> int | None:

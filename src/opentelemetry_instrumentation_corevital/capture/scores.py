@@ -17,6 +17,8 @@ Semantics = Literal["sdpa", "flash"]
 
 _ROUNDING: Final = 1e-3
 """What rounding alone can take from a row of weights."""
+_HALF_ROUNDING: Final = 0.02
+"""What rounding to half precision can add to one."""
 _HALF: Final = (torch.bfloat16, torch.float16)
 _BMM_WIDENS: Final = hasattr(torch.ops.aten.bmm, "dtype")
 """Whether torch can multiply half-precision matrices into a float32 result (CUDA only, torch 2.8)."""
@@ -76,14 +78,17 @@ def from_query(
     )
 
 
-def from_weights(module: nn.Module, weights: Tensor, mask: Any) -> Scores:
+def from_weights(module: nn.Module, weights: Tensor, mask: Any, *, certain: bool) -> Scores:
     """Return scores whose softmax is the last row of weights that the model has computed itself.
+
+    NaN where it cannot be one: a model's own code may return raw scores or a bias in the place of weights.
 
     Args:
         module: the attention module.
         weights: [B, H, Q, K].
         mask: what the module got as mask. An additive one [B or 1, 1 or H, Q, at least K] says which keys are visible;
             any other is read differently from model to model, and a key that no head gives weight is not visible.
+        certain: whether these are known to be weights.
     """
     last, keys = weights[:, :, -1].float(), weights.shape[-1]
     additive = isinstance(mask, Tensor) and mask.ndim == 4 and mask.is_floating_point() and mask.shape[-1] >= keys
@@ -93,7 +98,11 @@ def from_weights(module: nn.Module, weights: Tensor, mask: Any) -> Scores:
         # What the keys' weights lack to 1 went to the learned sink, if the model counts it among the weights.
         missing = 1.0 - last.sum(-1)
         sink = torch.where(missing > _ROUNDING, missing.clamp(min=1e-38).log(), -torch.inf)
-    return Scores(id(module), last.log(), visible, learned_sink=sink, shared=(id(mask),), keep=(mask,))
+    values = last.log()
+    if not certain:
+        possible = (last >= 0).all(-1) & (last.sum(-1) < 1.0 + _HALF_ROUNDING)
+        values = values.masked_fill(~possible[..., None], torch.nan)
+    return Scores(id(module), values, visible, learned_sink=sink, shared=(id(mask),), keep=(mask,))
 
 
 def from_projections(module: Any, query: Tensor, key: Tensor, position_bias: Tensor) -> Scores:

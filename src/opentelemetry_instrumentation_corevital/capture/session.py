@@ -183,8 +183,8 @@ class Session:
                 if self.inside is not None:
                     run.absent.update(hidden_states=reason, attention=reason)
             else:
-                run.columns = self._columns(rows.rows[:count, index])
-                run.absent.update(self.inside.absent if self.inside is not None else {})
+                run.columns, absent = self._columns(rows.rows[:count, index])
+                run.absent.update(absent)
                 run.time_ns = rows.times[:count].copy()
                 if count:
                     run.end_ns = end_ns if len(counts) == 1 else min(end_ns, int(run.time_ns[-1]))
@@ -193,15 +193,21 @@ class Session:
             runs.append(run)
         return runs
 
-    def _columns(self, rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        columns = logit_columns(rows)
-        inside = self.inside
-        if inside is not None and len(rows):
-            if "hidden_states" not in inside.absent:
-                columns |= hidden_columns(rows, inside.layout)
-            if "attention" not in inside.absent:
-                columns |= attention_columns(rows, inside.layout)
-        return columns
+    def _columns(self, rows: NDArray[np.float32]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Return a sequence's columns, and what is not among them with the reason."""
+        columns, inside = logit_columns(rows), self.inside
+        if inside is None or not len(rows):
+            return columns, {}
+        absent = dict(inside.absent)
+        if "hidden_states" not in absent:
+            columns |= hidden_columns(rows, inside.layout)
+        if "attention" not in absent:
+            attention = attention_columns(rows, inside.layout)
+            if np.isnan(attention["attention_entropy"]).all():
+                absent["attention"] = "no weight was finite at any step"
+            else:
+                columns |= attention
+        return columns, absent
 
 
 def error_name(error: BaseException) -> str:
