@@ -128,17 +128,18 @@ def test_memory_of_the_device_does_not_grow_with_steps_or_with_the_prompt() -> N
 
 
 def test_layers_on_two_devices() -> None:
-    if torch.cuda.device_count() < 2:
-        pytest.skip("needs two devices")
+    """Two layers run on the CPU and two on the GPU; accelerate carries the hidden states across."""
     accelerate = pytest.importorskip("accelerate")
-    model = sharpen(tiny_model(num_hidden_layers=4)).cuda(0)
-    arguments = {**cuda(padded_batch()), **ARGUMENTS}
+    model = sharpen(tiny_model(num_hidden_layers=4))
+    arguments = {**padded_batch(), **ARGUMENTS}
     expected, tokens = measure(model, **arguments)
-    places: dict[str, Any] = {f"model.layers.{layer}": layer // 2 for layer in range(4)}
-    places |= {"model.embed_tokens": 0, "model.norm": 1, "model.rotary_emb": 0, "lm_head": 1}
-    split = accelerate.dispatch_model(copy.deepcopy(model), device_map=places)
+    places: dict[str, Any] = {f"model.layers.{layer}": "cpu" if layer < 2 else 0 for layer in range(4)}
+    places |= {"model.embed_tokens": "cpu", "model.norm": 0, "model.rotary_emb": "cpu", "lm_head": 0}
+    split = accelerate.dispatch_model(copy.deepcopy(model), device_map=places, main_device="cpu")
+    devices = {parameter.device.type for layer in split.model.layers for parameter in layer.parameters()}
     runs, found = measure(split, **arguments)
-    assert torch.equal(found.cpu(), tokens.cpu())
+    assert "cuda" in devices
+    assert torch.equal(found.cpu(), tokens)
     for run, other in zip(runs, expected, strict=True):
         for name, values in other.columns.items():
-            assert np.allclose(run.columns[name], values, rtol=1e-4, atol=1e-5, equal_nan=True), name
+            assert np.allclose(run.columns[name], values, rtol=1e-3, atol=1e-4, equal_nan=True), name
