@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from transformers import DynamicCache
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.run import SELF_SIGNALS
@@ -401,3 +402,25 @@ def test_flash_attention_is_recomputed_with_its_window_and_soft_cap(monkeypatch:
             expected = layer_reference(heads, step)
             for name in SELF_SIGNALS:
                 assert same(float(run.columns[name][step, 1]), expected[name]), (name, step)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "gemma3", "gpt2"])
+def test_other_ways_to_the_same_step_have_the_same_numbers(architecture: str) -> None:
+    """A prefill in chunks, embeddings in the place of ids, no cache, and a cache that holds half of the prompt."""
+    model, ids = sharpen(tiny_model(architecture)), prompt(20)
+    arguments = {"max_new_tokens": 10, "do_sample": False, "eos_token_id": None}
+    (plain,), _ = measure(model, input_ids=ids, **arguments)
+    cache = DynamicCache(config=model.config)
+    with torch.no_grad():
+        model(ids[:, :12], past_key_values=cache)
+    ways: dict[str, dict[str, Any]] = {
+        "in chunks": {"input_ids": ids, "prefill_chunk_size": 6},
+        "embeddings": {"inputs_embeds": model.get_input_embeddings()(ids)},
+        "no cache": {"input_ids": ids, "use_cache": False},
+        "continued": {"input_ids": ids, "past_key_values": cache},
+    }
+    for name, way in ways.items():
+        (run,), _ = measure(model, **way, **arguments)
+        assert run.tokens.tolist() == plain.tokens.tolist(), name
+        for column, values in plain.columns.items():
+            assert np.allclose(run.columns[column], values, rtol=1e-4, atol=1e-5, equal_nan=True), (name, column)
