@@ -93,7 +93,7 @@ class Inside:
 
     def stop(self) -> None:
         """Take no more reports."""
-        self.collecting = False
+        self.collecting = self.attending = False
         self._forget()
 
     def give_up(self, reason: str) -> None:
@@ -113,10 +113,11 @@ class Inside:
             self.absent["hidden_states"] = "a layer's output is not [sequences, positions, width]"
             return
         if not self._is_expected(hidden.shape[1]):
-            self.absent["hidden_states"] = f"a layer's output has {hidden.shape[1]} positions at step {self._step}"
+            # Streams beside that of the text (ProphetNet): its attention has them, too.
+            self.give_up(f"a layer's output has {hidden.shape[1]} positions at step {self._step}")
             return
         if self._step and index in self._hidden:
-            self.absent["hidden_states"] = "a layer runs several times in a step"
+            self.give_up("a layer runs several times in a step")
             return
         self._hidden[index] = self._last_position(hidden)
 
