@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber
+from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber, get_logger_provider
 from opentelemetry.context import Context
 
 from .. import semconv
@@ -83,8 +83,11 @@ def records(run: Run, data: bytes, context: Context) -> Iterator[LogRecord]:
 
 
 def takes_logs(logger: Logger) -> bool:
-    """Whether log records go anywhere, as far as the API tells: its older versions cannot be asked."""
+    """Whether log records go anywhere, as far as the API tells."""
     enabled = getattr(logger, "enabled", None)
     if enabled is not None:
         return bool(enabled(event_name=semconv.RUN_DATA_EVENT))
-    return not isinstance(logger, NoOpLogger)
+    # Older versions cannot be asked. There a logger that waits for a provider, and the provider that stands in for one
+    # until it is set, are classes without a public name.
+    waiting = type(logger).__name__ == "ProxyLogger" and type(get_logger_provider()).__name__ == "ProxyLoggerProvider"
+    return not waiting and not isinstance(logger, NoOpLogger)
