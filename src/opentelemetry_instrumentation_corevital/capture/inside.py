@@ -39,11 +39,14 @@ class Scores:
     module: int
     """id of the module."""
     values: Tensor
-    """float32 [B, H, K]."""
+    """float32 [B, H, K], before scale and soft-cap: they are applied to all layers at once."""
     visible: Tensor | None
     """bool [B or 1, K]; None where every key is visible."""
+    scale: float = 1.0
+    softcap: float | None = None
+    """c, where the model applies c tanh(score / c)."""
     biases: tuple[Tensor, ...] = ()
-    """Added to the scores, each [B or 1, 1 or H, at least K]."""
+    """Added to the scaled scores, each [B or 1, 1 or H, at least K]."""
     learned_sink: Tensor | None = None
     """[H] or [B, H], an extra logit in the softmax's denominator."""
     shared: tuple[Any, ...] = ()
@@ -250,8 +253,9 @@ class Inside:
         """Reduce the scores at hand, those of layers that see the same keys in the same way together."""
         groups: dict[tuple[Any, ...], list[tuple[AttentionKind, int]]] = {}
         for key, taken in self._scores.items():
-            alike = (key[0], taken.values.device, taken.values.shape, taken.learned_sink is None, *taken.shared)
-            groups.setdefault(alike, []).append(key)
+            values = taken.values
+            how = (taken.scale, taken.softcap, taken.learned_sink is None, *taken.shared)
+            groups.setdefault((key[0], values.device, values.shape, *how), []).append(key)
         for (kind, *_), keys in groups.items():
             alike_scores = [self._scores[key] for key in keys]
             statistics, previous = _reduce_group(alike_scores, generated=self._step if kind == "self" else 0)
@@ -280,6 +284,10 @@ def _reduce_group(group: list[Scores], *, generated: int) -> tuple[Tensor, Tenso
     first = group[0]
     values = torch.stack([taken.values for taken in group])
     batch, _, keys = first.values.shape
+    if first.scale != 1.0:
+        values = values * first.scale
+    if first.softcap is not None:
+        values = first.softcap * torch.tanh(values / first.softcap)
     for bias in first.biases:
         values = values + bias[..., :keys].float()
     sink = None

@@ -59,18 +59,16 @@ def from_query(
     if window is not None and key.shape[2] > window:
         key = key[:, :, -window:]
         mask = None if mask is None else mask[:, -window:]
-    values = _products(query[:, :, -1], key) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    softcap = arguments.get("softcap") if semantics == "flash" else None
-    if softcap is not None:
-        values = softcap * torch.tanh(values / softcap)
     visible, biases = _masked(mask, key.shape[2])
     position_bias = arguments.get("position_bias")
     if position_bias is not None:
         biases = (*biases, position_bias[:, :, -1])
     return Scores(
         id(module),
-        values,
+        _products(query[:, :, -1], key),
         visible,
+        query.shape[-1] ** -0.5 if scaling is None else float(scaling),
+        arguments.get("softcap") if semantics == "flash" else None,
         biases,
         learned_sink=arguments.get("s_aux") if semantics == "flash" else None,
         shared=(id(mask), id(position_bias)),
@@ -119,7 +117,7 @@ def from_projections(module: Any, query: Tensor, key: Tensor, position_bias: Ten
         key = key.unflatten(-1, (heads, -1)).transpose(1, 2)
     values = _products(query[:, -1].unflatten(-1, (heads, -1)), key)
     visible, biases = _masked(position_bias, key.shape[2])
-    return Scores(id(module), values, visible, biases, shared=(id(position_bias),), keep=(position_bias,))
+    return Scores(id(module), values, visible, biases=biases, shared=(id(position_bias),), keep=(position_bias,))
 
 
 def _products(query: Tensor, key: Tensor) -> Tensor:

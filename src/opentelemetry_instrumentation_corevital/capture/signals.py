@@ -119,7 +119,8 @@ def hidden_statistics(hidden: Tensor) -> Tensor:
 
     Returns:
         float32 [..., 6]: mean, population standard deviation, L2 norm, largest absolute value, count of NaN, count of
-        infinities. The norm is infinite where a square leaves float32 (values above about 1e18).
+        infinities. Norm and deviation leave float32 with the squares: values above about 1e18 make them infinite, those
+        below about 1e-19 count as 0.
     """
     std, mean = torch.std_mean(hidden, dim=-1, correction=0)
     return torch.stack(
