@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import transformers
-from opentelemetry.trace import Span
+from pilot import Keep
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Run
 from opentelemetry_instrumentation_corevital.cli.models import load_model
@@ -36,19 +36,6 @@ Describe the sound of rain on a tin roof.
 Why is the sea salty?
 How is paper made?
 """.strip().splitlines()
-
-
-class Keep:
-    """A judgement that keeps the runs."""
-
-    role = "keep"
-
-    def __init__(self) -> None:
-        self.runs: list[Run] = []
-
-    def on_run_ending(self, _span: Span, run: Run) -> None:
-        """Keep a run."""
-        self.runs.append(run)
 
 
 Change = Callable[[torch.Tensor], torch.Tensor]

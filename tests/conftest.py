@@ -67,7 +67,11 @@ def jaeger() -> str:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests with a real Collector or Jaeger ran: a skip of all of them is easily overlooked."""
     stats = terminalreporter.stats
-    ran = sum("wire" in report.keywords for kind in ("passed", "failed", "error") for report in stats.get(kind, ()))
-    skipped = sum("wire" in report.keywords for report in stats.get("skipped", ()))
+    ran = sum(
+        "wire" in getattr(report, "keywords", ())
+        for kind in ("passed", "failed", "error")
+        for report in stats.get(kind, ())
+    )
+    skipped = sum("wire" in getattr(report, "keywords", ()) for report in stats.get("skipped", ()))
     if ran or skipped:
         terminalreporter.line(f"wire tests (a real Collector or Jaeger): {ran} ran, {skipped} skipped")

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from transformers import StoppingCriteria
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.run import COLUMNS
 from tests.support import (
     ARCHITECTURES,
+    ENCODER_DECODERS,
     EOS,
     PAD,
     Keep,
@@ -20,6 +20,7 @@ from tests.support import (
     padded_batch,
     prompt,
     reference_signals,
+    tiny_encoder_decoder,
     tiny_model,
 )
 
@@ -153,32 +154,9 @@ def test_a_deferred_stop_leaves_no_extra_step(monkeypatch: pytest.MonkeyPatch) -
     assert len(run.columns["entropy"]) == run.steps
 
 
-@pytest.mark.parametrize("architecture", ["T5", "Bart"])
+@pytest.mark.parametrize("architecture", ENCODER_DECODERS)
 def test_encoder_decoder_models(architecture: str) -> None:
-    shapes: dict[str, dict[str, Any]] = {
-        "T5": {
-            "d_kv": 8,
-            "d_ff": 64,
-            "num_layers": 2,
-            "num_heads": 4,
-            "decoder_start_token_id": PAD,
-            "eos_token_id": 1,
-        },
-        "Bart": {
-            "encoder_layers": 2,
-            "decoder_layers": 2,
-            "encoder_attention_heads": 4,
-            "decoder_attention_heads": 4,
-            "encoder_ffn_dim": 64,
-            "decoder_ffn_dim": 64,
-            "forced_eos_token_id": None,
-        },
-    }
-    config = getattr(transformers, f"{architecture}Config")(
-        vocab_size=100, d_model=32, pad_token_id=PAD, **shapes[architecture]
-    )
-    torch.manual_seed(0)
-    model = getattr(transformers, f"{architecture}ForConditionalGeneration")(config).eval()
+    model = tiny_encoder_decoder(architecture)
     ids, mask = torch.tensor([[5, 6, 7, 9, 0], [5, 6, 7, 8, 9]]), torch.tensor([[1, 1, 1, 1, 0], [1] * 5])
     runs, result = generate(
         model,
