@@ -67,11 +67,11 @@ def jaeger() -> str:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests with a real Collector or Jaeger ran: a skip of all of them is easily overlooked."""
     stats = terminalreporter.stats
-    ran = sum(
-        "wire" in getattr(report, "keywords", ())
-        for kind in ("passed", "failed", "error")
-        for report in stats.get(kind, ())
-    )
-    skipped = sum("wire" in getattr(report, "keywords", ()) for report in stats.get("skipped", ()))
+
+    def wire(*outcomes: str) -> int:
+        reports = [report for outcome in outcomes for report in stats.get(outcome, ())]
+        return sum("wire" in getattr(report, "keywords", ()) for report in reports)
+
+    ran, skipped = wire("passed", "failed", "error"), wire("skipped")
     if ran or skipped:
         terminalreporter.line(f"wire tests (a real Collector or Jaeger): {ran} ran, {skipped} skipped")
