@@ -196,6 +196,9 @@ def _steps(run: Run) -> list[Step]:
     columns = [run.columns.get(name, nothing).tolist() for name in ("entropy", "margin", "top1_prob")]
     # A -Inf is a legal logit here, as in `signals.py`; `health.py` judges it with the whole run in view.
     nonfinite = (run.columns.get("logits_nan", zero) + run.columns.get("logits_posinf", zero)) > 0
+    for name in ("hidden_nan", "hidden_inf"):
+        if name in run.columns:
+            nonfinite = nonfinite | (np.nan_to_num(run.columns[name]) > 0).any(1)
     return [
         Step(token, entropy, margin, top1, bad)
         for token, entropy, margin, top1, bad in zip(run.tokens.tolist(), *columns, nonfinite.tolist(), strict=True)

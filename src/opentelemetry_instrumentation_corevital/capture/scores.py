@@ -53,7 +53,7 @@ def from_query(
     scaling = arguments.get("scaling")
     causal = arguments.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
-    if mask is None and causal and 1 < positions < key.shape[2]:
+    if semantics == "sdpa" and mask is None and causal and 1 < positions < key.shape[2]:
         key = key[:, :, :positions]  # the prefill of a static cache: the rest of it is empty
     window = arguments.get("sliding_window") if semantics == "flash" else None
     if window is not None and key.shape[2] > window:
