@@ -103,12 +103,13 @@ class EarlyWarningProcessor(Judgement):
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Replay the run through the early-warning monitor."""
         warning = run.early_warning = judge_early_warning(run, self._thresholds)
+        at_end = warning.failure_risk_at_end
         run.absent.update(warning.absent)
         run.warn(warning.signals)
         _set(
             span,
             {
-                semconv.EARLY_WARNING_FAILURE_RISK: round(float(warning.failure_risk[-1]), 4) if run.steps else None,
+                semconv.EARLY_WARNING_FAILURE_RISK: None if at_end is None else round(at_end, 4),
                 semconv.EARLY_WARNING_SIGNALS: list(warning.signals),
                 semconv.EARLY_WARNING_FIRST_STEP: warning.first_step,
                 semconv.EARLY_WARNING_EVIDENCE: _json(warning.evidence),

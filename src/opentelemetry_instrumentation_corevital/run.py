@@ -154,6 +154,7 @@ class EarlyWarning:
     """What warned while the run went on.
 
     `failure_risk` and `risk_so_far` have one entry per step; `active` names the signals that hold at a step.
+    `failure_risk_at_end` counts a step that failed before its token was chosen, too; None for a run without a step.
     """
 
     failure_risk: NDArray[np.float32]
@@ -161,6 +162,7 @@ class EarlyWarning:
     signals: tuple[str, ...]
     first_step: int | None
     active: Mapping[int, tuple[str, ...]]
+    failure_risk_at_end: float | None = None
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
 
@@ -222,6 +224,8 @@ class Run:
         finish_reason: why the sequence ended; None where it could not be told.
         absent: what was not measured -> the reason.
         error_type: qualified class of the exception that ended the call.
+        failed_step: counts of what was not finite at the step at which the call failed before a token was chosen, each
+            [1] or [1, layers] under its column's name. Empty where there was no such step or nothing wrong with it.
         health, early_warning, risk, blame, fingerprint, narrative, warnings: the judgements, once they have been made.
     """
 
@@ -239,6 +243,7 @@ class Run:
     finish_reason: FinishReason | None = None
     absent: dict[str, str] = field(default_factory=dict)
     error_type: str | None = None
+    failed_step: dict[str, NDArray[Any]] = field(default_factory=dict)
     health: Health | None = None
     early_warning: EarlyWarning | None = None
     risk: Risk | None = None
@@ -255,6 +260,11 @@ class Run:
     def column(self, name: str) -> NDArray[Any] | None:
         """Return a signal's values [T] or [T, layers], or None where it was not measured."""
         return self.columns.get(name)
+
+    def counts(self, name: str) -> NDArray[Any] | None:
+        """Return a count's values, with that of the step that failed as the last one; None if it was not measured."""
+        parts = [values[name] for values in (self.columns, self.failed_step) if name in values]
+        return np.concatenate(parts) if parts else None
 
     def warn(self, names: Sequence[str]) -> None:
         """Add warnings by name, each once, keeping their order."""

@@ -16,6 +16,7 @@ from tests.support import (
     EOS,
     PAD,
     Keep,
+    Telemetry,
     instrumented,
     padded_batch,
     prompt,
@@ -240,3 +241,88 @@ def test_threads_that_generate_at_once_have_their_own_numbers() -> None:
         for run in same:
             assert run.tokens.tolist() == alone.tokens.tolist()
             assert run.columns["entropy"] == pytest.approx(alone.columns["entropy"], abs=1e-5)
+
+
+def poison(model: Any, step: int, value: float) -> None:
+    """Let the output of layer 1 hold a value that is not finite from a step on."""
+    calls = {"n": 0}
+
+    def plant(_module: Any, _args: Any, output: Any) -> None:
+        calls["n"] += 1
+        if calls["n"] > step:
+            (output[0] if isinstance(output, tuple) else output)[..., 3] = value
+
+    model.model.layers[1].register_forward_hook(plant)
+
+
+def failing(
+    model: Any, options: dict[str, Any] | None = None, **arguments: Any
+) -> tuple[list[Run], Telemetry, BaseException]:
+    keep = Keep()
+    arguments = {**padded_batch(), "max_new_tokens": 12, "do_sample": True, "eos_token_id": None, **arguments}
+    torch.manual_seed(3)
+    with instrumented(judgements=[keep], **(options or {})) as telemetry:
+        with pytest.raises(RuntimeError) as caught:
+            model.generate(**arguments)
+        return keep.runs, telemetry, caught.value
+
+
+@pytest.mark.parametrize("step", [0, 5])
+@pytest.mark.parametrize(("value", "flag"), [(np.nan, "nan_detected"), (np.inf, "inf_detected")])
+@pytest.mark.parametrize("attention_every", [1, 4])
+def test_a_step_that_sampling_refuses_is_judged(step: int, value: float, flag: str, attention_every: int) -> None:
+    model = tiny_model(num_hidden_layers=3)
+    poison(model, step, value)
+    runs, telemetry, error = failing(model, {"attention_every": attention_every})
+    assert "probability tensor" in str(error)
+    assert len(runs) == 3
+    for run in runs:
+        assert run.steps == len(run.time_ns) == step
+        assert all(len(values) == step for values in run.columns.values())
+        assert run.health is not None
+        assert run.health.flags()[flag]
+        evidence = run.health.evidence[flag]
+        assert (evidence["step"], evidence["steps"], evidence["layer"]) == (step, 1, 1)
+        assert run.risk is not None
+        assert run.risk.score == 1.0
+        assert run.early_warning is not None
+        assert run.early_warning.failure_risk_at_end == 1.0
+        assert run.blame is not None
+        assert (run.blame[0].layer, run.blame[0].evidence["step"]) == (1, step)
+        assert f"at step {step}" in (run.narrative or "")
+    spans = [span.attributes or {} for span in telemetry.spans]
+    assert sum(attributes.get(f"corevital.health.{flag}", False) for attributes in spans) == 3
+
+
+def test_a_sequence_that_was_over_is_not_judged_by_the_step_that_failed() -> None:
+    class StopFirstRow(StoppingCriteria):
+        def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+            done = torch.zeros(len(input_ids), dtype=torch.bool)
+            done[0] = input_ids.shape[1] == 12
+            return done
+
+    model = tiny_model()
+    poison(model, 5, np.nan)
+    runs, _, _ = failing(model, stopping_criteria=[StopFirstRow()])
+    assert [run.steps for run in runs] == [3, 5, 5]
+    assert [bool(run.failed_step) for run in runs] == [False, True, True]
+    assert [run.health.nan_detected for run in runs if run.health is not None] == [False, True, True]
+
+
+@pytest.mark.parametrize("step", [0, 4])
+def test_a_healthy_step_that_failed_leaves_no_trace(step: int) -> None:
+    error = RuntimeError("a processor")
+
+    def fail(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if ids.shape[1] == 9 + step:
+            raise error
+        return scores
+
+    runs, _, caught = failing(tiny_model(), logits_processor=[fail])
+    assert caught is error
+    assert len(runs) == (3 if step else 1)
+    for run in runs:
+        assert (run.steps, run.failed_step) == (step, {})
+        assert run.health is not None
+        assert run.health.nan_detected is (False if step else None)
+        assert ("nonfinite" in run.absent) is (step == 0)

@@ -22,7 +22,7 @@ from .thresholds import DEFAULT, Thresholds
 
 def judge_blame(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[BlamedLayer, ...] | None:
     """Return the layers that stand out, the worst first; None where no layer was measured."""
-    if run.column("hidden_l2_norm") is None and run.column("collapsed_head_rate") is None:
+    if all(run.counts(name) is None for name in ("hidden_nan", "collapsed_head_rate")):
         return None
     flags = {} if run.health is None else run.health.flags()
     found = [*_nonfinite(run), *_norms(run, thresholds)]
@@ -32,7 +32,7 @@ def judge_blame(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[BlamedLayer
 
 
 def _nonfinite(run: Run) -> list[BlamedLayer]:
-    nan, inf = run.column("hidden_nan"), run.column("hidden_inf")
+    nan, inf = run.counts("hidden_nan"), run.counts("hidden_inf")
     if nan is None or inf is None:
         return []
     bad = np.nan_to_num(nan + inf) > 0

@@ -181,6 +181,7 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
         signals=tuple(order),
         first_step=min(active, default=None),
         active=active,
+        failure_risk_at_end=1.0 if run.failed_step else float(failure[-1]) if run.steps else None,
         evidence=monitor.evidence,
         absent={
             name: run.absent.get(column, f"needs {column}")

@@ -15,10 +15,10 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
     absent: dict[str, str] = {}
     found = {"nan_detected": _seen(run, "logits_nan", "hidden_nan"), "inf_detected": _infinity(run)}
     evidence: dict[str, dict[str, Any]] = {name: numbers for name, numbers in found.items() if numbers}
-    measured = run.column("logits_nan") is not None
+    measured = run.counts("logits_nan") is not None
     if not measured:
         reason = run.absent.get("nonfinite", "logits were not measured")
-        absent.update(nan_detected=reason, inf_detected=reason, high_entropy_steps=reason)
+        absent.update(nan_detected=reason, inf_detected=reason)
     loop = _loop(run, thresholds)
     if loop is not None:
         evidence["repetition_loop_detected"] = loop.evidence()
@@ -33,6 +33,8 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
     elif outlier:
         evidence["mid_layer_anomaly_detected"] = outlier
     entropy = run.column("entropy")
+    if entropy is None:
+        absent["high_entropy_steps"] = run.absent.get("entropy", "logits were not measured")
     return Health(
         nan_detected="nan_detected" in evidence if measured else None,
         inf_detected="inf_detected" in evidence if measured else None,
@@ -47,9 +49,9 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
 
 def _seen(run: Run, logits: str, hidden: str | None) -> dict[str, int]:
     """Return where counts of logits or of layers first were not zero; `steps` is the number of such steps."""
-    in_logits = run.column(logits)
-    in_layers = None if hidden is None else run.column(hidden)
-    steps = np.zeros(run.steps, bool)
+    in_logits = run.counts(logits)
+    in_layers = None if hidden is None else run.counts(hidden)
+    steps = np.zeros(run.steps + bool(run.failed_step), bool)
     if in_logits is not None:
         steps |= in_logits > 0
     if in_layers is not None:
@@ -116,7 +118,7 @@ def _infinity(run: Run) -> dict[str, int]:
     Models mask vocabulary entries with -Inf: the same number of them at every step, and never all, is such a mask.
     """
     found = _seen(run, "logits_posinf", "hidden_inf")
-    negative = run.column("logits_neginf")
+    negative = run.counts("logits_neginf")
     if found or negative is None or not negative.any():
         return found
     vocabulary = run.model.vocabulary_size

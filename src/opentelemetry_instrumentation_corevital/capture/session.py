@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..run import LOGIT_SIGNALS, FinishReason, ModelInfo, Run
+from ..run import LOGIT_SIGNALS, NONFINITE_COUNTS, FinishReason, ModelInfo, Run
 from ..safety import report_internal_error, shielded
 from .call import Call
 from .inside import Inside
@@ -107,11 +107,14 @@ class Session:
 
     def close(self, result: Any, error: BaseException | None, seed: int | None = None) -> list[Run]:
         """Return one Run per sequence of the call's result, or of what was generated before `error`."""
+        failed = None if error is None else self._failed_step()
         self._open, self._pending, self._pending_inside = False, None, []
         if self.inside is not None:
             self.inside.stop()
         end_ns = self._clock.now()
         rows = self._finish_rows()
+        if rows is None and self._steps:
+            failed = None  # the steps before it are lost: it would look like the first one
         sequences = None if error is not None else self.call.sequences(result)
         if sequences is not None and self.call.prompt_length is not None:
             generated = sequences[:, self.call.prompt_length :]
@@ -121,10 +124,47 @@ class Session:
             generated = rows.rows[:, :, TOKEN].T.astype(np.int64)
             counts = _counts(rows)
         else:
-            generated, counts = np.empty((1, 0), np.int64), [0]
+            generated = np.empty((1 if failed is None else len(failed), 0), np.int64)
+            counts = [0] * len(generated)
         if rows is not None:
             counts = _counts(rows, generated.shape[1])
-        return self._runs(rows=rows, generated=generated, counts=counts, end_ns=end_ns, error=error, seed=seed)
+        runs = self._runs(rows=rows, generated=generated, counts=counts, end_ns=end_ns, error=error, seed=seed)
+        over: NDArray[np.bool_] = np.zeros(len(runs), bool)
+        if rows is not None:
+            over = np.any(rows.rows[:, :, DONE] > 0, axis=0)
+        for run, faults, done in zip(runs, failed or (), over, strict=False):
+            if faults and not done:
+                run.failed_step = faults
+                run.absent.pop("nonfinite", None)
+        return runs
+
+    def _failed_step(self) -> list[dict[str, NDArray[Any]]] | None:
+        """Return each sequence's faults at a step that was measured but failed before its token was chosen.
+
+        Sampling refuses logits that are not finite: the step that tells why the call failed has no token. None where
+        there was no such step or nothing wrong with it.
+        """
+        if self._pending is None or not self.listening:
+            return None
+        with shielded("capture.failed_step"):
+            no_token = torch.zeros_like(self._pending.nan, dtype=torch.int64)
+            rows = _vitals_row(self._pending, no_token, no_token, self._pending_inside).cpu().numpy()
+            faults = [self._faults(row[None]) for row in rows]
+            return faults if any(faults) else None
+        return None
+
+    def _faults(self, row: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Return one sequence's counts of what is not finite in a row [1, width]; none where it is healthy.
+
+        A model may mask entries of its vocabulary with -Inf: what is left is a distribution.
+        """
+        columns = logit_columns(row)
+        if self._pending_inside and self.inside is not None and "hidden_states" not in self.inside.absent:
+            columns |= hidden_columns(row, self.inside.layout)
+        in_layers = {name: columns[name] for name in ("hidden_nan", "hidden_inf") if name in columns}
+        if np.isnan(columns["entropy"]).any() or any(np.nansum(counts) for counts in in_layers.values()):
+            return {name: columns[name] for name in NONFINITE_COUNTS} | in_layers
+        return {}
 
     def _finish_rows(self) -> RowStore | None:
         if self._carrier is None:

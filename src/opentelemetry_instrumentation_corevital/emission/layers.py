@@ -50,7 +50,7 @@ def layer_attributes(run: Run) -> dict[str, Any]:
 
 def nonfinite_counts(run: Run) -> NDArray[np.float64] | None:
     """Return each layer's NaN and infinities over all steps [layers], NaN for layers that were not measured."""
-    nan, inf = run.column("hidden_nan"), run.column("hidden_inf")
+    nan, inf = run.counts("hidden_nan"), run.counts("hidden_inf")
     if nan is None or inf is None or not len(nan):
         return None
     return np.asarray((nan + inf).sum(0), np.float64)

@@ -136,8 +136,8 @@ class Instruments:
         if run.risk is not None:
             self.risk_score.set(run.risk.score, labels, context)
             self.run_risk_score.record(run.risk.score, labels, context)
-        if run.early_warning is not None and run.steps:
-            self.failure_risk.set(float(run.early_warning.failure_risk[-1]), labels, context)
+        if run.early_warning is not None and run.early_warning.failure_risk_at_end is not None:
+            self.failure_risk.set(run.early_warning.failure_risk_at_end, labels, context)
         for flag in run.health.raised() if run.health is not None else ():
             self.health_flags.add(1, {**labels, semconv.LABEL_FLAG: flag}, context)
         for warning in run.warnings:
