@@ -65,6 +65,11 @@ CROSS_SIGNALS = (
 """The same of an encoder-decoder model's cross-attention, over the encoder's keys."""
 
 
+def middle_third(layers: int) -> range:
+    """Return the indices of the middle third of a model's layers."""
+    return range(layers // 3, layers - layers // 3)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What the run's model is; every field that could not be found is None."""

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..run import Health, Run
-from .layers import anomaly, collapse, middle_third, over_steps, windows
+from ..run import Health, Run, middle_third
+from .layers import anomaly, collapse, over_steps, windows
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..run import Run
+from ..run import Run, middle_third
 from .thresholds import Thresholds
 
 Columns = NDArray[np.float64]
@@ -30,11 +30,6 @@ class NormOutlier:
             "median": float(f"{self.median:.4g}"),
             "z": round(min(self.z, 1e6), 1),
         }
-
-
-def middle_third(layers: int) -> range:
-    """Return the indices of the middle third of the layers."""
-    return range(layers // 3, layers - layers // 3)
 
 
 def norm_outliers(run: Run, thresholds: Thresholds) -> list[NormOutlier] | None:

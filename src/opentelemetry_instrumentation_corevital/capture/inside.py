@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from ..run import CROSS_SIGNALS
+from ..run import CROSS_SIGNALS, middle_third
 from .anatomy import Anatomy, AttentionKind
 from .layout import Layout
 from .signals import attention_row, cosine, hidden_statistics, over_heads, visible_keys
@@ -234,8 +234,7 @@ class Inside:
         return parts
 
     def _lay_out(self, own: list[int], cross: list[int]) -> None:
-        count = len(self.anatomy.layers)
-        middle = [layer for layer in own if count // 3 <= layer < count - count // 3]
+        middle = [layer for layer in own if layer in middle_third(len(self.anatomy.layers))]
         heads = {self._reduced["self", layer][1].shape[-1] for layer in middle}
         alike = len(heads) == 1
         self.layout = replace(
