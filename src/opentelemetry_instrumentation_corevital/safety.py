@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from .forks import held_by_forks
+
 logger = logging.getLogger("opentelemetry_instrumentation_corevital")
 
 BREAKER_LIMIT: Final = 10
@@ -16,7 +18,7 @@ class _Errors:
     """Internal errors of this process."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = held_by_forks(threading.Lock())
         self._seen: set[tuple[str, str]] = set()
         self._count = 0
 

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import os
 import pickle
 import threading
 import weakref
@@ -27,6 +28,7 @@ from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.capture.anatomy import layers_path
 from opentelemetry_instrumentation_corevital.capture.model import describe_model
 from opentelemetry_instrumentation_corevital.capture.scores import from_weights
+from tests.store.spans import run_code
 from tests.support import (
     Keep,
     Telemetry,
@@ -326,3 +328,51 @@ def test_what_cannot_be_weights_is_not_taken_for_them() -> None:
         scores = from_weights(module, returned, None, certain=False)
         assert bool(scores.values.isnan().all()) is expected
         assert not from_weights(module, weights, None, certain=True).values.isnan().any()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_was_forked_during_a_call_can_generate() -> None:
+    code = """
+        import os, threading, time, sys
+        sys.setswitchinterval(1e-6)
+        import torch
+        torch.set_num_threads(1)
+        from opentelemetry_instrumentation_corevital import safety
+        from opentelemetry_instrumentation_corevital.capture import hooks, registry
+        from tests.support import instrumented, prompt, tiny_model
+        model = tiny_model()
+        with instrumented():
+            model.generate(prompt(), max_new_tokens=2, do_sample=False)
+            for lock in (hooks._lock, registry._lock, safety._errors._lock):
+                taken, done = threading.Event(), threading.Event()
+
+                def hold():
+                    with lock:
+                        taken.set()
+                        done.wait(0.3)
+
+                thread = threading.Thread(target=hold)
+                thread.start()
+                taken.wait()
+                child = os.fork()
+                if child == 0:
+                    hooks.detach_all()
+                    registry.unwrap_attention_functions()
+                    safety.reset()
+                    hooks.attach(model)
+                    registry.wrap_attention_functions()
+                    os._exit(0)
+                done.set()
+                thread.join()
+                for _ in range(100):
+                    found, status = os.waitpid(child, os.WNOHANG)
+                    if found:
+                        break
+                    time.sleep(0.1)
+                else:
+                    os.kill(child, 9)
+                    raise SystemExit("a child waits for a lock that nobody holds")
+                assert status == 0, status
+    """
+    found = run_code(code)
+    assert found.returncode == 0, found.stderr

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from ..forks import held_by_forks
 from ..safety import report_internal_error
 from .anatomy import Anatomy, examine
 from .inside import Inside
@@ -170,7 +171,7 @@ class _Attached:
             handle.remove()
 
 
-_lock = threading.Lock()
+_lock = held_by_forks(threading.Lock())
 _attached: "weakref.WeakKeyDictionary[nn.Module, _Attached]" = weakref.WeakKeyDictionary()
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
+from ..forks import held_by_forks
 from .hooks import collecting, failed
 from .inside import Inside
 from .scores import Semantics, from_query, semantics_of
 
-_lock = threading.Lock()
+_lock = held_by_forks(threading.Lock())
 _wrapped: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}  # name -> (wrapper, original)
 
 

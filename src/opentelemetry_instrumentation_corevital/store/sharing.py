@@ -5,10 +5,11 @@ import threading
 import weakref
 from typing import Any
 
+from ..forks import held_by_forks
 from .writer import StoreWriter
 
 _users: "dict[str, tuple[StoreWriter, weakref.WeakSet[Any]]]" = {}
-_lock = threading.Lock()  # guards the above; held by a fork too, so that a child finds it free
+_lock = held_by_forks(threading.Lock())  # guards the above
 
 
 def join(path: str | os.PathLike[str], user: object) -> StoreWriter:
@@ -40,20 +41,3 @@ def _key(path: str | os.PathLike[str]) -> str:
         return os.path.realpath(path)
     except (OSError, ValueError):  # a path that names no file; the writer says so
         return os.fspath(path)
-
-
-def _before_fork() -> None:
-    _lock.acquire()
-
-
-def _after_fork_in_parent() -> None:
-    _lock.release()
-
-
-def _after_fork_in_child() -> None:
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
