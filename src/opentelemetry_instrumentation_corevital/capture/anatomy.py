@@ -62,6 +62,8 @@ class Anatomy:
         """id of an attention module -> what it is. A module that several layers share is not in it."""
         self.layers: list[weakref.ref[nn.Module]] = [weakref.ref(layer) for layer in modules]
         self.attentions: list[weakref.ref[nn.Module]] = []
+        self._names: list[tuple[int, list[str]]] = []
+        """Of each of those: its layer's index and the names that lead to it from there."""
         shared: set[int] = set()
         for index, layer in enumerate(modules):
             for name, module in attention_modules(layer):
@@ -69,25 +71,35 @@ class Anatomy:
                     shared.add(id(module))
                 self.attention_of[id(module)] = Attention(index, "cross" if _is_cross(name, module) else "self")
                 self.attentions.append(weakref.ref(module))
+                self._names.append((index, name.split(".") if name else []))
         for key in shared:
             del self.attention_of[key]
 
     def is_of(self, model: nn.Module) -> bool:
-        """Whether the model still has these layers: a user may exchange some."""
+        """Whether the model still has these layers and attentions: a user may exchange some."""
         if self._path is None:
             return True
         try:
             modules: Any = model.get_submodule(self._path)
         except AttributeError:
             return False
-        return [id(layer) for layer in modules] == list(self.layer_of) and all(
-            layer() is not None for layer in self.layers
-        )
+        layers = list(modules)
+        if layers != [layer() for layer in self.layers]:
+            return False
+        return [_below(layers[index], names) for index, names in self._names] == [known() for known in self.attentions]
 
 
 def examine(model: nn.Module) -> Anatomy:
     """Find a model's layers and attention modules."""
     return Anatomy(model, layers_path(model))
+
+
+def _below(module: nn.Module, names: list[str]) -> nn.Module | None:
+    """Return what these names lead to, quickly: this runs at every generate()."""
+    found: nn.Module | None = module
+    for name in names:
+        found = None if found is None else found._modules.get(name)
+    return found
 
 
 def layers_path(model: nn.Module) -> str | None:
