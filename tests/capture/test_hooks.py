@@ -125,6 +125,93 @@ def test_exchanged_layers_are_found_again() -> None:
     )
 
 
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_an_exchanged_attention_is_found_again(implementation: str) -> None:
+    model = sharpen(tiny_model(num_hidden_layers=3))
+    model.set_attn_implementation(implementation)
+    with instrumented(judgements=[keep := Keep()], attention_every=1):
+        model.generate(prompt(), **ARGUMENTS)
+        old = model.model.layers[1].self_attn
+        model.model.layers[1].self_attn = copy.deepcopy(old)
+        with torch.no_grad():
+            model.model.layers[1].self_attn.q_proj.weight.mul_(-1)
+        model.generate(prompt(), **ARGUMENTS)
+        assert not old._forward_hooks
+    before, after = (run.columns["attention_entropy"][0] for run in keep.runs)
+    assert np.isfinite(after).all()
+    assert (before == after).tolist() == [True, False, False]
+
+
+def same_model(model: Any) -> Any:
+    return copy.copy(model)
+
+
+def other_head(model: Any) -> Any:
+    other = tiny_model()
+    other.lm_head, other.model = model.lm_head, model.model
+    return other
+
+
+def other_list(model: Any) -> Any:
+    other = tiny_model()
+    other.lm_head = model.lm_head
+    other.model.embed_tokens, other.model.norm = model.model.embed_tokens, model.model.norm
+    other.model.layers = nn.ModuleList(model.model.layers)
+    return other
+
+
+@pytest.mark.parametrize("share", [same_model, other_head, other_list])
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_models_that_share_layers_share_their_taps(implementation: str, share: Any) -> None:
+    model = sharpen(tiny_model())
+    other = share(model)
+    for sharing in (model, other):
+        sharing.set_attn_implementation(implementation)
+    taps = ["LayerTap"] * 2 + ["WeightsTap"] * 2 * (implementation == "eager")
+    with instrumented(judgements=[keep := Keep()], attention_every=1):
+        for sharing in (model, other, model):
+            sharing.generate(prompt(), **ARGUMENTS)
+            assert sorted(hooks_of(model)) == taps
+        del other, sharing
+        gc.collect()
+        model.generate(prompt(), **ARGUMENTS)
+        for run in keep.runs:
+            assert not {"hidden_states", "attention"} & run.absent.keys(), run.absent
+            for name in ("hidden_l2_norm", "attention_entropy"):
+                assert np.array_equal(run.columns[name], keep.runs[0].columns[name])
+    assert hooks_of(model) == []
+
+
+def test_a_layer_that_one_model_gives_away_stays_tapped_for_the_other() -> None:
+    model = tiny_model()
+    other = other_list(model)
+    shared = model.model.layers[1]
+    with instrumented(judgements=[keep := Keep()]):
+        model.generate(prompt(), **ARGUMENTS)
+        other.generate(prompt(), **ARGUMENTS)
+        model.model.layers[1] = copy.deepcopy(shared)
+        model.generate(prompt(), **ARGUMENTS)
+        assert len(shared._forward_hooks) == 1
+        other.generate(prompt(), **ARGUMENTS)
+        other.model.layers[1] = model.model.layers[1]
+        other.generate(prompt(), **ARGUMENTS)
+        assert not shared._forward_hooks
+    for run in keep.runs:
+        assert np.array_equal(run.columns["hidden_l2_norm"], keep.runs[0].columns["hidden_l2_norm"])
+    assert "LayerTap" not in hooks_of(model) + hooks_of(other)
+
+
+def test_layers_that_outlive_their_model_are_left_clean() -> None:
+    model = tiny_model()
+    with instrumented():
+        model.generate(prompt(), **ARGUMENTS)
+        decoder = model.model
+        del model
+        gc.collect()
+        assert hooks_of(decoder) == ["LayerTap"] * 2
+    assert hooks_of(decoder) == []
+
+
 def test_a_generation_inside_a_run_leaves_its_numbers_alone() -> None:
     model, other = sharpen(tiny_model()), sharpen(tiny_model(seed=1))
 

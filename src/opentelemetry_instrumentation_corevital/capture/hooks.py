@@ -4,19 +4,19 @@ All of them are gated: they do nothing on a thread without a session that collec
 compiled. There a tap would have to write into buffers of the graph; `is_compiling()` is a constant to the compiler, so
 it leaves neither a guard nor a break, and the graph is the one of a model without hooks.
 
-A hook object is pickled and copied as a function of the standard library that does nothing: a model that was saved or
-sent elsewhere carries no trace of CoreVital and needs none of it.
+A hook object is pickled and copied as a function of the standard library that does nothing: a model that was pickled
+or deep-copied needs nothing of CoreVital, but keeps that function as one more hook of each of its layers.
 """
 
 import contextlib
 import functools
 import threading
 import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from ..forks import held_by_forks
 from ..safety import report_internal_error
@@ -123,6 +123,7 @@ def failed(error: Exception) -> None:
     report_internal_error("capture.inside", error)
 
 
+# One object of each for all models: so a module's tap is found again, whoever has put it there.
 _LAYER_TAP: Final = LayerTap()
 _WEIGHTS_TAP: Final = WeightsTap()
 _PROJECTION_TAP: Final = ProjectionTap()
@@ -130,49 +131,60 @@ _PROJECTED_ATTENTION_TAP: Final = ProjectedAttentionTap()
 
 
 class _Attached:
-    """The hooks on one model."""
+    """What the taps of one model need. Models may share modules, as shallow copies and wrappers do."""
 
     def __init__(self, model: nn.Module) -> None:
         self.anatomy: Anatomy = examine(model)
-        self.layer_handles: list[tuple[weakref.ref[nn.Module], RemovableHandle]] = []
-        self.handles: list[RemovableHandle] = []
-        self.eager = False
-        for reference in self.anatomy.layers:
-            layer = reference()
-            if layer is not None:
-                self.layer_handles.append((reference, layer.register_forward_hook(_LAYER_TAP)))
-        for reference in self.anatomy.attentions:
-            attention = reference()
-            if attention is not None and _keeps_to_itself(attention):
-                self._project(attention)
-
-    def _project(self, attention: Any) -> None:
-        for projection in (attention.q, attention.k):
-            self.handles.append(projection.register_forward_hook(_PROJECTION_TAP))
-        self.handles.append(attention.register_forward_hook(_PROJECTED_ATTENTION_TAP, with_kwargs=True))
+        self._mine: set[int] = set()  # ids of modules in `_users` with this object
 
     def prepare(self, model: nn.Module) -> None:
-        """Make ready for a run: see layers after other hooks, and weights where the model computes them itself."""
-        for reference, handle in self.layer_handles:
-            layer = reference()
-            hooks: Any = {} if layer is None else layer._forward_hooks  # an OrderedDict, whatever its annotation says
-            if handle.id in hooks and next(reversed(hooks)) != handle.id:
-                hooks.move_to_end(handle.id)
-        if not self.eager and _is_eager(model):
-            self.eager = True
-            for attention_reference in self.anatomy.attentions:
-                attention = attention_reference()
-                if attention is not None and not _keeps_to_itself(attention):
-                    self.handles.append(attention.register_forward_hook(_WEIGHTS_TAP, with_kwargs=True))
+        """Put in what a run needs: layers are seen after other hooks, weights where the model computes them itself."""
+        for layer in _living(self.anatomy.layers):
+            self._tap(layer, _LAYER_TAP)
+            hooks: Any = layer._forward_hooks  # an OrderedDict, whatever its annotation says
+            if next(reversed(hooks.values())) is not _LAYER_TAP:
+                hooks.move_to_end(next(key for key, hook in hooks.items() if hook is _LAYER_TAP))
+        eager = _is_eager(model)
+        for attention in _living(self.anatomy.attentions):
+            if _keeps_to_itself(attention):
+                for projection in (attention.q, attention.k):
+                    self._tap(projection, _PROJECTION_TAP)
+                self._tap(attention, _PROJECTED_ATTENTION_TAP, with_kwargs=True)
+            elif eager:
+                self._tap(attention, _WEIGHTS_TAP, with_kwargs=True)
+
+    def _tap(self, module: nn.Module, tap: Callable[..., None], *, with_kwargs: bool = False) -> None:
+        there = any(hook is tap for hook in module._forward_hooks.values())
+        if not there:
+            module.register_forward_hook(tap, with_kwargs=with_kwargs)
+        if not there or id(module) not in self._mine:
+            self._mine.add(id(module))
+            _users.setdefault(module, weakref.WeakSet()).add(self)
 
     def remove(self) -> None:
-        """Take all hooks off."""
-        for handle in (*(handle for _, handle in self.layer_handles), *self.handles):
-            handle.remove()
+        """Take the taps off where no other model needs them."""
+        for module, users in list(_users.items()):
+            users.discard(self)
+            if not users:
+                _untap(module)
+
+
+def _untap(module: nn.Module) -> None:
+    for key, hook in list(module._forward_hooks.items()):
+        if isinstance(hook, _Tap):
+            del module._forward_hooks[key]
+            module._forward_hooks_with_kwargs.pop(key, None)
+    _users.pop(module, None)
+
+
+def _living(modules: "Iterable[weakref.ref[nn.Module]]") -> Iterator[Any]:
+    return (module for reference in modules if (module := reference()) is not None)
 
 
 _lock = held_by_forks(threading.Lock())
 _attached: "weakref.WeakKeyDictionary[nn.Module, _Attached]" = weakref.WeakKeyDictionary()
+_users: "weakref.WeakKeyDictionary[nn.Module, weakref.WeakSet[_Attached]]" = weakref.WeakKeyDictionary()
+"""Module with taps -> who needs them. Without a user a module's taps do nothing, until all are detached."""
 
 
 def attach(model: nn.Module) -> Anatomy:
@@ -189,10 +201,10 @@ def attach(model: nn.Module) -> Anatomy:
 
 
 def detach_all() -> None:
-    """Take the taps out of every living model."""
+    """Take the taps out of every living module."""
     with _lock:
-        for attached in list(_attached.values()):
-            attached.remove()
+        for module in list(_users):
+            _untap(module)
         _attached.clear()
 
 
@@ -217,6 +229,6 @@ def _class_uses_registry(kind: type) -> bool:
 
 def _keeps_to_itself(attention: nn.Module) -> bool:
     """Whether a module is of T5's kind before transformers 5: it has its own code and returns its bias."""
-    projections = all(isinstance(getattr(attention, name, None), nn.Module) for name in ("q", "k", "v", "o"))
-    kind = type(attention).__name__
-    return projections and kind.startswith(("T5", "MT5", "LongT5", "Switch")) and not uses_registry(attention)
+    if not type(attention).__name__.startswith(("T5", "MT5", "LongT5", "Switch")) or uses_registry(attention):
+        return False
+    return all(isinstance(getattr(attention, name, None), nn.Module) for name in ("q", "k", "v", "o"))
