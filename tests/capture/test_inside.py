@@ -281,6 +281,63 @@ def test_layers_that_are_changed_in_place_afterwards_are_seen_as_they_were() -> 
     assert norms[0, 2] != plain[0].columns["hidden_l2_norm"][0, 2]
 
 
+def test_layers_that_begin_to_be_changed_in_place_cost_one_step() -> None:
+    model = tiny_model(num_hidden_layers=4)
+    calls, norms = {"n": 0}, []
+
+    def in_place(_module: Any, args: Any) -> None:
+        calls["n"] += 1
+        norms.append(float(args[0][0, -1].norm()))
+        if calls["n"] > 5:
+            args[0].mul_(1.5)
+
+    model.model.layers[2].register_forward_pre_hook(in_place)
+    with instrumented(judgements=[keep := Keep()]) as telemetry:
+        for _ in range(2):
+            model.generate(input_ids=prompt(), max_new_tokens=10, do_sample=False, eos_token_id=None)
+    first, second = (run.columns["hidden_l2_norm"] for run in keep.runs)
+    assert np.isnan(first).all(1).tolist() == [step == 5 for step in range(10)]
+    assert np.isnan(keep.runs[0].columns["hidden_cosine"]).tolist() == [step in (0, 5, 6) for step in range(10)]
+    assert not np.isnan(second).any(), "the model is known by now"
+    found = np.concatenate((first[:, 1], second[:, 1]))
+    assert found[~np.isnan(found)] == pytest.approx(np.delete(norms, 5), rel=1e-5)
+    for span in telemetry.spans:
+        assert (span.attributes or {})["corevital.layers.nonfinite"] == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("step", [0, 4])
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("loss", ["a layer is silent", "another batch", "another shape"])
+def test_attention_is_the_same_where_hidden_states_are_lost(loss: str, every: int, step: int) -> None:
+    from opentelemetry_instrumentation_corevital.capture.listening import thread
+
+    model = sharpen(tiny_model())
+    arguments = {**padded_batch(), "max_new_tokens": 9, "do_sample": False, "eos_token_id": None}
+    whole, _ = measure(model, {"attention_every": every}, **arguments)
+    calls = {"n": 0}
+
+    def lose(_module: Any, _args: Any, _output: Any) -> None:
+        assert thread.session is not None
+        inside = thread.session.inside
+        assert inside is not None
+        if calls["n"] == step:
+            if loss == "a layer is silent":
+                inside._hidden.clear()
+            elif loss == "another batch":
+                inside._hidden = {layer: hidden[:1] for layer, hidden in inside._hidden.items()}
+            else:
+                inside.on_layer(model.model.layers[0], torch.zeros(3))
+        calls["n"] += 1
+
+    model.get_output_embeddings().register_forward_hook(lose)
+    runs, _ = measure(model, {"attention_every": every}, **arguments)
+    for run, other in zip(runs, whole, strict=True):
+        assert "hidden_states" in run.absent
+        assert "hidden_l2_norm" not in run.columns
+        for name in (*SELF_SIGNALS, "attention_previous_heads", "entropy"):
+            assert np.array_equal(run.columns[name], other.columns[name], equal_nan=True), name
+
+
 def test_nothing_of_a_prefill_is_kept() -> None:
     model = tiny_model(num_hidden_layers=6)
     seen: list[int] = []

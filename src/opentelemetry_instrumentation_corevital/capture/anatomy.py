@@ -54,7 +54,7 @@ class Anatomy:
     def __init__(self, model: nn.Module, path: str | None) -> None:
         self._path = path
         self.in_place: bool | None = None
-        """Whether a layer's output is changed in place after it was returned; None until a run has found out."""
+        """Whether a layer's output is changed in place after it was returned; None until a step has told."""
         modules: Any = () if path is None else model.get_submodule(path)
         self.layer_of: dict[int, int] = {id(layer): index for index, layer in enumerate(modules)}
         """id of a layer -> its index. `is_of` says whether these are still the ids of the model's layers."""

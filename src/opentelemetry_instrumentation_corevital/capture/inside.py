@@ -74,6 +74,7 @@ class Inside:
         self._step = 0
         self._hidden: dict[int, Tensor] = {}
         self._versions: list[tuple[Tensor, int]] = []
+        self._by_reference = False
         self._scores: dict[tuple[AttentionKind, int], Scores] = {}
         self._reduced: dict[tuple[AttentionKind, int], tuple[Tensor, Tensor]] = {}
         self._pending_bytes = 0
@@ -102,7 +103,16 @@ class Inside:
     def give_up(self, reason: str) -> None:
         """Declare everything inside absent."""
         self.stop()
-        self.absent |= dict.fromkeys(("hidden_states", "attention"), reason)
+        for what in ("hidden_states", "attention"):
+            self._lose(what, reason)
+
+    def _lose(self, what: str, reason: str) -> None:
+        """Declare hidden states or attention absent in the whole run."""
+        self.absent[what] = reason
+        if what == "attention":
+            self.attending = False
+        elif self._step == 0:
+            self.layout = replace(self.layout, hidden=())  # no row has had them: none needs their place
 
     # --- what the taps report -------------------------------------------------------------------------------------
 
@@ -113,7 +123,7 @@ class Inside:
             return
         hidden = output[0] if isinstance(output, tuple | list) else output
         if not isinstance(hidden, Tensor) or hidden.ndim != 3:
-            self.absent["hidden_states"] = "a layer's output is not [sequences, positions, width]"
+            self._lose("hidden_states", "a layer's output is not [sequences, positions, width]")
             return
         if not self._is_expected(hidden.shape[1]):
             # Streams beside that of the text (ProphetNet): its attention has them, too.
@@ -152,10 +162,11 @@ class Inside:
         last = hidden[:, -1]
         if hidden.shape[1] > 1 or hidden.is_inference() or self.anatomy.in_place:
             return last.clone()
+        # The next layer might add to it in place. Whether layers do is not known before the first step.
+        self._versions.append((hidden, hidden._version))
         if self.anatomy.in_place is None:
-            # The next layer might add to it in place: the first step that could tell, does.
-            self._versions.append((hidden, hidden._version))
             return last.clone()
+        self._by_reference = True
         return last
 
     # --- the row ----------------------------------------------------------------------------------------------------
@@ -166,21 +177,19 @@ class Inside:
         Nothing at all, or hidden states, or hidden states and attention.
         """
         self.collecting = False
-        if self._versions:
-            self.anatomy.in_place = any(hidden._version != version for hidden, version in self._versions)
-        parts = []
         with torch.no_grad():
-            if "hidden_states" not in self.absent:
-                hidden = self._hidden_part(sequences, device)
-                parts += [] if hidden is None else [hidden]
-            if self.attending:
-                parts += self._attention_parts(sequences, device)
+            hidden = None if "hidden_states" in self.absent else self._hidden_part(sequences, device)
+            attention = self._attention_parts(sequences, device) if self.attending else []
+            if hidden is None and attention and self.layout.hidden:
+                # Lost after the first step: attention keeps its place behind them.
+                hidden = self._no_hidden_part(sequences, device)
         self._forget()
-        return parts
+        return attention if hidden is None else [hidden, *attention]
 
     def _forget(self) -> None:
         self._hidden.clear()
         self._versions.clear()
+        self._by_reference = False
         self._scores.clear()
         self._reduced.clear()
         self._ambiguous.clear()
@@ -192,14 +201,29 @@ class Inside:
         if self._step == 0:
             self.layout = replace(self.layout, hidden=layers)
         if not layers or layers != self.layout.hidden:
-            self.absent["hidden_states"] = self._silence("the layers' outputs were")
+            self._lose("hidden_states", self._silence("the layers' outputs were"))
             return None
         if any(hidden.shape[0] != sequences for hidden in self._hidden.values()):
-            self.absent["hidden_states"] = "a layer's output has not one row per sequence"
+            self._lose("hidden_states", "a layer's output has not one row per sequence")
             return None
+        if self._overwritten():
+            self._last = None
+            return self._no_hidden_part(sequences, device)
         statistics, transformation = _reduce_hidden([self._hidden[layer] for layer in layers], device)
         by_layer = torch.cat((statistics, transformation[..., None]), -1)
         return torch.cat((_flat(by_layer), self._cosine(layers, device)), -1)
+
+    def _no_hidden_part(self, sequences: int, device: torch.device) -> Tensor:
+        return torch.full((sequences, self.layout.hidden_width), torch.nan, device=device)
+
+    def _overwritten(self) -> bool:
+        """Whether what is kept of this step was changed meanwhile; the model's other steps learn from it."""
+        if any(hidden._version != version for hidden, version in self._versions):
+            self.anatomy.in_place = True
+            return self._by_reference
+        if self._versions and self.anatomy.in_place is None:
+            self.anatomy.in_place = False
+        return False
 
     def _cosine(self, layers: tuple[int, ...], device: torch.device) -> Tensor:
         """Return the cosine of the last layer's output with the previous step's [sequences, 1]."""
@@ -218,12 +242,10 @@ class Inside:
         if self._step == 0:
             self._lay_out(own, cross)
         if not own or (tuple(own), tuple(cross)) != (self.layout.attention, self.layout.cross):
-            self.absent["attention"] = self._attention_silence()
-            self.attending = False
+            self._lose("attention", self._attention_silence())
             return []
         if any(statistics.shape[0] != sequences for statistics, _ in self._reduced.values()):
-            self.absent["attention"] = "a layer's attention has not one row per sequence"
-            self.attending = False
+            self._lose("attention", "a layer's attention has not one row per sequence")
             return []
         parts = [_flat(self._stacked("self", own, device))]
         if cross:

@@ -49,11 +49,12 @@ def layer_attributes(run: Run) -> dict[str, Any]:
 
 
 def nonfinite_counts(run: Run) -> NDArray[np.float64] | None:
-    """Return each layer's NaN and infinities over all steps [layers], NaN for layers that were not measured."""
+    """Return each layer's NaN and infinities over its measured steps [layers], NaN for layers without any."""
     nan, inf = run.counts("hidden_nan"), run.counts("hidden_inf")
     if nan is None or inf is None or not len(nan):
         return None
-    return np.asarray((nan + inf).sum(0), np.float64)
+    counts = np.asarray(nan + inf, np.float64)
+    return np.where(np.isnan(counts).all(0), np.nan, np.nansum(counts, axis=0))
 
 
 def _arrays(arrays: dict[str, NDArray[np.float64] | None], index: str) -> dict[str, Any]:
