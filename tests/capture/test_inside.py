@@ -371,6 +371,94 @@ def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypa
             assert np.allclose(run.columns[name], values, rtol=1e-6, atol=1e-6, equal_nan=True), name
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_oss", "t5"])
+@pytest.mark.parametrize("limit", [1, 200, 1500])
+def test_scores_are_reduced_in_slices(architecture: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice is some layers, or some sequences of one: with biases, learned sinks, padding, cross-attention."""
+    from opentelemetry_instrumentation_corevital.capture import inside
+
+    if architecture == "t5":
+        model = sharpen(tiny_encoder_decoder("t5", num_layers=5, num_decoder_layers=5))
+    elif architecture == "gpt_oss":
+        model = sharpen(tiny_gpt_oss())
+    else:
+        model = sharpen(tiny_model(architecture, **{"n_layer" if architecture == "gpt2" else "num_hidden_layers": 5}))
+    arguments = {**padded_batch(), "max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
+    whole, _ = measure(model, **arguments)
+    sizes, reduce = [], inside._reduce_group
+
+    def watched(group: Any, *, generated: int) -> Any:
+        sizes.append(sum(scores.values.nbytes for scores in group))
+        return reduce(group, generated=generated)
+
+    monkeypatch.setattr(inside, "_reduce_group", watched)
+    monkeypatch.setattr(inside, "SLICE_BYTES", limit)
+    parts, _ = measure(model, **arguments)
+    assert max(sizes) <= max(limit, 4 * 4 * 16), "one sequence of one layer, at the least"
+    for run, other in zip(parts, whole, strict=True):
+        assert "attention_entropy" in run.columns
+        for name, values in other.columns.items():
+            assert np.allclose(run.columns[name], values, rtol=1e-6, atol=1e-6, equal_nan=True), name
+
+
+def tiny_gpt_oss() -> Any:
+    shape = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = transformers.GptOssConfig(
+        **shape, vocab_size=128, num_hidden_layers=4, head_dim=8, num_local_experts=2, num_experts_per_tok=1,
+        sliding_window=8, pad_token_id=0, bos_token_id=1, eos_token_id=2, max_position_embeddings=256,
+        rope_scaling=None, attn_implementation="eager",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.GptOssForCausalLM(config).eval()
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.sinks.normal_()
+    return model
+
+
+def test_a_second_attention_of_a_layer_is_seen_after_a_flush_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry_instrumentation_corevital.capture import inside
+
+    model = sharpen(tiny_model(num_hidden_layers=3))
+    layer = model.model.layers[1]
+    second = layer.second_attn = copy.deepcopy(layer.self_attn)
+    second.layer_idx = 2
+    inner = layer.self_attn.forward
+
+    def both(*args: Any, **kwargs: Any) -> Any:
+        found = inner(*args, **kwargs)
+        second(*args, **{name: value for name, value in kwargs.items() if not name.startswith("past_key")})
+        return found
+
+    layer.self_attn.forward = both
+    arguments = {"input_ids": prompt(), "max_new_tokens": 4, "do_sample": False, "eos_token_id": None}
+    for limit in (inside.PENDING_BYTES, 1):
+        monkeypatch.setattr(inside, "PENDING_BYTES", limit)
+        (run,), _ = measure(model, **arguments)
+        entropy = run.columns["attention_entropy"]
+        assert np.isnan(entropy[:, 1]).all(), limit
+        assert not np.isnan(entropy[:, [0, 2]]).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("limit", [1, 1000])
+def test_keys_are_widened_in_slices(dtype: torch.dtype, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry_instrumentation_corevital.capture import scores
+
+    query, key = torch.randn(3, 6, 8).to(dtype), torch.randn(3, 2, 50, 8).to(dtype)
+    whole = scores._products(query, key)
+    monkeypatch.setattr(scores, "SLICE_BYTES", limit)
+    sizes, multiply = [], torch.bmm
+
+    def watched(left: torch.Tensor, right: torch.Tensor, **options: Any) -> torch.Tensor:
+        sizes.append(right.nbytes)
+        return multiply(left, right, **options)
+
+    monkeypatch.setattr(torch, "bmm", watched)
+    assert torch.allclose(scores._products(query, key), whole, rtol=1e-6)
+    assert max(sizes) == 50 * 8 * 4, "one head of one sequence"
+
+
 def test_every_nth_step_and_some_layers() -> None:
     model = sharpen(tiny_model(num_hidden_layers=6))
     arguments = {"input_ids": prompt(), "max_new_tokens": 10, "do_sample": False, "eos_token_id": None}

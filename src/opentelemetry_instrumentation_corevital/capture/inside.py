@@ -21,6 +21,9 @@ from .signals import attention_row, cosine, hidden_statistics, over_heads, visib
 PENDING_BYTES: Final = 256 * 1024 * 1024
 """Attention scores that may wait for the end of the step; with more, those at hand are reduced first."""
 
+SLICE_BYTES: Final = 32 * 1024 * 1024
+"""Scores that are reduced at once: what is computed from them on the way takes about seven times that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -79,7 +82,8 @@ class Inside:
         self._reduced: dict[tuple[AttentionKind, int], tuple[Tensor, Tensor]] = {}
         self._pending_bytes = 0
         self._first_positions = 0
-        self._ambiguous: set[int] = set()
+        self._modules: dict[tuple[AttentionKind, int], int] = {}
+        self._ambiguous: set[tuple[AttentionKind, int]] = set()
         self._unknown: str | None = None
         self._last: Tensor | None = None
         if not anatomy.layers:
@@ -146,9 +150,9 @@ class Inside:
         if found is None or found.layer not in self._selected:
             return
         key = found.kind, found.layer
+        if self._modules.setdefault(key, id(module)) != id(module):
+            self._ambiguous.add(key)
         before = self._scores.get(key)
-        if before is not None and before.module != id(module):
-            self._ambiguous.add(found.layer)
         taken = self._scores[key] = scores()
         self._pending_bytes += taken.values.nbytes - (0 if before is None else before.values.nbytes)
         if self._pending_bytes > PENDING_BYTES:
@@ -192,6 +196,7 @@ class Inside:
         self._by_reference = False
         self._scores.clear()
         self._reduced.clear()
+        self._modules.clear()
         self._ambiguous.clear()
         self.projections.clear()
         self._pending_bytes = 0
@@ -236,8 +241,8 @@ class Inside:
 
     def _attention_parts(self, sequences: int, device: torch.device) -> list[Tensor]:
         self._reduce_scores()
-        for layer in self._ambiguous:
-            self._reduced.pop(("self", layer), None)
+        for key in self._ambiguous:
+            self._reduced.pop(key, None)
         own, cross = (sorted(layer for kind, layer in self._reduced if kind == name) for name in ("self", "cross"))
         if self._step == 0:
             self._lay_out(own, cross)
@@ -279,7 +284,7 @@ class Inside:
             groups.setdefault((key[0], values.device, values.shape, *how), []).append(key)
         for (kind, *_), keys in groups.items():
             alike_scores = [self._scores[key] for key in keys]
-            statistics, previous = _reduce_group(alike_scores, generated=self._step if kind == "self" else 0)
+            statistics, previous = _reduce_sliced(alike_scores, generated=self._step if kind == "self" else 0)
             if kind == "cross":
                 statistics = statistics[..., : len(CROSS_SIGNALS)]
             for position, key in enumerate(keys):
@@ -298,6 +303,38 @@ class Inside:
 
     def _silence(self, what: str) -> str:
         return "compiled" if is_compiled(self._model) else f"{what} not seen at step {self._step}"
+
+
+def _reduce_sliced(group: list[Scores], *, generated: int) -> tuple[Tensor, Tensor]:
+    """Reduce a group as `_reduce_group`, some layers at a time, and one that is large some sequences at a time."""
+    size, batch = group[0].values.nbytes, group[0].values.shape[0]
+    if len(group) * size <= SLICE_BYTES or (len(group) == 1 and batch == 1):
+        return _reduce_group(group, generated=generated)
+    if len(group) > 1:
+        count = max(1, SLICE_BYTES // size)
+        dimension, pieces = 0, [group[start : start + count] for start in range(0, len(group), count)]
+    else:
+        count = max(1, SLICE_BYTES * batch // size)
+        dimension = 1
+        pieces = [[_sequences(group[0], slice(start, start + count))] for start in range(0, batch, count)]
+    statistics, previous = zip(*(_reduce_sliced(piece, generated=generated) for piece in pieces), strict=True)
+    return torch.cat(statistics, dimension), torch.cat(previous, dimension)
+
+
+def _sequences(taken: Scores, rows: slice) -> Scores:
+    """Return the scores of some of the sequences."""
+
+    def of(tensor: Tensor) -> Tensor:
+        return tensor if len(tensor) == 1 else tensor[rows]
+
+    sink = taken.learned_sink
+    return replace(
+        taken,
+        values=taken.values[rows],
+        visible=None if taken.visible is None else of(taken.visible),
+        biases=tuple(of(bias) for bias in taken.biases),
+        learned_sink=sink if sink is None or sink.ndim == 1 else sink[rows],
+    )
 
 
 def _reduce_group(group: list[Scores], *, generated: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor, nn
 
-from .inside import Scores
+from .inside import SLICE_BYTES, Scores
 
 Semantics = Literal["sdpa", "flash"]
 
@@ -124,13 +124,20 @@ def _products(query: Tensor, key: Tensor) -> Tensor:
     """Return q.k of every head as float32 [B, H, K], for query [B, H, D] and key [B, KV heads, K, D]."""
     batch, heads, width = query.shape
     shared = key.shape[1]
+    widens = query.is_cuda and _BMM_WIDENS and query.dtype == key.dtype and query.dtype in _HALF
+    if not widens and key.dtype != torch.float32 and key.numel() * 4 > SLICE_BYTES:
+        # The keys are copied in float32: never many of them at once.
+        if batch > 1:
+            half = batch // 2
+            return torch.cat((_products(query[:half], key[:half]), _products(query[half:], key[half:])))
+        if shared > 1:
+            half = shared // 2
+            own = heads // shared * half
+            return torch.cat((_products(query[:, :own], key[:, :half]), _products(query[:, own:], key[:, half:])), 1)
     query = query.reshape(batch * shared, heads // shared, width)
     key = key.reshape(batch * shared, key.shape[2], width).transpose(1, 2)
     with _no_autocast(query.device.type):
-        if query.is_cuda and _BMM_WIDENS and query.dtype == key.dtype and query.dtype in _HALF:
-            products = torch.bmm(query, key, out_dtype=torch.float32)
-        else:
-            products = torch.bmm(query.float(), key.float())
+        products = torch.bmm(query, key, out_dtype=torch.float32) if widens else torch.bmm(query.float(), key.float())
     return products.reshape(batch, heads, -1)
 
 
