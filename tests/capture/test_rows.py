@@ -7,7 +7,7 @@ from opentelemetry_instrumentation_corevital.capture.rows import Clock, DeviceRo
 
 
 def test_a_row_store_keeps_every_row_while_it_grows() -> None:
-    store = RowStore()
+    store = RowStore(5)
     rows = np.random.default_rng(0).normal(size=(700, 3, 5)).astype(np.float32)
     for index, row in enumerate(rows):
         store.append(row, index)
@@ -15,8 +15,22 @@ def test_a_row_store_keeps_every_row_while_it_grows() -> None:
     assert store.times.tolist() == list(range(700))
 
 
+def test_a_row_store_keeps_what_few_rows_have_apart() -> None:
+    store = RowStore(4)
+    rows = np.random.default_rng(0).normal(size=(1000, 3, 1000)).astype(np.float32)
+    for index, row in enumerate(rows):
+        store.append(row if index % 10 == 0 else row[:, : 2 if index == 501 else 4], index)
+    whole = rows[..., :4].copy()
+    whole[501, :, 2:] = np.nan
+    assert np.array_equal(store.rows, whole, equal_nan=True)
+    assert store.more_steps.tolist() == list(range(0, 1000, 10))
+    assert np.array_equal(store.more, rows[::10, :, 4:])
+    held = sum(block._block.nbytes for block in (store._rows, store._more))
+    assert held <= 2 * (1000 * 3 * 4 + 100 * 3 * 1000) * 4
+
+
 def test_carriers_copy_what_they_are_given() -> None:
-    for carrier in (HostRows(Clock()), DeviceRows(Clock())):
+    for carrier in (HostRows(Clock(), 3), DeviceRows(Clock(), 3)):
         buffers = [torch.full((2, 3), float(step)) for step in range(5)]
         for row in buffers:
             carrier.push(row)
@@ -26,7 +40,7 @@ def test_carriers_copy_what_they_are_given() -> None:
 
 
 def test_a_cpu_row_is_safe_from_later_edits() -> None:
-    carrier = carrier_for(torch.device("cpu"), Clock())
+    carrier = carrier_for(torch.device("cpu"), Clock(), 2)
     row = torch.ones(1, 2)
     carrier.push(row)
     row.zero_()

@@ -50,7 +50,7 @@ def test_signals_on_the_device_equal_their_definition(row: list[float]) -> None:
 
 
 def test_a_ring_keeps_every_row_also_when_the_host_runs_ahead() -> None:
-    carrier = carrier_for(torch.device("cuda", 0), Clock())
+    carrier = carrier_for(torch.device("cuda", 0), Clock(), 3)
     assert isinstance(carrier, PinnedRows)
     busy = torch.randn(4096, 4096, device="cuda")
     count = 10 * RING_SLOTS

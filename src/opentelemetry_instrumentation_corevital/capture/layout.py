@@ -59,12 +59,20 @@ def hidden_columns(rows: NDArray[np.float32], layout: Layout) -> dict[str, NDArr
     return columns
 
 
-def attention_columns(rows: NDArray[np.float32], layout: Layout) -> dict[str, NDArray[Any]]:
-    """Return the attention signals of one sequence's rows: each [T, layers], NaN on steps that were not looked at.
+def attention_columns(
+    rows: NDArray[np.float32], steps: NDArray[np.int64], count: int, layout: Layout
+) -> dict[str, NDArray[Any]]:
+    """Return the attention signals of one sequence: each [count, layers], NaN on steps that were not looked at.
 
-    `attention_previous_heads` is [T, middle layers, heads].
+    `attention_previous_heads` is [count, middle layers, heads].
+
+    Args:
+        rows: the attention parts of the sequence's rows, in order.
+        steps: whose they are.
+        count: steps of the sequence.
+        layout: what is where in the rows.
     """
-    start = LOGIT_WIDTH + layout.hidden_width
+    start = 0
     columns: dict[str, NDArray[Any]] = {}
     for layers, names in ((layout.attention, SELF_SIGNALS), (layout.cross, CROSS_SIGNALS)):
         width = len(layers) * len(names)
@@ -74,7 +82,14 @@ def attention_columns(rows: NDArray[np.float32], layout: Layout) -> dict[str, ND
     if layout.previous:
         heads = rows[:, start : start + len(layout.previous) * layout.heads]
         columns["attention_previous_heads"] = heads.reshape(len(rows), len(layout.previous), layout.heads).copy()
-    return columns
+    return columns if len(steps) == count else {name: _spread(values, steps, count) for name, values in columns.items()}
+
+
+def _spread(values: NDArray[np.float32], steps: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    """Return [count, ...] with the values at their steps and NaN elsewhere."""
+    spread = np.full((count, *values.shape[1:]), np.nan, np.float32)
+    spread[steps] = values
+    return spread
 
 
 def _by_layer(

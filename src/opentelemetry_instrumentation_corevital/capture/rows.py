@@ -6,7 +6,7 @@ run is over, since neither a pinned copy nor an event can be relied on.
 """
 
 import time
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -30,38 +30,71 @@ class Clock:
         return self._wall + time.perf_counter_ns()
 
 
-class RowStore:
-    """Rows [steps, sequences, signals] and their times on the host, in arrays that double when they are full."""
+class _Growing:
+    """Numbers or equal arrays one after the other, in a block that doubles when it is full."""
 
-    def __init__(self) -> None:
+    def __init__(self, empty: NDArray[Any]) -> None:
+        self._count = 0
+        self._block = empty
+
+    def append(self, values: Any) -> None:
+        if self._count == len(self._block):
+            block = np.empty((max(_FIRST_CAPACITY, 2 * self._count), *np.shape(values)), self._block.dtype)
+            if self._count:
+                block[: self._count] = self._block
+            self._block = block
+        self._block[self._count] = values
+        self._count += 1
+
+    @property
+    def values(self) -> NDArray[Any]:
+        return self._block[: self._count]
+
+
+class RowStore:
+    """Rows of a run and their times on the host.
+
+    Args:
+        width: numbers that every row begins with. Those behind them, which few rows may have, are kept apart.
+    """
+
+    def __init__(self, width: int) -> None:
         self.steps = 0
-        self._rows: NDArray[np.float32] = np.empty((0, 0, 0), np.float32)
-        self._times: NDArray[np.int64] = np.empty(0, np.int64)
+        self._width = width
+        self._rows, self._more = (_Growing(np.empty((0, 0, 0), np.float32)) for _ in range(2))
+        self._times, self._more_steps = (_Growing(np.empty(0, np.int64)) for _ in range(2))
 
     def append(self, row: NDArray[np.float32], time_ns: int) -> None:
-        """Add one step. A row that is narrower than the first one lacks its last signals: they are NaN."""
-        if self.steps == len(self._times):
-            capacity = max(_FIRST_CAPACITY, 2 * self.steps)
-            rows = np.empty((capacity, *(self._rows.shape[1:] if self.steps else row.shape)), np.float32)
-            times = np.empty(capacity, np.int64)
-            rows[: self.steps] = self._rows[: self.steps] if self.steps else 0
-            times[: self.steps] = self._times[: self.steps]
-            self._rows, self._times = rows, times
-        width = row.shape[-1]
-        self._rows[self.steps, :, :width] = row
-        self._rows[self.steps, :, width:] = np.nan
-        self._times[self.steps] = time_ns
+        """Add one step's row [sequences, signals]. What a row lacks of the width is NaN."""
+        lacking = self._width - row.shape[-1]
+        if lacking > 0:
+            row = np.pad(row, ((0, 0), (0, lacking)), constant_values=np.nan)
+        elif lacking:
+            self._more.append(row[:, self._width :])
+            self._more_steps.append(self.steps)
+        self._rows.append(row[:, : self._width])
+        self._times.append(time_ns)
         self.steps += 1
 
     @property
     def rows(self) -> NDArray[np.float32]:
-        """Return the rows so far [steps, sequences, signals], as a view."""
-        return self._rows[: self.steps]
+        """Return the rows so far [steps, sequences, width], as a view."""
+        return self._rows.values
+
+    @property
+    def more(self) -> NDArray[np.float32]:
+        """Return what rows have behind the width [steps with more, sequences, signals], as a view."""
+        return self._more.values
+
+    @property
+    def more_steps(self) -> NDArray[np.int64]:
+        """Return the indices of those steps, as a view."""
+        return self._more_steps.values
 
     @property
     def times(self) -> NDArray[np.int64]:
         """Return the Unix times of the rows so far [steps], in nanoseconds, as a view."""
-        return self._times[: self.steps]
+        return self._times.values
 
 
 class RowCarrier(Protocol):
@@ -79,8 +112,8 @@ class RowCarrier(Protocol):
 class HostRows:
     """Rows of a model on the CPU."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.store = RowStore()
+    def __init__(self, clock: Clock, width: int) -> None:
+        self.store = RowStore(width)
         self._clock = clock
 
     def push(self, row: Tensor) -> None:
@@ -95,8 +128,8 @@ class HostRows:
 class DeviceRows:
     """Rows of a device that has neither pinned copies nor timed events: kept there, copied once at the end."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.store = RowStore()
+    def __init__(self, clock: Clock, width: int) -> None:
+        self.store = RowStore(width)
         self._clock = clock
         self._waiting: list[tuple[Tensor, int]] = []
 
@@ -119,8 +152,8 @@ class PinnedRows:
     A row's time is the device's: the elapsed time between two events, since the host runs ahead of the device.
     """
 
-    def __init__(self, clock: Clock, device: torch.device) -> None:
-        self.store = RowStore()
+    def __init__(self, clock: Clock, width: int, device: torch.device) -> None:
+        self.store = RowStore(width)
         self._clock = clock
         self._device = device
         self._slots: Tensor | None = None
@@ -166,8 +199,8 @@ class PinnedRows:
         return self._slots[slot, : shape.numel()].view(shape)
 
 
-def carrier_for(device: torch.device, clock: Clock) -> RowCarrier:
-    """Return what carries rows from this device to the host."""
+def carrier_for(device: torch.device, clock: Clock, width: int) -> RowCarrier:
+    """Return what carries rows from this device to the host; `width` is that of the store."""
     if device.type == "cpu":
-        return HostRows(clock)
-    return PinnedRows(clock, device) if device.type == "cuda" else DeviceRows(clock)
+        return HostRows(clock, width)
+    return PinnedRows(clock, width, device) if device.type == "cuda" else DeviceRows(clock, width)

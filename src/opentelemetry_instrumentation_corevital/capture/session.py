@@ -12,7 +12,7 @@ from ..run import LOGIT_SIGNALS, NONFINITE_COUNTS, FinishReason, ModelInfo, Run
 from ..safety import report_internal_error, shielded
 from .call import Call
 from .inside import Inside
-from .layout import DONE, TOKEN, attention_columns, hidden_columns, logit_columns
+from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, hidden_columns, logit_columns
 from .rows import Clock, RowCarrier, RowStore, carrier_for
 from .signals import LogitSignals, logit_signals, surprisal
 
@@ -86,7 +86,8 @@ class Session:
         try:
             row = _vitals_row(signals, input_ids[:, -1], done, self._pending_inside)
             if self._carrier is None:
-                self._carrier = carrier_for(row.device, self._clock)
+                hidden = 0 if self.inside is None else self.inside.layout.hidden_width
+                self._carrier = carrier_for(row.device, self._clock, LOGIT_WIDTH + hidden)
             self._carrier.push(row)
             self._pending_inside = []
             self._steps += 1
@@ -223,7 +224,7 @@ class Session:
                 if self.inside is not None:
                     run.absent.update(hidden_states=reason, attention=reason)
             else:
-                run.columns, absent = self._columns(rows.rows[:count, index])
+                run.columns, absent = self._columns(rows, index, count)
                 run.absent.update(absent)
                 run.time_ns = rows.times[:count].copy()
                 if count:
@@ -233,16 +234,18 @@ class Session:
             runs.append(run)
         return runs
 
-    def _columns(self, rows: NDArray[np.float32]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Return a sequence's columns, and what is not among them with the reason."""
+    def _columns(self, store: RowStore, index: int, count: int) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Return a sequence's columns over its first `count` steps, and what is not among them with the reason."""
+        rows = store.rows[:count, index]
         columns, inside = logit_columns(rows), self.inside
-        if inside is None or not len(rows):
+        if inside is None or not count:
             return columns, {}
         absent = dict(inside.absent)
         if "hidden_states" not in absent:
             columns |= hidden_columns(rows, inside.layout)
         if "attention" not in absent:
-            attention = attention_columns(rows, inside.layout)
+            steps = store.more_steps[: np.searchsorted(store.more_steps, count)]
+            attention = attention_columns(store.more[: len(steps), index], steps, count, inside.layout)
             if np.isnan(attention["attention_entropy"]).all():
                 absent["attention"] = "no weight was finite at any step"
             else:
