@@ -21,13 +21,15 @@ from transformers import (
     Gemma3ForConditionalGeneration,
     LogitsProcessor,
     LogitsProcessorList,
+    MptConfig,
+    MptForCausalLM,
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.capture.anatomy import layers_path
 from opentelemetry_instrumentation_corevital.capture.model import describe_model
-from opentelemetry_instrumentation_corevital.capture.scores import from_weights
+from opentelemetry_instrumentation_corevital.capture.scores import from_weights, tells_visible
 from tests.store.spans import run_code
 from tests.support import (
     Keep,
@@ -463,3 +465,46 @@ def test_a_child_that_was_forked_during_a_call_can_generate() -> None:
     """
     found = run_code(code)
     assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("empty", [0, 4], ids=["dynamic", "static"])
+@pytest.mark.parametrize("kind", ["additive", "visible", "masked"])
+def test_masks_tell_which_keys_are_visible_where_weights_are_too_small(
+    kind: str, empty: int, dtype: torch.dtype
+) -> None:
+    """Padding at the start, empty places of a static cache at the end, and visible keys without weight in between."""
+    visible = torch.tensor([[False] * padding + [True] * (12 - padding) + [False] * empty for padding in (0, 3)])
+    scores = torch.randn(2, 4, 12 + empty) - 30.0 * (torch.arange(12 + empty) % 3 > 0)
+    weights = scores.masked_fill(~visible[:, None], -torch.inf).softmax(-1).to(dtype)
+    assert bool((weights[0, :, :12] == 0).any()) is (dtype == torch.float16), "the test needs what vanishes in half"
+    added = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
+    mask = {"visible": visible, "masked": ~visible, "additive": added}[kind]
+    mask = mask[:, None, None, :].expand(2, 1, 5, -1)
+    assert tells_visible(weights[:, :, None], mask, certain=False)
+    found = from_weights(nn.Identity(), weights[:, :, None], mask, certain=False)
+    assert found.visible is not None
+    assert torch.equal(found.visible, visible)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_that_do_not_tell_which_keys_are_visible_are_left_out(dtype: torch.dtype, hidden: bool) -> None:
+    """MPT computes its own attention and says True for what is masked."""
+    config = MptConfig(d_model=32, n_heads=4, n_layers=2, max_seq_len=64, vocab_size=128)
+    torch.manual_seed(0)
+    model = sharpen(MptForCausalLM(config).eval()).to(dtype)
+
+    def hide(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        rest = dict(kwargs)
+        names = ("position_bias", "past_key_values", "past_key_value", "attention_mask")
+        return (*args, *(rest.pop(name) for name in names if name in rest)), rest
+
+    if hidden:
+        for block in model.transformer.blocks:
+            block.attn.register_forward_pre_hook(hide, with_kwargs=True)
+    for run in runs_of(model, padded_batch()):
+        if hidden and dtype == torch.float16:
+            assert run.absent["attention"] == "float16 weights do not tell which keys are visible"
+        else:
+            assert np.isfinite(run.columns["attention_entropy"]).all()

@@ -24,7 +24,7 @@ from .anatomy import Anatomy, examine
 from .inside import Inside
 from .listening import thread
 from .model import text_config
-from .scores import from_projections, from_weights
+from .scores import from_projections, from_weights, tells_visible
 
 
 class _Tap:
@@ -64,7 +64,10 @@ class WeightsTap(_Tap):
             if weights is not None:
                 mask = kwargs.get("attention_mask", kwargs.get("mask"))
                 certain = uses_registry(module)
-                inside.on_scores(module, lambda: from_weights(module, weights, mask, certain=certain))
+                if tells_visible(weights, mask, certain=certain):
+                    inside.on_scores(module, lambda: from_weights(module, weights, mask, certain=certain))
+                else:
+                    inside.on_unknown("float16 weights do not tell which keys are visible")
         except Exception as error:
             failed(error)
 

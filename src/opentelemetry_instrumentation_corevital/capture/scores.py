@@ -84,13 +84,21 @@ def from_weights(module: nn.Module, weights: Tensor, mask: Any, *, certain: bool
     Args:
         module: the attention module.
         weights: [B, H, Q, K].
-        mask: what the module got as mask. An additive one [B or 1, 1 or H, Q, at least K] says which keys are visible;
-            any other is read differently from model to model, and a key that no head gives weight is not visible.
+        mask: what the module got as mask. One of [B or 1, 1 or H, Q, at least K] says which keys are visible; any other
+            is read differently from model to model, and a key that no head gives weight is not visible.
         certain: whether these are known to be weights.
     """
     last, keys = weights[:, :, -1].float(), weights.shape[-1]
-    additive = isinstance(mask, Tensor) and mask.ndim == 4 and mask.is_floating_point() and mask.shape[-1] >= keys
-    visible = _masked(mask, keys)[0] if additive else (last > 0).any(1)
+    if _is_full(mask, keys):
+        visible = _masked(mask, keys)[0]
+        if visible is not None and mask.dtype == torch.bool:
+            # What True means differs: the key with the largest weight is visible.
+            heaviest = last.amax(1).argmax(-1, keepdim=True)
+            visible = visible == visible.expand(len(last), keys).gather(1, heaviest)
+    elif certain and mask is None:
+        visible = None
+    else:
+        visible = (last > 0).any(1)
     sink = None
     if any("sink" in name for name in (*module._parameters, *module._modules, *module._buffers)):
         # What the keys' weights lack to 1 went to the learned sink, if the model counts it among the weights.
@@ -101,6 +109,18 @@ def from_weights(module: nn.Module, weights: Tensor, mask: Any, *, certain: bool
         possible = (last >= 0).all(-1) & (last.sum(-1) < 1.0 + _HALF_ROUNDING)
         values = values.masked_fill(~possible[..., None], torch.nan)
     return Scores(id(module), values, visible, learned_sink=sink, shared=(id(mask),), keep=(mask,))
+
+
+def tells_visible(weights: Tensor, mask: Any, *, certain: bool) -> bool:
+    """Whether `from_weights` can tell which keys are visible: in float16 a visible key's weight is easily 0."""
+    return weights.dtype != torch.float16 or _is_full(mask, weights.shape[-1]) or (certain and mask is None)
+
+
+def _is_full(mask: Any, keys: int) -> bool:
+    """Whether a mask says of every query and key whether it is masked, by a number that is added or by a bool."""
+    if not isinstance(mask, Tensor) or mask.ndim != 4 or mask.shape[-1] < keys:
+        return False
+    return mask.is_floating_point() or mask.dtype == torch.bool
 
 
 def from_projections(module: Any, query: Tensor, key: Tensor, position_bias: Tensor) -> Scores:
