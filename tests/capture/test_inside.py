@@ -499,35 +499,46 @@ def test_an_unknown_attention_function_is_told_and_not_guessed() -> None:
     assert AttentionInterface()["squared"] is squared, "uninstrumented: as it was"
 
 
-def test_flash_attention_is_recomputed_with_its_window_and_soft_cap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The flash kernels need a GPU: here a float32 function with their arguments stands in for them."""
+def flash(
+    module: Any, query: Any, key: Any, value: Any, mask: Any, *, scaling: float, dropout: float = 0.0,
+    sliding_window: int | None = None, softcap: float | None = None, watch: Any = None, **_: Any,
+) -> Any:  # fmt: skip
+    """Stand in for the flash kernels, which need a GPU, in float32 and with their arguments."""
+    groups, positions, keys = query.shape[1] // key.shape[1], query.shape[2], key.shape[2]
+    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    scores = query @ key.transpose(-1, -2) * scaling
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    rows = torch.arange(keys - positions, keys)[:, None]
+    columns = torch.arange(keys)[None]
+    hidden = columns > rows
+    if sliding_window is not None:
+        hidden = hidden | (columns <= rows - sliding_window)
+    if mask is not None:
+        hidden = hidden | (mask[:, None, None, :] == 0)
+    weights = scores.masked_fill(hidden, -torch.inf).softmax(-1).nan_to_num()
+    if watch is not None:
+        watch(module, weights)
+    return (weights @ value).transpose(1, 2).contiguous(), None
+
+
+def register_flash(watch: Any = None, **always: Any) -> None:
+    """Register the stand-in as `flash_test`, with arguments that override those of the model."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import flash_attention_mask
 
+    AttentionInterface.register("flash_test", lambda *a, **k: flash(*a, **{**k, **always, "watch": watch}))
+    AttentionMaskInterface.register("flash_test", flash_attention_mask)
+
+
+def test_flash_attention_is_recomputed_with_its_window_and_soft_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
 
-    def reference(
-        module: Any, query: Any, key: Any, value: Any, mask: Any, *, scaling: float, dropout: float = 0.0,
-        sliding_window: int | None = None, softcap: float | None = None, s_aux: Any = None, **_: Any,
-    ) -> Any:  # fmt: skip
-        groups, positions, keys = query.shape[1] // key.shape[1], query.shape[2], key.shape[2]
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        scores = 5.0 * torch.tanh(query @ key.transpose(-1, -2) * scaling / 5.0)
-        rows = torch.arange(keys - positions, keys)[:, None]
-        columns = torch.arange(keys)[None]
-        hidden = (columns > rows) | (columns <= rows - 8)
-        if mask is not None:
-            hidden = hidden | (mask[:, None, None, :] == 0)
-        weights = scores.masked_fill(hidden, -torch.inf).softmax(-1).nan_to_num()
+    def watched(module: Any, weights: torch.Tensor) -> None:
         if module.layer_idx == 1:
             seen.append(weights[:, :, -1])
-        return (weights @ value).transpose(1, 2).contiguous(), None
 
-    def flash(*args: Any, **kwargs: Any) -> Any:
-        return reference(*args, **kwargs)
-
-    AttentionInterface.register("flash_test", lambda *a, **k: flash(*a, **{**k, "softcap": 5.0, "sliding_window": 8}))
-    AttentionMaskInterface.register("flash_test", flash_attention_mask)
+    register_flash(watched, softcap=5.0, sliding_window=8)
     from opentelemetry_instrumentation_corevital.capture import registry
 
     real = registry.from_query
@@ -549,10 +560,13 @@ def test_flash_attention_is_recomputed_with_its_window_and_soft_cap(monkeypatch:
                 assert same(float(run.columns[name][step, 1]), expected[name]), (name, step)
 
 
+@pytest.mark.parametrize("implementation", ["sdpa", "flash_test"])
 @pytest.mark.parametrize("architecture", ["llama", "mistral", "gemma3", "gpt2"])
-def test_other_ways_to_the_same_step_have_the_same_numbers(architecture: str) -> None:
+def test_other_ways_to_the_same_step_have_the_same_numbers(architecture: str, implementation: str) -> None:
     """A prefill in chunks, embeddings in the place of ids, no cache, and a cache that holds half of the prompt."""
     model, ids = sharpen(tiny_model(architecture)), prompt(20)
+    register_flash()
+    model.config._attn_implementation = implementation
     arguments = {"max_new_tokens": 10, "do_sample": False, "eos_token_id": None}
     (plain,), _ = measure(model, input_ids=ids, **arguments)
     cache = DynamicCache(config=model.config)
@@ -569,3 +583,25 @@ def test_other_ways_to_the_same_step_have_the_same_numbers(architecture: str) ->
         assert run.tokens.tolist() == plain.tokens.tolist(), name
         for column, values in plain.columns.items():
             assert np.allclose(run.columns[column], values, rtol=1e-4, atol=1e-5, equal_nan=True), (name, column)
+
+
+@pytest.mark.parametrize("argument", ["indices", "block_indices", "sinks", "learnable_sink"])
+def test_flash_attention_to_a_choice_of_keys_is_told_and_not_guessed(argument: str) -> None:
+    """Of 4.57 and 5.23 some models give their kernels such arguments: not all keys are seen, or something more."""
+    register_flash()
+    model = tiny_model()
+    model.config._attn_implementation = "flash_test"
+    arguments = {"input_ids": prompt(), "max_new_tokens": 4, "do_sample": False, "eos_token_id": None}
+    extra: dict[str, Any] = {argument: None}
+
+    def give(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        return args, {**kwargs, **extra}
+
+    for layer in model.model.layers:
+        layer.self_attn.register_forward_pre_hook(give, with_kwargs=True)
+    (run,), _ = measure(model, **arguments)
+    assert "attention" not in run.absent
+    extra[argument] = torch.zeros(4)
+    (run,), _ = measure(model, **arguments)
+    assert run.absent["attention"] == f"the scores of attention with {argument} cannot be told"
+    assert "hidden_l2_norm" in run.columns

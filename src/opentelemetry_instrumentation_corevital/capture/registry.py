@@ -14,7 +14,7 @@ import torch
 from ..forks import held_by_forks
 from .hooks import collecting, failed
 from .inside import Inside
-from .scores import Semantics, from_query, semantics_of
+from .scores import Semantics, from_query, semantics_of, unread
 
 _lock = held_by_forks(threading.Lock())
 _wrapped: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}  # name -> (wrapper, original)
@@ -54,8 +54,11 @@ def _mapping() -> dict[str, Callable[..., Any]]:
 
 def _wrap(name: str, original: Callable[..., Any], semantics: Semantics | None) -> Callable[..., Any]:
     def report(inside: Inside, module: Any, query: Any, key: Any, mask: Any, arguments: dict[str, Any]) -> None:
+        special = unread(arguments) if semantics == "flash" else None
         if semantics is None or type(arguments.get("cache")).__name__ == "PagedAttentionCache":
             inside.on_unknown(f"the scores of attention implementation {name} cannot be told")
+        elif special is not None:
+            inside.on_unknown(f"the scores of attention with {special} cannot be told")
         else:
             inside.on_scores(module, lambda: from_query(module, query, key, mask, arguments, semantics))
 

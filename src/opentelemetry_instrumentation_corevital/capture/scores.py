@@ -20,6 +20,8 @@ _ROUNDING: Final = 1e-3
 _HALF_ROUNDING: Final = 0.02
 """What rounding to half precision can add to one."""
 _HALF: Final = (torch.bfloat16, torch.float16)
+_UNREAD: Final = ("indices", "block_indices", "sinks", "learnable_sink")
+"""A choice of keys (SDPA has it in its mask), and other names of learned sinks than `s_aux`."""
 _BMM_WIDENS: Final = hasattr(torch.ops.aten.bmm, "dtype")
 """Whether torch can multiply half-precision matrices into a float32 result (CUDA only, torch 2.8)."""
 
@@ -29,6 +31,11 @@ def semantics_of(name: str) -> Semantics | None:
     if name == "sdpa":
         return "sdpa"
     return "flash" if "flash" in name and "paged" not in name else None
+
+
+def unread(arguments: Mapping[str, Any]) -> str | None:
+    """Return the name of an argument that changes what flash kernels see and that `from_query` does not read."""
+    return next((name for name in _UNREAD if arguments.get(name) is not None), None)
 
 
 def from_query(
