@@ -500,13 +500,13 @@ def test_an_unknown_attention_function_is_told_and_not_guessed() -> None:
 
 
 def flash(
-    module: Any, query: Any, key: Any, value: Any, mask: Any, *, scaling: float, dropout: float = 0.0,
+    module: Any, query: Any, key: Any, value: Any, mask: Any, *, scaling: float | None = None, dropout: float = 0.0,
     sliding_window: int | None = None, softcap: float | None = None, watch: Any = None, **_: Any,
 ) -> Any:  # fmt: skip
     """Stand in for the flash kernels, which need a GPU, in float32 and with their arguments."""
     groups, positions, keys = query.shape[1] // key.shape[1], query.shape[2], key.shape[2]
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    scores = query @ key.transpose(-1, -2) * scaling
+    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     rows = torch.arange(keys - positions, keys)[:, None]
