@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     capture_ratio: float = Field(
         1.0, ge=0, le=1, allow_inf_nan=False, description="share of the calls that are measured, by their trace id"
     )
+    kernels: Literal["auto", "off"] = Field(
+        "auto", description="fused Triton kernels on CUDA where they run; off: torch's own operations everywhere"
+    )
     attention_every: int | None = Field(
         None, ge=0, description="attention is looked at on every n-th step; 0: never; default 8 in summary, else 1"
     )

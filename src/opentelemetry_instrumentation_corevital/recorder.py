@@ -211,7 +211,7 @@ class _Recording:
         with shielded("capture.attach"):
             options = Options(self.settings.attention_steps, LayerSelection(self.settings.layers))
             inside = Inside(model, attach(model), options)
-        return Session(self.call, self.model, self.start_ns, inside)
+        return Session(self.call, self.model, self.start_ns, inside, kernels=self.settings.kernels == "auto")
 
     def enter(self) -> None:
         """Make the span current and let the thread's taps report to this call."""

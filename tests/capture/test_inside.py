@@ -375,7 +375,7 @@ def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypa
 @pytest.mark.parametrize("limit", [1, 200, 1500])
 def test_scores_are_reduced_in_slices(architecture: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice is some layers, or some sequences of one: with biases, learned sinks, padding, cross-attention."""
-    from opentelemetry_instrumentation_corevital.capture import inside
+    from opentelemetry_instrumentation_corevital.capture import reduction
 
     if architecture == "t5":
         model = sharpen(tiny_encoder_decoder("t5", num_layers=5, num_decoder_layers=5))
@@ -385,14 +385,14 @@ def test_scores_are_reduced_in_slices(architecture: str, limit: int, monkeypatch
         model = sharpen(tiny_model(architecture, **{"n_layer" if architecture == "gpt2" else "num_hidden_layers": 5}))
     arguments = {**padded_batch(), "max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
     whole, _ = measure(model, **arguments)
-    sizes, reduce = [], inside._reduce_group
+    sizes, reduce = [], reduction._reduce_group
 
     def watched(group: Any, *, generated: int) -> Any:
         sizes.append(sum(scores.values.nbytes for scores in group))
         return reduce(group, generated=generated)
 
-    monkeypatch.setattr(inside, "_reduce_group", watched)
-    monkeypatch.setattr(inside, "SLICE_BYTES", limit)
+    monkeypatch.setattr(reduction, "_reduce_group", watched)
+    monkeypatch.setattr(reduction, "SLICE_BYTES", limit)
     parts, _ = measure(model, **arguments)
     assert max(sizes) <= max(limit, 4 * 4 * 16), "one sequence of one layer, at the least"
     for run, other in zip(parts, whole, strict=True):
@@ -539,11 +539,11 @@ def test_flash_attention_is_recomputed_with_its_window_and_soft_cap(monkeypatch:
             seen.append(weights[:, :, -1])
 
     register_flash(watched, softcap=5.0, sliding_window=8)
-    from opentelemetry_instrumentation_corevital.capture import registry
+    from opentelemetry_instrumentation_corevital.capture import inside
 
-    real = registry.from_query
+    real = inside.from_query
     monkeypatch.setattr(
-        registry,
+        inside,
         "from_query",
         lambda module, query, key, mask, arguments, semantics: real(
             module, query, key, mask, {**arguments, "softcap": 5.0, "sliding_window": 8}, semantics

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opentelemetry_instrumentation_corevital.capture.session import _vitals_row
 from opentelemetry_instrumentation_corevital.capture.signals import logit_signals, surprisal
+from opentelemetry_instrumentation_corevital.capture.vitals import TorchVitals
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
 from tests.support import reference_signals
 
@@ -37,9 +37,10 @@ rows = st.one_of(
 
 
 def measured(row: list[float], token: int) -> dict[str, float]:
-    signals = logit_signals(torch.tensor([row], dtype=torch.float32))
-    vitals = _vitals_row(signals, torch.tensor([token]), torch.tensor([False]))[0].tolist()
-    return dict(zip(COLUMNS, vitals, strict=False))
+    vitals = TorchVitals(None)
+    vitals.measure(torch.tensor([row], dtype=torch.float32), edited=True)
+    numbers = vitals.row(torch.tensor([token]), torch.tensor([False]))[0].tolist()
+    return dict(zip(COLUMNS, numbers, strict=False))
 
 
 def assert_equal(found: dict[str, float], expected: dict[str, float]) -> None:

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital.capture.rows import RING_SLOTS, Clock, PinnedRows, carrier_for
-from opentelemetry_instrumentation_corevital.capture.session import _vitals_row
-from opentelemetry_instrumentation_corevital.capture.signals import logit_signals
+from opentelemetry_instrumentation_corevital.capture.vitals import FusedVitals, TorchVitals, vitals_for
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
 from tests.support import ARCHITECTURES, Keep, instrumented, padded_batch, prompt, reference_signals, tiny_model
 
@@ -37,11 +36,15 @@ def cuda(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     ],
     ids=["mixed", "constant", "one-hot", "masked", "nan", "inf", "huge"],
 )
-def test_signals_on_the_device_equal_their_definition(row: list[float]) -> None:
+@pytest.mark.parametrize("kernels", [True, False])
+def test_signals_on_the_device_equal_their_definition(row: list[float], kernels: bool) -> None:
     token = len(row) - 1
     logits = torch.tensor([row], device="cuda")
-    vitals = _vitals_row(logit_signals(logits), torch.tensor([token], device="cuda"), torch.tensor([0], device="cuda"))
-    found, expected = dict(zip(COLUMNS, vitals[0].tolist(), strict=False)), reference_signals(row, token)
+    vitals = vitals_for(logits, None, kernels=kernels)
+    assert isinstance(vitals, FusedVitals if kernels else TorchVitals)
+    vitals.measure(logits, edited=True)
+    numbers = vitals.row(torch.tensor([token], device="cuda"), torch.tensor([False], device="cuda"))
+    found, expected = dict(zip(COLUMNS, numbers[0].tolist(), strict=False)), reference_signals(row, token)
     for name in COLUMNS:
         want = expected[name]
         if name in LOGIT_SIGNALS and want > 3.4e38:

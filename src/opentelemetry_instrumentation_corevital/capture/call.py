@@ -46,6 +46,20 @@ class Call:
         mode = self.config.get_generation_mode(self.arguments.get("assistant_model"))
         return str(getattr(mode, "value", mode))
 
+    def keeps_keys(self) -> bool:
+        """Whether the call's cache holds every layer's keys as attention gets them, so that a reference costs nothing.
+
+        A quantised cache makes them anew for every layer, an offloaded one fetches them from the host.
+        """
+        if not self._option(self.config, "use_cache"):
+            return False
+        given = self.arguments.get("past_key_values")
+        if given is not None:
+            caches = [getattr(given, name, None) for name in ("self_attention_cache", "cross_attention_cache")]
+            return all(_holds_keys(cache) for cache in (caches if None not in caches else [given]))
+        named = self._option(self.config, "cache_implementation")
+        return named is None or not ("quantized" in named or "offloaded" in named)
+
     def decoding(self, seed: int | None = None) -> Decoding:
         """Describe how the call decodes; falls back to the arguments when the call failed early."""
         config = self.config or self.arguments.get("generation_config")
@@ -192,6 +206,12 @@ def _token_set(value: Any) -> frozenset[int]:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _holds_keys(cache: Any) -> bool:
+    layers = getattr(cache, "layers", None) or [cache]
+    kinds = {type(layer).__name__ for layer in (cache, *layers)}
+    return not getattr(cache, "offloading", False) and not any("Quant" in kind or "Offload" in kind for kind in kinds)
 
 
 def _integer(value: Any) -> int | None:

@@ -1,28 +1,31 @@
 """What one call's taps have seen inside the model during a step, reduced to the inside part of its vitals row.
 
 Of a layer's output the last position is kept until the step is over: by reference where it is the whole output, as a
-copy where it is a slice of a prefill. Of its attention only the last query's scores are kept, never a key: a cache
-may have made them for this layer alone (quantised, offloaded). Then all layers are reduced together.
+copy where it is a slice of a prefill. Of its attention the last query and the keys are kept by reference where the
+kernels can read them and the cache holds these keys anyway; else only the last query's scores, since a cache may have
+made the keys for this layer alone (quantised, offloaded). Then all layers are reduced together.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import groupby
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from ..run import CROSS_SIGNALS, middle_third
+from ..run import CROSS_SIGNALS, SELF_SIGNALS, middle_third
 from .anatomy import Anatomy, AttentionKind
-from .layout import Layout
-from .signals import attention_row, cosine, hidden_statistics, over_heads, visible_keys
+from .layout import LOGIT_WIDTH, Layout
+from .plan import Place, Plan, Reported, takes
+from .reduction import flat, reduce_hidden, reduce_scores
+from .scores import Attended, Scores, Semantics, from_query
+from .signals import cosine
+
+if TYPE_CHECKING:
+    from .fused import Fused
 
 PENDING_BYTES: Final = 256 * 1024 * 1024
 """Attention scores that may wait for the end of the step; with more, those at hand are reduced first."""
-
-SLICE_BYTES: Final = 32 * 1024 * 1024
-"""Scores that are reduced at once: what is computed from them on the way takes about seven times that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +38,8 @@ class Options:
     """Number of layers -> indices of those that are looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """The last query's scores of one attention module."""
-
-    module: int
-    """id of the module."""
-    values: Tensor
-    """float32 [B, H, K], before scale and soft-cap: they are applied to all layers at once."""
-    visible: Tensor | None
-    """bool [B or 1, K]; None where every key is visible."""
-    scale: float = 1.0
-    softcap: float | None = None
-    """c, where the model applies c tanh(score / c)."""
-    biases: tuple[Tensor, ...] = ()
-    """Added to the scaled scores, each [B or 1, 1 or H, at least K]."""
-    learned_sink: Tensor | None = None
-    """[H] or [B, H], an extra logit in the softmax's denominator."""
-    shared: tuple[Any, ...] = ()
-    """What is the same for layers whose masks and biases are: ids of the tensors, kept alive by `keep`."""
-    keep: tuple[Any, ...] = ()
+_Key = tuple[AttentionKind, int]
+"""An attention of the model: its kind and its layer's index."""
 
 
 class Inside:
@@ -73,17 +58,27 @@ class Inside:
         """id of a projection -> its output, until its attention module is through."""
         self._model = model
         self._options = options
-        self._selected = frozenset(options.layers(len(anatomy.layers)))
+        self.keeps_keys = False
+        """Whether keys may wait for the end of the step: there are kernels to read them, and a cache that has them."""
+        selected = frozenset(options.layers(len(anatomy.layers)))
+        self._layers = {key: layer for key, layer in anatomy.layer_of.items() if layer in selected}
+        self._attentions = {
+            key: (at.kind, at.layer) for key, at in anatomy.attention_of.items() if at.layer in selected
+        }
         self._step = 0
         self._hidden: dict[int, Tensor] = {}
         self._versions: list[tuple[Tensor, int]] = []
-        self._by_reference = False
-        self._scores: dict[tuple[AttentionKind, int], Scores] = {}
-        self._reduced: dict[tuple[AttentionKind, int], tuple[Tensor, Tensor]] = {}
+        self._holds_output = False
+        self._reported: list[Reported] = []
+        self._attended: dict[_Key, Attended] = {}
+        self._scores: dict[_Key, Scores] = {}
+        self._reduced: dict[_Key, tuple[Tensor, Tensor]] = {}
+        self._sizes: dict[_Key, tuple[int, int]] = {}
+        self._plan: Plan | None = None
         self._pending_bytes = 0
         self._first_positions = 0
-        self._modules: dict[tuple[AttentionKind, int], int] = {}
-        self._ambiguous: set[tuple[AttentionKind, int]] = set()
+        self._modules: dict[_Key, int] = {}
+        self._ambiguous: set[_Key] = set()
         self._unknown: str | None = None
         self._last: Tensor | None = None
         if not anatomy.layers:
@@ -122,21 +117,22 @@ class Inside:
 
     def on_layer(self, module: nn.Module, output: Any) -> None:
         """Take a layer's output."""
-        index = self.anatomy.layer_of.get(id(module))
-        if index is None or index not in self._selected:
+        index = self._layers.get(id(module))
+        if index is None:
             return
         hidden = output[0] if isinstance(output, tuple | list) else output
         if not isinstance(hidden, Tensor) or hidden.ndim != 3:
             self._lose("hidden_states", "a layer's output is not [sequences, positions, width]")
             return
-        if not self._is_expected(hidden.shape[1]):
+        positions = hidden.shape[1]
+        if not self._is_expected(positions):
             # Streams beside that of the text (ProphetNet): its attention has them, too.
-            self.give_up(f"a layer's output has {hidden.shape[1]} positions at step {self._step}")
+            self.give_up(f"a layer's output has {positions} positions at step {self._step}")
             return
         if self._step and index in self._hidden:
             self.give_up("a layer runs several times in a step")
             return
-        self._hidden[index] = self._last_position(hidden)
+        self._hidden[index] = hidden if positions == 1 and self._holds(hidden) else hidden[:, -1].clone()
 
     def _is_expected(self, positions: int) -> bool:
         """Whether a layer's output is of the step's tokens only: of the new one, or without a cache of all."""
@@ -144,16 +140,46 @@ class Inside:
             self._first_positions = positions
         return self._step == 0 or positions in (1, self._first_positions + self._step)
 
-    def on_scores(self, module: nn.Module, scores: Callable[[], Scores]) -> None:
-        """Take an attention module's scores, made only if they are wanted."""
-        found = self.anatomy.attention_of.get(id(module))
-        if found is None or found.layer not in self._selected:
+    def on_attention(
+        self,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        mask: Tensor | None,
+        arguments: Mapping[str, Any],
+        semantics: Semantics,
+    ) -> None:
+        """Take what an attention function got: see `scores.from_query`."""
+        if id(module) not in self._attentions:
             return
-        key = found.kind, found.layer
+        if self.keeps_keys and query.shape[2] == 1:
+            self._reported.append((module, query, key, mask, arguments, semantics))
+        else:
+            self.on_scores(module, lambda: from_query(module, query, key, mask, arguments, semantics))
+
+    def on_scores(self, module: nn.Module, scores: Callable[[], Scores | Attended]) -> None:
+        """Take an attention module's scores, made only if they are wanted."""
+        key = self._attentions.get(id(module))
+        if key is None:
+            return
         if self._modules.setdefault(key, id(module)) != id(module):
             self._ambiguous.add(key)
+        taken = scores()
+        if isinstance(taken, Scores):
+            self._take(key, taken)
+            return
+        self._sizes[key] = taken.query.shape[0], taken.query.shape[1]
+        if self.keeps_keys:
+            # Of a prefill's query only the last position: the rest need not wait for the end of the step.
+            kept = taken if taken.query.is_contiguous() else replace(taken, query=taken.query.clone())
+            self._attended[key] = kept
+        else:
+            self._take(key, taken.multiplied())
+
+    def _take(self, key: _Key, taken: Scores) -> None:
         before = self._scores.get(key)
-        taken = self._scores[key] = scores()
+        self._scores[key] = taken
+        self._sizes[key] = taken.values.shape[0], taken.values.shape[1]
         self._pending_bytes += taken.values.nbytes - (0 if before is None else before.values.nbytes)
         if self._pending_bytes > PENDING_BYTES:
             self._reduce_scores()
@@ -162,16 +188,16 @@ class Inside:
         """Take note of an attention whose scores cannot be told."""
         self._unknown = reason
 
-    def _last_position(self, hidden: Tensor) -> Tensor:
-        last = hidden[:, -1]
-        if hidden.shape[1] > 1 or hidden.is_inference() or self.anatomy.in_place:
-            return last.clone()
+    def _holds(self, hidden: Tensor) -> bool:
+        """Whether a layer's output can be kept as it is, and note what tells whether that was right."""
+        if hidden.is_inference() or self.anatomy.in_place:
+            return False
         # The next layer might add to it in place. Whether layers do is not known before the first step.
         self._versions.append((hidden, hidden._version))
         if self.anatomy.in_place is None:
-            return last.clone()
-        self._by_reference = True
-        return last
+            return False
+        self._holds_output = True
+        return True
 
     # --- the row ----------------------------------------------------------------------------------------------------
 
@@ -182,109 +208,198 @@ class Inside:
         """
         self.collecting = False
         with torch.no_grad():
-            hidden = None if "hidden_states" in self.absent else self._hidden_part(sequences, device)
+            states = self._states(sequences)
             attention = self._attention_parts(sequences, device) if self.attending else []
-            if hidden is None and attention and self.layout.hidden:
-                # Lost after the first step: attention keeps its place behind them.
-                hidden = self._no_hidden_part(sequences, device)
+            hidden = [self._hidden_numbers(states, device)] if states else []
+            if not hidden and self.layout.hidden and (attention or states is not None):
+                # Lost after the first step, or of this step alone: attention keeps its place behind them.
+                hidden = [torch.full((sequences, self.layout.hidden_width), torch.nan, device=device)]
         self._forget()
-        return attention if hidden is None else [hidden, *attention]
+        return hidden + attention
+
+    def write(self, fused: "Fused", sequences: int, device: torch.device) -> Tensor:
+        """Return this step's row float32 [sequences, numbers] with all that is inside written by the kernels.
+
+        What they cannot read is reduced by torch. Ends the step.
+        """
+        self.collecting = False
+        with torch.no_grad():
+            states = self._states(sequences)
+            plan = self._planned(sequences, device) if self.attending else None
+            parts = self._attention_parts(sequences, device) if self.attending and plan is None else []
+            layout = self.layout
+            start = LOGIT_WIDTH + layout.hidden_width
+            width = start + (layout.attention_width if self.attending else 0)
+            row = torch.empty((sequences, width), dtype=torch.float32, device=device)
+            if parts:
+                row[:, start:] = torch.cat(parts, -1)
+            readable = states if states and fused.takes(states) else []
+            if not readable and layout.hidden:
+                row[:, LOGIT_WIDTH:start] = self._hidden_numbers(states, device) if states else torch.nan
+                fused.forget()
+            ends = bool(readable) and layout.hidden[-1] == layout.layer_count - 1
+            if readable or plan is not None:
+                fused.inside(row, readable, LOGIT_WIDTH, ends=ends, plan=plan)
+        self._forget()
+        return row
 
     def _forget(self) -> None:
         self._hidden.clear()
         self._versions.clear()
-        self._by_reference = False
+        self._holds_output = False
+        self._reported.clear()
+        self._attended.clear()
         self._scores.clear()
         self._reduced.clear()
+        self._sizes.clear()
         self._modules.clear()
         self._ambiguous.clear()
         self.projections.clear()
         self._pending_bytes = 0
 
-    def _hidden_part(self, sequences: int, device: torch.device) -> Tensor | None:
+    # --- hidden states ----------------------------------------------------------------------------------------------
+
+    def _states(self, sequences: int) -> list[Tensor] | None:
+        """Return what was kept of the layers in their order, each [sequences, D] or [sequences, 1, D].
+
+        None where hidden states are absent, nothing where those of this step cannot be told.
+        """
+        if "hidden_states" in self.absent:
+            return None
         layers = tuple(sorted(self._hidden))
         if self._step == 0:
             self.layout = replace(self.layout, hidden=layers)
         if not layers or layers != self.layout.hidden:
             self._lose("hidden_states", self._silence("the layers' outputs were"))
             return None
-        if any(hidden.shape[0] != sequences for hidden in self._hidden.values()):
+        states = [self._hidden[layer] for layer in layers]
+        if any(state.shape[0] != sequences for state in states):
             self._lose("hidden_states", "a layer's output has not one row per sequence")
             return None
         if self._overwritten():
             self._last = None
-            return self._no_hidden_part(sequences, device)
-        statistics, transformation = _reduce_hidden([self._hidden[layer] for layer in layers], device)
-        by_layer = torch.cat((statistics, transformation[..., None]), -1)
-        return torch.cat((_flat(by_layer), self._cosine(layers, device)), -1)
-
-    def _no_hidden_part(self, sequences: int, device: torch.device) -> Tensor:
-        return torch.full((sequences, self.layout.hidden_width), torch.nan, device=device)
+            return []
+        return states
 
     def _overwritten(self) -> bool:
         """Whether what is kept of this step was changed meanwhile; the model's other steps learn from it."""
         if any(hidden._version != version for hidden, version in self._versions):
             self.anatomy.in_place = True
-            return self._by_reference
+            return self._holds_output
         if self._versions and self.anatomy.in_place is None:
             self.anatomy.in_place = False
         return False
 
-    def _cosine(self, layers: tuple[int, ...], device: torch.device) -> Tensor:
+    def _hidden_numbers(self, states: list[Tensor], device: torch.device) -> Tensor:
+        """Return all numbers of hidden states [sequences, numbers]."""
+        states = [state if state.ndim == 2 else state[:, 0] for state in states]
+        statistics, transformation = reduce_hidden(states, device)
+        by_layer = torch.cat((statistics, transformation[..., None]), -1)
+        return torch.cat((flat(by_layer), self._cosine(states[-1], device)), -1)
+
+    def _cosine(self, last: Tensor, device: torch.device) -> Tensor:
         """Return the cosine of the last layer's output with the previous step's [sequences, 1]."""
-        last_layer = len(self.anatomy.layers) - 1
-        state = self._hidden[layers[-1]].float()
-        before, self._last = self._last, state.clone() if state is self._hidden[layers[-1]] else state
-        if layers[-1] != last_layer or before is None or before.shape != state.shape:
+        state = last.float()
+        before, self._last = self._last, state.clone() if state is last else state
+        ends = self.layout.hidden[-1] == self.layout.layer_count - 1
+        if not ends or before is None or before.shape != state.shape:
             return torch.full((state.shape[0], 1), torch.nan, device=device)
         return cosine(state, before)[:, None].to(device, non_blocking=True)
 
+    # --- attention --------------------------------------------------------------------------------------------------
+
+    def _planned(self, sequences: int, device: torch.device) -> Plan | None:
+        """Return what the kernels are to do; None where they cannot, or where attention has become absent."""
+        if self._plan is not None and not self._attended and not self._scores and not self._reduced:
+            if self._plan.renew(self._reported, self._step):
+                return self._plan
+            self._plan = None
+        self._read_reported()
+        if not self._attends(sequences):
+            return None
+        taken = list(self._attended.values())
+        if len(taken) != len(self._sizes) or not takes(taken, device, sequences):
+            return None
+        plan = Plan(taken, [self._place(key) for key in self._attended], self._step)
+        if len(self._reported) == len(taken):
+            self._plan = plan.learn(self._reported)
+        return plan
+
+    def _read_reported(self) -> None:
+        for module, query, key, mask, arguments, semantics in self._reported:
+            taken = from_query(module, query, key, mask, arguments, semantics)
+            self.on_scores(module, lambda taken=taken: taken)  # type: ignore[misc]
+
     def _attention_parts(self, sequences: int, device: torch.device) -> list[Tensor]:
+        """Return all numbers of attention, by torch, each part [sequences, numbers]; nothing where it is absent."""
         self._reduce_scores()
-        for key in self._ambiguous:
-            self._reduced.pop(key, None)
-        own, cross = (sorted(layer for kind, layer in self._reduced if kind == name) for name in ("self", "cross"))
-        if self._step == 0:
-            self._lay_out(own, cross)
-        if not own or (tuple(own), tuple(cross)) != (self.layout.attention, self.layout.cross):
-            self._lose("attention", self._attention_silence())
+        if not self._attends(sequences):
             return []
-        if any(statistics.shape[0] != sequences for statistics, _ in self._reduced.values()):
-            self._lose("attention", "a layer's attention has not one row per sequence")
-            return []
-        parts = [_flat(self._stacked("self", own, device))]
-        if cross:
-            parts.append(_flat(self._stacked("cross", cross, device)))
-        if self.layout.previous:
-            previous = [self._reduced["self", layer][1].to(device, non_blocking=True) for layer in self.layout.previous]
-            parts.append(_flat(torch.stack(previous)))
+        layout = self.layout
+        parts = [flat(self._stacked("self", layout.attention, device))]
+        if layout.cross:
+            parts.append(flat(self._stacked("cross", layout.cross, device)))
+        if layout.previous:
+            previous = [self._reduced["self", layer][1].to(device, non_blocking=True) for layer in layout.previous]
+            parts.append(flat(torch.stack(previous)))
         return parts
 
-    def _lay_out(self, own: list[int], cross: list[int]) -> None:
-        middle = [layer for layer in own if layer in middle_third(len(self.anatomy.layers))]
-        heads = {self._reduced["self", layer][1].shape[-1] for layer in middle}
+    def _attends(self, sequences: int) -> bool:
+        """Whether the attention seen is that of the layout, which the first step makes; else it is lost."""
+        for key in self._ambiguous:
+            self._sizes.pop(key, None)
+        own, cross = (tuple(sorted(layer for kind, layer in self._sizes if kind == name)) for name in ("self", "cross"))
+        if self._step == 0:
+            self._lay_out(own, cross)
+        if not own or (own, cross) != (self.layout.attention, self.layout.cross):
+            self._lose("attention", self._attention_silence())
+            return False
+        if any(batch != sequences for batch, _ in self._sizes.values()):
+            self._lose("attention", "a layer's attention has not one row per sequence")
+            return False
+        return True
+
+    def _lay_out(self, own: tuple[int, ...], cross: tuple[int, ...]) -> None:
+        middle = tuple(layer for layer in own if layer in middle_third(len(self.anatomy.layers)))
+        heads = {self._sizes["self", layer][1] for layer in middle}
         alike = len(heads) == 1
         self.layout = replace(
             self.layout,
-            attention=tuple(own),
-            cross=tuple(cross),
-            previous=tuple(middle) if alike else (),
+            attention=own,
+            cross=cross,
+            previous=middle if alike else (),
             heads=heads.pop() if alike else 0,
         )
 
-    def _stacked(self, kind: AttentionKind, layers: list[int], device: torch.device) -> Tensor:
+    def _place(self, key: _Key) -> Place:
+        """Return where in the row an attention's numbers go."""
+        (kind, layer), layout = key, self.layout
+        start = LOGIT_WIDTH + layout.hidden_width
+        of_cross = start + len(layout.attention) * len(SELF_SIGNALS)
+        if kind == "cross":
+            return Place(kind, of_cross + layout.cross.index(layer) * len(CROSS_SIGNALS))
+        by_head = -1
+        if layer in layout.previous:
+            of_heads = of_cross + len(layout.cross) * len(CROSS_SIGNALS)
+            by_head = of_heads + layout.previous.index(layer) * layout.heads
+        return Place(kind, start + layout.attention.index(layer) * len(SELF_SIGNALS), by_head)
+
+    def _stacked(self, kind: AttentionKind, layers: tuple[int, ...], device: torch.device) -> Tensor:
         return torch.stack([self._reduced[kind, layer][0].to(device, non_blocking=True) for layer in layers])
 
     def _reduce_scores(self) -> None:
         """Reduce the scores at hand, those of layers that see the same keys in the same way together."""
-        groups: dict[tuple[Any, ...], list[tuple[AttentionKind, int]]] = {}
+        while self._attended:
+            key = next(iter(self._attended))
+            self._take(key, self._attended.pop(key).multiplied())
+        groups: dict[tuple[Any, ...], list[_Key]] = {}
         for key, taken in self._scores.items():
             values = taken.values
             how = (taken.scale, taken.softcap, taken.learned_sink is None, *taken.shared)
             groups.setdefault((key[0], values.device, values.shape, *how), []).append(key)
         for (kind, *_), keys in groups.items():
             alike_scores = [self._scores[key] for key in keys]
-            statistics, previous = _reduce_sliced(alike_scores, generated=self._step if kind == "self" else 0)
+            statistics, previous = reduce_scores(alike_scores, generated=self._step if kind == "self" else 0)
             if kind == "cross":
                 statistics = statistics[..., : len(CROSS_SIGNALS)]
             for position, key in enumerate(keys):
@@ -303,86 +418,6 @@ class Inside:
 
     def _silence(self, what: str) -> str:
         return "compiled" if is_compiled(self._model) else f"{what} not seen at step {self._step}"
-
-
-def _reduce_sliced(group: list[Scores], *, generated: int) -> tuple[Tensor, Tensor]:
-    """Reduce a group as `_reduce_group`, some layers at a time, and one that is large some sequences at a time."""
-    size, batch = group[0].values.nbytes, group[0].values.shape[0]
-    if len(group) * size <= SLICE_BYTES or (len(group) == 1 and batch == 1):
-        return _reduce_group(group, generated=generated)
-    if len(group) > 1:
-        count = max(1, SLICE_BYTES // size)
-        dimension, pieces = 0, [group[start : start + count] for start in range(0, len(group), count)]
-    else:
-        count = max(1, SLICE_BYTES * batch // size)
-        dimension = 1
-        pieces = [[_sequences(group[0], slice(start, start + count))] for start in range(0, batch, count)]
-    statistics, previous = zip(*(_reduce_sliced(piece, generated=generated) for piece in pieces), strict=True)
-    return torch.cat(statistics, dimension), torch.cat(previous, dimension)
-
-
-def _sequences(taken: Scores, rows: slice) -> Scores:
-    """Return the scores of some of the sequences."""
-
-    def of(tensor: Tensor) -> Tensor:
-        return tensor if len(tensor) == 1 else tensor[rows]
-
-    sink = taken.learned_sink
-    return replace(
-        taken,
-        values=taken.values[rows],
-        visible=None if taken.visible is None else of(taken.visible),
-        biases=tuple(of(bias) for bias in taken.biases),
-        learned_sink=sink if sink is None or sink.ndim == 1 else sink[rows],
-    )
-
-
-def _reduce_group(group: list[Scores], *, generated: int) -> tuple[Tensor, Tensor]:
-    """Return statistics over heads [n, B, 13] and every head's weight on the previous key [n, B, H]."""
-    first = group[0]
-    values = torch.stack([taken.values for taken in group])
-    batch, _, keys = first.values.shape
-    if first.scale != 1.0:
-        values = values * first.scale
-    if first.softcap is not None:
-        values = first.softcap * torch.tanh(values / first.softcap)
-    for bias in first.biases:
-        values = values + bias[..., :keys].float()
-    sink = None
-    if first.learned_sink is not None:
-        sinks = torch.stack([taken.learned_sink for taken in group if taken.learned_sink is not None]).float()
-        sink = sinks[:, None] if sinks.ndim == 2 else sinks
-    counted = visible_keys(first.visible, batch=batch, keys=keys, generated=generated, device=values.device)
-    row = attention_row(values, counted, sink)
-    return over_heads(row), row.previous
-
-
-def _reduce_hidden(layers: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return statistics [layers, sequences, 6] and transformations [layers, sequences], the first of which is NaN.
-
-    Neighbours that live on one device are reduced together, where they are.
-    """
-    statistics: list[Tensor] = []
-    transformations: list[Tensor] = []
-    before: Tensor | None = None
-    for _, group in groupby(layers, key=lambda layer: (layer.device, layer.shape)):
-        states = torch.stack(list(group)).float()
-        if before is None or before.shape != states[0].shape:
-            first = torch.full_like(states[0, :, 0], torch.nan)
-        else:
-            first = 1.0 - cosine(states[0], before.to(states.device, non_blocking=True))
-        statistics.append(hidden_statistics(states).to(device, non_blocking=True))
-        inner = 1.0 - cosine(states[1:], states[:-1])
-        transformations.append(torch.cat((first[None], inner)).to(device, non_blocking=True))
-        before = states[-1]
-    if len(statistics) == 1:
-        return statistics[0], transformations[0]
-    return torch.cat(statistics), torch.cat(transformations)
-
-
-def _flat(by_layer: Tensor) -> Tensor:
-    """Return [layers, sequences, numbers] as [sequences, layers x numbers]."""
-    return by_layer.transpose(0, 1).flatten(1)
 
 
 def is_compiled(model: nn.Module) -> bool:

@@ -38,6 +38,12 @@ class Layout:
         """Return the numbers that hidden states take in a row: their statistics and one cosine."""
         return len(self.hidden) * len(HIDDEN_SIGNALS) + 1 if self.hidden else 0
 
+    @property
+    def attention_width(self) -> int:
+        """Return the numbers that attention takes: its statistics, and the middle layers' heads."""
+        statistics = len(self.attention) * len(SELF_SIGNALS) + len(self.cross) * len(CROSS_SIGNALS)
+        return statistics + len(self.previous) * self.heads
+
 
 def logit_columns(rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Return the logit signals of one sequence's rows [T, width]."""

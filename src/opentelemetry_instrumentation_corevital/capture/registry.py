@@ -14,7 +14,7 @@ import torch
 from ..forks import held_by_forks
 from .hooks import collecting, failed
 from .inside import Inside
-from .scores import Semantics, from_query, semantics_of, unread
+from .scores import Semantics, semantics_of, unread
 
 _lock = held_by_forks(threading.Lock())
 _wrapped: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}  # name -> (wrapper, original)
@@ -60,7 +60,7 @@ def _wrap(name: str, original: Callable[..., Any], semantics: Semantics | None) 
         elif special is not None:
             inside.on_unknown(f"the scores of attention with {special} cannot be told")
         else:
-            inside.on_scores(module, lambda: from_query(module, query, key, mask, arguments, semantics))
+            inside.on_attention(module, query, key, mask, arguments, semantics)
 
     # A plain function: it is traced like the original, and looks like it to whoever inspects it.
     @functools.wraps(original)

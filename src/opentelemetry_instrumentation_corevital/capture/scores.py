@@ -6,14 +6,19 @@ soft-cap and takes its window from the mask; the flash kernels take window, soft
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
 
-from .inside import SLICE_BYTES, Scores
-
 Semantics = Literal["sdpa", "flash"]
+
+ARGUMENTS: Final = ("scaling", "softcap", "sliding_window", "s_aux", "position_bias", "is_causal")
+"""What `from_query` reads of an attention function's further arguments."""
+
+SLICE_BYTES: Final = 32 * 1024 * 1024
+"""What is made in float32 at once from numbers that are many more."""
 
 _ROUNDING: Final = 1e-3
 """What rounding alone can take from a row of weights."""
@@ -24,6 +29,49 @@ _UNREAD: Final = ("indices", "block_indices", "sinks", "learnable_sink")
 """A choice of keys (SDPA has it in its mask), and other names of learned sinks than `s_aux`."""
 _BMM_WIDENS: Final = hasattr(torch.ops.aten.bmm, "dtype")
 """Whether torch can multiply half-precision matrices into a float32 result (CUDA only, torch 2.8)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Applied:
+    """What the softmax of one attention module does to the products of queries and keys."""
+
+    module: int
+    """id of the module."""
+    visible: Tensor | None
+    """bool [B or 1, K]; None where every key is visible."""
+    scale: float = 1.0
+    softcap: float | None = None
+    """c, where the model applies c tanh(score / c)."""
+    biases: tuple[Tensor, ...] = ()
+    """Added to the scaled scores, each [B or 1, 1 or H, at least K]."""
+    learned_sink: Tensor | None = None
+    """[H] or [B, H], an extra logit in the softmax's denominator."""
+    shared: tuple[Any, ...] = ()
+    """What is the same for layers whose masks and biases are: ids of the tensors, kept alive by `keep`."""
+    keep: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores(_Applied):
+    """The last query's scores of one attention module."""
+
+    values: Tensor
+    """float32 [B, H, K], before scale and soft-cap: they are applied to all layers at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attended(_Applied):
+    """What the last query's scores of one attention module are the products of, by reference."""
+
+    query: Tensor
+    """[B, H, 1, D]."""
+    key: Tensor
+    """[B, KV heads, K, D]."""
+
+    def multiplied(self) -> Scores:
+        """Return the scores, which refer to neither query nor key."""
+        applied = {field.name: getattr(self, field.name) for field in fields(_Applied)}
+        return Scores(values=_products(self.query[:, :, 0], self.key), **applied)
 
 
 def semantics_of(name: str) -> Semantics | None:
@@ -45,8 +93,8 @@ def from_query(
     mask: Tensor | None,
     arguments: Mapping[str, Any],
     semantics: Semantics,
-) -> Scores:
-    """Compute the scores of the last query.
+) -> Attended:
+    """Return what the scores of the last query are the product of.
 
     Args:
         module: the attention module.
@@ -70,13 +118,14 @@ def from_query(
     position_bias = arguments.get("position_bias")
     if position_bias is not None:
         biases = (*biases, position_bias[:, :, -1])
-    return Scores(
-        id(module),
-        _products(query[:, :, -1], key),
-        visible,
-        query.shape[-1] ** -0.5 if scaling is None else float(scaling),
-        arguments.get("softcap") if semantics == "flash" else None,
-        biases,
+    return Attended(
+        module=id(module),
+        query=query if positions == 1 else query[:, :, -1:],
+        key=key,
+        visible=visible,
+        scale=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
+        softcap=arguments.get("softcap") if semantics == "flash" else None,
+        biases=biases,
         learned_sink=arguments.get("s_aux") if semantics == "flash" else None,
         shared=(id(mask), id(position_bias)),
         keep=(mask, position_bias),
@@ -115,7 +164,9 @@ def from_weights(module: nn.Module, weights: Tensor, mask: Any, *, certain: bool
     if not certain:
         possible = (last >= 0).all(-1) & (last.sum(-1) < 1.0 + _HALF_ROUNDING)
         values = values.masked_fill(~possible[..., None], torch.nan)
-    return Scores(id(module), values, visible, learned_sink=sink, shared=(id(mask),), keep=(mask,))
+    return Scores(
+        module=id(module), values=values, visible=visible, learned_sink=sink, shared=(id(mask),), keep=(mask,)
+    )
 
 
 def tells_visible(weights: Tensor, mask: Any, *, certain: bool) -> bool:
@@ -144,7 +195,14 @@ def from_projections(module: Any, query: Tensor, key: Tensor, position_bias: Ten
         key = key.unflatten(-1, (heads, -1)).transpose(1, 2)
     values = _products(query[:, -1].unflatten(-1, (heads, -1)), key)
     visible, biases = _masked(position_bias, key.shape[2])
-    return Scores(id(module), values, visible, biases=biases, shared=(id(position_bias),), keep=(position_bias,))
+    return Scores(
+        module=id(module),
+        values=values,
+        visible=visible,
+        biases=biases,
+        shared=(id(position_bias),),
+        keep=(position_bias,),
+    )
 
 
 def _products(query: Tensor, key: Tensor) -> Tensor:
@@ -173,6 +231,12 @@ def _no_autocast(device: str) -> contextlib.AbstractContextManager[Any]:
     if torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return contextlib.nullcontext()
+
+
+def last_visible(mask: Tensor, keys: int) -> Tensor | None:
+    """Return which keys the last query sees, bool [B or 1, K]; None for a mask that is added to the scores."""
+    visible, biases = _masked(mask, keys)
+    return None if biases else visible
 
 
 def _masked(mask: Tensor | None, keys: int) -> tuple[Tensor | None, tuple[Tensor, ...]]:

@@ -1,6 +1,5 @@
 """One watched `generate()` call: what its taps see at every step, to vitals rows, to one `Run` per sequence."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -10,11 +9,12 @@ from torch import Tensor
 
 from ..run import LOGIT_SIGNALS, NONFINITE_COUNTS, FinishReason, ModelInfo, Run
 from ..safety import report_internal_error, shielded
+from .available import kernels_for
 from .call import Call
 from .inside import Inside
 from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, hidden_columns, logit_columns
 from .rows import Clock, RowCarrier, RowStore, carrier_for
-from .signals import LogitSignals, logit_signals, surprisal
+from .vitals import Vitals, vitals_for
 
 STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
 """Decoding strategies in which each pass through the loop chooses one token of each returned sequence."""
@@ -25,7 +25,9 @@ _MAX_FLOAT_TOKEN: Final = 1 << 24  # token ids travel in the float32 row: exact 
 class Session:
     """Watches one call. Everything here runs on the thread that called `generate()`."""
 
-    def __init__(self, call: Call, model: ModelInfo, start_ns: int, inside: Inside | None = None) -> None:
+    def __init__(
+        self, call: Call, model: ModelInfo, start_ns: int, inside: Inside | None = None, *, kernels: bool = True
+    ) -> None:
         self.call = call
         self.model = model
         self.start_ns = start_ns
@@ -33,9 +35,11 @@ class Session:
         """Where the taps inside the model report to; None where there are none."""
         self._clock = Clock()
         self._open = True
+        self._kernels = kernels
+        self._vitals: Vitals | None = None
         self._carrier: RowCarrier | None = None
-        self._pending: LogitSignals | None = None
-        self._pending_inside: list[Tensor] = []
+        self._measured = False
+        """Whether a step's logits have been measured and its tokens not been chosen yet."""
         self._steps = 0
         self._absent_reason: str | None = None
 
@@ -50,6 +54,9 @@ class Session:
         elif (self.model.vocabulary_size or 0) >= _MAX_FLOAT_TOKEN:
             self._absent_reason = "vocabulary too large for a vitals row"
         if self._absent_reason is None and self.inside is not None:
+            device = getattr(self.call.model, "device", None)
+            usable = self._kernels and isinstance(device, torch.device) and kernels_for(device) is not None
+            self.inside.keeps_keys = usable and self.call.keeps_keys()
             self.inside.begin(0)
         return self._absent_reason is None
 
@@ -58,38 +65,35 @@ class Session:
         """Whether the loop's steps are still wanted."""
         return self._open and self._absent_reason is None
 
-    def on_logits(self, logits: Tensor) -> None:
+    def on_logits(self, logits: Tensor, *, edited: bool = True) -> None:
         """Take a step's raw logits [sequences, vocabulary] before any processor sees them.
 
         The step's forward pass is over: what the taps have seen inside is reduced here, before a processor (such as
         classifier-free guidance) runs the model once more.
+
+        Args:
+            logits: the loop's own copy of them.
+            edited: whether there are processors, which may change them in place.
         """
         try:
-            self._pending = logit_signals(logits)
+            if self._vitals is None:
+                self._vitals = vitals_for(logits, self.inside, kernels=self._kernels)
+            self._vitals.measure(logits, edited=edited)
+            self._measured = True
         except Exception as error:
             self._give_up(error)
-            return
-        if self.inside is None:
-            return
-        try:
-            self._pending_inside = self.inside.reduce(logits.shape[0], logits.device)
-        except Exception as error:
-            self._pending_inside = []
-            self.inside.give_up(f"internal error ({type(error).__name__})")
-            report_internal_error("capture.inside", error)
 
     def on_tokens(self, input_ids: Tensor, done: Tensor) -> None:
         """Take a step's chosen tokens, the last column of `input_ids`, and which sequences are done [sequences]."""
-        signals, self._pending = self._pending, None
-        if signals is None:
+        measured, self._measured = self._measured, False
+        if not measured or self._vitals is None:
             return
         try:
-            row = _vitals_row(signals, input_ids[:, -1], done, self._pending_inside)
+            row = self._vitals.row(input_ids[:, -1], done)
             if self._carrier is None:
                 hidden = 0 if self.inside is None else self.inside.layout.hidden_width
                 self._carrier = carrier_for(row.device, self._clock, LOGIT_WIDTH + hidden)
             self._carrier.push(row)
-            self._pending_inside = []
             self._steps += 1
             if self.inside is not None:
                 self.inside.begin(self._steps)
@@ -98,7 +102,7 @@ class Session:
 
     def _give_up(self, error: Exception) -> None:
         # A run with a hole would be judged wrongly: its steps are absent as a whole.
-        self._pending = None
+        self._measured = False
         if self.inside is not None:
             self.inside.stop()
         self._absent_reason = f"internal error ({type(error).__name__})"
@@ -109,7 +113,7 @@ class Session:
     def close(self, result: Any, error: BaseException | None, seed: int | None = None) -> list[Run]:
         """Return one Run per sequence of the call's result, or of what was generated before `error`."""
         failed = None if error is None else self._failed_step()
-        self._open, self._pending, self._pending_inside = False, None, []
+        self._open = self._measured = False
         if self.inside is not None:
             self.inside.stop()
         end_ns = self._clock.now()
@@ -145,11 +149,10 @@ class Session:
         Sampling refuses logits that are not finite: the step that tells why the call failed has no token. None where
         there was no such step or nothing wrong with it.
         """
-        if self._pending is None or not self.listening:
+        if not self._measured or self._vitals is None or not self.listening:
             return None
         with shielded("capture.failed_step"):
-            no_token = torch.zeros_like(self._pending.nan, dtype=torch.int64)
-            rows = _vitals_row(self._pending, no_token, no_token, self._pending_inside).cpu().numpy()
+            rows = self._vitals.last_row().cpu().numpy()
             faults = [self._faults(row[None]) for row in rows]
             return faults if any(faults) else None
         return None
@@ -160,7 +163,7 @@ class Session:
         A model may mask entries of its vocabulary with -Inf: what is left is a distribution.
         """
         columns = logit_columns(row)
-        if self._pending_inside and self.inside is not None and "hidden_states" not in self.inside.absent:
+        if row.shape[1] > LOGIT_WIDTH and self.inside is not None and "hidden_states" not in self.inside.absent:
             columns |= hidden_columns(row, self.inside.layout)
         in_layers = {name: columns[name] for name in ("hidden_nan", "hidden_inf") if name in columns}
         if np.isnan(columns["entropy"]).any() or any(np.nansum(counts) for counts in in_layers.values()):
@@ -257,26 +260,6 @@ def error_name(error: BaseException) -> str:
     """Return an exception's class as OpenTelemetry's `error.type` wants it."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _vitals_row(signals: LogitSignals, tokens: Tensor, done: Tensor, inside: Sequence[Tensor] = ()) -> Tensor:
-    """Return one step's row, see `layout`."""
-    row = torch.stack(
-        (
-            signals.entropy,
-            surprisal(signals, tokens),
-            signals.margin,
-            signals.top1_prob,
-            signals.topk_mass,
-            signals.nan,
-            signals.posinf,
-            signals.neginf,
-            tokens.float(),
-            done.float(),
-        ),
-        dim=-1,
-    )
-    return torch.cat((row, *inside), dim=-1) if inside else row
 
 
 def _counts(rows: RowStore, steps: int | None = None) -> list[int]:

@@ -236,6 +236,7 @@ def attention_row(scores: Tensor, keys: VisibleKeys, learned_sink: Tensor | None
         learned = sink_z.exp().expand_as(total)
         total, weighted = total + learned, weighted + learned * sink_z
         outcomes = outcomes + (learned_sink > -torch.inf)
+    total = torch.where(total > 0, total, torch.nan)  # no visible key has a weight
     entropy = (total.log() - weighted / total) / outcomes.log()
 
     def mass(keys_of: Tensor) -> Tensor:

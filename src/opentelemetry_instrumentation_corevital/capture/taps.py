@@ -29,7 +29,7 @@ class TappedLogits(LogitsProcessorList):
         session = self.session
         with shielded("capture.logits"):
             if session is not None and session.listening:
-                session.on_logits(scores)
+                session.on_logits(scores, edited=len(self) > 0)
         processed: Tensor = super().__call__(input_ids, scores, **kwargs)
         return processed
 

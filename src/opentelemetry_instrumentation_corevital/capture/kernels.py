@@ -1,0 +1,533 @@
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+"""The numbers of `signals`, fused: all layers, heads and sequences of a step in a handful of Triton launches.
+
+Eager decoding waits for the host, which needs some microseconds per launch; so a step's numbers must not cost a launch
+per layer. What the layers have left is scattered in memory: the kernels find it through a table of addresses, shapes
+and strides that one copy per step brings to the device. Everything is written where it belongs in the vitals row.
+
+All arithmetic is float32, products of half-precision numbers are exact, sums are in another order than torch's. Sums
+over keys, tokens and splits are joined as in online softmax (Milakov and Gimelshein 2018, arXiv 1805.02867): each part
+keeps its maximum m, total = sum e and weighted = sum e z with z = score - m, e = exp z.
+
+Nothing here decides what is looked at: see `fused`. Definitions: see `signals`.
+"""
+
+import triton
+import triton.language as tl
+
+_LN2 = tl.constexpr(0.6931471805599453)
+_INF = tl.constexpr(float("inf"))
+_LOWEST = tl.constexpr(-200.0)  # exp(-200) is 0 in float32, and 0 * -200 is 0
+
+SINK_KEYS = tl.constexpr(4)
+COLLAPSED_KEYS = tl.constexpr(8)
+COLLAPSED_ENTROPY = tl.constexpr(0.03)
+FOCUSED_WEIGHT = tl.constexpr(0.90)
+
+TOP = tl.constexpr(10)
+LOGIT_PARTS = tl.constexpr(16)
+"""Numbers per split of a row of logits: m, total, weighted, three counts, the ten largest."""
+ATTENTION_PARTS = tl.constexpr(8)
+"""Numbers per split of an attention row: m, total, weighted; total and weighted without the sink keys; the masses of
+the generated keys, of the prompt's middle third and of the previous key."""
+HIDDEN_COLUMNS = tl.constexpr(2)
+"""Of the table, per layer: address of the last position, stride of sequences."""
+HIDDEN_NUMBERS = tl.constexpr(7)
+ATTENTION_COLUMNS = tl.constexpr(15)
+"""Of the table, per attention: see `attention_parts` and `attention_row`."""
+
+
+@triton.jit
+def _shift(top):
+    """Return what scores are reduced by: their maximum, or 0 where there is none."""
+    return tl.where(top == -_INF, 0.0, top)
+
+
+@triton.jit
+def _down(top, shift):
+    """Return top - shift, 0 for a part without scores, whose sums are 0."""
+    return tl.where(top == -_INF, 0.0, top - shift)
+
+
+@triton.jit
+def _factor(top, shift):
+    """Return what a part's sums are multiplied with when they are joined under another maximum."""
+    return tl.where(top == -_INF, 0.0, tl.exp(top - shift))
+
+
+# --- hidden states ----------------------------------------------------------------------------------------------------
+
+
+@triton.jit
+def _unit(x):
+    return x / tl.sqrt(tl.sum(x * x, 0))
+
+
+@triton.jit
+def hidden_kernel(
+    table,
+    row,
+    row_stride,
+    offset,
+    last,
+    last_layer,
+    continues,
+    WIDTH: tl.constexpr,
+    PADDED: tl.constexpr,
+    DTYPE: tl.constexpr,
+):
+    """Write statistics and transformation of one layer and sequence, and the last layer's cosine with the last step.
+
+    Grid: layers, sequences.
+
+    Args:
+        table: int64 [layers, 2].
+        row: float32 [sequences, ...], with `row_stride` between sequences; from `offset` 7 numbers per layer, then one.
+        last: float32 [sequences, WIDTH], the last layer's state of the step before.
+        last_layer: position of the model's last layer in the table; -1 if it is not there.
+        continues: 1 if `last` holds a state.
+    """
+    layer, layers, sequence = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
+    at = tl.arange(0, PADDED)
+    held = at < WIDTH
+    entry = table + layer * HIDDEN_COLUMNS
+    base = tl.load(entry).to(tl.pointer_type(DTYPE)) + sequence * tl.load(entry + 1)
+    x = tl.load(base + at, mask=held, other=0.0).to(tl.float32)
+
+    mean = tl.sum(x, 0) / WIDTH
+    apart = tl.where(held, x - mean, 0.0)
+    nan = tl.sum((x != x).to(tl.float32), 0)
+    largest = tl.max(tl.where(x != x, 0.0, tl.abs(x)), 0)
+    out = row + sequence * row_stride + offset + layer * HIDDEN_NUMBERS
+    tl.store(out, tl.where(largest == _INF, float("nan"), mean))
+    tl.store(out + 1, tl.sqrt(tl.sum(apart * apart, 0) / WIDTH))
+    tl.store(out + 2, tl.sqrt(tl.sum(x * x, 0)))
+    tl.store(out + 3, tl.where(nan > 0, float("nan"), largest))
+    tl.store(out + 4, nan)
+    tl.store(out + 5, tl.sum((tl.abs(x) == _INF).to(tl.float32), 0))
+
+    transformation = float("nan")
+    if layer > 0:
+        before = tl.load(entry - 2).to(tl.pointer_type(DTYPE)) + sequence * tl.load(entry - 1)
+        y = tl.load(before + at, mask=held, other=0.0).to(tl.float32)
+        transformation = 1.0 - tl.sum(_unit(x) * _unit(y), 0)
+    tl.store(out + 6, transformation)
+
+    if layer == layers - 1:
+        cosine = float("nan")
+        state = last + sequence * WIDTH + at
+        if layer == last_layer:
+            if continues == 1:
+                cosine = tl.sum(_unit(x) * _unit(tl.load(state, mask=held, other=0.0)), 0)
+            tl.store(state, x, mask=held)
+        tl.store(out + 7, cosine)
+
+
+# --- logits -----------------------------------------------------------------------------------------------------------
+
+
+@triton.jit
+def logits_parts_kernel(logits, stride, copy, parts, vocabulary, COPY: tl.constexpr, BLOCK: tl.constexpr):
+    """Reduce one split of one row of logits.
+
+    Grid: splits, rows.
+
+    Args:
+        logits: [rows, vocabulary], with `stride` between rows.
+        copy: float32 [rows, vocabulary], where the logits are copied to if COPY.
+        parts: float32 [rows, splits, 16].
+    """
+    split, row = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    at = split * BLOCK + tl.arange(0, BLOCK)
+    held = at < vocabulary
+    x = tl.load(logits + row * stride + at, mask=held, other=-_INF).to(tl.float32)
+    if COPY:
+        tl.store(copy + row * vocabulary + at, x, mask=held)
+    out = parts + (row * tl.num_programs(0) + split) * LOGIT_PARTS
+    tl.store(out + 3, tl.sum((x != x).to(tl.float32), 0))
+    tl.store(out + 4, tl.sum((x == _INF).to(tl.float32), 0))
+    tl.store(out + 5, tl.sum(((x == -_INF) & held).to(tl.float32), 0))
+    x = tl.where(x != x, -_INF, x)  # the row has no signals any more; keep the order of the rest defined
+    top = tl.max(x, 0)
+    shift = _shift(top)
+    z = tl.where(x == -_INF, 0.0, x - shift)
+    e = tl.where(x == -_INF, 0.0, tl.exp(z))
+    tl.store(out, top)
+    tl.store(out + 1, tl.sum(e, 0))
+    tl.store(out + 2, tl.sum(e * z, 0))
+    for rank in tl.static_range(TOP):
+        best, place = tl.max(x, 0, return_indices=True)
+        tl.store(out + 6 + rank, best)
+        x = tl.where(tl.arange(0, BLOCK) == place, -_INF, x)
+
+
+@triton.jit
+def logits_row_kernel(parts, splits, row, row_stride, normalizer, PADDED: tl.constexpr):
+    """Join the splits of one row of logits and write its signals.
+
+    Grid: rows.
+
+    Args:
+        parts: float32 [rows, splits, 16].
+        row: float32 [rows, ...]: entropy, (surprisal), margin, top1_prob, topk_mass, three counts.
+        normalizer: float32 [rows, 2]: the maximum, and log sum exp of what lies below it, for `tokens_kernel`.
+    """
+    index = tl.program_id(0).to(tl.int64)
+    split = tl.arange(0, PADDED)
+    held = split < splits
+    base = parts + (index * splits + split) * LOGIT_PARTS
+    tops = tl.load(base, mask=held, other=-_INF)
+    totals = tl.load(base + 1, mask=held, other=0.0)
+    weighteds = tl.load(base + 2, mask=held, other=0.0)
+    nan = tl.sum(tl.load(base + 3, mask=held, other=0.0), 0)
+    posinf = tl.sum(tl.load(base + 4, mask=held, other=0.0), 0)
+    neginf = tl.sum(tl.load(base + 5, mask=held, other=0.0), 0)
+    top = tl.max(tops, 0)
+    shift = _shift(top)
+    factor = _factor(tops, shift)
+    total = tl.sum(totals * factor, 0)
+    weighted = tl.sum((weighteds + totals * _down(tops, shift)) * factor, 0)
+    log_total = tl.where((nan > 0) | (posinf > 0) | (top == -_INF), float("nan"), tl.log(total))
+
+    column = tl.arange(0, LOGIT_PARTS)
+    largest = tl.load(base[:, None] + 6 + column[None, :], mask=held[:, None] & (column[None, :] < TOP), other=-_INF)
+    largest = tl.reshape(largest, [PADDED * LOGIT_PARTS])
+    mass = 0.0
+    second = -_INF
+    for rank in tl.static_range(TOP):
+        best, place = tl.max(largest, 0, return_indices=True)
+        mass += tl.exp(best - shift)
+        if rank == 1:
+            second = best
+        largest = tl.where(tl.arange(0, PADDED * LOGIT_PARTS) == place, -_INF, largest)
+
+    nothing = 0.0 * log_total  # NaN where there is no distribution
+    top1 = 1.0 / total
+    entropy = (log_total - weighted / total) / _LN2
+    mass = mass * top1
+    out = row + index * row_stride
+    tl.store(out, tl.where(entropy < 0.0, 0.0, entropy))
+    tl.store(out + 2, (1.0 - tl.exp(second - shift)) * top1 + nothing)
+    tl.store(out + 3, top1 + nothing)
+    tl.store(out + 4, tl.where(mass > 1.0, 1.0, mass) + nothing)
+    tl.store(out + 5, nan)
+    tl.store(out + 6, posinf)
+    tl.store(out + 7, neginf)
+    tl.store(normalizer + index * 2, shift)
+    tl.store(normalizer + index * 2 + 1, log_total)
+
+
+@triton.jit(do_not_specialize=["token_stride"], do_not_specialize_on_alignment=["tokens", "done"])
+def tokens_kernel(
+    logits,
+    stride,
+    normalizer,
+    tokens,
+    token_stride,
+    done,
+    row,
+    row_stride,
+    surprisal_at,
+    token_at,
+    done_at,
+):
+    """Write the chosen token, its surprisal and whether its sequence is done.
+
+    Grid: rows.
+
+    Args:
+        logits: raw logits [rows, vocabulary], with `stride` between rows.
+        normalizer: float32 [rows, 2], see `logits_row_kernel`.
+        tokens: int64 [rows], with `token_stride` between rows.
+        done: bool [rows].
+        row: float32 [rows, ...].
+        surprisal_at, token_at, done_at: positions in it.
+    """
+    index = tl.program_id(0).to(tl.int64)
+    token = tl.load(tokens + index * token_stride)
+    x = tl.load(logits + index * stride + token).to(tl.float32)
+    shift = tl.load(normalizer + index * 2)
+    log_total = tl.load(normalizer + index * 2 + 1)
+    impossible = (x == -_INF) & (log_total == log_total)
+    out = row + index * row_stride
+    tl.store(out + surprisal_at, tl.where(impossible, _INF, (log_total - (x - shift)) / _LN2))
+    tl.store(out + token_at, token.to(tl.float32))
+    tl.store(out + done_at, (tl.load(done + index) != 0).to(tl.float32))
+
+
+# --- attention --------------------------------------------------------------------------------------------------------
+
+
+@triton.jit(do_not_specialize=["stride", "key_stride", "keys"], do_not_specialize_on_alignment=["visible"])
+def ranks_kernel(visible, stride, key_stride, ranks, seen, keys, BLOCK: tl.constexpr):
+    """Count visible keys: write each one's rank from 1, 0 for one that is not visible, and how many there are.
+
+    Grid: sequences.
+
+    Args:
+        visible: bool [sequences, keys], with `stride` and `key_stride`.
+        ranks: int32 [sequences, keys].
+        seen: int32 [sequences].
+    """
+    sequence = tl.program_id(0).to(tl.int64)
+    counted = 0
+    for start in range(0, keys, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        held = at < keys
+        sees = (tl.load(visible + sequence * stride + at * key_stride, mask=held, other=0) != 0).to(tl.int32)
+        rank = counted + tl.cumsum(sees, 0)
+        tl.store(ranks + sequence * keys + at, rank * sees, mask=held)
+        counted += tl.sum(sees, 0)
+    tl.store(seen + sequence, counted)
+
+
+@triton.jit
+def _seen(entry, sequence, RANKED: tl.constexpr):
+    """Return how many keys the sequence sees."""
+    if RANKED:
+        return tl.load(tl.load(entry + 9).to(tl.pointer_type(tl.int32)) + sequence)
+    return tl.load(entry + 7).to(tl.int32)
+
+
+@triton.jit
+def attention_parts_kernel(
+    table,
+    parts,
+    scale,
+    softcap,
+    sequences,
+    shared,
+    GROUP: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PADDED: tl.constexpr,
+    BLOCK: tl.constexpr,
+    DTYPE: tl.constexpr,
+    SOFTCAP: tl.constexpr,
+    RANKED: tl.constexpr,
+    ALIGNED: tl.constexpr,
+    WIDEN: tl.constexpr,
+):
+    """Reduce one split of the keys for the GROUP query heads that share them, of one layer and sequence.
+
+    Grid: layers x sequences x heads of keys, splits.
+
+    Args:
+        table: int64 [layers, 15]: addresses of the last query and of the keys; strides of the query's sequences and
+            heads, of the keys' sequences, heads and positions; number of keys; addresses of ranks and of the numbers
+            seen (RANKED); generated tokens; address of learned sinks; and what `attention_row_kernel` reads.
+        parts: float32 [layers, sequences, heads, splits, 8].
+        scale, softcap: the scores are scale q.k, then softcap tanh(score / softcap).
+        shared: heads of keys.
+        ALIGNED: whether keys begin at multiples of 16 bytes and their strides are multiples of 16.
+        WIDEN: whether half precision is widened before it is multiplied; for Triton's interpreter, which cannot.
+    """
+    program, split, splits = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
+    head = program % shared
+    sequence = (program // shared) % sequences
+    layer = program // (shared * sequences)
+    entry = table + layer * ATTENTION_COLUMNS
+    wide = sequence.to(tl.int64)
+    query = tl.load(entry).to(tl.pointer_type(DTYPE)) + wide * tl.load(entry + 2)
+    keys = tl.load(entry + 1).to(tl.pointer_type(DTYPE)) + wide * tl.load(entry + 4) + head * tl.load(entry + 5)
+    position_stride = tl.load(entry + 6)
+    if ALIGNED:
+        keys = tl.multiple_of(keys, 16)
+        position_stride = tl.multiple_of(position_stride, 16)
+    count = tl.load(entry + 7).to(tl.int32)
+    seen = _seen(entry, sequence, RANKED)
+    prompt = tl.maximum(seen - tl.load(entry + 10).to(tl.int32), 0)
+    third = prompt // 3
+
+    lane = tl.arange(0, ROWS)
+    dimension = tl.arange(0, PADDED)
+    q = tl.load(
+        query + (head * GROUP + lane)[:, None] * tl.load(entry + 3) + dimension[None, :],
+        mask=(lane < GROUP)[:, None] & (dimension < WIDTH)[None, :],
+        other=0.0,
+    )
+    if WIDEN:
+        q = q.to(tl.float32)
+    top = tl.full([ROWS], -_INF, tl.float32)
+    total = tl.zeros([ROWS], tl.float32)
+    weighted = tl.zeros([ROWS], tl.float32)
+    rest = tl.zeros([ROWS], tl.float32)
+    rest_weighted = tl.zeros([ROWS], tl.float32)
+    generated = tl.zeros([ROWS], tl.float32)
+    middle = tl.zeros([ROWS], tl.float32)
+    previous = tl.zeros([ROWS], tl.float32)
+
+    chunk = tl.cdiv(tl.cdiv(count, BLOCK), splits) * BLOCK
+    end = tl.minimum((split + 1) * chunk, count)
+    for start in range(split * chunk, end, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        held = at < end
+        k = tl.load(
+            keys + at.to(tl.int64)[:, None] * position_stride + dimension[None, :],
+            mask=held[:, None] & (dimension < WIDTH)[None, :],
+            other=0.0,
+        )
+        if WIDEN:
+            k = k.to(tl.float32)
+        scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
+        if SOFTCAP:
+            scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scores / softcap) + 1.0))
+        if RANKED:
+            ranks = tl.load(entry + 8).to(tl.pointer_type(tl.int32)) + wide * count
+            rank = tl.load(ranks + at, mask=held, other=0)
+        else:
+            rank = tl.where(held, at + 1, 0)
+        visible = (rank > 0)[None, :]
+        new_top = tl.maximum(top, tl.max(tl.where(visible, scores, -_INF), 1))
+        shift = _shift(new_top)
+        z = scores - shift[:, None]
+        z = tl.where(z < _LOWEST, _LOWEST, z)
+        e = tl.where(visible, tl.exp(z), 0.0)
+        ez = tl.where(visible, e * z, 0.0)
+        down = _down(top, shift)
+        factor = _factor(top, shift)
+        beyond = (rank > SINK_KEYS)[None, :]
+        weighted = (weighted + total * down) * factor + tl.sum(ez, 1)
+        total = total * factor + tl.sum(e, 1)
+        rest_weighted = (rest_weighted + rest * down) * factor + tl.sum(tl.where(beyond, ez, 0.0), 1)
+        rest = rest * factor + tl.sum(tl.where(beyond, e, 0.0), 1)
+        of_generated = (rank > tl.maximum(prompt, SINK_KEYS))[None, :]
+        generated = generated * factor + tl.sum(tl.where(of_generated, e, 0.0), 1)
+        in_middle = ((rank > third) & (rank <= prompt - third))[None, :]
+        middle = middle * factor + tl.sum(tl.where(in_middle, e, 0.0), 1)
+        before = ((rank == seen - 1) & (rank > 0))[None, :]
+        previous = previous * factor + tl.sum(tl.where(before, e, 0.0), 1)
+        top = new_top
+
+    heads = shared * GROUP
+    place = ((layer * sequences + sequence).to(tl.int64) * heads + head * GROUP + lane) * splits + split
+    out = parts + place * ATTENTION_PARTS
+    real = lane < GROUP
+    tl.store(out, top, mask=real)
+    tl.store(out + 1, total, mask=real)
+    tl.store(out + 2, weighted, mask=real)
+    tl.store(out + 3, rest, mask=real)
+    tl.store(out + 4, rest_weighted, mask=real)
+    tl.store(out + 5, generated, mask=real)
+    tl.store(out + 6, middle, mask=real)
+    tl.store(out + 7, previous, mask=real)
+
+
+@triton.jit
+def _mean(x, real, heads):
+    return tl.sum(tl.where(real, x, 0.0), 0) / heads
+
+
+@triton.jit(do_not_specialize=["splits"])
+def attention_row_kernel(
+    table,
+    parts,
+    splits,
+    row,
+    row_stride,
+    sequences,
+    heads,
+    HEADS: tl.constexpr,
+    DTYPE: tl.constexpr,
+    RANKED: tl.constexpr,
+    LEARNED: tl.constexpr,
+):
+    """Join the splits of one layer's and sequence's attention rows, and write what its heads have together.
+
+    Grid: layers, sequences.
+
+    Args:
+        table: see `attention_parts_kernel`; then where in the row the layer's numbers go, how many of them (13 or the
+            first 6), and where each head's weight on the previous key goes (-1: nowhere).
+        parts: float32 [layers, sequences, heads, splits, 8].
+        row: float32 [sequences, ...].
+    """
+    layer, sequence = tl.program_id(0), tl.program_id(1)
+    entry = table + layer * ATTENTION_COLUMNS
+    head = tl.arange(0, HEADS)
+    real = head < heads
+    base = parts + ((layer * sequences + sequence).to(tl.int64) * heads + head) * splits * ATTENTION_PARTS
+    top = tl.full([HEADS], -_INF, tl.float32)
+    total = tl.zeros([HEADS], tl.float32)
+    weighted = tl.zeros([HEADS], tl.float32)
+    rest = tl.zeros([HEADS], tl.float32)
+    rest_weighted = tl.zeros([HEADS], tl.float32)
+    generated = tl.zeros([HEADS], tl.float32)
+    middle = tl.zeros([HEADS], tl.float32)
+    previous = tl.zeros([HEADS], tl.float32)
+    for split in range(splits):
+        part = base + split * ATTENTION_PARTS
+        its_top = tl.load(part, mask=real, other=-_INF)
+        its_total = tl.load(part + 1, mask=real, other=0.0)
+        its_rest = tl.load(part + 3, mask=real, other=0.0)
+        new_top = tl.maximum(top, its_top)
+        shift = _shift(new_top)
+        f, its_f = _factor(top, shift), _factor(its_top, shift)
+        down, its_down = _down(top, shift), _down(its_top, shift)
+        its_weighted = tl.load(part + 2, mask=real, other=0.0) + its_total * its_down
+        its_rest_weighted = tl.load(part + 4, mask=real, other=0.0) + its_rest * its_down
+        weighted = (weighted + total * down) * f + its_weighted * its_f
+        rest_weighted = (rest_weighted + rest * down) * f + its_rest_weighted * its_f
+        total = total * f + its_total * its_f
+        rest = rest * f + its_rest * its_f
+        generated = generated * f + tl.load(part + 5, mask=real, other=0.0) * its_f
+        middle = middle * f + tl.load(part + 6, mask=real, other=0.0) * its_f
+        previous = previous * f + tl.load(part + 7, mask=real, other=0.0) * its_f
+        top = new_top
+
+    in_sinks = total - rest
+    seen = _seen(entry, sequence, RANKED)
+    outcomes = tl.zeros([HEADS], tl.float32) + seen
+    learned = tl.zeros([HEADS], tl.float32)
+    highest = tl.zeros([HEADS], tl.float32) + 1.0  # exp(largest score - maximum)
+    if LEARNED:
+        sinks = tl.load(entry + 11).to(tl.pointer_type(DTYPE))
+        sink = tl.load(sinks + head, mask=real, other=-_INF).to(tl.float32)
+        ceiling = tl.maximum(top, sink)
+        shift = _shift(ceiling)
+        f, down = _factor(top, shift), _down(top, shift)
+        learned = _factor(sink, shift)
+        weighted = (weighted + total * down) * f + learned * _down(sink, shift)
+        rest_weighted = (rest_weighted + rest * down) * f
+        total = total * f + learned
+        rest, in_sinks = rest * f, in_sinks * f
+        generated, middle, previous, highest = generated * f, middle * f, previous * f, f
+        outcomes += (sink > -_INF).to(tl.float32)
+
+    total = tl.where(total == 0.0, float("nan"), total)  # no visible key has a weight
+    prompt = tl.maximum(seen - tl.load(entry + 10).to(tl.int32), 0)
+    third = prompt // 3
+    entropy = (tl.log(total) - weighted / total) / tl.log(outcomes)
+    entropy = tl.where(entropy < 0.0, 0.0, tl.where(entropy > 1.0, 1.0, entropy))
+    entropy = tl.where(outcomes > 1.0, entropy, 1.0 + 0.0 * total)
+    weight = highest / total
+    mean = _mean(entropy, real, heads)
+    apart = tl.where(real, entropy - mean, 0.0)
+    undefined = mean != mean
+    out = row + sequence.to(tl.int64) * row_stride + tl.load(entry + 12)
+    tl.store(out, mean)
+    tl.store(out + 1, tl.sqrt(tl.sum(apart * apart, 0) / heads))
+    tl.store(out + 2, tl.where(undefined, float("nan"), tl.min(tl.where(real, entropy, _INF), 0)))
+    tl.store(out + 3, tl.where(undefined, float("nan"), tl.max(tl.where(real, entropy, -_INF), 0)))
+    tl.store(out + 4, _mean(weight, real, heads))
+    tl.store(out + 5, tl.where(undefined, float("nan"), tl.max(tl.where(real, weight, -_INF), 0)))
+    if tl.load(entry + 13) > 6:
+        others = (tl.zeros([HEADS], tl.float32) + seen) - SINK_KEYS
+        rest_entropy = (tl.log(rest) - rest_weighted / rest) / tl.log(others)
+        judged = real & (others >= COLLAPSED_KEYS) & (tl.abs(rest_entropy) < _INF)
+        collapsed = tl.sum((judged & (rest_entropy < COLLAPSED_ENTROPY)).to(tl.float32), 0)
+        focused = (weight > FOCUSED_WEIGHT).to(tl.float32) + 0.0 * weight
+        of_prompt = (total - learned - in_sinks - generated) / total
+        of_prompt = tl.where(of_prompt < 0.0, 0.0, of_prompt)
+        uniform = (prompt - 2 * third).to(tl.float32) / seen
+        of_previous = tl.where(seen > 1, previous / total, float("nan"))
+        tl.store(out + 6, collapsed / tl.sum(judged.to(tl.float32), 0))
+        tl.store(out + 7, _mean(focused, real, heads))
+        tl.store(out + 8, _mean((in_sinks + learned) / total, real, heads))
+        tl.store(out + 9, _mean(of_prompt, real, heads))
+        tl.store(out + 10, _mean(generated / total, real, heads))
+        tl.store(out + 11, tl.where(third > 0, _mean(middle / total, real, heads) / uniform, float("nan")))
+        tl.store(out + 12, _mean(of_previous, real, heads))
+        by_head = tl.load(entry + 14)
+        if by_head >= 0:
+            tl.store(row + sequence.to(tl.int64) * row_stride + by_head + head, of_previous, mask=real)

@@ -1,0 +1,246 @@
+"""Every number of the kernels equals that of `signals`: every shape, dtype and mask, also where values are not finite.
+
+Tolerance: 2e-5, relative or absolute. Both compute in float32; sums are in another order.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from opentelemetry_instrumentation_corevital.capture import plan as plans
+from opentelemetry_instrumentation_corevital.capture.fused import Fused
+from opentelemetry_instrumentation_corevital.capture.layout import DONE, LOGIT_WIDTH, TOKEN
+from opentelemetry_instrumentation_corevital.capture.plan import Place, Plan
+from opentelemetry_instrumentation_corevital.capture.scores import Attended
+from opentelemetry_instrumentation_corevital.capture.signals import (
+    attention_row,
+    cosine,
+    hidden_statistics,
+    logit_signals,
+    over_heads,
+    surprisal,
+    visible_keys,
+)
+
+CUDA = torch.cuda.is_available()
+DEVICE = torch.device("cuda", 0) if CUDA else torch.device("cpu")
+UNTOUCHED = 7.0
+INF, NAN = float("inf"), float("nan")
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def blank(sequences: int, width: int) -> Tensor:
+    return torch.full((sequences, width), UNTOUCHED, device=DEVICE)
+
+
+def same(got: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(got, wanted, atol=2e-5, rtol=2e-5, equal_nan=True)
+
+
+def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+    return (torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale).to(DEVICE)
+
+
+# --- logits -----------------------------------------------------------------------------------------------------------
+
+
+def spoilt(kind: str, logits: Tensor) -> Tensor:
+    logits = logits.clone()
+    if kind == "masked":
+        logits[0, logits.shape[1] // 2 :] = -INF
+    elif kind == "all masked":
+        logits[0] = -INF
+    elif kind == "equal":
+        logits[0] = 3.0
+    elif kind == "huge":
+        logits *= 1e37
+    elif kind != "plain":
+        logits[0, -1] = float(kind)
+    return logits
+
+
+@pytest.mark.parametrize("edited", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "masked", "all masked", "equal", "huge", "nan", "inf", "-inf"])
+@pytest.mark.parametrize(("vocabulary", "rows"), [(1, 1), (7, 3), (4096, 1), (4097, 2), (49152 if CUDA else 9001, 2)])
+def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
+    logits = spoilt(kind, normal(rows, vocabulary, scale=4.0))
+    tokens = torch.full((rows, 3), vocabulary - 1, device=DEVICE)[:, -1]
+    done = torch.tensor([row % 2 == 0 for row in range(rows)], device=DEVICE)
+    row, fused = blank(rows, 2 * LOGIT_WIDTH)[:, :LOGIT_WIDTH], Fused(DEVICE, rows)
+    wanted = logit_signals(logits)
+    chosen = surprisal(wanted, tokens)
+
+    passed = logits.clone()
+    fused.logits(passed, row, edited=edited)
+    if edited:
+        passed.fill_(0.0)
+    fused.tokens(tokens, done, row)
+
+    columns = (wanted.entropy, chosen, *wanted[1:4], wanted.nan, wanted.posinf, wanted.neginf, tokens, done)
+    same(row, torch.stack([column.float() for column in columns], -1))
+    assert row[:, TOKEN].tolist() == tokens.tolist()
+    assert row[:, DONE].bool().tolist() == done.tolist()
+
+
+# --- hidden states ----------------------------------------------------------------------------------------------------
+
+
+def states(kind: str, dtype: torch.dtype, sequences: int, width: int, seed: int) -> list[Tensor]:
+    layers = [normal(sequences, 1, width, seed=10 * seed + layer, scale=3.0).to(dtype) for layer in range(4)]
+    if kind == "zero":
+        layers[1].zero_()
+    elif kind != "plain":
+        layers[2][0, 0, width // 2] = float(kind)
+    return layers
+
+
+@pytest.mark.parametrize("kind", ["plain", "zero", "nan", "inf", "-inf"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("width", "sequences"), [(64, 1), (576, 3), (100, 2), (4096, 1)])
+def test_hidden_states(width: int, sequences: int, dtype: torch.dtype, kind: str) -> None:
+    fused, before, offset = Fused(DEVICE, sequences), None, 3
+    for step in range(3):
+        layers = states(kind if step == 1 else "plain", dtype, sequences, width, step)
+        assert fused.takes(layers)
+        row = blank(sequences, offset + 4 * 7 + 2)
+        fused.inside(row, layers, offset, ends=True)
+        widened = [layer[:, -1].float() for layer in layers]
+        for index, state in enumerate(widened):
+            got = row[:, offset + 7 * index : offset + 7 * index + 7]
+            wanted = hidden_statistics(state)
+            mean = torch.where(state.isinf().any(-1), NAN, wanted[:, 0])  # torch's own depends on the device
+            last = 1.0 - cosine(state, widened[index - 1]) if index else torch.full_like(mean, NAN)
+            same(got, torch.cat((mean[:, None], wanted[:, 1:], last[:, None]), -1))
+        cosines = torch.full((sequences,), NAN, device=DEVICE) if before is None else cosine(widened[-1], before)
+        same(row[:, offset + 28], cosines)
+        assert (row[:, :offset] == UNTOUCHED).all()
+        assert (row[:, -1] == UNTOUCHED).all()
+        before = widened[-1]
+
+
+def test_without_the_last_layer_there_is_no_cosine() -> None:
+    fused = Fused(DEVICE, 1)
+    for _ in range(2):
+        row = blank(1, 40)
+        fused.inside(row, states("plain", torch.float32, 1, 64, 0), 0, ends=False)
+        assert row[0, 28].isnan()
+
+
+# --- attention --------------------------------------------------------------------------------------------------------
+
+
+def masked(kind: str, sequences: int, keys: int) -> Tensor | None:
+    if kind == "none":
+        return None
+    visible = torch.ones(sequences, keys, dtype=torch.bool)
+    if kind == "padding":
+        visible[0, : keys // 3] = False
+    elif kind == "window":
+        visible[:, : max(0, keys - 9)] = False
+    elif kind == "holes":
+        visible = torch.rand(sequences, keys, generator=torch.Generator().manual_seed(1)) > 0.4
+    elif kind == "one":
+        visible[:] = False
+    visible[:, -1] = True
+    if kind == "nothing":
+        visible[:] = False
+    return visible.to(DEVICE)
+
+
+def attention(
+    shape: tuple[int, int, int, int, int], dtype: torch.dtype, mask: str = "none", seed: int = 0, **how: Any
+) -> Attended:
+    sequences, heads, shared, keys, width = shape
+    query = normal(sequences, heads, 1, width, seed=seed, scale=2.0).to(dtype)
+    key = normal(sequences, shared, keys, width, seed=seed + 1).to(dtype)
+    if how.pop("transposed", False):  # as a cache that keeps positions first would return it
+        key = key.transpose(1, 2).contiguous().transpose(1, 2)
+    sink = normal(heads, seed=3).to(dtype) if how.pop("sink", False) else None
+    visible = masked(mask, sequences, keys)
+    scale = width**-0.5
+    return Attended(module=0, visible=visible, scale=scale, learned_sink=sink, query=query, key=key, **how)
+
+
+def defined(taken: Attended, generated: int) -> tuple[Tensor, Tensor]:
+    """Return what `signals` says, from scores multiplied in float64."""
+    key = taken.key.double().repeat_interleave(taken.query.shape[1] // taken.key.shape[1], 1)
+    scores = (taken.query.double() @ key.mT)[:, :, 0].float() * taken.scale
+    if taken.softcap:
+        scores = taken.softcap * torch.tanh(scores / taken.softcap)
+    batch, _, keys = scores.shape
+    counted = visible_keys(taken.visible, batch=batch, keys=keys, generated=generated, device=DEVICE)
+    row = attention_row(scores, counted, None if taken.learned_sink is None else taken.learned_sink.float())
+    return over_heads(row), row.previous
+
+
+def check(layers: list[Attended], kind: plans.AttentionKind = "self", step: int = 2) -> None:
+    sequences, heads = layers[0].query.shape[:2]
+    assert plans.takes(layers, DEVICE, sequences)
+    end = 5 + 13 * len(layers)
+    places = [Place(kind, 5 + 13 * layer, by_head=end + heads * layer) for layer in range(len(layers))]
+    row = blank(sequences, end + heads * len(layers))
+    Fused(DEVICE, sequences).inside(row, [], 0, ends=False, plan=Plan(layers, places, step))
+    for place, taken in zip(places, layers, strict=True):
+        wanted, previous = defined(taken, step if kind == "self" else 0)
+        count = 13 if kind == "self" else 6
+        same(row[:, place.offset : place.offset + count], wanted[:, :count])
+        if kind == "self":
+            same(row[:, place.by_head : place.by_head + heads], previous)
+    assert (row[:, :5] == UNTOUCHED).all()
+
+
+MASKS = ("none", "padding", "window", "holes", "one", "nothing")
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("keys", [1, 2, 12, 63, 64, 200] + ([1025, 4000] if CUDA else []))
+def test_attention_of_every_mask_and_length(keys: int, mask: str) -> None:
+    check([attention((2, 8, 2, keys, 64), torch.float32, mask, seed) for seed in range(2)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [64, 80, 96, 128, 256])
+@pytest.mark.parametrize("heads", [(1, 1), (9, 3), (8, 1), (14, 2), (32, 1)])
+def test_attention_of_every_head(heads: tuple[int, int], width: int, dtype: torch.dtype) -> None:
+    check([attention((1, *heads, 70, width), dtype)])
+
+
+@pytest.mark.parametrize(("softcap", "sink"), [(None, False), (None, True), (20.0, False), (20.0, True)])
+@pytest.mark.parametrize("mask", ["none", "padding", "one"])
+def test_softcap_and_learned_sinks(mask: str, softcap: float | None, sink: bool) -> None:
+    check([attention((2, 4, 2, 50, 64), torch.bfloat16, mask, softcap=softcap, sink=sink)])
+
+
+def test_cross_attention_has_fewer_numbers() -> None:
+    check([attention((2, 4, 4, 50, 64), torch.float32, "padding")], "cross")
+
+
+def test_keys_that_are_not_contiguous() -> None:
+    check([attention((2, 4, 2, 50, 64), torch.float16, transposed=True)])
+
+
+def test_layers_that_differ_are_reduced_apart() -> None:
+    shapes = [(2, 4, 2, 50, 64), (2, 4, 2, 20, 64), (2, 4, 4, 50, 64), (2, 4, 2, 50, 32)]
+    check([attention(shape, torch.float32, "none", seed) for seed, shape in enumerate(shapes)])
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+@pytest.mark.parametrize("place", ["query", "visible key", "hidden key"])
+def test_values_that_are_not_finite(place: str, value: float) -> None:
+    taken = attention((2, 4, 2, 50, 64), torch.float32, "padding")
+    if place == "query":
+        taken.query[0, 0, 0, 0] = value
+    else:
+        taken.key[0, 0, 40 if place == "visible key" else 0, 0] = value
+    check([taken])
+
+
+def test_many_steps_reuse_the_table() -> None:
+    fused = Fused(DEVICE, 1)
+    for step in range(1, 12):
+        taken = attention((1, 4, 2, 20 + step, 64), torch.float32, seed=step)
+        row = blank(1, 60)
+        fused.inside(row, [], 0, ends=False, plan=Plan([taken], [Place("self", 0)], step))
+        same(row[:, :13], defined(taken, step)[0])
