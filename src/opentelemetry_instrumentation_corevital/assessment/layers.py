@@ -1,7 +1,9 @@
 """What a run's layer columns [steps, layers] say: shared by the health flags and by the blame."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,8 +102,8 @@ def windows(values: Columns, size: int) -> Columns:
     return over_steps(np.nanmean, np.moveaxis(np.lib.stride_tricks.sliding_window_view(values, size, 0), -1, 0))
 
 
-def over_steps(reduce: object, values: Columns) -> Columns:
-    """Reduce over the first axis, quietly: a column without a finite value is NaN."""
+def over_steps(reduce: Callable[..., Any], values: Columns) -> Columns:
+    """Reduce over the first axis, quietly: a column without a value is NaN, and that is what is meant."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(reduce(values, axis=0), np.float64)  # type: ignore[operator]
+        return np.asarray(reduce(values, axis=0), np.float64)

@@ -14,7 +14,10 @@ _lock = threading.Lock()  # guards the above; held by a fork too, so that a chil
 def join(path: str | os.PathLike[str], user: object) -> StoreWriter:
     """Return the writer of a file, which stays open until `user` and all others that joined have left it."""
     with _lock:
-        writer, users = _users.setdefault(_key(path), (StoreWriter(path), weakref.WeakSet()))
+        key = _key(path)
+        if key not in _users:
+            _users[key] = (StoreWriter(path), weakref.WeakSet())
+        writer, users = _users[key]
         users.add(user)
     return writer
 
