@@ -24,12 +24,12 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
         evidence["repetition_loop_detected"] = loop.evidence()
     collapsed = _collapse(run, thresholds)
     if collapsed is None:
-        absent["attention_collapse_detected"] = run.absent.get("attention", "too few steps with enough visible keys")
+        absent["attention_collapse_detected"] = _why_no_collapse(run)
     elif collapsed:
         evidence["attention_collapse_detected"] = collapsed
     outlier = _mid_layer_anomaly(run, thresholds)
     if outlier is None:
-        absent["mid_layer_anomaly_detected"] = run.absent.get("hidden_states", "too few steps to compare")
+        absent["mid_layer_anomaly_detected"] = _why_no_middle(run)
     elif outlier:
         evidence["mid_layer_anomaly_detected"] = outlier
     entropy = run.column("entropy")
@@ -88,6 +88,13 @@ def _collapse(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
     }
 
 
+def _why_no_collapse(run: Run) -> str:
+    """Return why an attention collapse cannot be told."""
+    if run.column("collapsed_head_rate") is None:
+        return run.absent.get("attention", "attention was not measured")
+    return "too few steps with enough visible keys"
+
+
 def _mid_layer_anomaly(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
     """Return the numbers of a middle layer's anomaly, empty where there is none, None where it cannot be told."""
     norms = run.column("hidden_l2_norm")
@@ -103,6 +110,17 @@ def _mid_layer_anomaly(run: Run, thresholds: Thresholds) -> dict[str, Any] | Non
         return None
     worst, _ = found
     return {} if worst is None else {"layer": worst.layer, **worst.evidence(), "threshold": thresholds.norm_outlier}
+
+
+def _why_no_middle(run: Run) -> str:
+    """Return why a middle layer's anomaly cannot be told."""
+    norms = run.column("hidden_l2_norm")
+    if norms is None or not len(norms):
+        return run.absent.get("hidden_states", "the layers were not measured")
+    middle = middle_third(norms.shape[1])
+    if np.isnan(norms[:, middle.start : middle.stop]).all():
+        return "no layer of the middle third was looked at"
+    return "too few steps to compare"
 
 
 def _unmeasured(run: Run) -> Any:
