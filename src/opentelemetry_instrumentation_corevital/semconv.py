@@ -300,7 +300,12 @@ STEP_HIDDEN_COSINE: Final = _step(
 STEP_ATTENTION_ENTROPY: Final = _step(
     "corevital.step.attention_entropy", "double", "1", "mean over layers and heads of the normalised attention entropy"
 )
-STEP_RISK_SO_FAR: Final = _step("corevital.step.risk_so_far", "double", "1", "risk of the run up to this step")
+STEP_RISK_SO_FAR: Final = _step(
+    "corevital.step.risk_so_far",
+    "double",
+    "1",
+    "risk of the run up to this step, without a middle layer's anomaly and -Inf logits: those only the whole run tells",
+)
 STEP_WARNINGS: Final = _step("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
 
 EXCEPTION_EVENT: Final = _define("event", "exception", "-", "", "the exception that ended the call")

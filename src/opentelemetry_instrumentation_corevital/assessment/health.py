@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from ..run import Health, Run
-from .layers import anomaly, collapse, middle_third, over_steps, windows
+from .collapse import CollapseDetector
+from .layers import anomaly, collapsed_shares, middle_third
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
 
@@ -68,24 +69,13 @@ def _seen(run: Run, logits: str, hidden: str | None) -> dict[str, int]:
 
 def _collapse(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
     """Return the numbers of an attention collapse, empty where there is none, None where it cannot be told."""
-    found = collapse(run, thresholds)
-    if found is None:
+    shares = collapsed_shares(run)
+    if shares is None:
         return None
-    steps, rates = found
-    means = windows(over_steps(np.nanmean, rates.T), thresholds.collapse_steps)
-    overall = float(np.nanmean(rates))
-    if overall > thresholds.collapse_rate:
-        return {"rate": round(overall, 4), "threshold": thresholds.collapse_rate}
-    rising = np.flatnonzero(means > means[0] + thresholds.collapse_rise)
-    if not rising.size:
-        return {}
-    at = int(rising[0])
-    return {
-        "step": int(steps[at + thresholds.collapse_steps - 1]),
-        "rate": round(float(means[at]), 4),
-        "before": round(float(means[0]), 4),
-        "threshold": round(float(means[0]) + thresholds.collapse_rise, 4),
-    }
+    detector = CollapseDetector(thresholds)
+    for step, share in enumerate(shares.tolist()):
+        detector.update(step, share)
+    return detector.evidence() if detector.judged else None
 
 
 def _why_no_collapse(run: Run) -> str:
