@@ -314,6 +314,9 @@ class _Recording:
                 judgement.on_run_ending(span, run)
         instruments = self.recorder.instruments
         context = set_span_in_context(span, self.context)
+        with shielded("recorder.verdict"):
+            if span.is_recording():  # before the run data, behind which a full queue would drop it
+                emit_verdict(self.recorder.logger, run, context)
         with shielded("recorder.run_data"):
             if span.is_recording():
                 self._run_data(run, context)
@@ -325,9 +328,6 @@ class _Recording:
                 instruments.record_dropped("step_event", reported.dropped_events, context)
                 instruments.record_dropped("series_point", reported.dropped_points, context)
                 instruments.record_dropped("message", reported.dropped_messages, context)
-        with shielded("recorder.verdict"):
-            if span.is_recording():
-                emit_verdict(self.recorder.logger, run, context)
         with shielded("recorder.run_metrics"):
             instruments.record_run(run, context)
 
@@ -339,8 +339,11 @@ class _Recording:
             return
         data, left_out = pack(run, content=self.settings.content_on_span)
         if left_out:
-            run.absent["run_data"] = f"left out for its size: {', '.join(left_out)}"
+            what = "all of it" if data is None else ", ".join(left_out)
+            run.absent["run_data"] = f"left out for its size: {what}"
             self.recorder.instruments.record_dropped("run_data_column", len(left_out), context)
+        if data is None:
+            return
         for record in records(run, data, context):
             logger.emit(record)
 
