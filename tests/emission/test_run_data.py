@@ -251,10 +251,10 @@ def test_a_batch_of_chunks_is_below_what_grpc_takes() -> None:
 
 
 def test_nothing_is_packed_where_logs_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital import recorder
+    from opentelemetry_instrumentation_corevital import reporting
 
     assert not takes_logs(NoOpLogger("x"))
-    monkeypatch.setattr(recorder, "pack", lambda *args, **kwargs: pytest.fail("packed"))
+    monkeypatch.setattr(reporting, "pack", lambda *args, **kwargs: pytest.fail("packed"))
     telemetry = Telemetry()
     with instrumented(tracer_provider=telemetry.tracer_provider, capture="full", logger_provider=None):
         tiny_model().generate(prompt(), max_new_tokens=4, do_sample=False)
