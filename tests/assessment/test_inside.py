@@ -186,11 +186,16 @@ def test_what_was_not_measured_is_absent_and_not_false() -> None:
     run.health = judge_health(run)
     assert run.health.attention_collapse_detected is None
     assert run.health.mid_layer_anomaly_detected is None
-    assert run.health.absent == {"attention_collapse_detected": "compiled", "mid_layer_anomaly_detected": "compiled"}
+    assert run.health.absent == {
+        "hidden_states": "compiled",
+        "attention_collapse_detected": "compiled",
+        "mid_layer_anomaly_detected": "compiled",
+    }
     assert judge_blame(run) is None
     assert run.health.flags().keys() == {"nan_detected", "inf_detected", "repetition_loop_detected"}
     health = judge_health(make_run())
     assert health.absent == {
+        "hidden_states": "the layers were not measured",
         "attention_collapse_detected": "attention was not measured",
         "mid_layer_anomaly_detected": "the layers were not measured",
     }

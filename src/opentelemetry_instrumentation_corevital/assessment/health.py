@@ -20,6 +20,8 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
     if not measured:
         reason = run.absent.get("nonfinite", "logits were not measured")
         absent.update(nan_detected=reason, inf_detected=reason, high_entropy_steps=reason)
+    if run.column("hidden_nan") is None:  # the flags above then speak of the logits alone
+        absent["hidden_states"] = run.absent.get("hidden_states", "the layers were not measured")
     loop = _loop(run, thresholds)
     if loop is not None:
         evidence["repetition_loop_detected"] = loop.evidence()
