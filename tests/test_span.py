@@ -292,9 +292,9 @@ def test_the_process_bucket_refills_with_time() -> None:
 
 
 def test_spans_that_come_too_fast_shrink_to_their_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital import recorder
+    from opentelemetry_instrumentation_corevital import reporting
 
-    monkeypatch.setattr(recorder, "_process_bytes", budget.ByteBucket(capacity=40_000, seconds=1e9))
+    monkeypatch.setattr(reporting, "_process_bytes", budget.ByteBucket(capacity=40_000, seconds=1e9))
     model = tiny_model()
     with instrumented() as telemetry:
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""One `generate()` call: its span, its judgements, its metrics and logs.
+"""One `generate()` call: which are recorded, and their life from the span's start to its end.
 
 Knows OpenTelemetry, not torch: tensors are `capture`'s, which is imported when the first call comes, since torch is
 loaded by then anyway. Every step of it is shielded: whatever fails here is logged once and `generate()` goes on.
@@ -8,7 +8,6 @@ import logging
 import random
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,31 +15,19 @@ from opentelemetry import context as otel_context
 from opentelemetry._logs import Logger
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import (
-    ProxyTracerProvider,
-    Span,
-    SpanKind,
-    Status,
-    StatusCode,
-    Tracer,
-    get_tracer_provider,
-    set_span_in_context,
-)
+from opentelemetry.trace import ProxyTracerProvider, Span, SpanKind, Tracer, get_tracer_provider, set_span_in_context
 
 from . import semconv
 from .call_context import current_hint, is_disabled
 from .config import Settings
 from .emission import attributes as emitted
-from .emission import budget
-from .emission.content import message_attributes
 from .emission.metrics import Instruments, call_tokens
-from .emission.run_data import pack, records, takes_logs
-from .emission.span import capture_attributes, emit_run, in_full
-from .emission.verdict import emit_verdict
 from .layer_selection import LayerSelection
 from .processors import ENLISTED_KEY, RunJudgement, in_order
-from .run import ModelInfo, Prompt, Run
+from .reporting import Report
+from .run import ModelInfo, Run
 from .safety import breaker_open, report_internal_error, shielded
+from .texts import CallTexts
 
 if TYPE_CHECKING:
     from .capture.session import Session
@@ -54,7 +41,6 @@ class _Thread(threading.local):
 
 _thread = _Thread()
 _random = random.Random()  # never the process-wide generator: a run may draw from that
-_process_bytes = budget.ByteBucket()
 
 
 class Recorder:
@@ -194,11 +180,21 @@ class _Recording:
             start_time=self.start_ns,
         )
         self.context: Context = set_span_in_context(self.span, parent)
-        self.judgements = in_order(recorder.judgements, enlisted)
         wanted = self.span.is_recording() or self.settings.capture_unsampled
         self.captured = wanted and chosen(self.span.get_span_context().trace_id, self.settings.capture_ratio)
         self.call = Call(model, args, kwargs)
         self.session = self._session(model) if self.captured else None
+        self.report = Report(
+            settings=self.settings,
+            tracer=recorder.tracer,
+            instruments=recorder.instruments,
+            logger=recorder.logger,
+            judgements=in_order(recorder.judgements, enlisted),
+            span=self.span,
+            context=self.context,
+            model=self.model,
+            texts=CallTexts(self.settings, self.hint, self.call),
+        )
         self._token: Any = None
         self._before: Any = None
 
@@ -242,13 +238,13 @@ class _Recording:
                     runs = self.session.close(result, error, self.hint.seed)
             with shielded("recorder.error"):
                 if error is not None:
-                    self._failed(error)
+                    self.report.write_failure(error)
             with shielded("recorder.runs"):
                 if runs:
-                    self._runs(runs, error)
+                    self.report.write(runs, error)
             with shielded("recorder.unmeasured"):
                 if self.session is None and self.span.is_recording():
-                    self._unmeasured(result)
+                    self.report.write_unmeasured(self.call.decoding(self.hint.seed), self.call.usage(result))
             with shielded("recorder.metrics"):
                 self._metrics(runs, result, error, (end_ns - self.start_ns) / 1e9)
             with shielded("recorder.required"):
@@ -256,169 +252,6 @@ class _Recording:
                 self.span.set_attributes(self.start)
         finally:
             self.span.end(end_ns)
-
-    # --- sequences -------------------------------------------------------------------------------------------------
-
-    def _runs(self, runs: Sequence[Run], error: BaseException | None) -> None:
-        with shielded("recorder.prompt"):
-            self._prompts(runs)
-        with shielded("recorder.attributes"):
-            content = self.settings.content_on_span
-            self.span.set_attributes(
-                emitted.request_attributes(runs[0].decoding, content=content)
-                | emitted.response_attributes(self.model.name, runs)
-                | emitted.model_attributes(self.model)
-            )
-        if len(runs) == 1:
-            self._run(self.span, runs[0])
-        else:
-            for run in runs:
-                self._sequence(run)
-            with shielded("recorder.totals"):
-                self._totals(runs)
-        with shielded("recorder.exception"):
-            if error is not None:
-                self._exception_event(error)
-
-    def _unmeasured(self, result: Any) -> None:
-        """Say on the span of a call that was not chosen to be measured what it was, and that."""
-        self.span.set_attributes(
-            emitted.request_attributes(self.call.decoding(self.hint.seed), content=self.settings.content_on_span)
-            | emitted.usage_attributes(self.model.name, self.call.usage(result))
-            | emitted.model_attributes(self.model)
-            | capture_attributes(self.settings)
-            | {semconv.SCHEMA: semconv.SCHEMA_VERSION}
-            | emitted.absent_attribute({"run": f"not chosen by capture_ratio={self.settings.capture_ratio:g}"})
-        )
-
-    def _sequence(self, run: Run) -> None:
-        """Give a sequence of several a span of its own, below the call's."""
-        span = self.span
-        recording = span.is_recording()
-        if recording:
-            span = self.recorder.tracer.start_span(
-                f"sequence {run.sequence_index} {self.model.name}",
-                context=self.context,
-                attributes=emitted.sequence_attributes(run),
-                start_time=run.start_ns,
-            )
-        try:
-            self._run(span, run)
-        finally:
-            if recording:
-                span.end(run.end_ns)
-
-    def _run(self, span: Span, run: Run) -> None:
-        for judgement in self.judgements:
-            with shielded(f"judgement {judgement.role}"):
-                judgement.on_run_ending(span, run)
-        instruments = self.recorder.instruments
-        context = set_span_in_context(span, self.context)
-        with shielded("recorder.run_data"):
-            if span.is_recording():
-                self._run_data(run, context)
-        with shielded("recorder.span"):
-            if span.is_recording():
-                limit, reserved = self._span_limit(run.sequence_count)
-                reported = emit_run(span, run, self.settings, limit, self._messages(run))
-                _process_bytes.give_back(reserved - reported.bytes)
-                instruments.record_dropped("step_event", reported.dropped_events, context)
-                instruments.record_dropped("series_point", reported.dropped_points, context)
-                instruments.record_dropped("message", reported.dropped_messages, context)
-        with shielded("recorder.verdict"):
-            if span.is_recording():
-                emit_verdict(self.recorder.logger, run, context)
-        with shielded("recorder.run_metrics"):
-            instruments.record_run(run, context)
-
-    def _run_data(self, run: Run, context: Context) -> None:
-        """Emit every step x signal x layer, before the span says what had to be left out."""
-        logger, policy = self.recorder.logger, self.settings.run_data
-        wanted = policy == "on" or (policy == "auto" and in_full(run, self.settings))
-        if not wanted or not run.columns or not takes_logs(logger):
-            return
-        data, left_out = pack(run, content=self.settings.content_on_span)
-        if left_out:
-            run.absent["run_data"] = f"left out for its size: {', '.join(left_out)}"
-            self.recorder.instruments.record_dropped("run_data_column", len(left_out), context)
-        for record in records(run, data, context):
-            logger.emit(record)
-
-    def _span_limit(self, spans: int) -> tuple[int, int]:
-        """Return a span's budget in bytes and how much of the process's was reserved for it."""
-        full = self.settings.capture == "full"
-        limit = self.settings.max_span_bytes or (budget.SPAN_BYTES_FULL if full else budget.SPAN_BYTES_SUMMARY)
-        limit = min(limit, budget.CALL_BYTES // spans)
-        if _process_bytes.take(limit, time.monotonic()):
-            return limit, limit
-        return min(limit, budget.SPAN_BYTES_BUSY), 0
-
-    def _totals(self, runs: Sequence[Run]) -> None:
-        """Say on the call's own span how many sequences it had and how bad the worst is."""
-        risks = [run.risk for run in runs if run.risk is not None]
-        worst = max(risks, key=lambda risk: risk.score, default=None)
-        totals: dict[str, Any] = {
-            semconv.SCHEMA: semconv.SCHEMA_VERSION,
-            **capture_attributes(self.settings),
-            semconv.DECODING_STRATEGY: runs[0].decoding.strategy,
-            semconv.SEQUENCE_COUNT: len(runs),
-        }
-        if worst is not None:
-            totals |= {semconv.RISK_SCORE: worst.score, semconv.RISK_LEVEL: worst.level}
-        self.span.set_attributes(emitted.present(totals))
-
-    # --- prompt and content ----------------------------------------------------------------------------------------
-
-    def _prompts(self, runs: Sequence[Run]) -> None:
-        """Give the runs their prompts' text: as the caller told it, else decoded, else not at all."""
-        if self.settings.prompt_hash == "off" and not self.settings.content_on_span:
-            return
-        if self.hint.text is not None:
-            for run in runs:
-                run.prompt = Prompt(self.hint.text, "text", self.hint.chat)
-            return
-        tokenizer, prompts = self._tokenizer(), None
-        if tokenizer is not None:
-            prompts = self.call.prompt_tokens()
-        if prompts is None or len(runs) % len(prompts):
-            return
-        texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in prompts]
-        for run in runs:
-            run.prompt = Prompt(texts[run.sequence_index * len(texts) // len(runs)], "decoded", self.hint.chat)
-
-    def _messages(self, run: Run) -> dict[str, Any]:
-        if not self.settings.content_on_span:
-            return {}
-        tokenizer = self._tokenizer()
-        if tokenizer is None:
-            run.absent[semconv.GEN_AI_OUTPUT_MESSAGES] = "no tokenizer is known"
-        answer = None if tokenizer is None else tokenizer.decode(run.tokens.tolist(), skip_special_tokens=True)
-        return message_attributes(run, answer)
-
-    def _tokenizer(self) -> Any:
-        for owner in (self.hint.tokenizer, self.call.arguments.get("tokenizer")):
-            if owner is not None:
-                return owner
-        return getattr(self.call.arguments.get("streamer"), "tokenizer", None)
-
-    # --- errors and metrics ----------------------------------------------------------------------------------------
-
-    def _failed(self, error: BaseException) -> None:
-        from .capture.session import error_name
-
-        description = str(error) if self.settings.content_on_span else None
-        self.span.set_status(Status(StatusCode.ERROR, description))
-        self.span.set_attribute(semconv.ERROR_TYPE, error_name(error))
-
-    def _exception_event(self, error: BaseException) -> None:
-        """Add the exception as an event; its message and traceback may quote the prompt."""
-        from .capture.session import error_name
-
-        event = {semconv.EXCEPTION_TYPE: error_name(error)}
-        if self.settings.content_on_span:
-            event[semconv.EXCEPTION_MESSAGE] = str(error)
-            event[semconv.EXCEPTION_STACKTRACE] = "".join(traceback.format_exception(error))
-        self.span.add_event(semconv.EXCEPTION_EVENT, event)
 
     def _metrics(self, runs: Sequence[Run], result: Any, error: BaseException | None, seconds: float) -> None:
         from .capture.session import error_name

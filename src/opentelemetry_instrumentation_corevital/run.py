@@ -127,7 +127,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Health flags. A flag that could not be judged is None; `absent` says why, `evidence` what raised the others."""
+    """Health flags. A flag that could not be judged is None; `absent` says why, `evidence` what raised the others.
+
+    NaN and infinity are judged from the logits alone where `absent` has `hidden_states`.
+    """
 
     nan_detected: bool | None
     inf_detected: bool | None

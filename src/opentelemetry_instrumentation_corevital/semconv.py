@@ -213,8 +213,16 @@ LAYERS_NONFINITE: Final = _attribute(
 )
 
 # --- judgements ---------------------------------------------------------------------------------------------------
-HEALTH_NAN: Final = _attribute("corevital.health.nan_detected", "boolean", "", "a NaN was seen")
-HEALTH_INF: Final = _attribute("corevital.health.inf_detected", "boolean", "", "an infinity was seen")
+HEALTH_NAN: Final = _attribute(
+    "corevital.health.nan_detected",
+    "boolean",
+    "",
+    "a NaN was seen in the logits or in a layer that was looked at; where `corevital.capture.absent` has "
+    "`hidden_states`, no layer was, and false speaks of the logits alone",
+)
+HEALTH_INF: Final = _attribute(
+    "corevital.health.inf_detected", "boolean", "", "an infinity was seen; judged from the same as `nan_detected`"
+)
 HEALTH_REPETITION_LOOP: Final = _attribute(
     "corevital.health.repetition_loop_detected", "boolean", "", "a loop was running when the run was cut off"
 )
@@ -222,7 +230,10 @@ HEALTH_ATTENTION_COLLAPSE: Final = _attribute(
     "corevital.health.attention_collapse_detected", "boolean", "", "heads had collapsed onto single keys"
 )
 HEALTH_MID_LAYER_ANOMALY: Final = _attribute(
-    "corevital.health.mid_layer_anomaly_detected", "boolean", "", "a middle layer's norm was not finite or an outlier"
+    "corevital.health.mid_layer_anomaly_detected",
+    "boolean",
+    "",
+    "a middle layer's norm was not finite or an outlier; absent where no middle layer was looked at",
 )
 HEALTH_FLAGS: Final = {
     "nan_detected": HEALTH_NAN,
@@ -289,7 +300,12 @@ STEP_HIDDEN_COSINE: Final = _step(
 STEP_ATTENTION_ENTROPY: Final = _step(
     "corevital.step.attention_entropy", "double", "1", "mean over layers and heads of the normalised attention entropy"
 )
-STEP_RISK_SO_FAR: Final = _step("corevital.step.risk_so_far", "double", "1", "risk of the run up to this step")
+STEP_RISK_SO_FAR: Final = _step(
+    "corevital.step.risk_so_far",
+    "double",
+    "1",
+    "risk of the run up to this step, without a middle layer's anomaly and -Inf logits: those only the whole run tells",
+)
 STEP_WARNINGS: Final = _step("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
 
 EXCEPTION_EVENT: Final = _define("event", "exception", "-", "", "the exception that ended the call")

@@ -9,7 +9,7 @@ from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk
-from opentelemetry_instrumentation_corevital.run import BlamedLayer, Health, Run
+from opentelemetry_instrumentation_corevital.run import HIDDEN_SIGNALS, BlamedLayer, Health, Run
 from tests.assessment.runs import add_layers, make_run
 
 
@@ -103,6 +103,38 @@ def test_too_few_steps_cannot_be_compared() -> None:
     assert judged(steady(17))[0].mid_layer_anomaly_detected is False
 
 
+def test_without_a_middle_layer_there_is_no_verdict_on_it() -> None:
+    """As under the option `layers`: what was not looked at is NaN, its counts too."""
+    for looked_at, expected in (([0, 1, 8], None), ([0, 4, 8], False)):
+        run = steady()
+        others = [layer for layer in range(9) if layer not in looked_at]
+        for name in HIDDEN_SIGNALS:
+            run.columns[name][:, others] = math.nan
+        health, blame = judged(run)
+        assert health.mid_layer_anomaly_detected is expected
+        assert blame == ()
+        reason = health.absent.get("mid_layer_anomaly_detected")
+        assert reason == ("no layer of the middle third was looked at" if expected is None else None)
+
+
+def test_a_layer_with_few_finite_norms_is_not_compared() -> None:
+    run = steady()
+    run.columns["hidden_l2_norm"][4:, [3, 4, 5]] = math.nan
+    run.columns["hidden_nan"][4:, [3, 4, 5]] = math.nan
+    run.columns["hidden_l2_norm"][3, 4] *= 1000
+    health, _ = judged(run)
+    assert health.mid_layer_anomaly_detected is None
+    assert "too few steps" in health.absent["mid_layer_anomaly_detected"]
+
+
+def test_a_norm_that_overflows_is_told_without_a_median() -> None:
+    run = steady()
+    run.columns["hidden_l2_norm"][12, 4] = math.inf  # its square does not fit, the values do
+    health, _ = judged(run)
+    assert health.raised() == ["mid_layer_anomaly_detected"]
+    assert "The norm of layer 4 was not finite at step 12." in (run.narrative or "")
+
+
 @pytest.mark.parametrize(("rise", "expected"), [(0.14, False), (0.16, True)])
 def test_a_rise_of_collapsed_heads_is_a_collapse(rise: float, expected: bool) -> None:
     run = steady()
@@ -154,6 +186,16 @@ def test_what_was_not_measured_is_absent_and_not_false() -> None:
     run.health = judge_health(run)
     assert run.health.attention_collapse_detected is None
     assert run.health.mid_layer_anomaly_detected is None
-    assert run.health.absent == {"attention_collapse_detected": "compiled", "mid_layer_anomaly_detected": "compiled"}
+    assert run.health.absent == {
+        "hidden_states": "compiled",
+        "attention_collapse_detected": "compiled",
+        "mid_layer_anomaly_detected": "compiled",
+    }
     assert judge_blame(run) is None
     assert run.health.flags().keys() == {"nan_detected", "inf_detected", "repetition_loop_detected"}
+    health = judge_health(make_run())
+    assert health.absent == {
+        "hidden_states": "the layers were not measured",
+        "attention_collapse_detected": "attention was not measured",
+        "mid_layer_anomaly_detected": "the layers were not measured",
+    }

@@ -1,5 +1,7 @@
 """Each rule at, below and above its threshold, on runs made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from opentelemetry_instrumentation_corevital.assessment.health import judge_heal
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk, risk_level
 from opentelemetry_instrumentation_corevital.run import Prompt, Run
-from tests.assessment.runs import NOT_REPEATING, make_run
+from tests.assessment.runs import NOT_REPEATING, add_layers, make_run
 
 LOOP = [*NOT_REPEATING[:10].tolist(), *NOT_REPEATING[10:20].tolist() * 4]
 
@@ -164,6 +166,49 @@ def test_a_nan_makes_both_risks_certain_and_keeps_them_so() -> None:
     warning = judge_early_warning(make_run(logits_nan=spike(40, 10, 1)))
     assert warning.failure_risk[9:12].tolist() == [0, 1, 1]
     assert warning.risk_so_far[-1] == 1
+
+
+@pytest.mark.parametrize("column", ["hidden_nan", "hidden_inf"])
+def test_what_is_not_finite_in_a_layer_counts_though_the_logits_hide_it(column: str) -> None:
+    run = add_layers(make_run(), 6)
+    run.columns[column][10, 3] = 2
+    warning = judge_early_warning(run)
+    assert warning.failure_risk[9:12].tolist() == [0, 1, 1]
+    assert warning.risk_so_far[9:12].tolist() == [0, 1, 1]
+
+
+def cut_off(run: Run, steps: int) -> Run:
+    """Return the run as it would have been with so many steps."""
+    columns = {name: values[:steps] for name, values in run.columns.items()}
+    return replace(run, tokens=run.tokens[:steps], time_ns=run.time_ns[:steps], columns=columns)
+
+
+@pytest.mark.parametrize("fault", ["none", "logits", "layer", "collapse", "collapsed throughout", "collapse that ends"])
+def test_risk_so_far_is_the_risk_of_the_run_cut_off_there(fault: str) -> None:
+    rng = np.random.default_rng(3)
+    run = add_layers(make_run(len(LOOP), tokens=LOOP, entropy=rng.gamma(2, 1.5, len(LOOP))), 6, every=2)
+    run.columns["hidden_l2_norm"][:] = 10  # no anomaly of a middle layer
+    rates = run.columns["collapsed_head_rate"]
+    rates[:8, 4] = np.nan  # too few keys there at first
+    if fault == "logits":
+        run.columns["logits_posinf"][22] = 1
+    elif fault == "layer":
+        run.columns["hidden_nan"][22, 3] = 1
+    elif fault == "collapse":
+        rates[14:] += 0.4
+    elif fault == "collapsed throughout":
+        rates += 0.8
+    elif fault == "collapse that ends":
+        rates[:14] += 0.8
+    warning = judge_early_warning(run)
+    for steps in range(1, run.steps + 1):
+        risk = judged(cut_off(run, steps)).risk
+        assert risk is not None
+        assert warning.risk_so_far[steps - 1] == pytest.approx(risk.score), steps
+    assert warning.risk_so_far[-1] >= 0.9, "the loop"
+    collapsed_from = {"collapse": 16, "collapsed throughout": 6, "collapse that ends": 6}.get(fault)
+    if collapsed_from is not None:
+        assert warning.risk_so_far[collapsed_from - 1] < 0.3 <= warning.risk_so_far[collapsed_from]
 
 
 def test_the_finished_run_says_what_the_live_monitor_said() -> None:

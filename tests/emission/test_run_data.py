@@ -2,22 +2,28 @@
 
 import hashlib
 import io
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 from opentelemetry._logs import NoOpLogger
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.emission import run_data
 from opentelemetry_instrumentation_corevital.emission.run_data import (
     CHUNK_BYTES,
-    MAX_CHUNKS,
+    MAX_RECORDS,
+    most_bytes,
     pack,
+    records,
     run_columns,
     takes_logs,
 )
-from opentelemetry_instrumentation_corevital.npz import from_npz, to_npz
+from opentelemetry_instrumentation_corevital.npz import ENTRY_BYTES, entry_bytes, estimated_bytes, from_npz, to_npz
+from opentelemetry_instrumentation_corevital.run import NONFINITE_COUNTS
 from tests.assessment.runs import add_layers, make_run
 from tests.support import Telemetry, instrumented, padded_batch, prompt, tiny_model
 
@@ -64,16 +70,88 @@ def test_python_objects_are_neither_written_nor_read() -> None:
         from_npz(buffer.getvalue())
 
 
-@pytest.mark.parametrize("layers", [32, 80])
-def test_the_largest_runs_fit_a_processors_queue(layers: int) -> None:
-    run = add_layers(make_run(2000), layers, heads=layers)
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the size of each archive that `pack` makes."""
+    sizes: list[int] = []
+
+    def make(columns: Any) -> bytes:
+        data = to_npz(columns)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(run_data, "to_npz", make)
+    return sizes
+
+
+PER_STEP = {"time_ns", "entropy", "surprisal", "margin", "top1_prob", "topk_mass", "hidden_cosine", *NONFINITE_COUNTS}
+
+
+@pytest.mark.parametrize(
+    ("steps", "layers", "heads", "sequences", "kept"),
+    [
+        (200, 32, 32, 1, {"attention_previous_heads"}),
+        (2000, 32, 32, 1, {"attention_previous_heads"}),
+        (2000, 80, 80, 1, {"hidden_l2_norm", "attention_entropy", "attention_entropy_std"}),
+        (16_000, 80, 1, 1, {"hidden_l2_norm", "hidden_nan", "attention_entropy", "collapsed_head_rate"}),
+        (2000, 32, 8, 16, {"hidden_l2_norm", "hidden_nan", "attention_entropy", "collapsed_head_rate"}),
+        (2000, 80, 8, 16, {"hidden_l2_norm", "hidden_nan"}),
+        (500, 32, 8, 300, PER_STEP),
+    ],
+)
+def test_the_data_of_all_of_a_calls_sequences_fit_a_processors_queue(
+    steps: int, layers: int, heads: int, sequences: int, kept: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = attempts(monkeypatch)
+    run = add_layers(make_run(steps), layers, heads=heads)
+    run.sequence_count = sequences
     data, left_out = pack(run, content=False)
-    assert len(data) <= MAX_CHUNKS * CHUNK_BYTES
+    assert data is not None
+    assert 1 <= len(tried) <= 2, "compressing is most of the work"
+    with_verdict = len(list(records(run, data, Context()))) + 1
+    assert with_verdict * sequences <= MAX_RECORDS
     columns = from_npz(data)
-    for name in ("entropy", "hidden_l2_norm", "hidden_nan", "attention_entropy", "collapsed_head_rate"):
-        assert columns[name].shape == run.columns[name].shape
-    assert set(left_out).isdisjoint(columns)
-    assert set(left_out) | set(columns) >= set(run.columns)
+    assert columns.keys() >= kept | PER_STEP
+    for name, values in columns.items():
+        assert len(values) == steps
+        assert name == "time_ns" or values.shape == run.columns[name].shape
+    assert set(left_out) == {"time_ns", *run.columns} - columns.keys()
+
+
+def test_what_was_estimated_too_small_fits_the_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = attempts(monkeypatch)
+    monkeypatch.setattr(run_data, "estimated_bytes", lambda values: 1)
+    run = add_layers(make_run(500), 32)
+    run.sequence_count = 32
+    data, left_out = pack(run, content=False)
+    assert data is not None
+    assert len(tried) == 2
+    assert tried[1] <= most_bytes(32) < tried[0]
+    assert from_npz(data).keys() >= {"hidden_l2_norm", *PER_STEP}
+    assert left_out
+
+
+@pytest.mark.parametrize("sequences", [300, 1000, 5000])
+def test_nothing_is_sent_where_not_even_a_number_per_step_fits(sequences: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = attempts(monkeypatch)
+    run = add_layers(make_run(2000, entropy=np.random.default_rng(0).uniform(0, 9, 2000)), 2)
+    for name in ("surprisal", "margin", "top1_prob"):
+        run.columns[name] = run.columns["entropy"].copy()
+    run.sequence_count = sequences
+    data, left_out = pack(run, content=False)
+    assert data is None
+    assert set(left_out) == {"time_ns", *run.columns}
+    assert not tried
+
+
+def test_an_arrays_size_is_estimated_from_samples() -> None:
+    rng = np.random.default_rng(0)
+    noise, zeros = rng.normal(size=(4000, 80)).astype(np.float32), np.zeros((4000, 80), np.float32)
+    looked_at = np.where(np.arange(4000)[:, None] % 8, np.nan, noise).astype(np.float16)
+    for values in (noise, zeros, looked_at, noise[::2, ::2], noise[:3], noise[:0], np.zeros(0, np.int64)):
+        actual = len(to_npz({"a": values}))
+        assert abs(estimated_bytes(values) - actual) <= ENTRY_BYTES + 0.05 * actual + 0.005 * values.nbytes
+        assert actual <= entry_bytes(to_npz({"a": values}))["a"]
+        assert actual <= values.nbytes * 1.001 + ENTRY_BYTES
 
 
 @pytest.mark.parametrize(
@@ -121,6 +199,35 @@ def test_every_sequence_has_its_own_with_what_a_router_looks_at() -> None:
                 assert ("event attribute", name) in semconv.DEFINITIONS or ("attribute", name) in semconv.DEFINITIONS
 
 
+@pytest.mark.parametrize("most", [3, 12, 1792])
+def test_the_verdicts_come_first_and_a_call_keeps_to_its_records(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_data, "MAX_RECORDS", most)
+    model = tiny_model(num_hidden_layers=3)
+    with instrumented(capture="full") as telemetry:
+        model.generate(**padded_batch(), max_new_tokens=240, do_sample=True, eos_token_id=None)
+    assert len(telemetry.logs) <= most
+    events: dict[int, list[str]] = {}
+    for record in telemetry.logs:
+        events.setdefault(record.span_id, []).append(record.event_name)
+    assert len(events) == 3
+    for names in events.values():
+        assert names[0] == semconv.EVALUATION_EVENT
+        assert names.count(semconv.RUN_DATA_EVENT) == len(names) - 1
+    attributes = [
+        span.attributes or {} for span in telemetry.spans if "corevital.steps.total" in (span.attributes or {})
+    ]
+    assert len(attributes) == 3
+    reasons = [json.loads(str(each.get("corevital.capture.absent", "{}"))).get("run_data") for each in attributes]
+    if most == 3:
+        assert reasons == ["left out for its size: all of it"] * 3
+        assert len(telemetry.logs) == 3, "the verdicts"
+    elif most == 12:
+        assert all(reason and "attention_previous_heads" in reason and "top1_prob" not in reason for reason in reasons)
+        assert len(joined(telemetry.logs)) == 3
+    else:
+        assert reasons == [None] * 3
+
+
 def test_token_ids_come_with_content_only() -> None:
     model = tiny_model()
     with instrumented(capture="full", capture_message_content="span_only") as telemetry:
@@ -144,10 +251,10 @@ def test_a_batch_of_chunks_is_below_what_grpc_takes() -> None:
 
 
 def test_nothing_is_packed_where_logs_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital import recorder
+    from opentelemetry_instrumentation_corevital import reporting
 
     assert not takes_logs(NoOpLogger("x"))
-    monkeypatch.setattr(recorder, "pack", lambda *args, **kwargs: pytest.fail("packed"))
+    monkeypatch.setattr(reporting, "pack", lambda *args, **kwargs: pytest.fail("packed"))
     telemetry = Telemetry()
     with instrumented(tracer_provider=telemetry.tracer_provider, capture="full", logger_provider=None):
         tiny_model().generate(prompt(), max_new_tokens=4, do_sample=False)

@@ -14,6 +14,7 @@ from opentelemetry_instrumentation_corevital.store import (
     SQLiteSpanExporter,
     sharing,
 )
+from opentelemetry_instrumentation_corevital.store.writer import StoreWriter
 from tests.store.signals import emitted, log
 from tests.store.spans import make_spans, rows, run_code
 from tests.store.test_metrics import gauge
@@ -80,6 +81,22 @@ def test_a_forgotten_exporter_does_not_keep_the_file_open(tmp_path: Path) -> Non
     kept.shutdown()
     assert not wal(path)
     assert rows(path, "SELECT count(*) FROM logs") == [(1,)]
+
+
+def test_a_writer_is_made_with_the_first_exporter_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[StoreWriter] = []
+
+    def make(path: str) -> StoreWriter:
+        made.append(StoreWriter(path))
+        return made[-1]
+
+    monkeypatch.setattr(sharing, "StoreWriter", make)
+    exporters = [SQLiteSpanExporter(tmp_path / "runs.db") for _ in range(3)]
+    for exporter in exporters:
+        exporter.export(make_spans())
+    for exporter in exporters:
+        exporter.shutdown()
+    assert len(made) == 1
 
 
 def test_exporters_that_come_and_go_at_once_lose_nothing(tmp_path: Path) -> None:

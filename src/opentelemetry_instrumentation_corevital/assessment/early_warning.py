@@ -3,9 +3,14 @@
 One object takes a step at a time from bounded state; a finished run is judged by the same code, step by step, so
 that what a live stream was told and what the span says cannot differ.
 
+`risk_so_far` is the `rules` risk (`risk.py`) of the run if it were cut off at the step, from the flags that bounded
+state can tell: NaN, infinity, repetition loop and attention collapse, and the share of high-entropy steps. Not in it:
+the anomaly of a middle layer, which is measured against the layer's median over the whole run, and -Inf logits, which
+are a mask or a fault by whether their number stays the same to the end.
+
 `failure_risk` is a documented starting rule, not yet a calibrated probability: 1 - prod(1 - w) over the signals that
 warned within the last window, with w = 0.9 for a loop, 0.6 for `repetition_risk`, 0.25 for `entropy_rising` and 0.15
-for `margin_collapsing` and for `confidence_drop`; 1 once a logit was NaN or infinite.
+for `margin_collapsing` and for `confidence_drop`; 1 once a logit was NaN or +Inf, or a layer's output NaN or infinite.
 """
 
 import math
@@ -16,7 +21,10 @@ from typing import Any, Final
 import numpy as np
 
 from ..run import EarlyWarning, Run
+from .collapse import CollapseDetector
+from .layers import collapsed_shares
 from .repetition import Repetition, RepetitionDetector
+from .risk import ENTROPY_SHARE_WEIGHT, FLAG_RISK
 from .thresholds import DEFAULT, Thresholds
 
 SIGNALS: Final = ("repetition_risk", "entropy_rising", "margin_collapsing", "confidence_drop")
@@ -39,6 +47,8 @@ class Step:
     margin: float = math.nan
     top1_prob: float = math.nan
     nonfinite: bool = False
+    collapsed: float = math.nan
+    """Share of collapsed heads over the layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,7 @@ class EarlyWarningMonitor:
     def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
         self._thresholds = thresholds
         self._repetition = RepetitionDetector(thresholds)
+        self._collapse = CollapseDetector(thresholds)
         self._entropy = _Window(thresholds.window)
         self._margin = _Window(thresholds.window)
         self._top1 = _Window(thresholds.window)
@@ -108,6 +119,7 @@ class EarlyWarningMonitor:
         self._top1.add(step.top1_prob)
         self._high_entropy_steps += step.entropy > self._thresholds.high_entropy_bits
         self._nonfinite |= step.nonfinite
+        self._collapse.update(self._step, step.collapsed)
         repetition = self._repetition.update(step.token)
         found = {
             "repetition_risk": None if repetition is None else repetition.evidence(),
@@ -154,11 +166,14 @@ class EarlyWarningMonitor:
         return 1.0 - healthy
 
     def _risk_so_far(self, repetition: Repetition | None) -> float:
-        """Return the `rules` risk of the run if it were cut off here (see `risk.py`)."""
-        if self._nonfinite:
-            return 1.0
-        loop = 0.9 if repetition is not None and repetition.loop else 0.0
-        return min(1.0, loop + 0.5 * self._high_entropy_steps / (self._step + 1))
+        """Return the `rules` risk of the run if it were cut off here, from the flags that can be told online."""
+        raised = {
+            "nan_detected": self._nonfinite,
+            "repetition_loop_detected": repetition is not None and repetition.loop,
+            "attention_collapse_detected": bool(self._collapse.evidence()),
+        }
+        worst = max(FLAG_RISK[flag] * holds for flag, holds in raised.items())
+        return min(1.0, worst + ENTROPY_SHARE_WEIGHT * self._high_entropy_steps / (self._step + 1))
 
 
 def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarning:
@@ -200,10 +215,10 @@ def _steps(run: Run) -> list[Step]:
     for name in ("hidden_nan", "hidden_inf"):
         if name in run.columns:
             nonfinite = nonfinite | (np.nan_to_num(run.columns[name]) > 0).any(1)
-    return [
-        Step(token, entropy, margin, top1, bad)
-        for token, entropy, margin, top1, bad in zip(run.tokens.tolist(), *columns, nonfinite.tolist(), strict=True)
-    ]
+    shares = collapsed_shares(run)
+    collapsed = nothing if shares is None else shares
+    rows = zip(run.tokens.tolist(), *columns, nonfinite.tolist(), collapsed.tolist(), strict=True)
+    return [Step(*row) for row in rows]
 
 
 def _numbers(value: float, threshold: float) -> dict[str, float]:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from ..run import Health, Run, middle_third
-from .layers import anomaly, collapse, over_steps, windows
+from .collapse import CollapseDetector
+from .layers import anomaly, collapsed_shares
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
 
@@ -19,17 +20,19 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
     if not measured:
         reason = run.absent.get("nonfinite", "logits were not measured")
         absent.update(nan_detected=reason, inf_detected=reason)
+    if run.counts("hidden_nan") is None:  # the flags above then speak of the logits alone
+        absent["hidden_states"] = run.absent.get("hidden_states", "the layers were not measured")
     loop = _loop(run, thresholds)
     if loop is not None:
         evidence["repetition_loop_detected"] = loop.evidence()
     collapsed = _collapse(run, thresholds)
     if collapsed is None:
-        absent["attention_collapse_detected"] = run.absent.get("attention", "too few steps with enough visible keys")
+        absent["attention_collapse_detected"] = _why_no_collapse(run)
     elif collapsed:
         evidence["attention_collapse_detected"] = collapsed
     outlier = _mid_layer_anomaly(run, thresholds)
     if outlier is None:
-        absent["mid_layer_anomaly_detected"] = run.absent.get("hidden_states", "too few steps to compare")
+        absent["mid_layer_anomaly_detected"] = _why_no_middle(run)
     elif outlier:
         evidence["mid_layer_anomaly_detected"] = outlier
     entropy = run.column("entropy")
@@ -70,24 +73,20 @@ def _seen(run: Run, logits: str, hidden: str | None) -> dict[str, int]:
 
 def _collapse(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
     """Return the numbers of an attention collapse, empty where there is none, None where it cannot be told."""
-    found = collapse(run, thresholds)
-    if found is None:
+    shares = collapsed_shares(run)
+    if shares is None:
         return None
-    steps, rates = found
-    means = windows(over_steps(np.nanmean, rates.T), thresholds.collapse_steps)
-    overall = float(np.nanmean(rates))
-    if overall > thresholds.collapse_rate:
-        return {"rate": round(overall, 4), "threshold": thresholds.collapse_rate}
-    rising = np.flatnonzero(means > means[0] + thresholds.collapse_rise)
-    if not rising.size:
-        return {}
-    at = int(rising[0])
-    return {
-        "step": int(steps[at + thresholds.collapse_steps - 1]),
-        "rate": round(float(means[at]), 4),
-        "before": round(float(means[0]), 4),
-        "threshold": round(float(means[0]) + thresholds.collapse_rise, 4),
-    }
+    detector = CollapseDetector(thresholds)
+    for step, share in enumerate(shares.tolist()):
+        detector.update(step, share)
+    return detector.evidence() if detector.judged else None
+
+
+def _why_no_collapse(run: Run) -> str:
+    """Return why an attention collapse cannot be told."""
+    if run.column("collapsed_head_rate") is None:
+        return run.absent.get("attention", "attention was not measured")
+    return "too few steps with enough visible keys"
 
 
 def _mid_layer_anomaly(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
@@ -105,6 +104,17 @@ def _mid_layer_anomaly(run: Run, thresholds: Thresholds) -> dict[str, Any] | Non
         return None
     worst, _ = found
     return {} if worst is None else {"layer": worst.layer, **worst.evidence(), "threshold": thresholds.norm_outlier}
+
+
+def _why_no_middle(run: Run) -> str:
+    """Return why a middle layer's anomaly cannot be told."""
+    norms = run.column("hidden_l2_norm")
+    if norms is None or not len(norms):
+        return run.absent.get("hidden_states", "the layers were not measured")
+    middle = middle_third(norms.shape[1])
+    if np.isnan(norms[:, middle.start : middle.stop]).all():
+        return "no layer of the middle third was looked at"
+    return "too few steps to compare"
 
 
 def _unmeasured(run: Run) -> Any:

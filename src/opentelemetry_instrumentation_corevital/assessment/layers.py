@@ -1,7 +1,9 @@
 """What a run's layer columns [steps, layers] say: shared by the health flags and by the blame."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,37 +35,51 @@ class NormOutlier:
 
 
 def norm_outliers(run: Run, thresholds: Thresholds) -> list[NormOutlier] | None:
-    """Return every step and layer whose L2 norm stands out; None where too few steps were measured.
+    """Return every step and layer whose L2 norm stands out; None where no layer was measured on enough steps.
 
     A layer is compared with itself only: early layers of healthy models differ from late ones by orders of magnitude.
     The first step is left out, since a prompt of one token ends on the model's own sink.
     """
-    norms = run.column("hidden_l2_norm")
-    if norms is None or len(norms) <= thresholds.norm_steps:
+    values = _later_norms(run)
+    if values is None or not _comparable(values, thresholds).any():
         return None
-    values = np.where(np.isfinite(norms[1:]), norms[1:], np.nan).astype(np.float64)
     median = over_steps(np.nanmedian, values)
     deviation = np.abs(values - median)
     spread = over_steps(np.nanmedian, deviation)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = 0.6745 * deviation / spread
         far = (z > thresholds.norm_outlier) & (deviation > thresholds.norm_change * median)
+    far &= _comparable(values, thresholds)
     return [
         NormOutlier(layer, step + 1, float(values[step, layer]), float(median[layer]), float(z[step, layer]))
         for step, layer in np.argwhere(far).tolist()
     ]
 
 
+def _later_norms(run: Run) -> Columns | None:
+    """Return the L2 norms after the first step [steps - 1, layers], NaN where not finite; None if not measured."""
+    norms = run.column("hidden_l2_norm")
+    return None if norms is None else np.where(np.isfinite(norms[1:]), norms[1:], np.nan).astype(np.float64)
+
+
+def _comparable(values: Columns, thresholds: Thresholds) -> NDArray[np.bool_]:
+    """Return which layers have values on enough steps [layers]."""
+    return np.asarray(np.isfinite(values).sum(0) >= thresholds.norm_steps)
+
+
 def anomaly(run: Run, thresholds: Thresholds) -> tuple[NormOutlier | None, list[NormOutlier]] | None:
     """Return the worst outlier of a middle layer, and the neighbouring layers that stand out at its step, in order.
 
     Only the middle third counts: early layers of healthy models jump at single tokens by an order of magnitude
-    ("massive activations", Sun et al. 2024, arXiv 2402.17762). None where it cannot be told.
+    ("massive activations", Sun et al. 2024, arXiv 2402.17762). None where it cannot be told: where no layer of the
+    middle third was measured on enough steps.
     """
-    norms, outliers = run.column("hidden_l2_norm"), norm_outliers(run, thresholds)
-    if norms is None or outliers is None:
+    values, outliers = _later_norms(run), norm_outliers(run, thresholds)
+    if values is None or outliers is None:
         return None
-    middle = middle_third(norms.shape[1])
+    middle = middle_third(values.shape[1])
+    if not _comparable(values, thresholds)[middle.start : middle.stop].any():
+        return None
     worst = max((outlier for outlier in outliers if outlier.layer in middle), key=lambda o: o.z, default=None)
     if worst is None:
         return None, []
@@ -74,6 +90,15 @@ def anomaly(run: Run, thresholds: Thresholds) -> tuple[NormOutlier | None, list[
     while last + 1 in there:
         last += 1
     return worst, [there[layer] for layer in range(first, last + 1)]
+
+
+def collapsed_shares(run: Run) -> Columns | None:
+    """Return each step's share of collapsed heads over its layers [steps], NaN where it could not be told.
+
+    None where attention was not looked at.
+    """
+    rates = run.column("collapsed_head_rate")
+    return None if rates is None else over_steps(np.nanmean, rates.T.astype(np.float64))
 
 
 def collapse(run: Run, thresholds: Thresholds) -> tuple[NDArray[np.int64], Columns] | None:
@@ -95,8 +120,8 @@ def windows(values: Columns, size: int) -> Columns:
     return over_steps(np.nanmean, np.moveaxis(np.lib.stride_tricks.sliding_window_view(values, size, 0), -1, 0))
 
 
-def over_steps(reduce: object, values: Columns) -> Columns:
-    """Reduce over the first axis, quietly: a column without a finite value is NaN."""
+def over_steps(reduce: Callable[..., Any], values: Columns) -> Columns:
+    """Reduce over the first axis, quietly: a column without a value is NaN, and that is what is meant."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(reduce(values, axis=0), np.float64)  # type: ignore[operator]
+        return np.asarray(reduce(values, axis=0), np.float64)

@@ -64,10 +64,8 @@ def _inside(run: Run) -> str | None:
         return None
     if "mid_layer_anomaly_detected" in evidence:
         found = evidence["mid_layer_anomaly_detected"]
-        return (
-            f"The norm of layer {found['layer']} was {found['norm']} at step {found['step']}, far from its median of "
-            f"{found['median']}."
-        )
+        compared = f", far from its median of {found['median']}" if "median" in found else ""
+        return f"The norm of layer {found['layer']} was {found['norm']} at step {found['step']}{compared}."
     if "attention_collapse_detected" in evidence:
         found = evidence["attention_collapse_detected"]
         return f"{found['rate']:.0%} of the attention heads had collapsed onto single keys."

@@ -1,6 +1,5 @@
 """Layers x steps as a heat map in the terminal."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
+from ..assessment.layers import over_steps
 from .render import sparkline
 
 _SHADES: Final = " ░▒▓█"
@@ -64,9 +64,8 @@ def _map(
     faulty |= np.isinf(shown)
     shown = np.where(np.isfinite(shown), shown, np.nan)
     if relative:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            shown = np.log(shown / np.nanmedian(shown, axis=0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shown = np.log(shown / over_steps(np.nanmedian, shown))
         shown = np.where(np.isfinite(shown), shown, np.nan)
     columns = max(1, min(width - 7, len(steps)))
     cells = buckets(shown, columns)
@@ -93,9 +92,7 @@ def buckets(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """
     if len(values) <= count:
         return values
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        median = np.nanmedian(values, axis=0)
+    median = over_steps(np.nanmedian, values)
     edges = np.linspace(0, len(values), count + 1).astype(int)
     kept = np.full((count, values.shape[1]), np.nan)
     for index in range(count):

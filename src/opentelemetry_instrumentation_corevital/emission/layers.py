@@ -1,12 +1,12 @@
 """A run's layers: one value per layer, from the columns over steps and layers."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
+from ..assessment.layers import over_steps
 from ..run import Run
 from .attributes import rounded
 
@@ -17,7 +17,7 @@ def layer_means(run: Run, name: str) -> NDArray[np.float64] | None:
     if values is None or not len(values):
         return None
     finite = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
-    return _over_steps(np.nanmean, finite)
+    return over_steps(np.nanmean, finite)
 
 
 def layer_attributes(run: Run) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def layer_attributes(run: Run) -> dict[str, Any]:
         attributes |= _arrays(
             {
                 semconv.LAYERS_L2_NORM: layer_means(run, "hidden_l2_norm"),
-                semconv.LAYERS_MAX_ABS: _over_steps(np.nanmax, finite),
+                semconv.LAYERS_MAX_ABS: over_steps(np.nanmax, finite),
             },
             semconv.LAYERS_NORM_INDEX,
         )
@@ -72,9 +72,3 @@ def _arrays(arrays: dict[str, NDArray[np.float64] | None], index: str) -> dict[s
 
 def _index(name: str, layers: NDArray[Any], count: int) -> dict[str, Any]:
     return {} if len(layers) == count else {name: [int(layer) for layer in layers]}
-
-
-def _over_steps(reduce: Any, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    with warnings.catch_warnings():  # a layer without a finite step is NaN, and that is what is meant
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(reduce(values, axis=0), np.float64)

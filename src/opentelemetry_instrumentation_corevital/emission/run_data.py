@@ -1,7 +1,7 @@
 """Run data: every step x signal x layer of a run as one compressed NumPy `.npz`, in log events."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -10,23 +10,25 @@ from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber, g
 from opentelemetry.context import Context
 
 from .. import semconv
-from ..npz import to_npz
+from ..npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
 from ..run import CROSS_SIGNALS, SELF_SIGNALS, Run
 
 CHUNK_BYTES: Final = 7 * 1024
 """A batch of 512 such records stays below the 4 MiB that a gRPC receiver takes."""
-MAX_CHUNKS: Final = 1792
-"""A batching log processor queues 2,048 records and drops what comes beyond."""
+MAX_RECORDS: Final = 1792
+"""Chunks and verdicts of a call: a batching log processor queues 2,048 records and drops what comes beyond."""
 
 _HALF: Final = frozenset((*SELF_SIGNALS, *CROSS_SIGNALS, "attention_previous_heads", "layer_transformation"))
 """Columns between 0 and 1 or little more, kept in half precision (three digits)."""
 _LEAVE_OUT: Final = (
-    ("attention_previous_heads",),
-    tuple(name for name in (*SELF_SIGNALS, *CROSS_SIGNALS) if name.endswith(("_min", "_max", "_std"))),
-    ("attention_mass_sink", "attention_mass_prompt", "attention_mass_generated", "attention_middle"),
-    ("hidden_mean", "hidden_std", "layer_transformation", "focused_head_rate", "attention_max_weight"),
+    "attention_previous_heads",
+    *(name for name in (*SELF_SIGNALS, *CROSS_SIGNALS) if name.endswith(("_min", "_max", "_std"))),
+    *("attention_mass_sink", "attention_mass_prompt", "attention_mass_generated", "attention_middle"),
+    *("hidden_mean", "hidden_std", "layer_transformation", "focused_head_rate", "attention_max_weight"),
+    *("hidden_max_abs", "attention_previous", "cross_attention_entropy", "cross_attention_max_weight"),
+    *("collapsed_head_rate", "attention_entropy", "hidden_l2_norm", "hidden_nan", "hidden_inf"),
 )
-"""What is left out, in this order, of a run whose data are too large."""
+"""What is left out, in this order, of a run whose data are too large; what remains has one number per step."""
 
 
 def run_columns(run: Run, *, content: bool) -> dict[str, NDArray[Any]]:
@@ -42,17 +44,41 @@ def run_columns(run: Run, *, content: bool) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def pack(run: Run, *, content: bool) -> tuple[bytes, tuple[str, ...]]:
-    """Return a run's data and the columns that had to be left out for its size."""
-    columns = run_columns(run, content=content)
-    data = to_npz(columns)
-    left_out: list[str] = []
-    for names in _LEAVE_OUT:
-        if len(data) <= MAX_CHUNKS * CHUNK_BYTES:
+def most_bytes(sequences: int) -> int:
+    """Return how many bytes of run data each of a call's sequences may have: its share, less its verdict's record."""
+    return max(0, MAX_RECORDS // sequences - 1) * CHUNK_BYTES
+
+
+def pack(run: Run, *, content: bool) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return a run's data and the columns that had to be left out for its size; None and all of them if none fit.
+
+    Compressing is most of the work, so sizes are estimated first. Where the estimate was too low, the first attempt has
+    told them exactly, and the second fits.
+    """
+    columns, room = run_columns(run, content=content), most_bytes(run.sequence_count)
+    names = tuple(columns)
+    sizes = {name: ENTRY_BYTES + values.nbytes for name, values in columns.items()}
+    if sum(sizes.values()) > room:
+        sizes = {name: estimated_bytes(values) for name, values in columns.items()}
+    for _ in range(2):
+        kept = _fitting(sizes, room)
+        if not kept:
             break
-        left_out += [name for name in names if columns.pop(name, None) is not None]
-        data = to_npz(columns)
-    return data, tuple(left_out)
+        data = to_npz({name: columns[name] for name in kept})
+        if len(data) <= room:
+            return data, tuple(name for name in names if name not in kept)
+        sizes = entry_bytes(data)
+    return None, names
+
+
+def _fitting(sizes: Mapping[str, int], room: int) -> list[str]:
+    """Return the columns of these sizes that fit into `room` bytes; none if even those of one per step do not."""
+    kept = dict(sizes)
+    for name in _LEAVE_OUT:
+        if sum(kept.values()) <= room:
+            break
+        kept.pop(name, None)
+    return list(kept) if sum(kept.values()) <= room else []
 
 
 def records(run: Run, data: bytes, context: Context) -> Iterator[LogRecord]:

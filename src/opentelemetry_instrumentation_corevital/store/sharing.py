@@ -15,7 +15,10 @@ _lock = held_by_forks(threading.Lock())  # guards the above
 def join(path: str | os.PathLike[str], user: object) -> StoreWriter:
     """Return the writer of a file, which stays open until `user` and all others that joined have left it."""
     with _lock:
-        writer, users = _users.setdefault(_key(path), (StoreWriter(path), weakref.WeakSet()))
+        key = _key(path)
+        if key not in _users:
+            _users[key] = (StoreWriter(path), weakref.WeakSet())
+        writer, users = _users[key]
         users.add(user)
     return writer
 

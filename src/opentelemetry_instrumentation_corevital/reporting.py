@@ -1,0 +1,189 @@
+"""From the finished runs of a call to telemetry: judged, then onto spans, into metrics and into log events.
+
+Every part is shielded on its own: what fails is missing, and the rest is told.
+"""
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry._logs import Logger
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
+
+from . import semconv
+from .config import Settings
+from .emission import attributes as emitted
+from .emission import budget
+from .emission.metrics import Instruments
+from .emission.run_data import pack, records, takes_logs
+from .emission.span import capture_attributes, emit_run, in_full
+from .emission.verdict import emit_verdict
+from .processors import RunJudgement
+from .run import Decoding, ModelInfo, Run
+from .safety import shielded
+from .texts import CallTexts
+
+_process_bytes = budget.ByteBucket()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is told of one call.
+
+    Attributes:
+        settings: how much is told.
+        tracer, instruments, logger: where it goes.
+        judgements: what judges each run, in order.
+        span: the call's span.
+        context: holds that span.
+        model: what generated.
+        texts: the call's prompts and answers.
+    """
+
+    settings: Settings
+    tracer: Tracer
+    instruments: Instruments
+    logger: Logger
+    judgements: Sequence[RunJudgement]
+    span: Span
+    context: Context
+    model: ModelInfo
+    texts: CallTexts
+
+    def write(self, runs: Sequence[Run], error: BaseException | None) -> None:
+        """Judge the runs and emit everything that is told of them."""
+        with shielded("report.prompt"):
+            self.texts.give_prompts(runs)
+        with shielded("report.attributes"):
+            content = self.settings.content_on_span
+            self.span.set_attributes(
+                emitted.request_attributes(runs[0].decoding, content=content)
+                | emitted.response_attributes(self.model.name, runs)
+                | emitted.model_attributes(self.model)
+            )
+        if len(runs) == 1:
+            self._run(self.span, runs[0])
+        else:
+            for run in runs:
+                self._sequence(run)
+            with shielded("report.totals"):
+                self._totals(runs)
+        with shielded("report.exception"):
+            if error is not None:
+                self._exception_event(error)
+
+    def write_unmeasured(self, decoding: Decoding, tokens: tuple[int | None, int | None]) -> None:
+        """Say on the span of a call that was not chosen to be measured what it was, and that.
+
+        Args:
+            decoding: how it decoded.
+            tokens: its tokens (input, output).
+        """
+        self.span.set_attributes(
+            emitted.request_attributes(decoding, content=self.settings.content_on_span)
+            | emitted.usage_attributes(self.model.name, tokens)
+            | emitted.model_attributes(self.model)
+            | capture_attributes(self.settings)
+            | {semconv.SCHEMA: semconv.SCHEMA_VERSION}
+            | emitted.absent_attribute({"run": f"not chosen by capture_ratio={self.settings.capture_ratio:g}"})
+        )
+
+    def write_failure(self, error: BaseException) -> None:
+        """Say that the call ended with an exception."""
+        from .capture.session import error_name
+
+        description = str(error) if self.settings.content_on_span else None
+        self.span.set_status(Status(StatusCode.ERROR, description))
+        self.span.set_attribute(semconv.ERROR_TYPE, error_name(error))
+
+    def _sequence(self, run: Run) -> None:
+        """Give a sequence of several a span of its own, below the call's."""
+        span = self.span
+        recording = span.is_recording()
+        if recording:
+            span = self.tracer.start_span(
+                f"sequence {run.sequence_index} {self.model.name}",
+                context=self.context,
+                attributes=emitted.sequence_attributes(run),
+                start_time=run.start_ns,
+            )
+        try:
+            self._run(span, run)
+        finally:
+            if recording:
+                span.end(run.end_ns)
+
+    def _run(self, span: Span, run: Run) -> None:
+        for judgement in self.judgements:
+            with shielded(f"judgement {judgement.role}"):
+                judgement.on_run_ending(span, run)
+        instruments = self.instruments
+        context = set_span_in_context(span, self.context)
+        with shielded("report.verdict"):
+            if span.is_recording():  # before the run data, behind which a full queue would drop it
+                emit_verdict(self.logger, run, context)
+        with shielded("report.run_data"):
+            if span.is_recording():
+                self._run_data(run, context)
+        with shielded("report.span"):
+            if span.is_recording():
+                limit, reserved = self._span_limit(run.sequence_count)
+                reported = emit_run(span, run, self.settings, limit, self.texts.messages(run))
+                _process_bytes.give_back(reserved - reported.bytes)
+                instruments.record_dropped("step_event", reported.dropped_events, context)
+                instruments.record_dropped("series_point", reported.dropped_points, context)
+                instruments.record_dropped("message", reported.dropped_messages, context)
+        with shielded("report.run_metrics"):
+            instruments.record_run(run, context)
+
+    def _run_data(self, run: Run, context: Context) -> None:
+        """Emit every step x signal x layer, before the span says what had to be left out."""
+        logger, policy = self.logger, self.settings.run_data
+        wanted = policy == "on" or (policy == "auto" and in_full(run, self.settings))
+        if not wanted or not run.columns or not takes_logs(logger):
+            return
+        data, left_out = pack(run, content=self.settings.content_on_span)
+        if left_out:
+            what = "all of it" if data is None else ", ".join(left_out)
+            run.absent["run_data"] = f"left out for its size: {what}"
+            self.instruments.record_dropped("run_data_column", len(left_out), context)
+        if data is None:
+            return
+        for record in records(run, data, context):
+            logger.emit(record)
+
+    def _span_limit(self, spans: int) -> tuple[int, int]:
+        """Return a span's budget in bytes and how much of the process's was reserved for it."""
+        full = self.settings.capture == "full"
+        limit = self.settings.max_span_bytes or (budget.SPAN_BYTES_FULL if full else budget.SPAN_BYTES_SUMMARY)
+        limit = min(limit, budget.CALL_BYTES // spans)
+        if _process_bytes.take(limit, time.monotonic()):
+            return limit, limit
+        return min(limit, budget.SPAN_BYTES_BUSY), 0
+
+    def _totals(self, runs: Sequence[Run]) -> None:
+        """Say on the call's own span how many sequences it had and how bad the worst is."""
+        risks = [run.risk for run in runs if run.risk is not None]
+        worst = max(risks, key=lambda risk: risk.score, default=None)
+        totals: dict[str, Any] = {
+            semconv.SCHEMA: semconv.SCHEMA_VERSION,
+            **capture_attributes(self.settings),
+            semconv.DECODING_STRATEGY: runs[0].decoding.strategy,
+            semconv.SEQUENCE_COUNT: len(runs),
+        }
+        if worst is not None:
+            totals |= {semconv.RISK_SCORE: worst.score, semconv.RISK_LEVEL: worst.level}
+        self.span.set_attributes(emitted.present(totals))
+
+    def _exception_event(self, error: BaseException) -> None:
+        """Add the exception as an event; its message and traceback may quote the prompt."""
+        from .capture.session import error_name
+
+        event = {semconv.EXCEPTION_TYPE: error_name(error)}
+        if self.settings.content_on_span:
+            event[semconv.EXCEPTION_MESSAGE] = str(error)
+            event[semconv.EXCEPTION_STACKTRACE] = "".join(traceback.format_exception(error))
+        self.span.add_event(semconv.EXCEPTION_EVENT, event)

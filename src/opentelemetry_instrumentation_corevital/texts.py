@@ -1,0 +1,55 @@
+"""A call's texts: those of its prompts, for judgements that hash them, and with content switched on its messages."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import semconv
+from .call_context import PromptHint
+from .config import Settings
+from .emission.content import message_attributes
+from .run import Prompt, Run
+
+if TYPE_CHECKING:
+    from .capture.call import Call
+
+
+class CallTexts:
+    """Finds the texts of a call's runs: told by the caller, or decoded by the tokenizer that came with the call."""
+
+    def __init__(self, settings: Settings, hint: PromptHint, call: "Call") -> None:
+        self._settings = settings
+        self._hint = hint
+        self._call = call
+
+    def give_prompts(self, runs: Sequence[Run]) -> None:
+        """Give the runs their prompts' text: as the caller told it, else decoded, else not at all."""
+        if self._settings.prompt_hash == "off" and not self._settings.content_on_span:
+            return
+        if self._hint.text is not None:
+            for run in runs:
+                run.prompt = Prompt(self._hint.text, "text", self._hint.chat)
+            return
+        tokenizer, prompts = self._tokenizer(), None
+        if tokenizer is not None:
+            prompts = self._call.prompt_tokens()
+        if prompts is None or len(runs) % len(prompts):
+            return
+        texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in prompts]
+        for run in runs:
+            run.prompt = Prompt(texts[run.sequence_index * len(texts) // len(runs)], "decoded", self._hint.chat)
+
+    def messages(self, run: Run) -> dict[str, Any]:
+        """Return the attributes of the prompt's and the answer's text, if content is switched on."""
+        if not self._settings.content_on_span:
+            return {}
+        tokenizer = self._tokenizer()
+        if tokenizer is None:
+            run.absent[semconv.GEN_AI_OUTPUT_MESSAGES] = "no tokenizer is known"
+        answer = None if tokenizer is None else tokenizer.decode(run.tokens.tolist(), skip_special_tokens=True)
+        return message_attributes(run, answer)
+
+    def _tokenizer(self) -> Any:
+        for owner in (self._hint.tokenizer, self._call.arguments.get("tokenizer")):
+            if owner is not None:
+                return owner
+        return getattr(self._call.arguments.get("streamer"), "tokenizer", None)
