@@ -108,7 +108,12 @@ def told(base: Case, changes: dict[str, Any]) -> str:
     real = {name: value for name, value in changes.items() if name != "rounds" and getattr(base, name) != value}
     if base.name not in CASES or not real:
         return base.what
-    return f"{base.what}; changed: {', '.join(f'{name}={value}' for name, value in real.items())}"
+    return f"{base.what}; changed: {', '.join(f'{name} {shown(value)}' for name, value in real.items())}"
+
+
+def shown(value: Any) -> str:
+    """Return an option's value as it is given."""
+    return "+".join(value) if isinstance(value, tuple) else str(value)
 
 
 def check(parser: argparse.ArgumentParser, cases: list[Case]) -> None:

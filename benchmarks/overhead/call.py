@@ -168,10 +168,9 @@ class Bench:
         end, cpu_end = now(device), time.process_time()
         peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
         before = time.perf_counter()
-        spans, logs = (
-            after - so_far for after, so_far in zip(self.telemetry.flush(metrics=watched), sent, strict=True)
-        )
+        exported = self.telemetry.flush(metrics=watched)
         sending = time.perf_counter() - before if watched else 0.0
+        spans, logs = (after - earlier for after, earlier in zip(exported, sent, strict=True))
         tokens = (result.sequences if arm.naive else result)[:, self.prompt.shape[1] :].cpu()
         if tokens.shape[1] != wanted:
             raise BenchmarkError(f"{arm.label}: {tokens.shape[1]} tokens instead of {wanted}")

@@ -54,10 +54,8 @@ def profiled(bench: Bench, arm: Arm, tokens: int) -> Counts:
 
 def counts(events: Any, *, cuda: bool) -> Counts:
     """Count a profile's events by kind; what did not happen is there with 0."""
-    found: Counts = Counter({"aten_ops": 0})
-    if cuda:
-        found |= Counter()
-        found.update(dict.fromkeys(("launches", "kernels", "memcpy", "memset", "cuda_us"), 0))
+    kinds = ("launches", "kernels", "memcpy", "memset", "cuda_us") if cuda else ()
+    found: Counts = Counter(dict.fromkeys(("aten_ops", *kinds), 0))
     for event in events:
         if event.device_type != DeviceType.CPU:
             if getattr(event, "is_user_annotation", False):

@@ -26,6 +26,9 @@ COLUMNS: Final = (
     "peak memory added: MiB",
     "told from A/A?",
 )
+FEWEST_PAIRS: Final = 6
+"""Below it not even the range of all pairs holds the median with 95 % confidence: 1 - 2 / 2**n."""
+
 LAUNCHES: Final = {
     "launches": "kernel launches (host)",
     "kernels": "kernels",
@@ -87,7 +90,7 @@ def section(report: Mapping[str, Any]) -> str:
         f"rounds of {method['rounds_wanted']}. {machine}; torch {place['torch']}, transformers "
         f"{place['transformers']}, CoreVital {place['corevital']} ({place['commit'] or 'no commit'}), "
         f"{place['date']}. Exporter: {report['telemetry']['exporter']}.",
-        table(COLUMNS, rows),
+        table(*filled(COLUMNS, rows)),
         *remarks(report),
         launches_table(report),
         f"`{place['command']}`",
@@ -99,7 +102,8 @@ def plain_row(report: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the row of all plain calls."""
     plain = report["plain"]
     peak = f"{plain['peak_mib']:.0f} in all" if plain["peak_mib"] else ""
-    return ("plain", f"{plain['ms_per_token']:.2f}", "1", "1", step_ms(plain), "1", "", "", peak, "")
+    steps = step_ms(plain)
+    return ("plain", f"{plain['ms_per_token']:.2f}", "1", "1", steps, "1" if steps else "", "", "", peak, "")
 
 
 def row(name: str, report: Mapping[str, Any]) -> tuple[str, ...]:
@@ -139,6 +143,8 @@ def apart(name: str, report: Mapping[str, Any]) -> str:
         return ""
     shown = {"call": "call", "first": "first token", "step": "step"}
     own = report["arms"][name]
+    if own["pairs"] < FEWEST_PAIRS:
+        return "too few pairs"
     found = [
         label
         for measure, label in shown.items()
@@ -171,6 +177,12 @@ def launches_table(report: Mapping[str, Any]) -> str:
     keys = [key for key in LAUNCHES if any(key in found for found in launches.values())]
     rows = [(ARMS[name].label, *(f"{found.get(key, 0):.1f}" for key in keys)) for name, found in launches.items()]
     return "One decode step, by torch's profiler:\n\n" + table(("arm", *(LAUNCHES[key] for key in keys)), rows)
+
+
+def filled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Leave out the columns in which no row has anything."""
+    kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    return [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:

@@ -11,17 +11,17 @@ import sys
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Receiver(BaseHTTPRequestHandler):
     """Answers every export with success."""
 
     protocol_version = "HTTP/1.1"  # connections are kept, as a Collector keeps them
-    counts: dict[str, dict[str, int]] = {}
+    counts: ClassVar[dict[str, dict[str, int]]] = {}
     lock = threading.Lock()
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Take one export."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with self.lock:
@@ -30,7 +30,7 @@ class Receiver(BaseHTTPRequestHandler):
             found["bytes"] += len(body)
         self._answer(b"", "application/x-protobuf")
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         """Tell the counts."""
         with self.lock:
             self._answer(json.dumps(self.counts).encode(), "application/json")

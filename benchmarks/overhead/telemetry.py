@@ -40,9 +40,10 @@ class Counting:
         return True
 
     def shutdown(self) -> None:
-        """End the real exporter."""
-        if self.inner is not None:
-            self.inner.shutdown()
+        """End the real exporter; two providers share it, and each asks for that."""
+        inner, self.inner = self.inner, None
+        if inner is not None:
+            inner.shutdown()
 
 
 class Telemetry:
