@@ -1,8 +1,8 @@
 """The telemetry of the instrumented arms: batch processors and OTLP/HTTP to a local sink."""
 
+import importlib
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from errors import BenchmarkError
@@ -50,7 +50,7 @@ class Telemetry:
     """Providers with everything up to the network."""
 
     def __init__(self) -> None:
-        self.sink = Sink() if find_spec("opentelemetry.exporter.otlp.proto.http") else None
+        self.sink, self.why_none = _sink()
         spans, logs, reader = (None, None, InMemoryMetricReader()) if self.sink is None else _exporters(self.sink.url)
         self.spans, self.logs = Counting(spans), Counting(logs)
         self.tracers = {True: TracerProvider(sampler=ALWAYS_ON), False: TracerProvider(sampler=ALWAYS_OFF)}
@@ -80,12 +80,21 @@ class Telemetry:
         for provider in (*self.tracers.values(), self.logger, self.meter):
             provider.shutdown()
         if self.sink is None:
-            return {"exporter": "in memory: opentelemetry-exporter-otlp-proto-http is not installed"}
+            return {"exporter": f"in memory, because OTLP/HTTP cannot be imported ({self.why_none})"}
         received = self.sink.counts()
         self.sink.close()
         if self.spans.failures or self.logs.failures or (self.spans.count and "/v1/traces" not in received):
             raise BenchmarkError(f"exports to the local sink failed; it received {received}")
         return {"exporter": "OTLP/HTTP (protobuf) to a local process", "received": received}
+
+
+def _sink() -> tuple[Sink | None, str]:
+    """Start a sink if there is something that can send to it, else say why not."""
+    try:
+        importlib.import_module("opentelemetry.exporter.otlp.proto.http")
+    except ImportError as error:
+        return None, str(error)
+    return Sink(), ""
 
 
 def _exporters(url: str) -> tuple[Any, Any, Any]:
