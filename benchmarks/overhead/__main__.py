@@ -100,15 +100,15 @@ def chosen_cases(given: argparse.Namespace) -> list[Case]:
     """Return the cases that the command line asks for, or the free one."""
     changes: dict[str, Any] = {name: value for name in OVERRIDES if (value := getattr(given, name)) is not None}
     bases = [CASES[name] for name in dict.fromkeys(given.case or ())] or [Case("free", "a workload of its own")]
-    return [dataclasses.replace(base, what=told(base, changes), **changes) for base in bases]
+    return [dataclasses.replace(base, changed=changed(base, changes), **changes) for base in bases]
 
 
-def told(base: Case, changes: dict[str, Any]) -> str:
-    """Return what a case is, with what is changed of a named one: the goals were set for the original."""
+def changed(base: Case, changes: dict[str, Any]) -> str:
+    """Return what is changed of a named case's workload."""
+    if base.name not in CASES:
+        return ""
     real = {name: value for name, value in changes.items() if name != "rounds" and getattr(base, name) != value}
-    if base.name not in CASES or not real:
-        return base.what
-    return f"{base.what}; changed: {', '.join(f'{name} {shown(value)}' for name, value in real.items())}"
+    return ", ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in real.items())
 
 
 def shown(value: Any) -> str:

@@ -66,6 +66,8 @@ class Case:
     """By arm: the upper end of the interval may be that much."""
     like_control: bool = False
     """The goal is that the arm cannot be told from the control; `goals` names the arms."""
+    changed: str = ""
+    """What is not as the case has it: its goals were set for another workload."""
     memory: bool = False
     """Only memory is measured: one call of each arm."""
 

@@ -67,7 +67,7 @@ def goal_row(report: Mapping[str, Any], goal: Goal) -> tuple[str, ...]:
     """Return a goal's row."""
     reached = "yes" if goal.reached else "no"
     return (
-        report["case"]["name"],
+        name_of(report),
         ARMS[goal.arm].label,
         MEASURES[goal.measure],
         "as A/A" if goal.like_control else f"{goal.most:g}",
@@ -78,13 +78,19 @@ def goal_row(report: Mapping[str, Any], goal: Goal) -> tuple[str, ...]:
     )
 
 
+def name_of(report: Mapping[str, Any]) -> str:
+    """Return a case's name, with what was changed of it."""
+    case = report["case"]
+    return f"{case['name']} with {case['changed']}" if case["changed"] else str(case["name"])
+
+
 def section(report: Mapping[str, Any]) -> str:
     """Return a report as Markdown: its workload, its tables, where it comes from."""
     work, method, place = report["workload"], report["method"], report["environment"]
     machine = place["gpu"] or f"{place['cpu']}, {place['threads']} threads on {place['cores']} cores"
     rows = [plain_row(report), *(row(name, report) for name in report["arms"])]
     parts = [
-        f"### {report['case']['name']}: {report['case']['what']}",
+        f"### {name_of(report)}: {report['case']['what']}",
         f"{work['model']}, {work['dtype']}, {work['device']}, batch {work['batch']}, prompt of {work['prompt_tokens']} "
         f"tokens, {work['new_tokens']} new tokens, {work['cache']} cache, {work['attention']}; {method['rounds']} "
         f"rounds of {method['rounds_wanted']}. {machine}; torch {place['torch']}, transformers "

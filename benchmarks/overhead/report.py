@@ -48,7 +48,7 @@ def run_case(
         sent = bench.telemetry.shutdown()
     return {
         "format": FORMAT,
-        "case": {"name": case.name, "what": case.what},
+        "case": {"name": case.name, "what": case.what, "changed": case.changed},
         "goals": {
             "measures": case.measures,
             "arms": dict(case.goals),
