@@ -24,7 +24,19 @@ def parts() -> Iterator[dict[str, Any]]:
     try:
         yield {
             name: importlib.import_module(name)
-            for name in ("cases", "errors", "figures", "models", "page", "plot", "report", "rounds", "verdict")
+            for name in (
+                "call",
+                "cases",
+                "errors",
+                "figures",
+                "launches",
+                "models",
+                "page",
+                "plot",
+                "report",
+                "rounds",
+                "verdict",
+            )
         }
     finally:
         sys.path.remove(str(FOLDER))
@@ -119,6 +131,38 @@ def test_a_run_measures_every_arm_and_sends_its_telemetry(report: dict[str, Any]
     assert set(report["telemetry"]["received"]) >= {"/v1/traces", "/v1/metrics"}
     launches = report["launches"]
     assert launches["plain"]["aten_ops"] == launches["off"]["aten_ops"] < launches["summary"]["aten_ops"]
+
+
+def test_a_profile_is_counted_by_what_the_host_and_the_device_did(parts: dict[str, Any]) -> None:
+    from types import SimpleNamespace
+
+    from torch.autograd import DeviceType
+
+    def event(name: str, device: DeviceType = DeviceType.CPU, mark: bool = False) -> SimpleNamespace:
+        elapsed = SimpleNamespace(elapsed_us=lambda: 2.5)
+        return SimpleNamespace(name=name, device_type=device, is_user_annotation=mark, time_range=elapsed)
+
+    host = ["aten::add", "aten::mul", "cudaLaunchKernel", "cuLaunchKernelEx", "cudaMemcpyAsync", "ProfilerStep#1"]
+    device = ["void kernel<float>", "triton_norms", "Memcpy DtoH (Device -> Pinned)", "Memset (Device)"]
+    events = [*map(event, host), *(event(name, DeviceType.CUDA) for name in device)]
+    events.append(event("a range", DeviceType.CUDA, mark=True))
+    found = parts["launches"].counts(events, cuda=True)
+    assert found == {"aten_ops": 2, "launches": 2, "kernels": 2, "memcpy": 1, "memset": 1, "cuda_us": 10.0}
+
+
+def test_an_arm_that_failed_inside_is_no_measurement(parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    call = parts["call"]
+    monkeypatch.setattr(call, "absences", lambda spans: {"attention": "internal error (TypeError)"})
+    model = parts["models"].load("random:tiny-shape", torch.device("cpu"), torch.float32, 0)
+    bench = call.Bench(model, torch.full((1, 8), 20), 3, "dynamic", naive=False)
+    try:
+        with pytest.raises(parts["errors"].BenchmarkError, match="failed at attention"):
+            bench.run(parts["cases"].ARMS["summary"])
+        bench.run(parts["cases"].ARMS["plain"])  # which checks that everything has been taken back
+    finally:
+        bench.telemetry.shutdown()
 
 
 def test_the_page_holds_the_tables_and_the_plot(parts: dict[str, Any], report: dict[str, Any], tmp_path: Path) -> None:

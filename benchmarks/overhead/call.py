@@ -177,6 +177,9 @@ class Bench:
         if bool(spans) != (watched and arm.sampled):
             # An instrumentation that has given up, or one that was not to run: another thing was measured.
             raise BenchmarkError(f"{arm.label}: {spans} spans were exported")
+        absent = absences(self.telemetry.spans.last) if spans else {}
+        if failed := [what for what, why in absent.items() if "internal error" in why]:
+            raise BenchmarkError(f"{arm.label}: CoreVital failed at {', '.join(failed)}, which made it cheaper")
         return Sample(
             wall=end - begin,
             cpu=cpu_end - cpu,
@@ -188,7 +191,7 @@ class Bench:
             tokens=tokens,
             spans=spans,
             logs=logs,
-            absent=absences(self.telemetry.spans.last) if spans else {},
+            absent=absent,
         )
 
 
