@@ -1,0 +1,5 @@
+"""What makes a measurement worthless."""
+
+
+class BenchmarkError(Exception):
+    """The figures would be worthless; the message says why."""

@@ -1,0 +1,189 @@
+"""The overhead benchmark: its pairs, its figures, its tables, and one run of a toy through a real exporter."""
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks" / "overhead"
+
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks")
+
+
+@pytest.fixture(scope="module")
+def parts() -> Iterator[dict[str, Any]]:
+    """The benchmark's modules, which lie in a folder that is no package."""
+    sys.path.insert(0, str(FOLDER))
+    before = set(sys.modules)
+    try:
+        yield {
+            name: importlib.import_module(name)
+            for name in (
+                "call",
+                "cases",
+                "errors",
+                "figures",
+                "launches",
+                "models",
+                "page",
+                "plot",
+                "report",
+                "rounds",
+                "verdict",
+            )
+        }
+    finally:
+        sys.path.remove(str(FOLDER))
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(FOLDER)):
+                del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def report(parts: dict[str, Any]) -> dict[str, Any]:
+    """A run of a toy, as it is read from its file."""
+    import dataclasses
+
+    import torch
+
+    case = dataclasses.replace(
+        parts["cases"].CASES["tiny"], arms=("off", "summary", "naive"), new_tokens=9, goals={"summary": 1.01}, rounds=2
+    )
+    model = parts["models"].load(case.model, torch.device("cpu"), torch.float32, 0)
+    made = parts["report"].run_case(case, model, warmup=0, seed=0, budget=None, profile=True, label="a commit")
+    return dict(json.loads(parts["report"].as_json(made)))
+
+
+@pytest.mark.parametrize("arms", [["off"], ["summary", "full"], ["summary", "full", "naive"], list("abcd")])
+def test_every_pair_is_of_neighbours_and_changes_its_order(parts: dict[str, Any], arms: list[str]) -> None:
+    rounds, compared = parts["rounds"], []
+    for sequel in rounds.sequels(arms):
+        for arm, reference in sequel.references.items():
+            assert reference in ("plain", "plain-again")
+            places = [
+                (order.index(arm), order.index(reference))
+                for order in (rounds.in_order(sequel.calls, number) for number in (0, 1))
+            ]
+            assert [abs(own - other) for own, other in places] == [1, 1]
+            assert (places[0][0] < places[0][1]) != (places[1][0] < places[1][1])
+            compared.append(arm)
+    assert sorted(compared) == sorted([*arms, "plain-again"])
+
+
+def test_a_typical_step_has_what_happens_on_every_eighth_step_and_no_outlier(parts: dict[str, Any]) -> None:
+    steps = [1.0 + 0.8 * (number % 8 == 7) for number in range(64)]
+    steps[20] = 100.0
+    assert parts["figures"].typical_step(steps, 8) == pytest.approx(1.1)
+    assert parts["figures"].typical_step([2.0, 4.0], 8) == pytest.approx(3.0)
+
+
+def test_an_interval_holds_the_median(parts: dict[str, Any]) -> None:
+    found = parts["figures"].spread([1.0 + 0.001 * number for number in range(41)])
+    low, high = found["ci95"]
+    assert found["median"] == pytest.approx(1.02)
+    assert low < 1.02 < high
+    assert 0.005 < high - low < 0.02
+
+
+def figure(low: float, high: float) -> dict[str, Any]:
+    return {"median": (low + high) / 2, "p10": low, "p90": high, "ci95": [low, high]}
+
+
+def stub(control: dict[str, Any], own: dict[str, Any], most: float, like_control: bool = False) -> dict[str, Any]:
+    return {
+        "goals": {"measures": ["call"], "arms": {"summary": most}, "like_control": like_control},
+        "arms": {"plain-again": {"call": control, "pairs": 30}, "summary": {"call": own, "pairs": 30}},
+    }
+
+
+def test_a_goal_is_reached_by_the_upper_end_of_the_interval(parts: dict[str, Any]) -> None:
+    def reached(*given: Any) -> bool:
+        (goal,) = parts["verdict"].goals(stub(*given))
+        return bool(goal.reached)
+
+    around = figure(0.998, 1.002)
+    assert reached(around, figure(1.0, 1.01), 1.01)
+    assert not reached(around, figure(0.99, 1.0101), 1.01)
+    assert reached(around, figure(1.001, 1.004), 1.0, True), "cannot be told from the A/A arm"
+    assert not reached(around, figure(1.003, 1.004), 1.0, True)
+
+
+def test_a_run_measures_every_arm_and_sends_its_telemetry(report: dict[str, Any]) -> None:
+    arms = report["arms"]
+    assert list(arms) == ["plain-again", "off", "summary", "naive"]
+    for found in arms.values():
+        assert found["pairs"] == found["pairs_with_the_same_tokens"] == 2
+        assert all(found[measure]["median"] > 0 for measure in ("call", "first", "step", "decode"))
+    assert {name: found["spans_per_call"] for name, found in arms.items()} == {
+        "plain-again": 0,
+        "off": 0,
+        "summary": 1,
+        "naive": 0,
+    }
+    assert report["method"]["rounds"] == 2
+    assert report["environment"]["commit"] == "a commit"
+    assert set(report["telemetry"]["received"]) >= {"/v1/traces", "/v1/metrics"}
+    launches = report["launches"]
+    assert launches["plain"]["aten_ops"] == launches["off"]["aten_ops"] < launches["summary"]["aten_ops"]
+
+
+def test_a_profile_is_counted_by_what_the_host_and_the_device_did(parts: dict[str, Any]) -> None:
+    from types import SimpleNamespace
+
+    from torch.autograd import DeviceType
+
+    def event(name: str, device: DeviceType = DeviceType.CPU, mark: bool = False) -> SimpleNamespace:
+        elapsed = SimpleNamespace(elapsed_us=lambda: 2.5)
+        return SimpleNamespace(name=name, device_type=device, is_user_annotation=mark, time_range=elapsed)
+
+    host = ["aten::add", "aten::mul", "cudaLaunchKernel", "cuLaunchKernelEx", "cudaMemcpyAsync", "ProfilerStep#1"]
+    device = ["void kernel<float>", "triton_norms", "Memcpy DtoH (Device -> Pinned)", "Memset (Device)"]
+    events = [*map(event, host), *(event(name, DeviceType.CUDA) for name in device)]
+    events.append(event("a range", DeviceType.CUDA, mark=True))
+    found = parts["launches"].counts(events, cuda=True)
+    assert found == {"aten_ops": 2, "launches": 2, "kernels": 2, "memcpy": 1, "memset": 1, "cuda_us": 10.0}
+
+
+def test_an_arm_that_failed_inside_is_no_measurement(parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    call = parts["call"]
+    monkeypatch.setattr(call, "absences", lambda spans: {"attention": "internal error (TypeError)"})
+    model = parts["models"].load("random:tiny-shape", torch.device("cpu"), torch.float32, 0)
+    bench = call.Bench(model, torch.full((1, 8), 20), 3, "dynamic", naive=False)
+    try:
+        with pytest.raises(parts["errors"].BenchmarkError, match="failed at attention"):
+            bench.run(parts["cases"].ARMS["summary"])
+        bench.run(parts["cases"].ARMS["plain"])  # which checks that everything has been taken back
+    finally:
+        bench.telemetry.shutdown()
+
+
+def test_the_page_holds_the_tables_and_the_plot(parts: dict[str, Any], report: dict[str, Any], tmp_path: Path) -> None:
+    page, files = tmp_path / "page.md", []
+    (tmp_path / "results").mkdir()
+    page.write_text("before\n<!-- overhead: begin -->\nold\n<!-- overhead: end -->\nafter\n")
+    for batch in (1, 4):
+        files.append(tmp_path / f"{batch}.json")
+        files[-1].write_text(json.dumps(report | {"workload": report["workload"] | {"batch": batch}}))
+    parts["page"].render(page, files)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- overhead: begin -->\n\n### Goals")
+    assert text.endswith("<!-- overhead: end -->\nafter\n")
+    assert "\nold\n" not in text
+    assert len(re.findall(r"^### tiny", text, re.MULTILINE)) == 2
+    assert "but under 30 pairs" in text
+    drawing = ElementTree.parse(tmp_path / "results" / "overhead.svg").getroot()
+    assert len(drawing.findall(".//{*}circle")) == 2  # summary at two batches
+
+
+def test_a_file_of_another_format_is_refused(parts: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text('{"format": "corevital overhead 1"}')
+    with pytest.raises(parts["errors"].BenchmarkError, match="is no report"):
+        parts["report"].read_report(tmp_path / "old.json")
