@@ -31,6 +31,13 @@ OTEL_COREVITAL_CAPTURE_RATIO = "OTEL_COREVITAL_CAPTURE_RATIO"
 Share of the calls that are measured, from 0 to 1 (default 1.0).
 """
 
+OTEL_COREVITAL_KERNELS = "OTEL_COREVITAL_KERNELS"
+"""
+.. envvar:: OTEL_COREVITAL_KERNELS
+
+`auto` (the default): fused Triton kernels on CUDA, where they run; `off`: torch's own operations everywhere.
+"""
+
 OTEL_COREVITAL_ATTENTION_EVERY = "OTEL_COREVITAL_ATTENTION_EVERY"
 """
 .. envvar:: OTEL_COREVITAL_ATTENTION_EVERY
