@@ -35,6 +35,7 @@ lint: $(VENV)/.dev  ## ruff, mypy and the one-way imports of the rooms
 .PHONY: unit
 unit: $(VENV)/.dev
 	$(PYTEST) -m "not acceptance"
+	TRITON_INTERPRET=1 $(PYTEST) tests/kernels  # a process of its own: Triton decides when it is imported
 
 .PHONY: acceptance
 acceptance: $(VENV)/.dev  ## What is heavier: crashes, many processes, more of the real model

@@ -56,13 +56,15 @@ def spoilt(kind: str, logits: Tensor) -> Tensor:
         logits[0] = 3.0
     elif kind == "huge":
         logits *= 1e37
+    elif kind == "far apart":
+        logits[0, ::2], logits[0, 1::2] = -3e38, 3e38
     elif kind != "plain":
         logits[0, -1] = float(kind)
     return logits
 
 
 @pytest.mark.parametrize("edited", [False, True])
-@pytest.mark.parametrize("kind", ["plain", "masked", "all masked", "equal", "huge", "nan", "inf", "-inf"])
+@pytest.mark.parametrize("kind", ["plain", "masked", "all masked", "equal", "huge", "far apart", "nan", "inf", "-inf"])
 @pytest.mark.parametrize(("vocabulary", "rows"), [(1, 1), (7, 3), (4096, 1), (4097, 2), (49152 if CUDA else 9001, 2)])
 def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
     logits = spoilt(kind, normal(rows, vocabulary, scale=4.0))
@@ -100,12 +102,12 @@ def states(kind: str, dtype: torch.dtype, sequences: int, width: int, seed: int)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("width", "sequences"), [(64, 1), (576, 3), (100, 2), (4096, 1)])
 def test_hidden_states(width: int, sequences: int, dtype: torch.dtype, kind: str) -> None:
-    fused, before, offset = Fused(DEVICE, sequences), None, 3
+    fused, before, offset = Fused(DEVICE, sequences), None, LOGIT_WIDTH
     for step in range(3):
         layers = states(kind if step == 1 else "plain", dtype, sequences, width, step)
         assert fused.takes(layers)
         row = blank(sequences, offset + 4 * 7 + 2)
-        fused.inside(row, layers, offset, ends=True)
+        fused.inside(row, [layer.data_ptr() for layer in layers], step, ends=True)
         widened = [layer[:, -1].float() for layer in layers]
         for index, state in enumerate(widened):
             got = row[:, offset + 7 * index : offset + 7 * index + 7]
@@ -124,8 +126,10 @@ def test_without_the_last_layer_there_is_no_cosine() -> None:
     fused = Fused(DEVICE, 1)
     for _ in range(2):
         row = blank(1, 40)
-        fused.inside(row, states("plain", torch.float32, 1, 64, 0), 0, ends=False)
-        assert row[0, 28].isnan()
+        layers = states("plain", torch.float32, 1, 64, 0)
+        assert fused.takes(layers)
+        fused.inside(row, [layer.data_ptr() for layer in layers], 0)
+        assert row[0, LOGIT_WIDTH + 28].isnan()
 
 
 # --- attention --------------------------------------------------------------------------------------------------------
@@ -181,7 +185,7 @@ def check(layers: list[Attended], kind: plans.AttentionKind = "self", step: int 
     end = 5 + 13 * len(layers)
     places = [Place(kind, 5 + 13 * layer, by_head=end + heads * layer) for layer in range(len(layers))]
     row = blank(sequences, end + heads * len(layers))
-    Fused(DEVICE, sequences).inside(row, [], 0, ends=False, plan=Plan(layers, places, step))
+    Fused(DEVICE, sequences).inside(row, [], step, plan=Plan(layers, places))
     for place, taken in zip(places, layers, strict=True):
         wanted, previous = defined(taken, step if kind == "self" else 0)
         count = 13 if kind == "self" else 6
@@ -242,5 +246,5 @@ def test_many_steps_reuse_the_table() -> None:
     for step in range(1, 12):
         taken = attention((1, 4, 2, 20 + step, 64), torch.float32, seed=step)
         row = blank(1, 60)
-        fused.inside(row, [], 0, ends=False, plan=Plan([taken], [Place("self", 0)], step))
+        fused.inside(row, [], step, plan=Plan([taken], [Place("self", 0)]))
         same(row[:, :13], defined(taken, step)[0])

@@ -4,24 +4,25 @@ Everything of a step goes to the stream of the model's own work, so that no tens
 it is read. Nothing waits: the table travels through pinned memory whose turn comes again only when its copy is over.
 """
 
+import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
 import torch
 import triton.language as tl
 from torch import Tensor
 
 from . import kernels
 from .launch import Launcher
-from .layout import DONE, TOKEN
-from .plan import COLUMNS, RANKS, SEEN, Group, Plan
+from .layout import DONE, LOGIT_WIDTH, TOKEN
+from .plan import Group, Plan
 from .rows import RING_SLOTS
 
 _LOGITS_BLOCK: Final = 4096
 _KEYS_BLOCK: Final = 64
-_KEYS_BLOCK_WIDE: Final = 32
-"""Where a key takes more than half a KiB: a block has to fit into shared memory several times."""
+_WIDE_KEY: Final = 512
+"""Bytes of a key above which a block has half as many: it has to fit into shared memory several times."""
+_INT32: Final = 2**31 - 1
 _RANKS_BLOCK: Final = 1024
 _MAX_SPLITS: Final = 16
 _PROGRAMS: Final = 2048
@@ -59,7 +60,11 @@ class Fused:
     def __init__(self, device: torch.device, sequences: int) -> None:
         self._device = device
         self._sequences = sequences
-        self._tables: Tensor | None = None
+        self._index = device.index
+        self._state: tuple[int, torch.dtype] = 0, torch.float32
+        self._nothing = torch.empty(1, dtype=torch.int32, device=device)
+        self._known_places: dict[Group, Tensor] = {}
+        self._slots: list[tuple[Tensor, memoryview]] = []
         self._table = torch.empty(0, dtype=torch.int64, device=device)
         self._turn = 0
         self._last: Tensor | None = None
@@ -83,13 +88,13 @@ class Fused:
         self._logits = torch.empty((rows, vocabulary), device=self._device) if edited else logits
         aligned = logits.data_ptr() % 16 == 0
         _logits_parts(
-            (self._device.index, aligned, stride, vocabulary, edited),
+            (self._index, aligned, stride, vocabulary, edited),
             (splits, rows, 1),
             *(logits, stride, self._logits, parts, vocabulary, edited, _LOGITS_BLOCK),
         )
         padded = _power(splits)
         _logits_row(
-            (self._device.index, splits, row_stride, padded),
+            (self._index, splits, row_stride, padded),
             (rows, 1, 1),
             *(parts, splits, row, row_stride, self._normalizer, padded),
         )
@@ -100,7 +105,7 @@ class Fused:
         assert logits is not None
         stride, row_stride = logits.stride(0), row.stride(0)
         _tokens(
-            (self._device.index, stride, row_stride, logits.data_ptr() % 16 == 0),
+            (self._index, stride, row_stride, logits.data_ptr() % 16 == 0),
             (self._sequences, 1, 1),
             *(logits, stride, self._normalizer, tokens, tokens.stride(0), done, row, row_stride),
             *(_SURPRISAL, TOKEN, DONE),
@@ -109,99 +114,110 @@ class Fused:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def inside(
-        self, row: Tensor, hidden: Sequence[Tensor], offset: int, *, ends: bool, plan: Plan | None = None
+        self, row: Tensor, hidden: Sequence[int], step: int, *, ends: bool = False, plan: Plan | None = None
     ) -> None:
         """Write the numbers of hidden states and attention.
 
         Args:
             row: float32 [sequences, ...].
-            hidden: of each layer [sequences, D] or [sequences, 1, D].
-            offset: where in the row theirs begin.
+            hidden: address of each layer's state, of tensors that `takes` has approved of.
+            step: index of the step.
             ends: whether the last of them is the model's last layer.
             plan: of the step's attention.
         """
         groups = () if plan is None else plan.groups
-        counted = [self._count(group) for group in groups]  # keeps what the launches below read
-        of_hidden = [number for state in hidden for number in (state.data_ptr(), state.stride(0))]
-        table = self._sent(of_hidden, groups)
-        if hidden:
-            self._hidden(table, row, hidden, offset, ends=ends)
-        start = len(of_hidden)
+        addresses = list(hidden)
         for group in groups:
-            self._attention(table[start:] if start else table, row, group)
-            start += group.entries.size
-        del counted
+            addresses += group.addresses
+        table = self._sent(addresses)
+        if hidden:
+            self._hidden(table, row, len(hidden), ends=ends)
+        start = len(hidden)
+        for group in groups:
+            self._attention(table[start:] if start else table, row, group, step if group.own else 0)
+            start += len(group.addresses)
 
     def takes(self, hidden: Sequence[Tensor]) -> bool:
-        """Whether the kernels can read these layers' states: all alike, on the rows' device."""
+        """Whether the kernels can read these layers' states: all alike and contiguous, on the rows' device."""
         first = hidden[0]
-        shape, dtype, index = first.shape, first.dtype, -1 if self._device.index is None else self._device.index
-        return (
-            dtype in _TYPES
-            and shape[-1] <= _MAX_WIDTH
-            and all(
-                state.get_device() == index and state.dtype is dtype and state.shape == shape and state.stride(-1) == 1
-                for state in hidden
-            )
-        )
+        shape, dtype, index = first.shape, first.dtype, -1 if self._index is None else self._index
+        alike = [
+            state
+            for state in hidden
+            if state.get_device() == index and state.dtype is dtype and state.shape == shape and state.is_contiguous()
+        ]
+        self._state = shape[-1], dtype
+        return dtype in _TYPES and shape[-1] <= _MAX_WIDTH and len(alike) == len(hidden)
 
     def forget(self) -> None:
         """Let the next step's last layer not be compared with this one's."""
         self._last = None
 
-    def _hidden(self, table: Tensor, row: Tensor, hidden: Sequence[Tensor], offset: int, *, ends: bool) -> None:
-        width, dtype, row_stride = hidden[0].shape[-1], hidden[0].dtype, row.stride(0)
+    def _hidden(self, table: Tensor, row: Tensor, layers: int, *, ends: bool) -> None:
+        (width, dtype), row_stride = self._state, row.stride(0)
         continues = self._last is not None
         if self._last is None:
             self._last = torch.empty((self._sequences, width), device=self._device)
-        last_layer = len(hidden) - 1 if ends else -1
+        last_layer = layers - 1 if ends else -1
         _hidden(
-            (self._device.index, row_stride, offset, last_layer, continues, width, dtype),
-            (len(hidden), self._sequences, 1),
-            *(table, row, row_stride, offset, self._last, last_layer, int(continues)),
+            (self._index, row_stride, last_layer, continues, width, dtype),
+            (layers, self._sequences, 1),
+            *(table, row, row_stride, LOGIT_WIDTH, self._last, last_layer, int(continues)),
             *(width, _power(width), _TYPES[dtype]),
         )
         if not ends:
             self._last = None
 
-    def _attention(self, table: Tensor, row: Tensor, group: Group) -> None:
-        layers, sequences, heads, shared = len(group.entries), self._sequences, group.heads, group.shared
-        programs = layers * sequences * shared
-        block = _KEYS_BLOCK if group.width * group.dtype.itemsize <= 512 else _KEYS_BLOCK_WIDE
-        splits = max(1, min(_MAX_SPLITS, -(-group.keys // block), -(-_PROGRAMS // programs)))
-        parts = self._scratch("attention", layers * sequences * heads * splits * kernels.ATTENTION_PARTS.value)
+    def _attention(self, table: Tensor, row: Tensor, group: Group, generated: int) -> None:
+        sequences, heads, shared, keys, width = self._sequences, group.heads, group.shared, group.keys, group.width
+        programs = group.layers * sequences * shared
+        block = _KEYS_BLOCK if width * group.dtype.itemsize <= _WIDE_KEY else _KEYS_BLOCK // 2
+        splits = max(1, min(_MAX_SPLITS, -(-keys // block), -(-_PROGRAMS // programs)))
+        parts = self._scratch("attention", group.layers * sequences * heads * splits * kernels.ATTENTION_PARTS.value)
+        ranks, seen = self._count(group.visible)
+        ranked, capped, aligned = group.visible is not None, group.softcap is not None, group.aligned
         dtype, row_stride = _TYPES[group.dtype], row.stride(0)
-        ranked, capped, widen = group.visible is not None, group.softcap is not None, self._device.type == "cpu"
-        alike = self._device.index, sequences, shared, group.dtype, ranked
-        rows, padded = max(16, _power(heads // shared)), max(16, _power(group.width))
+        alike = self._index, sequences, shared, group.dtype, ranked, table.data_ptr() % 16 == 0
         _attention_parts(
-            (*alike, heads, group.width, capped, group.aligned, table.data_ptr() % 16 == 0),
+            (*alike, heads, width, capped, aligned, max(group.key_strides) > _INT32),
             (programs, splits, 1),
-            *(table, parts, group.scale, group.softcap or 0.0, sequences, shared, heads // shared, rows),
-            *(group.width, padded, block, dtype, capped, ranked, group.aligned, widen),
+            *(table, parts, group.scale, group.softcap or 0.0, sequences, shared),
+            *(*group.query_strides, *group.key_strides, keys, generated, ranks, seen),
+            *(heads // shared, max(16, _power(heads // shared)), width, max(16, _power(width)), block, dtype),
+            *(capped, ranked, aligned, self._device.type == "cpu"),
         )
+        places, learned = self._places(group), bool(group.sinks)
         _attention_row(
-            (*alike, heads, row_stride, group.learned, table.data_ptr() % 16 == 0),
-            (layers, sequences, 1),
-            *(table, parts, splits, row, row_stride, sequences, heads, _power(heads), dtype, ranked, group.learned),
+            (*alike, heads, row_stride, learned, group.numbers),
+            (group.layers, sequences, 1),
+            *(places, parts, splits, row, row_stride, sequences, heads, keys, generated, seen),
+            *(group.numbers, _power(heads), dtype, ranked, learned),
         )
 
-    def _count(self, group: Group) -> tuple[Tensor, Tensor] | None:
-        """Count the keys that a group's queries see, and note in its table where the counts are."""
-        visible = group.visible
+    def _count(self, visible: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the rank of every key, 0 for one that is not visible, and how many are."""
         if visible is None:
-            return None
+            return self._nothing, self._nothing
         keys, sequences = visible.shape[1], self._sequences
         ranks = torch.empty((sequences, keys), dtype=torch.int32, device=self._device)
         seen = torch.empty(sequences, dtype=torch.int32, device=self._device)
         stride = visible.stride(0) if visible.shape[0] > 1 else 0
         _ranks(
-            (self._device.index,),
-            (sequences, 1, 1),
-            *(visible, stride, visible.stride(1), ranks, seen, keys, _RANKS_BLOCK),
+            (self._index,), (sequences, 1, 1), *(visible, stride, visible.stride(1), ranks, seen, keys, _RANKS_BLOCK)
         )
-        group.entries[:, RANKS], group.entries[:, SEEN] = ranks.data_ptr(), seen.data_ptr()
         return ranks, seen
+
+    def _places(self, group: Group) -> Tensor:
+        """Return where the numbers of a group go, on the device: the same at every step of a plan."""
+        known = self._known_places.get(group)
+        if known is None:
+            sinks = [sink.data_ptr() for sink in group.sinks] or [0] * group.layers
+            triples = [(*group.places[2 * at : 2 * at + 2], sinks[at]) for at in range(group.layers)]
+            on_host = torch.tensor(triples, dtype=torch.int64)
+            if self._device.type == "cuda":
+                on_host = on_host.pin_memory()
+            known = self._known_places[group] = on_host.to(self._device, non_blocking=True)
+        return known
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
@@ -212,19 +228,21 @@ class Fused:
             found = self._parts[name] = torch.empty(size, device=self._device)
         return found
 
-    def _sent(self, of_hidden: list[int], groups: Sequence[Group]) -> Tensor:
-        """Bring a step's table to the device: int64, what layers need, then each group's."""
-        size = len(of_hidden) + COLUMNS * sum(len(group.entries) for group in groups)
-        on_host = self._device.type == "cpu"  # Triton's interpreter
-        if self._tables is None or self._tables.shape[1] < size:
-            self._tables = torch.empty((_TABLE_SLOTS, size), dtype=torch.int64, pin_memory=not on_host)
+    def _sent(self, addresses: list[int]) -> Tensor:
+        """Bring a step's addresses to the device, int64."""
+        size = len(addresses)
+        if size > len(self._table):
+            on_host = self._device.type == "cpu"  # Triton's interpreter
+            slots = torch.empty((_TABLE_SLOTS, size), dtype=torch.int64, pin_memory=not on_host)
+            self._slots = [(slot, memoryview(slot.numpy())) for slot in slots]
             self._table = torch.empty(size, dtype=torch.int64, device=self._device)
-        slot = self._tables[self._turn % _TABLE_SLOTS, :size]
-        self._turn += 1
-        np.concatenate((of_hidden, *(group.entries.ravel() for group in groups)), out=slot.numpy(), casting="unsafe")
-        table = self._table[:size]
-        table.copy_(slot, non_blocking=True)
-        return table
+        self._turn = (self._turn + 1) % _TABLE_SLOTS
+        slot, memory = self._slots[self._turn]
+        # NumPy would take twenty times as long for so few numbers.
+        struct.pack_into(f"{size}q", memory, 0, *addresses)
+        if size == len(slot):
+            return self._table.copy_(slot, non_blocking=True)
+        return self._table[:size].copy_(slot[:size], non_blocking=True)
 
 
 def _power(number: int) -> int:

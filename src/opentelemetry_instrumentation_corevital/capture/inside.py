@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..run import CROSS_SIGNALS, SELF_SIGNALS, middle_third
 from .anatomy import Anatomy, AttentionKind
 from .layout import LOGIT_WIDTH, Layout
-from .plan import Place, Plan, Reported, takes
+from .plan import Place, Plan, Reports, takes
 from .reduction import flat, reduce_hidden, reduce_scores
 from .scores import Attended, Scores, Semantics, from_query
 from .signals import cosine
@@ -67,9 +67,13 @@ class Inside:
         }
         self._step = 0
         self._hidden: dict[int, Tensor] = {}
+        self._batches: set[int] = set()
+        self._outputs: list[tuple[torch.Size, bool]] = []
+        self._addresses: list[int] = []
+        self._readable: torch.Size | None = None
         self._versions: list[tuple[Tensor, int]] = []
         self._holds_output = False
-        self._reported: list[Reported] = []
+        self._reports = Reports()
         self._attended: dict[_Key, Attended] = {}
         self._scores: dict[_Key, Scores] = {}
         self._reduced: dict[_Key, tuple[Tensor, Tensor]] = {}
@@ -120,19 +124,22 @@ class Inside:
         index = self._layers.get(id(module))
         if index is None:
             return
-        hidden = output[0] if isinstance(output, tuple | list) else output
-        if not isinstance(hidden, Tensor) or hidden.ndim != 3:
+        hidden = output[0] if isinstance(output, (tuple, list)) else output
+        if not isinstance(hidden, Tensor) or len(shape := hidden.shape) != 3:
             self._lose("hidden_states", "a layer's output is not [sequences, positions, width]")
             return
-        positions = hidden.shape[1]
-        if not self._is_expected(positions):
-            # Streams beside that of the text (ProphetNet): its attention has them, too.
-            self.give_up(f"a layer's output has {positions} positions at step {self._step}")
-            return
+        self._batches.add(shape[0])
         if self._step and index in self._hidden:
             self.give_up("a layer runs several times in a step")
-            return
-        self._hidden[index] = hidden if positions == 1 and self._holds(hidden) else hidden[:, -1].clone()
+        elif self._step and shape[1] == 1 and self._holds(hidden):
+            self._hidden[index] = hidden
+            self._outputs.append((shape, hidden.is_contiguous()))
+            self._addresses.append(hidden.data_ptr())
+        elif self._is_expected(shape[1]):
+            self._hidden[index] = hidden[:, -1].clone()
+        else:
+            # Streams beside that of the text (ProphetNet): its attention has them, too.
+            self.give_up(f"a layer's output has {shape[1]} positions at step {self._step}")
 
     def _is_expected(self, positions: int) -> bool:
         """Whether a layer's output is of the step's tokens only: of the new one, or without a cache of all."""
@@ -153,7 +160,7 @@ class Inside:
         if id(module) not in self._attentions:
             return
         if self.keeps_keys and query.shape[2] == 1:
-            self._reported.append((module, query, key, mask, arguments, semantics))
+            self._reports.add((module, query, key, mask, arguments, semantics))
         else:
             self.on_scores(module, lambda: from_query(module, query, key, mask, arguments, semantics))
 
@@ -233,21 +240,24 @@ class Inside:
             row = torch.empty((sequences, width), dtype=torch.float32, device=device)
             if parts:
                 row[:, start:] = torch.cat(parts, -1)
-            readable = states if states and fused.takes(states) else []
+            readable = states if states and self._kernels_read(states, fused) else []
             if not readable and layout.hidden:
                 row[:, LOGIT_WIDTH:start] = self._hidden_numbers(states, device) if states else torch.nan
                 fused.forget()
             ends = bool(readable) and layout.hidden[-1] == layout.layer_count - 1
             if readable or plan is not None:
-                fused.inside(row, readable, LOGIT_WIDTH, ends=ends, plan=plan)
+                fused.inside(row, self._addresses_of(readable), self._step, ends=ends, plan=plan)
         self._forget()
         return row
 
     def _forget(self) -> None:
         self._hidden.clear()
+        self._batches.clear()
+        self._outputs.clear()
+        self._addresses.clear()
         self._versions.clear()
         self._holds_output = False
-        self._reported.clear()
+        self._reports.clear()
         self._attended.clear()
         self._scores.clear()
         self._reduced.clear()
@@ -266,14 +276,16 @@ class Inside:
         """
         if "hidden_states" in self.absent:
             return None
-        layers = tuple(sorted(self._hidden))
-        if self._step == 0:
-            self.layout = replace(self.layout, hidden=layers)
+        layers = tuple(self._hidden)
+        if layers != self.layout.hidden:
+            layers = tuple(sorted(layers))
+            if self._step == 0:
+                self.layout = replace(self.layout, hidden=layers)
         if not layers or layers != self.layout.hidden:
             self._lose("hidden_states", self._silence("the layers' outputs were"))
             return None
         states = [self._hidden[layer] for layer in layers]
-        if any(state.shape[0] != sequences for state in states):
+        if self._batches != {sequences}:
             self._lose("hidden_states", "a layer's output has not one row per sequence")
             return None
         if self._overwritten():
@@ -281,9 +293,25 @@ class Inside:
             return []
         return states
 
+    def _kernels_read(self, states: list[Tensor], fused: "Fused") -> bool:
+        """Whether the kernels can read these; asked tensor by tensor only of another shape than before."""
+        outputs = self._outputs
+        if len(outputs) != len(states):
+            return fused.takes(states)
+        if outputs.count(outputs[0]) != len(outputs) or not outputs[0][1]:
+            return False
+        if self._readable != outputs[0][0]:
+            self._readable = outputs[0][0] if fused.takes(states) else None
+        return self._readable is not None
+
+    def _addresses_of(self, states: list[Tensor]) -> list[int]:
+        if len(self._addresses) == len(states) and tuple(self._hidden) == self.layout.hidden:
+            return self._addresses
+        return [state.data_ptr() for state in states]
+
     def _overwritten(self) -> bool:
         """Whether what is kept of this step was changed meanwhile; the model's other steps learn from it."""
-        if any(hidden._version != version for hidden, version in self._versions):
+        if [hidden for hidden, version in self._versions if hidden._version != version]:
             self.anatomy.in_place = True
             return self._holds_output
         if self._versions and self.anatomy.in_place is None:
@@ -311,7 +339,7 @@ class Inside:
     def _planned(self, sequences: int, device: torch.device) -> Plan | None:
         """Return what the kernels are to do; None where they cannot, or where attention has become absent."""
         if self._plan is not None and not self._attended and not self._scores and not self._reduced:
-            if self._plan.renew(self._reported, self._step):
+            if self._plan.renew(self._reports):
                 return self._plan
             self._plan = None
         self._read_reported()
@@ -320,15 +348,15 @@ class Inside:
         taken = list(self._attended.values())
         if len(taken) != len(self._sizes) or not takes(taken, device, sequences):
             return None
-        plan = Plan(taken, [self._place(key) for key in self._attended], self._step)
-        if len(self._reported) == len(taken):
-            self._plan = plan.learn(self._reported)
+        plan = Plan(taken, [self._place(key) for key in self._attended])
+        if len(self._reports.all) == len(taken):
+            self._plan = plan.learn(self._reports)
         return plan
 
     def _read_reported(self) -> None:
-        for module, query, key, mask, arguments, semantics in self._reported:
-            taken = from_query(module, query, key, mask, arguments, semantics)
-            self.on_scores(module, lambda taken=taken: taken)  # type: ignore[misc]
+        for report in self._reports.all:
+            taken = from_query(*report)
+            self.on_scores(report[0], lambda taken=taken: taken)  # type: ignore[misc]
 
     def _attention_parts(self, sequences: int, device: torch.device) -> list[Tensor]:
         """Return all numbers of attention, by torch, each part [sequences, numbers]; nothing where it is absent."""

@@ -30,11 +30,9 @@ LOGIT_PARTS = tl.constexpr(16)
 ATTENTION_PARTS = tl.constexpr(8)
 """Numbers per split of an attention row: m, total, weighted; total and weighted without the sink keys; the masses of
 the generated keys, of the prompt's middle third and of the previous key."""
-HIDDEN_COLUMNS = tl.constexpr(2)
-"""Of the table, per layer: address of the last position, stride of sequences."""
 HIDDEN_NUMBERS = tl.constexpr(7)
-ATTENTION_COLUMNS = tl.constexpr(15)
-"""Of the table, per attention: see `attention_parts` and `attention_row`."""
+PLACES = tl.constexpr(3)
+"""Numbers that say where an attention's numbers go: see `attention_row_kernel`."""
 
 
 @triton.jit
@@ -45,8 +43,9 @@ def _shift(top):
 
 @triton.jit
 def _down(top, shift):
-    """Return top - shift, 0 for a part without scores, whose sums are 0."""
-    return tl.where(top == -_INF, 0.0, top - shift)
+    """Return top - shift, finite also for a part without scores, whose sums are 0."""
+    down = top - shift
+    return tl.where(down < _LOWEST, _LOWEST, down)
 
 
 @triton.jit
@@ -81,7 +80,7 @@ def hidden_kernel(
     Grid: layers, sequences.
 
     Args:
-        table: int64 [layers, 2].
+        table: int64 [layers], each the address of contiguous [sequences, WIDTH].
         row: float32 [sequences, ...], with `row_stride` between sequences; from `offset` 7 numbers per layer, then one.
         last: float32 [sequences, WIDTH], the last layer's state of the step before.
         last_layer: position of the model's last layer in the table; -1 if it is not there.
@@ -90,8 +89,7 @@ def hidden_kernel(
     layer, layers, sequence = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
     at = tl.arange(0, PADDED)
     held = at < WIDTH
-    entry = table + layer * HIDDEN_COLUMNS
-    base = tl.load(entry).to(tl.pointer_type(DTYPE)) + sequence * tl.load(entry + 1)
+    base = tl.load(table + layer).to(tl.pointer_type(DTYPE)) + sequence * WIDTH
     x = tl.load(base + at, mask=held, other=0.0).to(tl.float32)
 
     mean = tl.sum(x, 0) / WIDTH
@@ -108,7 +106,7 @@ def hidden_kernel(
 
     transformation = float("nan")
     if layer > 0:
-        before = tl.load(entry - 2).to(tl.pointer_type(DTYPE)) + sequence * tl.load(entry - 1)
+        before = tl.load(table + layer - 1).to(tl.pointer_type(DTYPE)) + sequence * WIDTH
         y = tl.load(before + at, mask=held, other=0.0).to(tl.float32)
         transformation = 1.0 - tl.sum(_unit(x) * _unit(y), 0)
     tl.store(out + 6, transformation)
@@ -150,8 +148,9 @@ def logits_parts_kernel(logits, stride, copy, parts, vocabulary, COPY: tl.conste
     x = tl.where(x != x, -_INF, x)  # the row has no signals any more; keep the order of the rest defined
     top = tl.max(x, 0)
     shift = _shift(top)
-    z = tl.where(x == -_INF, 0.0, x - shift)
-    e = tl.where(x == -_INF, 0.0, tl.exp(z))
+    z = x - shift
+    z = tl.where(z < _LOWEST, _LOWEST, z)
+    e = tl.exp(z)
     tl.store(out, top)
     tl.store(out + 1, tl.sum(e, 0))
     tl.store(out + 2, tl.sum(e * z, 0))
@@ -281,15 +280,17 @@ def ranks_kernel(visible, stride, key_stride, ranks, seen, keys, BLOCK: tl.const
     tl.store(seen + sequence, counted)
 
 
-@triton.jit
-def _seen(entry, sequence, RANKED: tl.constexpr):
-    """Return how many keys the sequence sees."""
-    if RANKED:
-        return tl.load(tl.load(entry + 9).to(tl.pointer_type(tl.int32)) + sequence)
-    return tl.load(entry + 7).to(tl.int32)
-
-
-@triton.jit
+@triton.jit(
+    do_not_specialize=[
+        "query_sequences",
+        "query_heads",
+        "key_sequences",
+        "key_heads",
+        "key_positions",
+        "count",
+        "generated",
+    ]
+)
 def attention_parts_kernel(
     table,
     parts,
@@ -297,6 +298,15 @@ def attention_parts_kernel(
     softcap,
     sequences,
     shared,
+    query_sequences,
+    query_heads,
+    key_sequences,
+    key_heads,
+    key_positions,
+    count,
+    generated,
+    ranks,
+    numbers_seen,
     GROUP: tl.constexpr,
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -313,12 +323,15 @@ def attention_parts_kernel(
     Grid: layers x sequences x heads of keys, splits.
 
     Args:
-        table: int64 [layers, 15]: addresses of the last query and of the keys; strides of the query's sequences and
-            heads, of the keys' sequences, heads and positions; number of keys; addresses of ranks and of the numbers
-            seen (RANKED); generated tokens; address of learned sinks; and what `attention_row_kernel` reads.
+        table: int64 [2, layers], addresses of the last queries and of the keys.
         parts: float32 [layers, sequences, heads, splits, 8].
         scale, softcap: the scores are scale q.k, then softcap tanh(score / softcap).
         shared: heads of keys.
+        query_sequences, query_heads: strides of the queries.
+        key_sequences, key_heads, key_positions: strides of the keys.
+        count: keys.
+        generated: tokens generated before; their keys are the last ones.
+        ranks, numbers_seen: see `ranks_kernel`; read if RANKED, else every key is visible.
         ALIGNED: whether keys begin at multiples of 16 bytes and their strides are multiples of 16.
         WIDEN: whether half precision is widened before it is multiplied; for Triton's interpreter, which cannot.
     """
@@ -326,23 +339,24 @@ def attention_parts_kernel(
     head = program % shared
     sequence = (program // shared) % sequences
     layer = program // (shared * sequences)
-    entry = table + layer * ATTENTION_COLUMNS
+    layers = tl.num_programs(0) // (shared * sequences)
     wide = sequence.to(tl.int64)
-    query = tl.load(entry).to(tl.pointer_type(DTYPE)) + wide * tl.load(entry + 2)
-    keys = tl.load(entry + 1).to(tl.pointer_type(DTYPE)) + wide * tl.load(entry + 4) + head * tl.load(entry + 5)
-    position_stride = tl.load(entry + 6)
+    query = tl.load(table + layer).to(tl.pointer_type(DTYPE)) + wide * query_sequences
+    keys = tl.load(table + layers + layer).to(tl.pointer_type(DTYPE))
+    keys += wide * key_sequences + head.to(tl.int64) * key_heads
     if ALIGNED:
         keys = tl.multiple_of(keys, 16)
-        position_stride = tl.multiple_of(position_stride, 16)
-    count = tl.load(entry + 7).to(tl.int32)
-    seen = _seen(entry, sequence, RANKED)
-    prompt = tl.maximum(seen - tl.load(entry + 10).to(tl.int32), 0)
+        key_positions = tl.multiple_of(key_positions, 16)
+    seen = count
+    if RANKED:
+        seen = tl.load(numbers_seen + sequence)
+    prompt = tl.maximum(seen - generated, 0)
     third = prompt // 3
 
     lane = tl.arange(0, ROWS)
     dimension = tl.arange(0, PADDED)
     q = tl.load(
-        query + (head * GROUP + lane)[:, None] * tl.load(entry + 3) + dimension[None, :],
+        query + (head * GROUP + lane)[:, None] * query_heads + dimension[None, :],
         mask=(lane < GROUP)[:, None] & (dimension < WIDTH)[None, :],
         other=0.0,
     )
@@ -363,7 +377,7 @@ def attention_parts_kernel(
         at = start + tl.arange(0, BLOCK)
         held = at < end
         k = tl.load(
-            keys + at.to(tl.int64)[:, None] * position_stride + dimension[None, :],
+            keys + at.to(tl.int64)[:, None] * key_positions + dimension[None, :],
             mask=held[:, None] & (dimension < WIDTH)[None, :],
             other=0.0,
         )
@@ -372,11 +386,9 @@ def attention_parts_kernel(
         scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
         if SOFTCAP:
             scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scores / softcap) + 1.0))
+        rank = tl.where(held, at + 1, 0)
         if RANKED:
-            ranks = tl.load(entry + 8).to(tl.pointer_type(tl.int32)) + wide * count
-            rank = tl.load(ranks + at, mask=held, other=0)
-        else:
-            rank = tl.where(held, at + 1, 0)
+            rank = tl.load(ranks + wide * count + at, mask=held, other=0)
         visible = (rank > 0)[None, :]
         new_top = tl.maximum(top, tl.max(tl.where(visible, scores, -_INF), 1))
         shift = _shift(new_top)
@@ -418,15 +430,19 @@ def _mean(x, real, heads):
     return tl.sum(tl.where(real, x, 0.0), 0) / heads
 
 
-@triton.jit(do_not_specialize=["splits"])
+@triton.jit(do_not_specialize=["splits", "count", "generated_tokens"])
 def attention_row_kernel(
-    table,
+    places,
     parts,
     splits,
     row,
     row_stride,
     sequences,
     heads,
+    count,
+    generated_tokens,
+    numbers_seen,
+    NUMBERS: tl.constexpr,
     HEADS: tl.constexpr,
     DTYPE: tl.constexpr,
     RANKED: tl.constexpr,
@@ -437,13 +453,15 @@ def attention_row_kernel(
     Grid: layers, sequences.
 
     Args:
-        table: see `attention_parts_kernel`; then where in the row the layer's numbers go, how many of them (13 or the
-            first 6), and where each head's weight on the previous key goes (-1: nowhere).
+        places: int64 [layers, 3]: where in the row the numbers go, where each head's weight on the previous key goes
+            (-1: nowhere), and the address of the learned sinks [heads] (if LEARNED).
         parts: float32 [layers, sequences, heads, splits, 8].
         row: float32 [sequences, ...].
+        count, generated_tokens, numbers_seen: see `attention_parts_kernel`.
+        NUMBERS: that are wanted: 13, or the first 6.
     """
     layer, sequence = tl.program_id(0), tl.program_id(1)
-    entry = table + layer * ATTENTION_COLUMNS
+    entry = places + layer * PLACES
     head = tl.arange(0, HEADS)
     real = head < heads
     base = parts + ((layer * sequences + sequence).to(tl.int64) * heads + head) * splits * ATTENTION_PARTS
@@ -476,12 +494,14 @@ def attention_row_kernel(
         top = new_top
 
     in_sinks = total - rest
-    seen = _seen(entry, sequence, RANKED)
+    seen = count
+    if RANKED:
+        seen = tl.load(numbers_seen + sequence)
     outcomes = tl.zeros([HEADS], tl.float32) + seen
     learned = tl.zeros([HEADS], tl.float32)
     highest = tl.zeros([HEADS], tl.float32) + 1.0  # exp(largest score - maximum)
     if LEARNED:
-        sinks = tl.load(entry + 11).to(tl.pointer_type(DTYPE))
+        sinks = tl.load(entry + 2).to(tl.pointer_type(DTYPE))
         sink = tl.load(sinks + head, mask=real, other=-_INF).to(tl.float32)
         ceiling = tl.maximum(top, sink)
         shift = _shift(ceiling)
@@ -495,7 +515,7 @@ def attention_row_kernel(
         outcomes += (sink > -_INF).to(tl.float32)
 
     total = tl.where(total == 0.0, float("nan"), total)  # no visible key has a weight
-    prompt = tl.maximum(seen - tl.load(entry + 10).to(tl.int32), 0)
+    prompt = tl.maximum(seen - generated_tokens, 0)
     third = prompt // 3
     entropy = (tl.log(total) - weighted / total) / tl.log(outcomes)
     entropy = tl.where(entropy < 0.0, 0.0, tl.where(entropy > 1.0, 1.0, entropy))
@@ -504,14 +524,14 @@ def attention_row_kernel(
     mean = _mean(entropy, real, heads)
     apart = tl.where(real, entropy - mean, 0.0)
     undefined = mean != mean
-    out = row + sequence.to(tl.int64) * row_stride + tl.load(entry + 12)
+    out = row + sequence.to(tl.int64) * row_stride + tl.load(entry)
     tl.store(out, mean)
     tl.store(out + 1, tl.sqrt(tl.sum(apart * apart, 0) / heads))
     tl.store(out + 2, tl.where(undefined, float("nan"), tl.min(tl.where(real, entropy, _INF), 0)))
     tl.store(out + 3, tl.where(undefined, float("nan"), tl.max(tl.where(real, entropy, -_INF), 0)))
     tl.store(out + 4, _mean(weight, real, heads))
     tl.store(out + 5, tl.where(undefined, float("nan"), tl.max(tl.where(real, weight, -_INF), 0)))
-    if tl.load(entry + 13) > 6:
+    if NUMBERS > 6:
         others = (tl.zeros([HEADS], tl.float32) + seen) - SINK_KEYS
         rest_entropy = (tl.log(rest) - rest_weighted / rest) / tl.log(others)
         judged = real & (others >= COLLAPSED_KEYS) & (tl.abs(rest_entropy) < _INF)
@@ -528,6 +548,6 @@ def attention_row_kernel(
         tl.store(out + 10, _mean(generated / total, real, heads))
         tl.store(out + 11, tl.where(third > 0, _mean(middle / total, real, heads) / uniform, float("nan")))
         tl.store(out + 12, _mean(of_previous, real, heads))
-        by_head = tl.load(entry + 14)
+        by_head = tl.load(entry + 1)
         if by_head >= 0:
             tl.store(row + sequence.to(tl.int64) * row_stride + by_head + head, of_previous, mask=real)

@@ -7,6 +7,7 @@ caller names what the variant depends on, and a launch that names the same again
 from collections.abc import Hashable
 from typing import Any, Final
 
+import torch
 import triton
 
 _DIRECT: Final = tuple(int(part) for part in triton.__version__.split(".")[:2]) >= (3, 3)
@@ -38,7 +39,9 @@ class Launcher:
         """
         compiled = self._compiled.get(variant)
         if compiled is not None:
-            compiled[grid](*args)
+            # What `compiled[grid](*args)` does, without looking up the device and the profiler's hooks.
+            stream = torch._C._cuda_getCurrentRawStream(torch._C._cuda_getDevice())
+            compiled.run(*grid, stream, compiled.function, compiled.packed_metadata, None, None, None, *args)
             return
         compiled = self._kernel[grid](*args, num_warps=self._warps)
         if _DIRECT and compiled is not None:  # the interpreter compiles nothing

@@ -1,40 +1,18 @@
-"""Which attentions a step's kernels reduce together, and the table of addresses through which they find them.
+"""Which attentions a step's kernels reduce together, and where they find them.
 
-Step after step the same modules attend in the same way to tensors at other addresses. So the table is made once and
-renewed after that: what makes attentions alike is compared again at every step, at a fraction of a microsecond each.
+Step after step the same modules attend in the same way to tensors at other addresses. So what makes attentions alike is
+found out once; after that only what can change from step to step is compared, at a fraction of a microsecond each.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..run import CROSS_SIGNALS, SELF_SIGNALS
 from .anatomy import AttentionKind
-from .scores import ARGUMENTS, Attended, Semantics, last_visible
-
-COLUMNS: Final = 15
-"""Of the table: as `kernels.attention_parts_kernel` and `kernels.attention_row_kernel` read them."""
-(
-    QUERY,
-    KEY,
-    QUERY_SEQUENCES,
-    QUERY_HEADS,
-    KEY_SEQUENCES,
-    KEY_HEADS,
-    KEY_POSITIONS,
-    KEYS,
-    RANKS,
-    SEEN,
-    GENERATED,
-    SINKS,
-    OFFSET,
-    NUMBERS,
-    BY_HEAD,
-) = range(COLUMNS)
+from .scores import Attended, Semantics, last_visible
 
 _TYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
 _MAX_WIDTH: Final = 256
@@ -43,6 +21,38 @@ _MAX_WIDTH: Final = 256
 Reported = tuple[nn.Module, Tensor, Tensor, Tensor | None, Mapping[str, Any], Semantics]
 """What an attention function got: module, query [B, H, 1, D], key [B, KV heads, K, D], mask, further arguments; and
 how it reads them."""
+
+
+class Reports:
+    """A step's attentions of one query each, in the order in which they ran.
+
+    What can differ from step to step is looked up when the function is called: at the end of the step the tensors have
+    left the caches of the CPU, and looking at them takes several times as long.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[Reported] = []
+        self.modules: list[nn.Module] = []
+        self.queries: list[int] = []
+        """Addresses."""
+        self.keys: list[int] = []
+        """Addresses."""
+        self.shapes: list[tuple[Any, ...]] = []
+        """Strides of the query, shape and strides of the keys, and which mask."""
+
+    def add(self, report: Reported) -> None:
+        """Add an attention."""
+        module, query, key, mask, _, _ = report
+        self.all.append(report)
+        self.modules.append(module)
+        self.queries.append(query.data_ptr())
+        self.keys.append(key.data_ptr())
+        self.shapes.append((query.stride(), key.shape, key.stride(), id(mask)))
+
+    def clear(self) -> None:
+        """Forget the step."""
+        for one in (self.all, self.modules, self.queries, self.keys, self.shapes):
+            one.clear()
 
 
 class Place(NamedTuple):
@@ -57,78 +67,71 @@ class Place(NamedTuple):
 class Group:
     """Attentions that differ only in their addresses: one launch reduces them."""
 
-    def __init__(self, members: Sequence[int], taken: Sequence[Attended], places: Sequence[Place], step: int) -> None:
+    def __init__(self, members: Sequence[int], taken: Sequence[Attended], places: Sequence[Place]) -> None:
         first = taken[0]
         self.sequences, self.heads, _, self.width = first.query.shape
-        self.shared, self.keys = first.key.shape[1], first.key.shape[2]
+        self.shared = first.key.shape[1]
         self.dtype = first.key.dtype
         self.scale, self.softcap = first.scale, first.softcap
-        self.learned = first.learned_sink is not None
         self.visible = first.visible
         """bool [B or 1, K]; None where every key is visible."""
-        self.entries: NDArray[np.int64] = np.zeros((len(members), COLUMNS), np.int64)
+        self.own = places[0].kind == "self"
+        """Whether these attend to the sequence itself, so that generated tokens are among the keys."""
+        self.sinks = [one.learned_sink for one in taken if one.learned_sink is not None]
+        """[H] of each attention, or of none."""
+        self.places = [number for place in places for number in (place.offset, place.by_head)]
         self._members = members
-        self._counts_generated = places[0].kind == "self"
-        self._keep = [taken_one.learned_sink for taken_one in taken]
-        self._known: list[tuple[Any, ...]] = []
-        entries = self.entries
-        entries[:, SINKS] = [0 if sink is None else sink.data_ptr() for sink in self._keep]
-        entries[:, OFFSET] = [place.offset for place in places]
-        entries[:, NUMBERS] = len(SELF_SIGNALS if self._counts_generated else CROSS_SIGNALS)
-        entries[:, BY_HEAD] = [place.by_head for place in places]
-        queries, keys = [one.query.data_ptr() for one in taken], [one.key.data_ptr() for one in taken]
-        self._fill(queries, keys, first.query, first.key, step)
+        self._see(first.query, first.key)
+        self.addresses = [one.query.data_ptr() for one in taken] + [one.key.data_ptr() for one in taken]
+        """Of the queries, then of the keys."""
 
-    def _fill(self, queries: list[int], keys: list[int], query: Tensor, key: Tensor, step: int) -> None:
-        entries, query_strides, key_strides = self.entries, query.stride(), key.stride()
-        entries[:, QUERY] = queries
-        entries[:, KEY] = keys
-        entries[:, QUERY_SEQUENCES : KEYS + 1] = (*query_strides[:2], *key_strides[:3], key.shape[2])
-        entries[:, GENERATED] = step if self._counts_generated else 0
+    @property
+    def layers(self) -> int:
+        """Return how many attentions these are."""
+        return len(self._members)
+
+    @property
+    def numbers(self) -> int:
+        """Return how many numbers of each of them are wanted."""
+        return len(SELF_SIGNALS if self.own else CROSS_SIGNALS)
+
+    @property
+    def aligned(self) -> bool:
+        """Whether every key begins at a multiple of 16 bytes and 16 numbers, so that it can be read in vectors."""
+        together = 0
+        for address in self.addresses[self.layers :]:
+            together |= address
+        for stride in self.key_strides:
+            together |= stride
+        return together % 16 == 0
+
+    def _see(self, query: Tensor, key: Tensor) -> None:
         self.keys = key.shape[2]
-        self.aligned = not any(address % 16 for address in keys) and not any(stride % 16 for stride in key_strides[:3])
+        self.query_strides, self.key_strides = query.stride()[:2], key.stride()[:3]
 
-    def learn(self, reported: Sequence[Reported]) -> None:
-        """Remember how these attentions were called, so that `renew` can tell whether the next ones are."""
-        self._known = [
-            (reported[member][0], *(reported[member][4].get(name) for name in ARGUMENTS)) for member in self._members
-        ]
-
-    def renew(self, reported: Sequence[Reported], step: int) -> bool:
-        """Fill in a later step's addresses; return whether its attentions are those of this group."""
-        _, query, key, mask, arguments, semantics = reported[self._members[0]]
-        query_shape, query_strides = query.shape, query.stride()
-        key_shape, key_strides = key.shape, key.stride()
+    def renew(self, reports: Reports) -> bool:
+        """Take a later step's addresses; return whether its attentions still are alike."""
+        members = self._members
+        _, query, key, mask, arguments, semantics = reports.all[members[0]]
+        queries, keys, shapes = reports.queries, reports.keys, reports.shapes
+        if len(members) != len(keys):
+            queries, keys = [queries[member] for member in members], [keys[member] for member in members]
+            shapes = [shapes[member] for member in members]
         if (
-            (mask is None) != (self.visible is None)
-            or query_shape != (self.sequences, self.heads, 1, self.width)
-            or (key_shape[1], key_shape[3], key.dtype) != (self.shared, self.width, self.dtype)
+            shapes.count(shapes[0]) != len(shapes)
+            or (mask is None) != (self.visible is None)
+            or query.shape != (self.sequences, self.heads, 1, self.width)
+            or (key.shape[1], key.shape[3], key.dtype) != (self.shared, self.width, self.dtype)
+            or arguments.get("position_bias") is not None
             or (semantics == "flash" and arguments.get("sliding_window") is not None)
         ):
             return False  # (the flash kernels crop the keys to the window)
-        device = key.get_device()
-        queries, keys = [], []
-        for member, known in zip(self._members, self._known, strict=True):
-            module, its_query, its_key, its_mask, its_arguments, _ = reported[member]
-            get = its_arguments.get
-            if (
-                module is not known[0]
-                or its_mask is not mask
-                or its_key.shape != key_shape
-                or its_key.stride() != key_strides
-                or its_query.shape != query_shape
-                or its_query.stride() != query_strides
-                or its_key.get_device() != device
-                or any(get(name) is not value for name, value in zip(ARGUMENTS, known[1:], strict=True))
-            ):
-                return False
-            queries.append(its_query.data_ptr())
-            keys.append(its_key.data_ptr())
         if mask is not None:
-            self.visible = last_visible(mask, key_shape[2])
+            self.visible = last_visible(mask, key.shape[2])
             if self.visible is None:
                 return False
-        self._fill(queries, keys, query, key, step)
+        self.addresses = queries + keys
+        self._see(query, key)
         return True
 
 
@@ -138,29 +141,31 @@ class Plan:
     Args:
         taken: what is known of each.
         places: where its numbers go.
-        step: index of the step.
     """
 
-    def __init__(self, taken: Sequence[Attended], places: Sequence[Place], step: int) -> None:
+    def __init__(self, taken: Sequence[Attended], places: Sequence[Place]) -> None:
         found: dict[tuple[Any, ...], list[int]] = {}
         for member, (one, place) in enumerate(zip(taken, places, strict=True)):
             found.setdefault((place.kind, *_likeness(one)), []).append(member)
         self.groups = [
-            Group(members, [taken[member] for member in members], [places[member] for member in members], step)
+            Group(members, [taken[member] for member in members], [places[member] for member in members])
             for members in found.values()
         ]
-        self._count = 0
+        self._modules: list[nn.Module] = []
 
-    def learn(self, reported: Sequence[Reported]) -> "Plan":
-        """Remember how the attentions, in the order of `taken`, were called."""
-        self._count = len(reported)
-        for group in self.groups:
-            group.learn(reported)
+    def learn(self, reports: Reports) -> "Plan":
+        """Remember whose attentions these were, in the order of `taken`."""
+        self._modules = list(reports.modules)
         return self
 
-    def renew(self, reported: Sequence[Reported], step: int) -> bool:
-        """Fill in a later step; return whether it is like the one that was learned."""
-        return 0 < len(reported) == self._count and all(group.renew(reported, step) for group in self.groups)
+    def renew(self, reports: Reports) -> bool:
+        """Take a later step's addresses; return whether its attentions are those that were learned.
+
+        A module's device, scale, soft-cap and learned sinks are its own: they stay what they were when it was learned.
+        """
+        if not self._modules or reports.modules != self._modules:
+            return False
+        return all(group.renew(reports) for group in self.groups)
 
 
 def takes(taken: Sequence[Attended], device: torch.device, sequences: int) -> bool:

@@ -53,6 +53,8 @@ def _mapping() -> dict[str, Callable[..., Any]]:
 
 
 def _wrap(name: str, original: Callable[..., Any], semantics: Semantics | None) -> Callable[..., Any]:
+    plain = semantics == "sdpa"
+
     def report(inside: Inside, module: Any, query: Any, key: Any, mask: Any, arguments: dict[str, Any]) -> None:
         special = unread(arguments) if semantics == "flash" else None
         if semantics is None or type(arguments.get("cache")).__name__ == "PagedAttentionCache":
@@ -71,7 +73,10 @@ def _wrap(name: str, original: Callable[..., Any], semantics: Semantics | None) 
             try:
                 inside = collecting()
                 if inside is not None and inside.attending:
-                    report(inside, module, query, key, attention_mask, kwargs)
+                    if plain and "cache" not in kwargs:
+                        inside.on_attention(module, query, key, attention_mask, kwargs, "sdpa")
+                    else:
+                        report(inside, module, query, key, attention_mask, kwargs)
             except Exception as error:
                 failed(error)
         return original(module, query, key, value, attention_mask, *args, **kwargs)

@@ -14,9 +14,6 @@ from torch import Tensor, nn
 
 Semantics = Literal["sdpa", "flash"]
 
-ARGUMENTS: Final = ("scaling", "softcap", "sliding_window", "s_aux", "position_bias", "is_causal")
-"""What `from_query` reads of an attention function's further arguments."""
-
 SLICE_BYTES: Final = 32 * 1024 * 1024
 """What is made in float32 at once from numbers that are many more."""
 
