@@ -75,7 +75,7 @@ def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
     chosen = surprisal(wanted, tokens)
 
     passed = logits.clone()
-    fused.logits(passed, row, edited=edited)
+    fused.logits(passed, edited=edited)
     if edited:
         passed.fill_(0.0)
     fused.tokens(tokens, done, row)

@@ -31,8 +31,6 @@ _MAX_WIDTH: Final = 16384
 """Of a hidden state: one program holds it in registers."""
 _TABLE_SLOTS: Final = RING_SLOTS + 1
 """A row may wait for its copy for RING_SLOTS steps, and its step's table was copied before it."""
-_SURPRISAL: Final = 1
-"""Position in the row."""
 
 _TYPES: Final[dict[torch.dtype, Any]] = {
     torch.float16: tl.float16,
@@ -43,7 +41,6 @@ _TYPES: Final[dict[torch.dtype, Any]] = {
 _hidden: Final = Launcher(kernels.hidden_kernel, 8)
 _logits_parts: Final = Launcher(kernels.logits_parts_kernel, 8)
 _logits_row: Final = Launcher(kernels.logits_row_kernel)
-_tokens: Final = Launcher(kernels.tokens_kernel, 1)
 _ranks: Final = Launcher(kernels.ranks_kernel)
 _attention_parts: Final = Launcher(kernels.attention_parts_kernel)
 _attention_row: Final = Launcher(kernels.attention_row_kernel, 1)
@@ -69,46 +66,44 @@ class Fused:
         self._turn = 0
         self._last: Tensor | None = None
         self._logits: Tensor | None = None
-        self._normalizer = torch.empty((sequences, 2), device=device)
         self._parts: dict[str, Tensor] = {}
 
     # --- logits -----------------------------------------------------------------------------------------------------
 
-    def logits(self, logits: Tensor, row: Tensor, *, edited: bool) -> None:
-        """Write the signals of a step's raw logits.
+    def logits(self, logits: Tensor, *, edited: bool) -> None:
+        """Take in a step's raw logits.
 
         Args:
             logits: float32 [sequences, vocabulary].
-            row: float32 [sequences, ...].
-            edited: whether the logits may be changed before `tokens`, so that a copy of them has to be kept.
+            edited: whether they may be changed before `tokens`, so that a copy of them has to be kept.
         """
         rows, vocabulary = logits.shape
-        splits, stride, row_stride = -(-vocabulary // _LOGITS_BLOCK), logits.stride(0), row.stride(0)
+        splits, stride = -(-vocabulary // _LOGITS_BLOCK), logits.stride(0)
         parts = self._scratch("logits", rows * splits * kernels.LOGIT_PARTS.value)
         self._logits = torch.empty((rows, vocabulary), device=self._device) if edited else logits
-        aligned = logits.data_ptr() % 16 == 0
         _logits_parts(
-            (self._index, aligned, stride, vocabulary, edited),
+            (self._index, logits.data_ptr() % 16 == 0, stride, vocabulary, edited),
             (splits, rows, 1),
             *(logits, stride, self._logits, parts, vocabulary, edited, _LOGITS_BLOCK),
         )
-        padded = _power(splits)
-        _logits_row(
-            (self._index, splits, row_stride, padded),
-            (rows, 1, 1),
-            *(parts, splits, row, row_stride, self._normalizer, padded),
-        )
 
     def tokens(self, tokens: Tensor, done: Tensor, row: Tensor) -> None:
-        """Write a step's chosen tokens int64 [sequences], their surprisal, and which sequences are done, bool."""
+        """Write the signals of a step's logits, its chosen tokens int64 [sequences], and which sequences are done.
+
+        Args:
+            tokens: int64 [sequences].
+            done: bool [sequences].
+            row: float32 [sequences, ...].
+        """
         logits, self._logits = self._logits, None
         assert logits is not None
-        stride, row_stride = logits.stride(0), row.stride(0)
-        _tokens(
-            (self._index, stride, row_stride, logits.data_ptr() % 16 == 0),
+        vocabulary, stride, row_stride = logits.shape[1], logits.stride(0), row.stride(0)
+        splits = -(-vocabulary // _LOGITS_BLOCK)
+        parts = self._scratch("logits", self._sequences * splits * kernels.LOGIT_PARTS.value)
+        _logits_row(
+            (self._index, splits, stride, row_stride, logits.data_ptr() % 16 == 0),
             (self._sequences, 1, 1),
-            *(logits, stride, self._normalizer, tokens, tokens.stride(0), done, row, row_stride),
-            *(_SURPRISAL, TOKEN, DONE),
+            *(parts, splits, logits, stride, tokens, tokens.stride(0), done, row, row_stride, TOKEN, _power(splits)),
         )
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -248,3 +243,6 @@ class Fused:
 def _power(number: int) -> int:
     """Return the smallest power of two that is not below a number."""
     return 1 << max(0, number - 1).bit_length()
+
+
+assert DONE == TOKEN + 1  # as the kernel writes them

@@ -177,9 +177,7 @@ class Inside:
             return
         self._sizes[key] = taken.query.shape[0], taken.query.shape[1]
         if self.keeps_keys:
-            # Of a prefill's query only the last position: the rest need not wait for the end of the step.
-            kept = taken if taken.query.is_contiguous() else replace(taken, query=taken.query.clone())
-            self._attended[key] = kept
+            self._attended[key] = taken
         else:
             self._take(key, taken.multiplied())
 
@@ -230,23 +228,26 @@ class Inside:
         What they cannot read is reduced by torch. Ends the step.
         """
         self.collecting = False
-        with torch.no_grad():
-            states = self._states(sequences)
-            plan = self._planned(sequences, device) if self.attending else None
-            parts = self._attention_parts(sequences, device) if self.attending and plan is None else []
-            layout = self.layout
-            start = LOGIT_WIDTH + layout.hidden_width
-            width = start + (layout.attention_width if self.attending else 0)
-            row = torch.empty((sequences, width), dtype=torch.float32, device=device)
-            if parts:
-                row[:, start:] = torch.cat(parts, -1)
-            readable = states if states and self._kernels_read(states, fused) else []
-            if not readable and layout.hidden:
+        states = self._states(sequences)
+        plan = self._planned(sequences, device) if self.attending else None
+        parts = []
+        if self.attending and plan is None:
+            with torch.no_grad():
+                parts = self._attention_parts(sequences, device)
+        layout = self.layout
+        start = LOGIT_WIDTH + layout.hidden_width
+        width = start + (layout.attention_width if self.attending else 0)
+        row = torch.empty((sequences, width), dtype=torch.float32, device=device)
+        if parts:
+            row[:, start:] = torch.cat(parts, -1)
+        readable = states if states and self._kernels_read(states, fused) else []
+        if not readable and layout.hidden:
+            with torch.no_grad():
                 row[:, LOGIT_WIDTH:start] = self._hidden_numbers(states, device) if states else torch.nan
-                fused.forget()
-            ends = bool(readable) and layout.hidden[-1] == layout.layer_count - 1
-            if readable or plan is not None:
-                fused.inside(row, self._addresses_of(readable), self._step, ends=ends, plan=plan)
+            fused.forget()
+        ends = bool(readable) and layout.hidden[-1] == layout.layer_count - 1
+        if readable or plan is not None:
+            fused.inside(row, self._addresses_of(readable), self._step, ends=ends, plan=plan)
         self._forget()
         return row
 

@@ -160,16 +160,31 @@ def logits_parts_kernel(logits, stride, copy, parts, vocabulary, COPY: tl.conste
         x = tl.where(tl.arange(0, BLOCK) == place, -_INF, x)
 
 
-@triton.jit
-def logits_row_kernel(parts, splits, row, row_stride, normalizer, PADDED: tl.constexpr):
-    """Join the splits of one row of logits and write its signals.
+@triton.jit(do_not_specialize=["token_stride"], do_not_specialize_on_alignment=["tokens", "done"])
+def logits_row_kernel(
+    parts,
+    splits,
+    logits,
+    stride,
+    tokens,
+    token_stride,
+    done,
+    row,
+    row_stride,
+    token_at,
+    PADDED: tl.constexpr,
+):
+    """Join the splits of one row of logits; write its signals, the chosen token and whether its sequence is done.
 
     Grid: rows.
 
     Args:
         parts: float32 [rows, splits, 16].
-        row: float32 [rows, ...]: entropy, (surprisal), margin, top1_prob, topk_mass, three counts.
-        normalizer: float32 [rows, 2]: the maximum, and log sum exp of what lies below it, for `tokens_kernel`.
+        logits: raw logits [rows, vocabulary], with `stride` between rows.
+        tokens: int64 [rows], with `token_stride` between rows.
+        done: bool [rows].
+        row: float32 [rows, ...]: entropy, surprisal, margin, top1_prob, topk_mass, three counts; at `token_at` the
+            token and whether the sequence is done.
     """
     index = tl.program_id(0).to(tl.int64)
     split = tl.arange(0, PADDED)
@@ -212,46 +227,13 @@ def logits_row_kernel(parts, splits, row, row_stride, normalizer, PADDED: tl.con
     tl.store(out + 5, nan)
     tl.store(out + 6, posinf)
     tl.store(out + 7, neginf)
-    tl.store(normalizer + index * 2, shift)
-    tl.store(normalizer + index * 2 + 1, log_total)
 
-
-@triton.jit(do_not_specialize=["token_stride"], do_not_specialize_on_alignment=["tokens", "done"])
-def tokens_kernel(
-    logits,
-    stride,
-    normalizer,
-    tokens,
-    token_stride,
-    done,
-    row,
-    row_stride,
-    surprisal_at,
-    token_at,
-    done_at,
-):
-    """Write the chosen token, its surprisal and whether its sequence is done.
-
-    Grid: rows.
-
-    Args:
-        logits: raw logits [rows, vocabulary], with `stride` between rows.
-        normalizer: float32 [rows, 2], see `logits_row_kernel`.
-        tokens: int64 [rows], with `token_stride` between rows.
-        done: bool [rows].
-        row: float32 [rows, ...].
-        surprisal_at, token_at, done_at: positions in it.
-    """
-    index = tl.program_id(0).to(tl.int64)
     token = tl.load(tokens + index * token_stride)
     x = tl.load(logits + index * stride + token).to(tl.float32)
-    shift = tl.load(normalizer + index * 2)
-    log_total = tl.load(normalizer + index * 2 + 1)
     impossible = (x == -_INF) & (log_total == log_total)
-    out = row + index * row_stride
-    tl.store(out + surprisal_at, tl.where(impossible, _INF, (log_total - (x - shift)) / _LN2))
+    tl.store(out + 1, tl.where(impossible, _INF, (log_total - (x - shift)) / _LN2))
     tl.store(out + token_at, token.to(tl.float32))
-    tl.store(out + done_at, (tl.load(done + index) != 0).to(tl.float32))
+    tl.store(out + token_at + 1, (tl.load(done + index) != 0).to(tl.float32))
 
 
 # --- attention --------------------------------------------------------------------------------------------------------

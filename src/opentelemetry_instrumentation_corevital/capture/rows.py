@@ -5,8 +5,10 @@ when their copy has finished, one step later; a CPU's are copied at once; those 
 run is over, since neither a pinned copy nor an event can be relied on.
 """
 
+import functools
 import time
-from typing import Any, Final, Protocol
+from collections import deque
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -15,8 +17,6 @@ from torch import Tensor
 
 RING_SLOTS: Final = 4
 """Two suffice while the host is at most a step ahead of the device; four absorb a library that runs ahead."""
-
-_FIRST_CAPACITY: Final = 128
 
 
 class Clock:
@@ -30,27 +30,6 @@ class Clock:
         return self._wall + time.perf_counter_ns()
 
 
-class _Growing:
-    """Numbers or equal arrays one after the other, in a block that doubles when it is full."""
-
-    def __init__(self, empty: NDArray[Any]) -> None:
-        self._count = 0
-        self._block = empty
-
-    def append(self, values: Any) -> None:
-        if self._count == len(self._block):
-            block = np.empty((max(_FIRST_CAPACITY, 2 * self._count), *np.shape(values)), self._block.dtype)
-            if self._count:
-                block[: self._count] = self._block
-            self._block = block
-        self._block[self._count] = values
-        self._count += 1
-
-    @property
-    def values(self) -> NDArray[Any]:
-        return self._block[: self._count]
-
-
 class RowStore:
     """Rows of a run and their times on the host.
 
@@ -59,42 +38,45 @@ class RowStore:
     """
 
     def __init__(self, width: int) -> None:
-        self.steps = 0
         self._width = width
-        self._rows, self._more = (_Growing(np.empty((0, 0, 0), np.float32)) for _ in range(2))
-        self._times, self._more_steps = (_Growing(np.empty(0, np.int64)) for _ in range(2))
+        self._kept: list[NDArray[np.float32]] = []
+        self._times: list[int] = []
+
+    @property
+    def steps(self) -> int:
+        """Return the number of rows so far."""
+        return len(self._kept)
 
     def append(self, row: NDArray[np.float32], time_ns: int) -> None:
-        """Add one step's row [sequences, signals]. What a row lacks of the width is NaN."""
-        lacking = self._width - row.shape[-1]
-        if lacking > 0:
-            row = np.pad(row, ((0, 0), (0, lacking)), constant_values=np.nan)
-        elif lacking:
-            self._more.append(row[:, self._width :])
-            self._more_steps.append(self.steps)
-        self._rows.append(row[:, : self._width])
+        """Add one step's row [sequences, signals], which nobody changes any more."""
+        self._kept.append(row)
         self._times.append(time_ns)
-        self.steps += 1
 
-    @property
+    @functools.cached_property
     def rows(self) -> NDArray[np.float32]:
-        """Return the rows so far [steps, sequences, width], as a view."""
-        return self._rows.values
+        """Return all rows [steps, sequences, width], when the last one is in. What a row lacks of the width is NaN."""
+        if not self._kept:
+            return np.empty((0, 0, 0), np.float32)
+        rows = np.full((self.steps, len(self._kept[0]), self._width), np.nan, np.float32)
+        for row, kept in zip(rows, self._kept, strict=True):
+            row[:, : kept.shape[1]] = kept[:, : self._width]
+        return rows
 
-    @property
-    def more(self) -> NDArray[np.float32]:
-        """Return what rows have behind the width [steps with more, sequences, signals], as a view."""
-        return self._more.values
-
-    @property
+    @functools.cached_property
     def more_steps(self) -> NDArray[np.int64]:
-        """Return the indices of those steps, as a view."""
-        return self._more_steps.values
+        """Return the indices of the steps whose rows are wider."""
+        return np.array([step for step, row in enumerate(self._kept) if row.shape[1] > self._width], np.int64)
 
-    @property
+    @functools.cached_property
+    def more(self) -> NDArray[np.float32]:
+        """Return what rows have behind the width [steps with more, sequences, signals]."""
+        wide = [self._kept[step][:, self._width :] for step in self.more_steps]
+        return np.stack(wide) if wide else np.empty((0, 0, 0), np.float32)
+
+    @functools.cached_property
     def times(self) -> NDArray[np.int64]:
-        """Return the Unix times of the rows so far [steps], in nanoseconds, as a view."""
-        return self._times.values
+        """Return the Unix times of all rows [steps], in nanoseconds."""
+        return np.array(self._times, np.int64)
 
 
 class RowCarrier(Protocol):
@@ -118,7 +100,7 @@ class HostRows:
 
     def push(self, row: Tensor) -> None:
         """Take one step's row."""
-        self.store.append(row.numpy(), self._clock.now())
+        self.store.append(row.numpy().copy(), self._clock.now())
 
     def finish(self) -> RowStore:
         """Return all rows."""
@@ -154,11 +136,11 @@ class PinnedRows:
 
     def __init__(self, clock: Clock, width: int, device: torch.device) -> None:
         self.store = RowStore(width)
-        self._clock = clock
         self._device = device
-        self._slots: Tensor | None = None
-        self._shapes: list[torch.Size] = [torch.Size()] * RING_SLOTS
-        self._events: list[torch.cuda.Event] = []
+        self._slots: list[Tensor] = []
+        self._views: dict[tuple[int, torch.Size], tuple[Tensor, NDArray[np.float32]]] = {}
+        self._under_way: deque[tuple[torch.cuda.Event, NDArray[np.float32]]] = deque()
+        self._arrived: list[tuple[torch.cuda.Event, NDArray[np.float32]]] = []
         self._pushed = 0
         self._origin = torch.cuda.Event(enable_timing=True)
         self._origin.record(torch.cuda.current_stream(device))
@@ -166,37 +148,41 @@ class PinnedRows:
 
     def push(self, row: Tensor) -> None:
         """Enqueue the copy of one step's row and take in those that have arrived."""
-        if self._slots is None:
-            self._slots = torch.empty((RING_SLOTS, row.numel()), dtype=torch.float32, pin_memory=True)
-            self._events = [torch.cuda.Event(enable_timing=True) for _ in range(RING_SLOTS)]
-        while self._pushed > self.store.steps and self._events[self.store.steps % RING_SLOTS].query():
+        if not self._slots:
+            self._slots = list(torch.empty((RING_SLOTS, row.numel()), dtype=torch.float32, pin_memory=True))
+        while self._under_way and self._under_way[0][0].query():
             self._take_in()
-        if self._pushed - self.store.steps == RING_SLOTS:
-            self._events[self.store.steps % RING_SLOTS].synchronize()
+        if len(self._under_way) == RING_SLOTS:
+            self._under_way[0][0].synchronize()
             self._take_in()
-        slot = self._pushed % RING_SLOTS
-        # The beginning of the slot, since only a contiguous copy is asynchronous.
-        self._shapes[slot] = row.shape
-        self._slot(slot).copy_(row, non_blocking=True)
-        self._events[slot].record(torch.cuda.current_stream(self._device))
+        on_host, numbers = self._view(self._pushed % RING_SLOTS, row.shape)
+        on_host.copy_(row, non_blocking=True)
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        self._under_way.append((event, numbers))
         self._pushed += 1
 
     def finish(self) -> RowStore:
         """Wait for the last copies and return all rows."""
-        while self._pushed > self.store.steps:
-            self._events[self.store.steps % RING_SLOTS].synchronize()
+        while self._under_way:
+            self._under_way[0][0].synchronize()
             self._take_in()
+        for event, numbers in self._arrived:
+            self.store.append(numbers, self._origin_ns + int(self._origin.elapsed_time(event) * 1e6))
+        self._arrived.clear()
         return self.store
 
     def _take_in(self) -> None:
-        slot = self.store.steps % RING_SLOTS
-        elapsed_ns = int(self._origin.elapsed_time(self._events[slot]) * 1e6)
-        self.store.append(self._slot(slot).numpy(), self._origin_ns + elapsed_ns)
+        event, numbers = self._under_way.popleft()
+        self._arrived.append((event, numbers.copy()))
 
-    def _slot(self, slot: int) -> Tensor:
-        assert self._slots is not None
-        shape = self._shapes[slot]
-        return self._slots[slot, : shape.numel()].view(shape)
+    def _view(self, slot: int, shape: torch.Size) -> tuple[Tensor, NDArray[np.float32]]:
+        """Return the beginning of a slot in a row's shape, since only a contiguous copy is asynchronous."""
+        found = self._views.get((slot, shape))
+        if found is None:
+            view = self._slots[slot][: shape.numel()].view(shape)
+            found = self._views[slot, shape] = view, view.numpy()
+        return found
 
 
 def carrier_for(device: torch.device, clock: Clock, width: int) -> RowCarrier:

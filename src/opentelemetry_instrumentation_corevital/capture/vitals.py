@@ -100,7 +100,7 @@ class FusedVitals:
         with self._current():
             try:
                 self._row = self._with_inside(logits)
-                self._fused.logits(logits, self._row, edited=edited)
+                self._fused.logits(logits, edited=edited)
             except Exception as error:
                 break_kernels(self._device, error)
                 raise
@@ -126,7 +126,8 @@ class FusedVitals:
     def last_row(self) -> Tensor:
         """See `Vitals`."""
         assert self._row is not None
-        return self._row
+        no_token = torch.zeros(len(self._row), dtype=torch.int64, device=self._device)
+        return self.row(no_token, no_token.bool())
 
     def _current(self) -> contextlib.AbstractContextManager[object]:
         """Return a context in which launches go to the device of the rows."""
