@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,8 +120,18 @@ def windows(values: Columns, size: int) -> Columns:
     return over_steps(np.nanmean, np.moveaxis(np.lib.stride_tricks.sliding_window_view(values, size, 0), -1, 0))
 
 
+_WITHOUT_NAN: Final[dict[Callable[..., Any], Callable[..., Any]]] = {
+    np.nanmean: np.mean,
+    np.nanmedian: np.median,
+    np.nanmax: np.max,
+}
+"""What does the same, some times as fast, where there is no NaN."""
+
+
 def over_steps(reduce: Callable[..., Any], values: Columns) -> Columns:
     """Reduce over the first axis, quietly: a column without a value is NaN, and that is what is meant."""
+    if len(values) and not np.isnan(values).any():
+        return np.asarray(_WITHOUT_NAN[reduce](values, axis=0), np.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.asarray(reduce(values, axis=0), np.float64)

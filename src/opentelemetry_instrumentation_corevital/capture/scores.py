@@ -117,7 +117,7 @@ def from_query(
         biases = (*biases, position_bias[:, :, -1])
     return Attended(
         module=id(module),
-        query=query if positions == 1 else query[:, :, -1:].clone(),  # the rest of a prefill's is not to be kept
+        query=query if positions == 1 else torch.narrow_copy(query, 2, positions - 1, 1),  # not all of a prefill's
         key=key,
         visible=visible,
         scale=query.shape[-1] ** -0.5 if scaling is None else float(scaling),

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers.generation.logits_process import LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteriaList
 
-from ..safety import shielded
+from ..safety import report_internal_error, shielded
 from .listening import thread
 from .session import Session
 
@@ -27,9 +27,11 @@ class TappedLogits(LogitsProcessorList):
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
         """Process logits [sequences, vocabulary] as transformers' own list does."""
         session = self.session
-        with shielded("capture.logits"):
+        try:
             if session is not None and session.listening:
                 session.on_logits(scores, edited=len(self) > 0)
+        except Exception as error:
+            report_internal_error("capture.logits", error)
         processed: Tensor = super().__call__(input_ids, scores, **kwargs)
         return processed
 
@@ -47,9 +49,11 @@ class TappedCriteria(StoppingCriteriaList):
         """Judge the sequences [sequences, length] as transformers' own list does."""
         done: Tensor = super().__call__(input_ids, scores, **kwargs)
         session = self.session
-        with shielded("capture.tokens"):
+        try:
             if session is not None and session.listening:
                 session.on_tokens(input_ids, done)
+        except Exception as error:
+            report_internal_error("capture.tokens", error)
         return done
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from ..run import Run
 from . import budget
 from .attributes import SERIES_POINTS, absent_attribute, present, series_attributes, summary_attributes
 from .layers import layer_attributes
-from .steps import choose_steps, step_attributes
+from .steps import StepEvents, choose_steps
 
 _JUDGEMENT_RESERVE: Final = 6 * 1024
 """What judgements are taken to have set on a span whose attributes cannot be read back."""
@@ -144,12 +144,12 @@ def _evidence(span: Span) -> dict[str, Any]:
 
 def _fitting_series(run: Run, room: int) -> tuple[dict[str, Any], dict[str, str], int]:
     """Return the series with as many points as fit, their holes, and how many points were cut."""
-    wanted, holes = series_attributes(run)
+    wanted, holes = series_attributes(run, SERIES_POINTS)
     series = wanted
-    for points in (SERIES_POINTS, _SMALL_SERIES, 0):
-        series, _ = series_attributes(run, points)
+    for points in (_SMALL_SERIES, 0):
         if budget.attributes_bytes(series) <= room:
             break
+        series, _ = series_attributes(run, points)
     lost = _points(wanted) - _points(series)
     return series, holes if series else {}, lost
 
@@ -166,8 +166,9 @@ def _fitting_events(
     steps = choose_steps(run, limit) if limit else []
     if not steps:
         return [], 0
-    widest = max(budget.event_bytes(semconv.STEP_EVENT, step_attributes(run, step, full=full)) for step in steps)
-    fitting = max(0, room // widest)
-    kept = steps if fitting >= len(steps) else choose_steps(run, fitting) if fitting else []
-    events = [(int(run.time_ns[step]), step_attributes(run, step, full=full)) for step in kept]
-    return events, len(steps) - len(kept)
+    said = StepEvents(run, full=full)
+    events = {step: said.attributes(step) for step in steps}
+    fitting = max(0, room // max(budget.event_bytes(semconv.STEP_EVENT, event) for event in events.values()))
+    if fitting < len(steps):
+        events = {step: said.attributes(step) for step in choose_steps(run, fitting)} if fitting else {}
+    return [(int(run.time_ns[step]), event) for step, event in events.items()], len(steps) - len(events)

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from .. import semconv
+from ..assessment.layers import over_steps
 from ..run import Run
 
 _SUMMARY: Final = {
@@ -44,18 +45,31 @@ def choose_steps(run: Run, limit: int) -> list[int]:
     return sorted(chosen)
 
 
-def step_attributes(run: Run, step: int, *, full: bool) -> dict[str, Any]:
-    """Return the attributes of one step's event; a value that is not finite is left out."""
-    attributes: dict[str, Any] = {semconv.STEP_INDEX: step}
-    for name, column in (_FULL if full else _SUMMARY).items():
-        values = run.column(column)
-        if values is not None and math.isfinite(values[step]):
-            attributes[name] = float(f"{float(values[step]):.6g}")
-    attention = run.column("attention_entropy")
-    if full and attention is not None and not np.isnan(attention[step]).all():
-        attributes[semconv.STEP_ATTENTION_ENTROPY] = float(f"{float(np.nanmean(attention[step])):.6g}")
-    if full and run.early_warning is not None:
-        attributes[semconv.STEP_RISK_SO_FAR] = round(float(run.early_warning.risk_so_far[step]), 4)
-        if active := run.early_warning.active.get(step):
-            attributes[semconv.STEP_WARNINGS] = list(active)
-    return attributes
+class StepEvents:
+    """What a run's step events say.
+
+    Args:
+        run: the judged run.
+        full: whether all fields are told, or those of the summary.
+    """
+
+    def __init__(self, run: Run, *, full: bool) -> None:
+        self._warning = run.early_warning if full else None
+        columns = {name: run.column(column) for name, column in (_FULL if full else _SUMMARY).items()}
+        attention = run.column("attention_entropy")
+        if full and attention is not None:
+            columns[semconv.STEP_ATTENTION_ENTROPY] = over_steps(np.nanmean, attention.T.astype(np.float64))
+        self._columns = {name: values.tolist() for name, values in columns.items() if values is not None}
+
+    def attributes(self, step: int) -> dict[str, Any]:
+        """Return the attributes of one step's event; a value that is not finite is left out."""
+        attributes: dict[str, Any] = {semconv.STEP_INDEX: step}
+        for name, values in self._columns.items():
+            value = values[step]
+            if math.isfinite(value):
+                attributes[name] = float(f"{value:.6g}")
+        if self._warning is not None:
+            attributes[semconv.STEP_RISK_SO_FAR] = round(float(self._warning.risk_so_far[step]), 4)
+            if active := self._warning.active.get(step):
+                attributes[semconv.STEP_WARNINGS] = list(active)
+        return attributes
