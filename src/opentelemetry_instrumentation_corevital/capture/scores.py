@@ -218,6 +218,8 @@ def _products(query: Tensor, key: Tensor) -> Tensor:
             return torch.cat((_products(query[:, :own], key[:, :half]), _products(query[:, own:], key[:, half:])), 1)
     query = query.reshape(batch * shared, heads // shared, width)
     key = key.reshape(batch * shared, key.shape[2], width).transpose(1, 2)
+    if query.dtype == key.dtype == torch.float32 and not torch.is_autocast_enabled(query.device.type):
+        return torch.bmm(query, key).view(batch, heads, -1)
     with _no_autocast(query.device.type):
         products = torch.bmm(query, key, out_dtype=torch.float32) if widens else torch.bmm(query.float(), key.float())
     return products.reshape(batch, heads, -1)

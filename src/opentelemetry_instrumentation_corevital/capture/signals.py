@@ -85,12 +85,23 @@ def logit_signals(logits: Tensor) -> LogitSignals:
         margin=margin,
         top1_prob=top1_prob,
         topk_mass=(top_shifted.exp().sum(-1) * top1_prob).clamp(max=1.0),
-        nan=logits.isnan().sum(-1).float(),
-        posinf=logits.isposinf().sum(-1).float(),
-        neginf=logits.isneginf().sum(-1).float(),
+        **_nonfinite(logits, top[:, 0]),
         shifted=shifted,
         log_normalizer=log_normalizer,
     )
+
+
+def _nonfinite(logits: Tensor, top: Tensor) -> dict[str, Tensor]:
+    """Return the counts of what is not finite, given each row's largest logit (NaN where there is one)."""
+    if logits.device.type == "cpu":  # where to look at a value costs no wait
+        bounded = (logits.amin(-1) > -torch.inf) & (top < torch.inf)  # false for NaN, too
+        if bool(bounded.all()):
+            return dict.fromkeys(("nan", "posinf", "neginf"), torch.zeros_like(top))
+    return {
+        "nan": logits.isnan().sum(-1).float(),
+        "posinf": logits.isposinf().sum(-1).float(),
+        "neginf": logits.isneginf().sum(-1).float(),
+    }
 
 
 def surprisal(signals: LogitSignals, tokens: Tensor) -> Tensor:
@@ -119,16 +130,18 @@ def hidden_statistics(hidden: Tensor) -> Tensor:
 
     Returns:
         float32 [..., 6]: mean, population standard deviation, L2 norm, largest absolute value, count of NaN, count of
-        infinities. Norm and deviation leave float32 with the squares: values above about 1e18 make them infinite, those
-        below about 1e-19 count as 0.
+        infinities. With an infinity the mean is infinite, or NaN where both signs meet, and the deviation NaN. Norm and
+        deviation leave float32 with the squares: values above about 1e18 make them infinite, those below about 1e-19
+        count as 0.
     """
-    std, mean = torch.std_mean(hidden, dim=-1, correction=0)
+    # Not std_mean and not the infinity norm: on the CPU they take several times as long.
+    mean = hidden.mean(-1, keepdim=True)
     return torch.stack(
         (
-            mean,
-            std,
+            mean.squeeze(-1),
+            (hidden - mean).square().mean(-1).sqrt(),
             torch.linalg.vector_norm(hidden, dim=-1),
-            torch.linalg.vector_norm(hidden, ord=torch.inf, dim=-1),
+            hidden.abs().amax(-1),
             hidden.isnan().sum(-1).float(),
             hidden.isinf().sum(-1).float(),
         ),
@@ -161,6 +174,8 @@ class VisibleKeys(NamedTuple):
     """int64 [B, 1]: visible keys of the prompt, m = n - generated tokens (at least 0)."""
     rank: Tensor
     """int64 [B, K]: visible keys up to and with this one."""
+    generated: int
+    """Tokens generated before."""
 
 
 def visible_keys(visible: Tensor | None, *, batch: int, keys: int, generated: int, device: torch.device) -> VisibleKeys:
@@ -178,7 +193,7 @@ def visible_keys(visible: Tensor | None, *, batch: int, keys: int, generated: in
     else:
         rank = visible.cumsum(-1).expand(batch, keys)
     seen = rank[:, -1:]
-    return VisibleKeys(visible, seen, (seen - generated).clamp(min=0), rank)
+    return VisibleKeys(visible, seen, (seen - generated).clamp(min=0), rank, generated)
 
 
 class AttentionRow(NamedTuple):
@@ -228,7 +243,8 @@ def attention_row(scores: Tensor, keys: VisibleKeys, learned_sink: Tensor | None
     e = z.exp()
     if keys.visible is not None:
         e = e * keys.visible[:, None, :]
-    total, weighted = e.sum(-1), (e * z).sum(-1)
+    weights = e * z
+    total, weighted = e.sum(-1), weights.sum(-1)
     outcomes = keys.seen.float()
     learned = torch.zeros_like(total)
     if learned_sink is not None:
@@ -239,20 +255,32 @@ def attention_row(scores: Tensor, keys: VisibleKeys, learned_sink: Tensor | None
     total = torch.where(total > 0, total, torch.nan)  # no visible key has a weight
     entropy = (total.log() - weighted / total) / outcomes.log()
 
-    def mass(keys_of: Tensor) -> Tensor:
-        """Return the mass of keys, given as bool [B, 1, K]."""
-        return (e * keys_of).sum(-1)
-
-    seen, prompt = keys.seen[:, None], keys.prompt[:, None]
     third = keys.prompt // 3
-    in_sinks = mass(rank <= SINK_KEYS)
-    in_generated = mass((rank > prompt) & (rank > SINK_KEYS))
-    in_middle = mass((rank > third[:, None]) & (rank <= prompt - third[:, None]))
-    previous = mass(rank == seen - 1)
+    if keys.visible is None:
+        count, generated = rank.shape[-1], keys.generated
+        prompt_keys = max(0, count - generated)
+        third_keys = prompt_keys // 3
+        in_sinks = e[..., :SINK_KEYS].sum(-1)
+        in_generated = e[..., max(prompt_keys, SINK_KEYS) :].sum(-1)
+        in_middle = e[..., third_keys : prompt_keys - third_keys].sum(-1)
+        previous = e[..., max(0, count - 2) : count - 1].sum(-1)
+        rest_total = e[..., SINK_KEYS:].sum(-1)
+        rest_weighted = weights[..., SINK_KEYS:].sum(-1)
+    else:
 
-    rest = e * (rank > SINK_KEYS)
-    rest_total, rest_count = rest.sum(-1), keys.seen - SINK_KEYS
-    rest_entropy = (rest_total.log() - (rest * z).sum(-1) / rest_total) / rest_count.float().log()
+        def mass(keys_of: Tensor) -> Tensor:
+            """Return the mass of keys, given as bool [B, 1, K]."""
+            return (e * keys_of).sum(-1)
+
+        seen, prompt = keys.seen[:, None], keys.prompt[:, None]
+        in_sinks = mass(rank <= SINK_KEYS)
+        in_generated = mass((rank > prompt) & (rank > SINK_KEYS))
+        in_middle = mass((rank > third[:, None]) & (rank <= prompt - third[:, None]))
+        previous = mass(rank == seen - 1)
+        rest_total = mass(rank > SINK_KEYS)
+        rest_weighted = (weights * (rank > SINK_KEYS)).sum(-1)
+    rest_count = keys.seen - SINK_KEYS
+    rest_entropy = (rest_total.log() - rest_weighted / rest_total) / rest_count.float().log()
     judged = (rest_count >= COLLAPSED_KEYS) & rest_entropy.isfinite()
 
     max_weight = (top - ceiling).squeeze(-1).exp() / total
