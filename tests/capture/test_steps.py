@@ -309,6 +309,25 @@ def test_a_sequence_that_was_over_is_not_judged_by_the_step_that_failed() -> Non
     assert [run.health.nan_detected for run in runs if run.health is not None] == [False, True, True]
 
 
+def test_a_failed_step_that_cannot_be_read_is_not_taken_for_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry_instrumentation_corevital.capture.vitals import TorchVitals
+
+    def unread(_self: Any) -> torch.Tensor:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(TorchVitals, "last_row", unread)
+    model = tiny_model()
+    poison(model, 5, np.nan)
+    runs, telemetry, _ = failing(model)
+    for run in runs:
+        assert run.steps == 5
+        assert run.health is not None
+        assert run.health.nan_detected is None
+        assert "could not be read" in run.health.absent["nan_detected"]
+        assert "entropy" in run.columns
+    assert not any("corevital.health.nan_detected" in (span.attributes or {}) for span in telemetry.spans)
+
+
 @pytest.mark.parametrize("step", [0, 4])
 def test_a_healthy_step_that_failed_leaves_no_trace(step: int) -> None:
     error = RuntimeError("a processor")

@@ -5,6 +5,7 @@ when their copy has finished, one step later; a CPU's are copied at once; those 
 run is over, since neither a pinned copy nor an event can be relied on.
 """
 
+import contextlib
 import functools
 import time
 from collections import deque
@@ -139,8 +140,9 @@ class PinnedRows:
         self._device = device
         self._slots: list[Tensor] = []
         self._views: dict[tuple[int, torch.Size], tuple[Tensor, NDArray[np.float32]]] = {}
+        self._clock = clock
         self._under_way: deque[tuple[torch.cuda.Event, NDArray[np.float32]]] = deque()
-        self._arrived: list[tuple[torch.cuda.Event, NDArray[np.float32]]] = []
+        self._arrived: list[tuple[torch.cuda.Event, NDArray[np.float32], int]] = []
         self._pushed = 0
         self._origin = torch.cuda.Event(enable_timing=True)
         self._origin.record(torch.cuda.current_stream(device))
@@ -163,18 +165,26 @@ class PinnedRows:
         self._pushed += 1
 
     def finish(self) -> RowStore:
-        """Wait for the last copies and return all rows."""
-        while self._under_way:
-            self._under_way[0][0].synchronize()
-            self._take_in()
-        for event, numbers in self._arrived:
-            self.store.append(numbers, self._origin_ns + int(self._origin.elapsed_time(event) * 1e6))
+        """Wait for the last copies and return all rows; of a device that has failed those that have arrived."""
+        with contextlib.suppress(RuntimeError):
+            while self._under_way:
+                self._under_way[0][0].synchronize()
+                self._take_in()
+        for event, numbers, seen_ns in self._arrived:
+            self.store.append(numbers, self._time(event, seen_ns))
         self._arrived.clear()
         return self.store
 
+    def _time(self, event: torch.cuda.Event, seen_ns: int) -> int:
+        """Return when a row was made, or when it was seen where the device does not tell any more."""
+        try:
+            return self._origin_ns + int(self._origin.elapsed_time(event) * 1e6)
+        except RuntimeError:
+            return seen_ns
+
     def _take_in(self) -> None:
         event, numbers = self._under_way.popleft()
-        self._arrived.append((event, numbers.copy()))
+        self._arrived.append((event, numbers.copy(), self._clock.now()))
 
     def _view(self, slot: int, shape: torch.Size) -> tuple[Tensor, NDArray[np.float32]]:
         """Return the beginning of a slot in a row's shape, since only a contiguous copy is asynchronous."""

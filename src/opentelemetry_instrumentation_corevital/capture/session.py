@@ -40,6 +40,7 @@ class Session:
         self._carrier: RowCarrier | None = None
         self._measured = False
         """Whether a step's logits have been measured and its tokens not been chosen yet."""
+        self._failed_step_unread = False
         self._steps = 0
         self._absent_reason: str | None = None
 
@@ -141,6 +142,9 @@ class Session:
             if faults and not done:
                 run.failed_step = faults
                 run.absent.pop("nonfinite", None)
+        for run, done in zip(runs, over, strict=True):
+            if self._failed_step_unread and not done:
+                _doubt(run)
         return runs
 
     def _failed_step(self) -> list[dict[str, NDArray[Any]]] | None:
@@ -151,8 +155,13 @@ class Session:
         """
         if not self._measured or self._vitals is None or not self.listening:
             return None
-        with shielded("capture.failed_step"):
+        try:
             rows = self._vitals.last_row().cpu().numpy()
+        except RuntimeError:
+            # On CUDA sampling refuses logits by an assertion after which the device does not answer any more.
+            self._failed_step_unread = True
+            return None
+        with shielded("capture.failed_step"):
             faults = [self._faults(row[None]) for row in rows]
             return faults if any(faults) else None
         return None
@@ -254,6 +263,15 @@ class Session:
             else:
                 columns |= attention
         return columns, absent
+
+
+def _doubt(run: Run) -> None:
+    """Take back that nothing was wrong in a run whose last step could not be read."""
+    names = (*NONFINITE_COUNTS, "hidden_nan", "hidden_inf")
+    if not any(np.nansum(run.columns[name]) for name in names if name in run.columns):
+        for name in NONFINITE_COUNTS:
+            run.columns.pop(name, None)
+        run.absent["nonfinite"] = "the step at which the call failed could not be read from the device"
 
 
 def error_name(error: BaseException) -> str:
