@@ -339,24 +339,27 @@ def test_attention_is_the_same_where_hidden_states_are_lost(loss: str, every: in
             assert np.array_equal(run.columns[name], other.columns[name], equal_nan=True), name
 
 
-def test_nothing_of_a_prefill_is_kept() -> None:
+@pytest.mark.parametrize("cache", [True, False])
+def test_nothing_of_a_prefill_is_kept_that_the_cache_does_not_hold(cache: bool) -> None:
     model = tiny_model(num_hidden_layers=6)
     seen: list[int] = []
 
-    def watch(_module: Any, _args: Any, _output: Any) -> None:
+    def watch(_module: Any, _args: Any, output: Any) -> None:
         from opentelemetry_instrumentation_corevital.capture.listening import thread
 
         assert thread.session is not None
         inside = thread.session.inside
         assert inside is not None
-        kept = [tensor.untyped_storage().nbytes() for tensor in inside._hidden.values()]
-        kept += [scores.values.untyped_storage().nbytes() for scores in inside._scores.values()]
-        seen.append(sum(kept))
+        kept = [*inside._hidden.values(), *(scores.values for scores in inside._scores.values())]
+        kept += [attended.query for attended in inside._attended.values()]
+        seen.append(sum(tensor.untyped_storage().nbytes() for tensor in kept))
+        held = {} if not cache else {layer.keys.data_ptr() for layer in output.past_key_values.layers}
+        assert {attended.key.data_ptr() for attended in inside._attended.values()} <= set(held)
 
-    model.get_output_embeddings().register_forward_hook(watch)
-    measure(model, input_ids=prompt(200), max_new_tokens=2, do_sample=False, eos_token_id=None)
-    # Per layer: 32 values of the last position, and 4 heads x 200 keys of scores.
-    assert seen[0] == 6 * (32 + 4 * 200) * 4
+    model.get_decoder().register_forward_hook(watch)
+    measure(model, input_ids=prompt(200), max_new_tokens=2, do_sample=False, eos_token_id=None, use_cache=cache)
+    # Per layer: 32 values of the last position, and 4 heads x 8 of its query or 4 heads x 200 keys of its scores.
+    assert seen[0] == 6 * (32 + 4 * (8 if cache else 200)) * 4
 
 
 def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +379,7 @@ def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypa
 @pytest.mark.parametrize("limit", [1, 200, 1500])
 def test_scores_are_reduced_in_slices(architecture: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice is some layers, or some sequences of one: with biases, learned sinks, padding, cross-attention."""
-    from opentelemetry_instrumentation_corevital.capture import reduction
+    from opentelemetry_instrumentation_corevital.capture import inside, reduction
 
     if architecture == "t5":
         model = sharpen(tiny_encoder_decoder("t5", num_layers=5, num_decoder_layers=5))
@@ -386,14 +389,15 @@ def test_scores_are_reduced_in_slices(architecture: str, limit: int, monkeypatch
         model = sharpen(tiny_model(architecture, **{"n_layer" if architecture == "gpt2" else "num_hidden_layers": 5}))
     arguments = {**padded_batch(), "max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
     whole, _ = measure(model, **arguments)
-    sizes, reduce = [], reduction._reduce_group
+    sizes, reduce = [], reduction._reduce_values
 
-    def watched(group: Any, *, generated: int) -> Any:
-        sizes.append(sum(scores.values.nbytes for scores in group))
-        return reduce(group, generated=generated)
+    def watched(values: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        sizes.append(values.nbytes)
+        return reduce(values, *args, **kwargs)
 
-    monkeypatch.setattr(reduction, "_reduce_group", watched)
+    monkeypatch.setattr(reduction, "_reduce_values", watched)
     monkeypatch.setattr(reduction, "SLICE_BYTES", limit)
+    monkeypatch.setattr(inside, "SLICE_BYTES", limit)
     parts, _ = measure(model, **arguments)
     assert max(sizes) <= max(limit, 4 * 4 * 16), "one sequence of one layer, at the least"
     for run, other in zip(parts, whole, strict=True):
@@ -447,7 +451,7 @@ def test_keys_are_widened_in_slices(dtype: torch.dtype, limit: int, monkeypatch:
     from opentelemetry_instrumentation_corevital.capture import scores
 
     query, key = torch.randn(3, 6, 8).to(dtype), torch.randn(3, 2, 50, 8).to(dtype)
-    whole = scores._products(query, key)
+    whole = scores.products(query, key)
     monkeypatch.setattr(scores, "SLICE_BYTES", limit)
     sizes, multiply = [], torch.bmm
 
@@ -456,7 +460,7 @@ def test_keys_are_widened_in_slices(dtype: torch.dtype, limit: int, monkeypatch:
         return multiply(left, right, **options)
 
     monkeypatch.setattr(torch, "bmm", watched)
-    assert torch.allclose(scores._products(query, key), whole, rtol=1e-6)
+    assert torch.allclose(scores.products(query, key), whole, rtol=1e-6)
     assert max(sizes) == 50 * 8 * 4, "one head of one sequence"
 
 
@@ -540,16 +544,14 @@ def test_flash_attention_is_recomputed_with_its_window_and_soft_cap(monkeypatch:
             seen.append(weights[:, :, -1])
 
     register_flash(watched, softcap=5.0, sliding_window=8)
-    from opentelemetry_instrumentation_corevital.capture import inside
+    from opentelemetry_instrumentation_corevital.capture.inside import Inside
 
-    real = inside.from_query
-    monkeypatch.setattr(
-        inside,
-        "from_query",
-        lambda module, query, key, mask, arguments, semantics: real(
-            module, query, key, mask, {**arguments, "softcap": 5.0, "sliding_window": 8}, semantics
-        ),
-    )
+    real = Inside.on_attention
+
+    def with_arguments(self: Inside, module: Any, query: Any, key: Any, mask: Any, arguments: Any, how: Any) -> None:
+        real(self, module, query, key, mask, {**arguments, "softcap": 5.0, "sliding_window": 8}, how)
+
+    monkeypatch.setattr(Inside, "on_attention", with_arguments)
     model = sharpen(tiny_model())
     model.config._attn_implementation = "flash_test"
     runs, _ = measure(model, **padded_batch(), max_new_tokens=6, do_sample=False, eos_token_id=None)

@@ -17,8 +17,8 @@ from ..run import CROSS_SIGNALS, SELF_SIGNALS, middle_third
 from .anatomy import Anatomy, AttentionKind
 from .layout import LOGIT_WIDTH, Layout
 from .plan import Place, Plan, Reports, takes
-from .reduction import flat, reduce_hidden, reduce_scores
-from .scores import Attended, Scores, Semantics, from_query
+from .reduction import flat, reduce_attended, reduce_hidden, reduce_scores
+from .scores import SLICE_BYTES, Attended, Scores, Semantics, from_query
 from .signals import cosine
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Inside:
         self._model = model
         self._options = options
         self.keeps_keys = False
-        """Whether keys may wait for the end of the step: there are kernels to read them, and a cache that has them."""
+        """Whether keys may wait for the end of the step: whether the cache holds them anyway."""
         selected = frozenset(options.layers(len(anatomy.layers)))
         self._layers = {key: layer for key, layer in anatomy.layer_of.items() if layer in selected}
         self._attentions = {
@@ -214,7 +214,7 @@ class Inside:
         self.collecting = False
         with torch.no_grad():
             states = self._states(sequences)
-            attention = self._attention_parts(sequences, device) if self.attending else []
+            attention = self._planned_parts(sequences, device) if self.attending else []
             hidden = [self._hidden_numbers(states, device)] if states else []
             if not hidden and self.layout.hidden and (attention or states is not None):
                 # Lost after the first step, or of this step alone: attention keeps its place behind them.
@@ -359,11 +359,34 @@ class Inside:
             taken = from_query(*report)
             self.on_scores(report[0], lambda taken=taken: taken)  # type: ignore[misc]
 
+    def _planned_parts(self, sequences: int, device: torch.device) -> list[Tensor]:
+        """Return what `_attention_parts` does, where possible without a look at every single attention."""
+        plan = self._planned(sequences, device) if self.keeps_keys else None
+        if plan is not None and max(group.score_bytes for group in plan.groups) > SLICE_BYTES:
+            if not self._attended:
+                self._read_reported()
+            plan = None
+        if plan is None:
+            return self._attention_parts(sequences, device) if self.attending else []
+        if self._attended:
+            whose, tensors = list(self._attended), [(one.query, one.key) for one in self._attended.values()]
+        else:
+            whose = [self._attentions[id(module)] for module in self._reports.modules]
+            tensors = [(report[1], report[2]) for report in self._reports.all]
+        for group in plan.groups:
+            queries, keys = zip(*(tensors[member] for member in group.members), strict=True)
+            statistics, previous = reduce_attended(queries, keys, group, generated=self._step if group.own else 0)
+            for position, member in enumerate(group.members):
+                self._reduced[whose[member]] = statistics[position, ..., : group.numbers], previous[position]
+        return self._laid_out(device)
+
     def _attention_parts(self, sequences: int, device: torch.device) -> list[Tensor]:
         """Return all numbers of attention, by torch, each part [sequences, numbers]; nothing where it is absent."""
         self._reduce_scores()
-        if not self._attends(sequences):
-            return []
+        return self._laid_out(device) if self._attends(sequences) else []
+
+    def _laid_out(self, device: torch.device) -> list[Tensor]:
+        """Return what was reduced in the order of the layout."""
         layout = self.layout
         parts = [flat(self._stacked("self", layout.attention, device))]
         if layout.cross:

@@ -80,7 +80,8 @@ class Group:
         self.sinks = [one.learned_sink for one in taken if one.learned_sink is not None]
         """[H] of each attention, or of none."""
         self.places = [number for place in places for number in (place.offset, place.by_head)]
-        self._members = members
+        self.members = members
+        """Which of the attentions, in the order in which they were taken."""
         self._see(first.query, first.key)
         self.addresses = [one.query.data_ptr() for one in taken] + [one.key.data_ptr() for one in taken]
         """Of the queries, then of the keys."""
@@ -88,12 +89,17 @@ class Group:
     @property
     def layers(self) -> int:
         """Return how many attentions these are."""
-        return len(self._members)
+        return len(self.members)
 
     @property
     def numbers(self) -> int:
         """Return how many numbers of each of them are wanted."""
         return len(SELF_SIGNALS if self.own else CROSS_SIGNALS)
+
+    @property
+    def score_bytes(self) -> int:
+        """Return the size of the scores of one of them in float32."""
+        return self.sequences * self.heads * self.keys * 4
 
     @property
     def aligned(self) -> bool:
@@ -111,7 +117,7 @@ class Group:
 
     def renew(self, reports: Reports) -> bool:
         """Take a later step's addresses; return whether its attentions still are alike."""
-        members = self._members
+        members = self.members
         _, query, key, mask, arguments, semantics = reports.all[members[0]]
         queries, keys, shapes = reports.queries, reports.keys, reports.shapes
         if len(members) != len(keys):

@@ -1,12 +1,14 @@
 """A step's numbers by torch's own operations, batched over layers: on every device, and where `kernels` cannot read."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from .scores import SLICE_BYTES, Scores
+from .plan import Group
+from .scores import SLICE_BYTES, Scores, products
 from .signals import attention_row, cosine, hidden_statistics, over_heads, visible_keys
 
 
@@ -46,18 +48,64 @@ def _reduce_group(group: list[Scores], *, generated: int) -> tuple[Tensor, Tenso
     """Return statistics over heads [n, B, 13] and every head's weight on the previous key [n, B, H]."""
     first = group[0]
     values = torch.stack([taken.values for taken in group])
-    batch, _, keys = first.values.shape
     if first.scale != 1.0:
-        values = values * first.scale
+        values *= first.scale
     if first.softcap is not None:
         values = first.softcap * torch.tanh(values / first.softcap)
     for bias in first.biases:
-        values = values + bias[..., :keys].float()
-    sink = None
-    if first.learned_sink is not None:
-        sinks = torch.stack([taken.learned_sink for taken in group if taken.learned_sink is not None]).float()
-        sink = sinks[:, None] if sinks.ndim == 2 else sinks
-    counted = visible_keys(first.visible, batch=batch, keys=keys, generated=generated, device=values.device)
+        values += bias[..., : values.shape[-1]].float()
+    sinks = [taken.learned_sink for taken in group if taken.learned_sink is not None]
+    return _reduce_values(values, first.visible, sinks, generated=generated)
+
+
+def reduce_attended(
+    queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group, *, generated: int
+) -> tuple[Tensor, Tensor]:
+    """Reduce a group of attentions as `reduce_scores`, from their last queries and keys.
+
+    Their products go where they are reduced: nothing is kept of a single layer.
+    """
+    count = max(1, SLICE_BYTES // group.score_bytes)
+    if len(queries) > count:
+        pieces = [slice(start, start + count) for start in range(0, len(queries), count)]
+        reduced = (
+            _reduce_attended(queries[piece], keys[piece], group, group.sinks[piece], generated) for piece in pieces
+        )
+        statistics, previous = zip(*reduced, strict=True)
+        return torch.cat(statistics), torch.cat(previous)
+    return _reduce_attended(queries, keys, group, group.sinks, generated)
+
+
+def _reduce_attended(
+    queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group, sinks: Sequence[Tensor], generated: int
+) -> tuple[Tensor, Tensor]:
+    shared = group.sequences * group.shared
+    plain = group.dtype == torch.float32 and not torch.is_autocast_enabled(keys[0].device.type)
+    shape = len(queries), shared, group.heads // group.shared, group.keys
+    values = torch.empty(shape, dtype=torch.float32, device=keys[0].device)
+    for query, key, out in zip(queries, keys, values, strict=True):
+        if plain:
+            by_head = query.reshape(shared, -1, group.width)
+            torch.bmm(by_head, key.reshape(shared, -1, group.width).mT, out=out)
+        else:
+            out.copy_(products(query[:, :, 0], key).view_as(out))
+    values = values.view(len(queries), group.sequences, group.heads, group.keys)
+    values *= group.scale
+    if group.softcap is not None:
+        values = group.softcap * torch.tanh(values / group.softcap)
+    return _reduce_values(values, group.visible, sinks, generated=generated)
+
+
+def _reduce_values(
+    values: Tensor, visible: Tensor | None, sinks: Sequence[Tensor], *, generated: int
+) -> tuple[Tensor, Tensor]:
+    """Reduce the softmax's inputs [n, B, H, K]."""
+    sink = torch.stack(list(sinks)).float() if sinks else None
+    if sink is not None and sink.ndim == 2:
+        sink = sink[:, None]
+    counted = visible_keys(
+        visible, batch=values.shape[1], keys=values.shape[3], generated=generated, device=values.device
+    )
     row = attention_row(values, counted, sink)
     return over_heads(row), row.previous
 

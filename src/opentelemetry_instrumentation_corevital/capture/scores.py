@@ -68,7 +68,7 @@ class Attended(_Applied):
     def multiplied(self) -> Scores:
         """Return the scores, which refer to neither query nor key."""
         applied = {field.name: getattr(self, field.name) for field in fields(_Applied)}
-        return Scores(values=_products(self.query[:, :, 0], self.key), **applied)
+        return Scores(values=products(self.query[:, :, 0], self.key), **applied)
 
 
 def semantics_of(name: str) -> Semantics | None:
@@ -190,7 +190,7 @@ def from_projections(module: Any, query: Tensor, key: Tensor, position_bias: Ten
     heads = module.n_heads
     if key.ndim == 3:
         key = key.unflatten(-1, (heads, -1)).transpose(1, 2)
-    values = _products(query[:, -1].unflatten(-1, (heads, -1)), key)
+    values = products(query[:, -1].unflatten(-1, (heads, -1)), key)
     visible, biases = _masked(position_bias, key.shape[2])
     return Scores(
         module=id(module),
@@ -202,7 +202,7 @@ def from_projections(module: Any, query: Tensor, key: Tensor, position_bias: Ten
     )
 
 
-def _products(query: Tensor, key: Tensor) -> Tensor:
+def products(query: Tensor, key: Tensor) -> Tensor:
     """Return q.k of every head as float32 [B, H, K], for query [B, H, D] and key [B, KV heads, K, D]."""
     batch, heads, width = query.shape
     shared = key.shape[1]
@@ -211,18 +211,18 @@ def _products(query: Tensor, key: Tensor) -> Tensor:
         # The keys are copied in float32: never many of them at once.
         if batch > 1:
             half = batch // 2
-            return torch.cat((_products(query[:half], key[:half]), _products(query[half:], key[half:])))
+            return torch.cat((products(query[:half], key[:half]), products(query[half:], key[half:])))
         if shared > 1:
             half = shared // 2
             own = heads // shared * half
-            return torch.cat((_products(query[:, :own], key[:, :half]), _products(query[:, own:], key[:, half:])), 1)
+            return torch.cat((products(query[:, :own], key[:, :half]), products(query[:, own:], key[:, half:])), 1)
     query = query.reshape(batch * shared, heads // shared, width)
     key = key.reshape(batch * shared, key.shape[2], width).transpose(1, 2)
     if query.dtype == key.dtype == torch.float32 and not torch.is_autocast_enabled(query.device.type):
         return torch.bmm(query, key).view(batch, heads, -1)
     with _no_autocast(query.device.type):
-        products = torch.bmm(query, key, out_dtype=torch.float32) if widens else torch.bmm(query.float(), key.float())
-    return products.reshape(batch, heads, -1)
+        found = torch.bmm(query, key, out_dtype=torch.float32) if widens else torch.bmm(query.float(), key.float())
+    return found.reshape(batch, heads, -1)
 
 
 def _no_autocast(device: str) -> contextlib.AbstractContextManager[Any]:

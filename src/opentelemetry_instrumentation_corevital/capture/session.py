@@ -3,13 +3,11 @@
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..run import LOGIT_SIGNALS, NONFINITE_COUNTS, FinishReason, ModelInfo, Run
 from ..safety import report_internal_error, shielded
-from .available import kernels_for
 from .call import Call
 from .inside import Inside
 from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, hidden_columns, logit_columns
@@ -55,9 +53,7 @@ class Session:
         elif (self.model.vocabulary_size or 0) >= _MAX_FLOAT_TOKEN:
             self._absent_reason = "vocabulary too large for a vitals row"
         if self._absent_reason is None and self.inside is not None:
-            device = getattr(self.call.model, "device", None)
-            usable = self._kernels and isinstance(device, torch.device) and kernels_for(device) is not None
-            self.inside.keeps_keys = usable and self.call.keeps_keys()
+            self.inside.keeps_keys = self.call.keeps_keys()
             self.inside.begin(0)
         return self._absent_reason is None
 
