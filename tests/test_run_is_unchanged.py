@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList, StoppingCriteria
 
+from opentelemetry_instrumentation_corevital.capture.attention import StepAttention
 from opentelemetry_instrumentation_corevital.capture.inside import Inside
 from tests.support import (
     ARCHITECTURES,
@@ -105,7 +106,8 @@ def test_assisted_decoding_is_bit_identical_and_nothing_runs_in_the_assistant(
         raise AssertionError("measured")
 
     monkeypatch.setattr(Inside, "on_layer", forbidden)
-    monkeypatch.setattr(Inside, "on_scores", forbidden)
+    monkeypatch.setattr(StepAttention, "on_scores", forbidden)
+    monkeypatch.setattr(StepAttention, "on_attention", forbidden)
     make = tiny_encoder_decoder if architecture in ENCODER_DECODERS else tiny_model
     model, assistant = make(architecture), make(architecture, seed=1)
     for name, settings in ASSISTED.items():

@@ -350,11 +350,11 @@ def test_nothing_of_a_prefill_is_kept_that_the_cache_does_not_hold(cache: bool) 
         assert thread.session is not None
         inside = thread.session.inside
         assert inside is not None
-        kept = [*inside._hidden.values(), *(scores.values for scores in inside._scores.values())]
-        kept += [attended.query for attended in inside._attended.values()]
+        kept = [*inside._hidden.values(), *(scores.values for scores in inside.attention._scores.values())]
+        kept += [attended.query for attended in inside.attention._attended.values()]
         seen.append(sum(tensor.untyped_storage().nbytes() for tensor in kept))
         held = {} if not cache else {layer.keys.data_ptr() for layer in output.past_key_values.layers}
-        assert {attended.key.data_ptr() for attended in inside._attended.values()} <= set(held)
+        assert {attended.key.data_ptr() for attended in inside.attention._attended.values()} <= set(held)
 
     model.get_decoder().register_forward_hook(watch)
     measure(model, input_ids=prompt(200), max_new_tokens=2, do_sample=False, eos_token_id=None, use_cache=cache)
@@ -363,12 +363,12 @@ def test_nothing_of_a_prefill_is_kept_that_the_cache_does_not_hold(cache: bool) 
 
 
 def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital.capture import inside
+    from opentelemetry_instrumentation_corevital.capture import attention
 
     model = sharpen(tiny_model(num_hidden_layers=5))
     arguments = {**padded_batch(), "max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
     whole, _ = measure(model, **arguments)
-    monkeypatch.setattr(inside, "PENDING_BYTES", 800)
+    monkeypatch.setattr(attention, "PENDING_BYTES", 800)
     parts, _ = measure(model, **arguments)
     for run, other in zip(parts, whole, strict=True):
         for name, values in other.columns.items():
@@ -379,7 +379,7 @@ def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypa
 @pytest.mark.parametrize("limit", [1, 200, 1500])
 def test_scores_are_reduced_in_slices(architecture: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice is some layers, or some sequences of one: with biases, learned sinks, padding, cross-attention."""
-    from opentelemetry_instrumentation_corevital.capture import inside, reduction
+    from opentelemetry_instrumentation_corevital.capture import attention, reduction
 
     if architecture == "t5":
         model = sharpen(tiny_encoder_decoder("t5", num_layers=5, num_decoder_layers=5))
@@ -397,7 +397,7 @@ def test_scores_are_reduced_in_slices(architecture: str, limit: int, monkeypatch
 
     monkeypatch.setattr(reduction, "_reduce_values", watched)
     monkeypatch.setattr(reduction, "SLICE_BYTES", limit)
-    monkeypatch.setattr(inside, "SLICE_BYTES", limit)
+    monkeypatch.setattr(attention, "SLICE_BYTES", limit)
     parts, _ = measure(model, **arguments)
     assert max(sizes) <= max(limit, 4 * 4 * 16), "one sequence of one layer, at the least"
     for run, other in zip(parts, whole, strict=True):
@@ -422,7 +422,7 @@ def tiny_gpt_oss() -> Any:
 
 
 def test_a_second_attention_of_a_layer_is_seen_after_a_flush_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital.capture import inside
+    from opentelemetry_instrumentation_corevital.capture import attention
 
     model = sharpen(tiny_model(num_hidden_layers=3))
     layer = model.model.layers[1]
@@ -437,8 +437,8 @@ def test_a_second_attention_of_a_layer_is_seen_after_a_flush_too(monkeypatch: py
 
     layer.self_attn.forward = both
     arguments = {"input_ids": prompt(), "max_new_tokens": 4, "do_sample": False, "eos_token_id": None}
-    for limit in (inside.PENDING_BYTES, 1):
-        monkeypatch.setattr(inside, "PENDING_BYTES", limit)
+    for limit in (attention.PENDING_BYTES, 1):
+        monkeypatch.setattr(attention, "PENDING_BYTES", limit)
         (run,), _ = measure(model, **arguments)
         entropy = run.columns["attention_entropy"]
         assert np.isnan(entropy[:, 1]).all(), limit
@@ -544,14 +544,16 @@ def test_flash_attention_is_recomputed_with_its_window_and_soft_cap(monkeypatch:
             seen.append(weights[:, :, -1])
 
     register_flash(watched, softcap=5.0, sliding_window=8)
-    from opentelemetry_instrumentation_corevital.capture.inside import Inside
+    from opentelemetry_instrumentation_corevital.capture.attention import StepAttention
 
-    real = Inside.on_attention
+    real = StepAttention.on_attention
 
-    def with_arguments(self: Inside, module: Any, query: Any, key: Any, mask: Any, arguments: Any, how: Any) -> None:
+    def with_arguments(
+        self: StepAttention, module: Any, query: Any, key: Any, mask: Any, arguments: Any, how: Any
+    ) -> None:
         real(self, module, query, key, mask, {**arguments, "softcap": 5.0, "sliding_window": 8}, how)
 
-    monkeypatch.setattr(Inside, "on_attention", with_arguments)
+    monkeypatch.setattr(StepAttention, "on_attention", with_arguments)
     model = sharpen(tiny_model())
     model.config._attn_implementation = "flash_test"
     runs, _ = measure(model, **padded_batch(), max_new_tokens=6, do_sample=False, eos_token_id=None)

@@ -65,9 +65,9 @@ class WeightsTap(_Tap):
                 mask = kwargs.get("attention_mask", kwargs.get("mask"))
                 certain = uses_registry(module)
                 if tells_visible(weights, mask, certain=certain):
-                    inside.on_scores(module, lambda: from_weights(module, weights, mask, certain=certain))
+                    inside.attention.on_scores(module, lambda: from_weights(module, weights, mask, certain=certain))
                 else:
-                    inside.on_unknown("float16 weights do not tell which keys are visible")
+                    inside.attention.on_unknown("float16 weights do not tell which keys are visible")
         except Exception as error:
             failed(error)
 
@@ -105,7 +105,7 @@ class ProjectedAttentionTap(_Tap):
                 cache = getattr(cache, "cross_attention_cache" if crosses else "self_attention_cache", cache)
                 key = cache.layers[module.layer_idx].keys
             if query is not None and key is not None:
-                inside.on_scores(module, lambda: from_projections(module, query, key, output[1]))
+                inside.attention.on_scores(module, lambda: from_projections(module, query, key, output[1]))
         except Exception as error:
             failed(error)
 

@@ -1,31 +1,27 @@
 """What one call's taps have seen inside the model during a step, reduced to the inside part of its vitals row.
 
 Of a layer's output the last position is kept until the step is over: by reference where it is the whole output, as a
-copy where it is a slice of a prefill. Of its attention the last query and the keys are kept by reference where the
-kernels can read them and the cache holds these keys anyway; else only the last query's scores, since a cache may have
-made the keys for this layer alone (quantised, offloaded). Then all layers are reduced together.
+copy where it is a slice of a prefill. Attention is taken by `attention`. Then all layers are reduced together, by torch
+or by the kernels.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..run import CROSS_SIGNALS, SELF_SIGNALS, middle_third
 from .anatomy import Anatomy, AttentionKind
+from .attention import Key, StepAttention
 from .layout import LOGIT_WIDTH, Layout
-from .plan import Place, Plan, Reports, takes
-from .reduction import flat, reduce_attended, reduce_hidden, reduce_scores
-from .scores import SLICE_BYTES, Attended, Scores, Semantics, from_query
+from .plan import Place, Plan
+from .reduction import flat, reduce_hidden
 from .signals import cosine
 
 if TYPE_CHECKING:
     from .fused import Fused
-
-PENDING_BYTES: Final = 256 * 1024 * 1024
-"""Attention scores that may wait for the end of the step; with more, those at hand are reduced first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +32,6 @@ class Options:
     """Attention is looked at on every n-th step, from the first; 0: never."""
     layers: Callable[[int], Iterable[int]] = range
     """Number of layers -> indices of those that are looked at."""
-
-
-_Key = tuple[AttentionKind, int]
-"""An attention of the model: its kind and its layer's index."""
 
 
 class Inside:
@@ -58,13 +50,12 @@ class Inside:
         """id of a projection -> its output, until its attention module is through."""
         self._model = model
         self._options = options
-        self.keeps_keys = False
-        """Whether keys may wait for the end of the step: whether the cache holds them anyway."""
         selected = frozenset(options.layers(len(anatomy.layers)))
         self._layers = {key: layer for key, layer in anatomy.layer_of.items() if layer in selected}
-        self._attentions = {
-            key: (at.kind, at.layer) for key, at in anatomy.attention_of.items() if at.layer in selected
-        }
+        self.attention = StepAttention(
+            {key: (at.kind, at.layer) for key, at in anatomy.attention_of.items() if at.layer in selected}
+        )
+        """Where the taps report attention to."""
         self._step = 0
         self._hidden: dict[int, Tensor] = {}
         self._batches: set[int] = set()
@@ -73,17 +64,7 @@ class Inside:
         self._readable: torch.Size | None = None
         self._versions: list[tuple[Tensor, int]] = []
         self._holds_output = False
-        self._reports = Reports()
-        self._attended: dict[_Key, Attended] = {}
-        self._scores: dict[_Key, Scores] = {}
-        self._reduced: dict[_Key, tuple[Tensor, Tensor]] = {}
-        self._sizes: dict[_Key, tuple[int, int]] = {}
-        self._plan: Plan | None = None
-        self._pending_bytes = 0
         self._first_positions = 0
-        self._modules: dict[_Key, int] = {}
-        self._ambiguous: set[_Key] = set()
-        self._unknown: str | None = None
         self._last: Tensor | None = None
         if not anatomy.layers:
             self.absent = dict.fromkeys(("hidden_states", "attention"), "the model's layers were not found")
@@ -93,7 +74,7 @@ class Inside:
     def begin(self, step: int) -> None:
         """Let the taps report what happens up to the logits of this step."""
         every = self._options.attention_every
-        self._step = step
+        self._step = self.attention.step = step
         self._forget()
         self.attending = bool(every) and step % every == 0 and "attention" not in self.absent
         self.collecting = "hidden_states" not in self.absent or self.attending
@@ -146,52 +127,6 @@ class Inside:
         if self._step == 0:
             self._first_positions = positions
         return self._step == 0 or positions in (1, self._first_positions + self._step)
-
-    def on_attention(
-        self,
-        module: nn.Module,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        arguments: Mapping[str, Any],
-        semantics: Semantics,
-    ) -> None:
-        """Take what an attention function got: see `scores.from_query`."""
-        if id(module) not in self._attentions:
-            return
-        if self.keeps_keys and query.shape[2] == 1:
-            self._reports.add((module, query, key, mask, arguments, semantics))
-        else:
-            self.on_scores(module, lambda: from_query(module, query, key, mask, arguments, semantics))
-
-    def on_scores(self, module: nn.Module, scores: Callable[[], Scores | Attended]) -> None:
-        """Take an attention module's scores, made only if they are wanted."""
-        key = self._attentions.get(id(module))
-        if key is None:
-            return
-        if self._modules.setdefault(key, id(module)) != id(module):
-            self._ambiguous.add(key)
-        taken = scores()
-        if isinstance(taken, Scores):
-            self._take(key, taken)
-            return
-        self._sizes[key] = taken.query.shape[0], taken.query.shape[1]
-        if self.keeps_keys:
-            self._attended[key] = taken
-        else:
-            self._take(key, taken.multiplied())
-
-    def _take(self, key: _Key, taken: Scores) -> None:
-        before = self._scores.get(key)
-        self._scores[key] = taken
-        self._sizes[key] = taken.values.shape[0], taken.values.shape[1]
-        self._pending_bytes += taken.values.nbytes - (0 if before is None else before.values.nbytes)
-        if self._pending_bytes > PENDING_BYTES:
-            self._reduce_scores()
-
-    def on_unknown(self, reason: str) -> None:
-        """Take note of an attention whose scores cannot be told."""
-        self._unknown = reason
 
     def _holds(self, hidden: Tensor) -> bool:
         """Whether a layer's output can be kept as it is, and note what tells whether that was right."""
@@ -258,15 +193,8 @@ class Inside:
         self._addresses.clear()
         self._versions.clear()
         self._holds_output = False
-        self._reports.clear()
-        self._attended.clear()
-        self._scores.clear()
-        self._reduced.clear()
-        self._sizes.clear()
-        self._modules.clear()
-        self._ambiguous.clear()
+        self.attention.clear()
         self.projections.clear()
-        self._pending_bytes = 0
 
     # --- hidden states ----------------------------------------------------------------------------------------------
 
@@ -338,51 +266,24 @@ class Inside:
     # --- attention --------------------------------------------------------------------------------------------------
 
     def _planned(self, sequences: int, device: torch.device) -> Plan | None:
-        """Return what the kernels are to do; None where they cannot, or where attention has become absent."""
-        if self._plan is not None and not self._attended and not self._scores and not self._reduced:
-            if self._plan.renew(self._reports):
-                return self._plan
-            self._plan = None
-        self._read_reported()
-        if not self._attends(sequences):
-            return None
-        taken = list(self._attended.values())
-        if len(taken) != len(self._sizes) or not takes(taken, device, sequences):
-            return None
-        plan = Plan(taken, [self._place(key) for key in self._attended])
-        if len(self._reports.all) == len(taken):
-            self._plan = plan.learn(self._reports)
-        return plan
-
-    def _read_reported(self) -> None:
-        for report in self._reports.all:
-            taken = from_query(*report)
-            self.on_scores(report[0], lambda taken=taken: taken)  # type: ignore[misc]
+        """Return how all attention can be reduced at once; None where it cannot, or where it has become absent."""
+        plan = self.attention.renewed()
+        if plan is not None:
+            return plan
+        self.attention.read()
+        return self.attention.plan(self._place, sequences, device) if self._attends(sequences) else None
 
     def _planned_parts(self, sequences: int, device: torch.device) -> list[Tensor]:
         """Return what `_attention_parts` does, where possible without a look at every single attention."""
-        plan = self._planned(sequences, device) if self.keeps_keys else None
-        if plan is not None and max(group.score_bytes for group in plan.groups) > SLICE_BYTES:
-            if not self._attended:
-                self._read_reported()
-            plan = None
+        plan = self._planned(sequences, device) if self.attention.keeps_keys else None
         if plan is None:
             return self._attention_parts(sequences, device) if self.attending else []
-        if self._attended:
-            whose, tensors = list(self._attended), [(one.query, one.key) for one in self._attended.values()]
-        else:
-            whose = [self._attentions[id(module)] for module in self._reports.modules]
-            tensors = [(report[1], report[2]) for report in self._reports.all]
-        for group in plan.groups:
-            queries, keys = zip(*(tensors[member] for member in group.members), strict=True)
-            statistics, previous = reduce_attended(queries, keys, group, generated=self._step if group.own else 0)
-            for position, member in enumerate(group.members):
-                self._reduced[whose[member]] = statistics[position, ..., : group.numbers], previous[position]
+        self.attention.reduce_plan(plan)
         return self._laid_out(device)
 
     def _attention_parts(self, sequences: int, device: torch.device) -> list[Tensor]:
         """Return all numbers of attention, by torch, each part [sequences, numbers]; nothing where it is absent."""
-        self._reduce_scores()
+        self.attention.reduce()
         return self._laid_out(device) if self._attends(sequences) else []
 
     def _laid_out(self, device: torch.device) -> list[Tensor]:
@@ -392,28 +293,31 @@ class Inside:
         if layout.cross:
             parts.append(flat(self._stacked("cross", layout.cross, device)))
         if layout.previous:
-            previous = [self._reduced["self", layer][1].to(device, non_blocking=True) for layer in layout.previous]
+            previous = [
+                self.attention.reduced["self", layer][1].to(device, non_blocking=True) for layer in layout.previous
+            ]
             parts.append(flat(torch.stack(previous)))
         return parts
 
     def _attends(self, sequences: int) -> bool:
         """Whether the attention seen is that of the layout, which the first step makes; else it is lost."""
-        for key in self._ambiguous:
-            self._sizes.pop(key, None)
-        own, cross = (tuple(sorted(layer for kind, layer in self._sizes if kind == name)) for name in ("self", "cross"))
+        sizes = self.attention.sizes
+        for key in self.attention.ambiguous:
+            sizes.pop(key, None)
+        own, cross = (tuple(sorted(layer for kind, layer in sizes if kind == name)) for name in ("self", "cross"))
         if self._step == 0:
             self._lay_out(own, cross)
         if not own or (own, cross) != (self.layout.attention, self.layout.cross):
             self._lose("attention", self._attention_silence())
             return False
-        if any(batch != sequences for batch, _ in self._sizes.values()):
+        if any(batch != sequences for batch, _ in sizes.values()):
             self._lose("attention", "a layer's attention has not one row per sequence")
             return False
         return True
 
     def _lay_out(self, own: tuple[int, ...], cross: tuple[int, ...]) -> None:
         middle = tuple(layer for layer in own if layer in middle_third(len(self.anatomy.layers)))
-        heads = {self._sizes["self", layer][1] for layer in middle}
+        heads = {self.attention.sizes["self", layer][1] for layer in middle}
         alike = len(heads) == 1
         self.layout = replace(
             self.layout,
@@ -423,7 +327,7 @@ class Inside:
             heads=heads.pop() if alike else 0,
         )
 
-    def _place(self, key: _Key) -> Place:
+    def _place(self, key: Key) -> Place:
         """Return where in the row an attention's numbers go."""
         (kind, layer), layout = key, self.layout
         start = LOGIT_WIDTH + layout.hidden_width
@@ -437,32 +341,12 @@ class Inside:
         return Place(kind, start + layout.attention.index(layer) * len(SELF_SIGNALS), by_head)
 
     def _stacked(self, kind: AttentionKind, layers: tuple[int, ...], device: torch.device) -> Tensor:
-        return torch.stack([self._reduced[kind, layer][0].to(device, non_blocking=True) for layer in layers])
-
-    def _reduce_scores(self) -> None:
-        """Reduce the scores at hand, those of layers that see the same keys in the same way together."""
-        while self._attended:
-            key = next(iter(self._attended))
-            self._take(key, self._attended.pop(key).multiplied())
-        groups: dict[tuple[Any, ...], list[_Key]] = {}
-        for key, taken in self._scores.items():
-            values = taken.values
-            how = (taken.scale, taken.softcap, taken.learned_sink is None, *taken.shared)
-            groups.setdefault((key[0], values.device, values.shape, *how), []).append(key)
-        for (kind, *_), keys in groups.items():
-            alike_scores = [self._scores[key] for key in keys]
-            statistics, previous = reduce_scores(alike_scores, generated=self._step if kind == "self" else 0)
-            if kind == "cross":
-                statistics = statistics[..., : len(CROSS_SIGNALS)]
-            for position, key in enumerate(keys):
-                self._reduced[key] = statistics[position], previous[position]
-        self._scores.clear()
-        self._pending_bytes = 0
+        return torch.stack([self.attention.reduced[kind, layer][0].to(device, non_blocking=True) for layer in layers])
 
     def _attention_silence(self) -> str:
-        if self._unknown is not None:
-            return self._unknown
-        if self._ambiguous:
+        if self.attention.unknown is not None:
+            return self.attention.unknown
+        if self.attention.ambiguous:
             return "a layer has several self-attentions"
         if self._step == 0 and not is_compiled(self._model):
             return "the model's attention does not pass through transformers' attention functions"

@@ -58,11 +58,11 @@ def _wrap(name: str, original: Callable[..., Any], semantics: Semantics | None) 
     def report(inside: Inside, module: Any, query: Any, key: Any, mask: Any, arguments: dict[str, Any]) -> None:
         special = unread(arguments) if semantics == "flash" else None
         if semantics is None or type(arguments.get("cache")).__name__ == "PagedAttentionCache":
-            inside.on_unknown(f"the scores of attention implementation {name} cannot be told")
+            inside.attention.on_unknown(f"the scores of attention implementation {name} cannot be told")
         elif special is not None:
-            inside.on_unknown(f"the scores of attention with {special} cannot be told")
+            inside.attention.on_unknown(f"the scores of attention with {special} cannot be told")
         else:
-            inside.on_attention(module, query, key, mask, arguments, semantics)
+            inside.attention.on_attention(module, query, key, mask, arguments, semantics)
 
     # A plain function: it is traced like the original, and looks like it to whoever inspects it.
     @functools.wraps(original)
@@ -74,7 +74,7 @@ def _wrap(name: str, original: Callable[..., Any], semantics: Semantics | None) 
                 inside = collecting()
                 if inside is not None and inside.attending:
                     if plain and "cache" not in kwargs:
-                        inside.on_attention(module, query, key, attention_mask, kwargs, "sdpa")
+                        inside.attention.on_attention(module, query, key, attention_mask, kwargs, "sdpa")
                     else:
                         report(inside, module, query, key, attention_mask, kwargs)
             except Exception as error:

@@ -53,7 +53,7 @@ class Session:
         elif (self.model.vocabulary_size or 0) >= _MAX_FLOAT_TOKEN:
             self._absent_reason = "vocabulary too large for a vitals row"
         if self._absent_reason is None and self.inside is not None:
-            self.inside.keeps_keys = self.call.keeps_keys()
+            self.inside.attention.keeps_keys = self.call.keeps_keys()
             self.inside.begin(0)
         return self._absent_reason is None
 

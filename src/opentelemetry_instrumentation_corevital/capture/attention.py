@@ -1,0 +1,180 @@
+"""The attention that one call's taps have seen during a step: taken, and reduced together.
+
+The last query and the keys are kept by reference where the cache holds these keys anyway; else only the last query's
+scores, since a cache may have made the keys for this layer alone (quantised, offloaded).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from ..run import CROSS_SIGNALS
+from .anatomy import AttentionKind
+from .plan import Place, Plan, Reports, takes
+from .reduction import reduce_attended, reduce_scores
+from .scores import SLICE_BYTES, Attended, Scores, Semantics, from_query
+
+PENDING_BYTES: Final = 256 * 1024 * 1024
+"""Attention scores that may wait for the end of the step; with more, those at hand are reduced first."""
+
+Key = tuple[AttentionKind, int]
+"""An attention of the model: its kind and its layer's index."""
+
+
+class StepAttention:
+    """Takes a step's attention.
+
+    Args:
+        attentions: id of an attention module -> which attention it is, of those that are looked at.
+    """
+
+    def __init__(self, attentions: Mapping[int, Key]) -> None:
+        self.keeps_keys = False
+        """Whether keys may wait for the end of the step: whether the cache holds them anyway."""
+        self.step = 0
+        self.sizes: dict[Key, tuple[int, int]] = {}
+        """Sequences and heads of every attention of the step."""
+        self.ambiguous: set[Key] = set()
+        """Those that several modules answered for."""
+        self.unknown: str | None = None
+        """Why some attention could not be told, if so."""
+        self.reduced: dict[Key, tuple[Tensor, Tensor]] = {}
+        """Statistics over heads [B, 13 or 6] and every head's weight on the previous key [B, H]."""
+        self._attentions = attentions
+        self._reports = Reports()
+        self._attended: dict[Key, Attended] = {}
+        self._scores: dict[Key, Scores] = {}
+        self._modules: dict[Key, int] = {}
+        self._plan: Plan | None = None
+        self._pending_bytes = 0
+
+    def clear(self) -> None:
+        """Forget the step, but for the plan."""
+        self.sizes.clear()
+        self.ambiguous.clear()
+        self.reduced.clear()
+        self._reports.clear()
+        self._attended.clear()
+        self._scores.clear()
+        self._modules.clear()
+        self._pending_bytes = 0
+
+    # --- taken ------------------------------------------------------------------------------------------------------
+
+    def on_attention(
+        self,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        mask: Tensor | None,
+        arguments: Mapping[str, Any],
+        semantics: Semantics,
+    ) -> None:
+        """Take what an attention function got: see `scores.from_query`."""
+        if id(module) not in self._attentions:
+            return
+        if self.keeps_keys and query.shape[2] == 1:
+            self._reports.add((module, query, key, mask, arguments, semantics))
+        else:
+            self.on_scores(module, lambda: from_query(module, query, key, mask, arguments, semantics))
+
+    def on_scores(self, module: nn.Module, scores: Callable[[], Scores | Attended]) -> None:
+        """Take an attention module's scores, made only if they are wanted."""
+        key = self._attentions.get(id(module))
+        if key is None:
+            return
+        if self._modules.setdefault(key, id(module)) != id(module):
+            self.ambiguous.add(key)
+        taken = scores()
+        if isinstance(taken, Scores):
+            self._take(key, taken)
+            return
+        self.sizes[key] = taken.query.shape[0], taken.query.shape[1]
+        if self.keeps_keys:
+            self._attended[key] = taken
+        else:
+            self._take(key, taken.multiplied())
+
+    def _take(self, key: Key, taken: Scores) -> None:
+        before = self._scores.get(key)
+        self._scores[key] = taken
+        self.sizes[key] = taken.values.shape[0], taken.values.shape[1]
+        self._pending_bytes += taken.values.nbytes - (0 if before is None else before.values.nbytes)
+        if self._pending_bytes > PENDING_BYTES:
+            self.reduce()
+
+    def on_unknown(self, reason: str) -> None:
+        """Take note of an attention whose scores cannot be told."""
+        self.unknown = reason
+
+    # --- reduced ----------------------------------------------------------------------------------------------------
+
+    def renewed(self) -> Plan | None:
+        """Return an earlier step's plan, with this step's addresses, if this step's attention is like that one's."""
+        if self._plan is not None and not self._attended and not self._scores and not self.reduced:
+            if self._plan.renew(self._reports):
+                return self._plan
+            self._plan = None
+        return None
+
+    def read(self) -> None:
+        """Look at every attention that was reported."""
+        for report in self._reports.all:
+            taken = from_query(*report)
+            self.on_scores(report[0], lambda taken=taken: taken)  # type: ignore[misc]
+
+    def plan(self, place: Callable[[Key], Place], sequences: int, device: torch.device) -> Plan | None:
+        """Return how what was read can be reduced at once; None where it cannot.
+
+        Args:
+            place: where in the row an attention's numbers go.
+            sequences: of the step.
+            device: of the row.
+        """
+        taken = list(self._attended.values())
+        if len(taken) != len(self.sizes) or not takes(taken, device, sequences):
+            return None
+        plan = Plan(taken, [place(key) for key in self._attended])
+        if len(self._reports.all) == len(taken):
+            self._plan = plan.learn(self._reports)
+        return plan
+
+    def reduce_plan(self, plan: Plan) -> None:
+        """Reduce a step as planned, by torch."""
+        if max(group.score_bytes for group in plan.groups) > SLICE_BYTES:
+            if not self._attended:
+                self.read()
+            self.reduce()
+            return
+        if self._attended:
+            whose, tensors = list(self._attended), [(one.query, one.key) for one in self._attended.values()]
+        else:
+            whose = [self._attentions[id(module)] for module in self._reports.modules]
+            tensors = [(report[1], report[2]) for report in self._reports.all]
+        for group in plan.groups:
+            queries, keys = zip(*(tensors[member] for member in group.members), strict=True)
+            statistics, previous = reduce_attended(queries, keys, group, generated=self.step if group.own else 0)
+            for position, member in enumerate(group.members):
+                self.reduced[whose[member]] = statistics[position, ..., : group.numbers], previous[position]
+
+    def reduce(self) -> None:
+        """Reduce the scores at hand, those of layers that see the same keys in the same way together."""
+        while self._attended:
+            key = next(iter(self._attended))
+            self._take(key, self._attended.pop(key).multiplied())
+        groups: dict[tuple[Any, ...], list[Key]] = {}
+        for key, taken in self._scores.items():
+            values = taken.values
+            how = (taken.scale, taken.softcap, taken.learned_sink is None, *taken.shared)
+            groups.setdefault((key[0], values.device, values.shape, *how), []).append(key)
+        for (kind, *_), keys in groups.items():
+            alike_scores = [self._scores[key] for key in keys]
+            statistics, previous = reduce_scores(alike_scores, generated=self.step if kind == "self" else 0)
+            if kind == "cross":
+                statistics = statistics[..., : len(CROSS_SIGNALS)]
+            for position, key in enumerate(keys):
+                self.reduced[key] = statistics[position], previous[position]
+        self._scores.clear()
+        self._pending_bytes = 0
