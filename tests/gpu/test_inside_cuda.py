@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital import Run
-from opentelemetry_instrumentation_corevital.capture.scores import _products
+from opentelemetry_instrumentation_corevital.capture.scores import products
 from tests.capture.test_inside import LAYERS, PADDING, assert_attention, assert_hidden, measure, tell
 from tests.gpu.test_cuda import cuda, synchronisations
 from tests.support import ARCHITECTURES, Keep, instrumented, padded_batch, prompt, sharpen, tiny_model
@@ -39,7 +39,7 @@ def test_half_precision_scores_are_added_up_in_float32(dtype: torch.dtype) -> No
     torch.manual_seed(0)
     query, key = torch.randn(2, 8, 128, device="cuda").to(dtype), torch.randn(2, 4, 4096, 128, device="cuda").to(dtype)
     exact = query.double().view(2, 4, 2, 128) @ key.double().transpose(-1, -2)
-    assert torch.allclose(_products(query, key).double(), exact.reshape(2, 8, 4096), rtol=1e-5, atol=1e-4)
+    assert torch.allclose(products(query, key).double(), exact.reshape(2, 8, 4096), rtol=1e-5, atol=1e-4)
 
 
 def test_tf32_and_deterministic_algorithms_leave_the_numbers_alone() -> None:
