@@ -7,6 +7,7 @@ it is read. Nothing waits: the table travels through pinned memory whose turn co
 import struct
 from collections.abc import Sequence
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 import triton.language as tl
@@ -23,6 +24,7 @@ _KEYS_BLOCK: Final = 64
 _WIDE_KEY: Final = 512
 """Bytes of a key above which a block has half as many: it has to fit into shared memory several times."""
 _INT32: Final = 2**31 - 1
+"""Triton compiles a kernel anew for an argument above it."""
 _RANKS_BLOCK: Final = 1024
 _MAX_SPLITS: Final = 16
 _PROGRAMS: Final = 2048
@@ -60,7 +62,7 @@ class Fused:
         self._index = device.index
         self._state: tuple[int, torch.dtype] = 0, torch.float32
         self._nothing = torch.empty(1, dtype=torch.int32, device=device)
-        self._known_places: dict[Group, Tensor] = {}
+        self._known_places: WeakKeyDictionary[Group, Tensor] = WeakKeyDictionary()
         self._slots: list[tuple[Tensor, memoryview]] = []
         self._table = torch.empty(0, dtype=torch.int64, device=device)
         self._turn = 0
@@ -176,7 +178,7 @@ class Fused:
         _attention_parts(
             (*alike, heads, width, capped, aligned, max(group.key_strides) > _INT32),
             (programs, splits, 1),
-            *(table, parts, group.scale, group.softcap or 0.0, sequences, shared),
+            *(table, parts, group.scale, float(group.softcap or 0.0), sequences, shared),
             *(*group.query_strides, *group.key_strides, keys, generated, ranks, seen),
             *(heads // shared, max(16, _power(heads // shared)), width, max(16, _power(width)), block, dtype),
             *(capped, ranked, aligned, self._device.type == "cpu"),
@@ -198,7 +200,9 @@ class Fused:
         seen = torch.empty(sequences, dtype=torch.int32, device=self._device)
         stride = visible.stride(0) if visible.shape[0] > 1 else 0
         _ranks(
-            (self._index,), (sequences, 1, 1), *(visible, stride, visible.stride(1), ranks, seen, keys, _RANKS_BLOCK)
+            (self._index, stride > _INT32),
+            (sequences, 1, 1),
+            *(visible, stride, visible.stride(1), ranks, seen, keys, _RANKS_BLOCK),
         )
         return ranks, seen
 
