@@ -249,15 +249,14 @@ class Inside:
 
     def _hidden_numbers(self, states: list[Tensor], device: torch.device) -> Tensor:
         """Return all numbers of hidden states [sequences, numbers]."""
-        states = [state if state.ndim == 2 else state[:, 0] for state in states]
         statistics, transformation = reduce_hidden(states, device)
         by_layer = torch.cat((statistics, transformation[..., None]), -1)
         return torch.cat((flat(by_layer), self._cosine(states[-1], device)), -1)
 
     def _cosine(self, last: Tensor, device: torch.device) -> Tensor:
         """Return the cosine of the last layer's output with the previous step's [sequences, 1]."""
-        state = last.float()
-        before, self._last = self._last, state.clone() if state is last else state
+        state = last.reshape(len(last), -1).to(torch.float32, copy=True)
+        before, self._last = self._last, state
         ends = self.layout.hidden[-1] == self.layout.layer_count - 1
         if not ends or before is None or before.shape != state.shape:
             return torch.full((state.shape[0], 1), torch.nan, device=device)

@@ -113,13 +113,15 @@ def _reduce_values(
 def reduce_hidden(layers: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
     """Return statistics [layers, sequences, 6] and transformations [layers, sequences], the first of which is NaN.
 
-    Neighbours that live on one device are reduced together, where they are.
+    `layers` are states [sequences, D] or [sequences, 1, D]. Neighbours on one device are reduced together, there.
     """
     statistics: list[Tensor] = []
     transformations: list[Tensor] = []
     before: Tensor | None = None
     for _, group in groupby(layers, key=lambda layer: (layer.device, layer.shape)):
-        states = torch.stack(list(group)).float()
+        alike = list(group)
+        # Not stack, which makes a view of every layer first.
+        states = torch.cat(alike).view(len(alike), len(alike[0]), -1).float()
         if before is None or before.shape != states[0].shape:
             first = torch.full_like(states[0, :, 0], torch.nan)
         else:
