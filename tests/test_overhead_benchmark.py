@@ -28,6 +28,7 @@ def parts() -> Iterator[dict[str, Any]]:
                 "call",
                 "cases",
                 "errors",
+                "place",
                 "figures",
                 "launches",
                 "models",
@@ -187,3 +188,9 @@ def test_a_file_of_another_format_is_refused(parts: dict[str, Any], tmp_path: Pa
     (tmp_path / "old.json").write_text('{"format": "corevital overhead 1"}')
     with pytest.raises(parts["errors"].BenchmarkError, match="is no report"):
         parts["report"].read_report(tmp_path / "old.json")
+
+
+@pytest.mark.parametrize("output", [["--output", "/tmp/some folder"], ["--output=/tmp/here"], []])
+def test_the_recorded_command_does_not_say_where_the_results_went(parts: dict[str, Any], output: list[str]) -> None:
+    arguments = ["benchmarks/overhead", *output, "--case", "tiny"]
+    assert parts["place"].command(arguments) == "python benchmarks/overhead --case tiny"

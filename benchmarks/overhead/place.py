@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -38,8 +39,20 @@ def environment(device: torch.device, label: str | None) -> dict[str, Any]:
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command(sys.argv),
     }
+
+
+def command(arguments: Sequence[str]) -> str:
+    """Return the command line, without where the results go: that is no part of what was measured."""
+    kept: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--output":
+            next(rest, None)
+        elif not argument.startswith("--output="):
+            kept.append(argument)
+    return shlex.join(["python", *kept])
 
 
 def version(package: str) -> str | None:

@@ -75,7 +75,6 @@ def test_cross_attention_equals_that_by_torch() -> None:
     }
     (fused,), _ = measure(model, **arguments)
     with pytest.MonkeyPatch.context() as patch:
-        patch.undo()
         patch.setattr(vitals.TorchVitals, "measure", _MEASURE)
         (plain,), _ = measure(model, {"kernels": "off"}, **arguments)
     assert set(fused.columns) == set(plain.columns)

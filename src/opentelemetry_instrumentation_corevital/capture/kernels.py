@@ -15,22 +15,25 @@ Nothing here decides what is looked at: see `fused`. Definitions: see `signals`.
 import triton
 import triton.language as tl
 
+from ..run import HIDDEN_SIGNALS
+from . import signals
+
 _LN2 = tl.constexpr(0.6931471805599453)
 _INF = tl.constexpr(float("inf"))
 _LOWEST = tl.constexpr(-200.0)  # exp(-200) is 0 in float32, and 0 * -200 is 0
 
-SINK_KEYS = tl.constexpr(4)
-COLLAPSED_KEYS = tl.constexpr(8)
-COLLAPSED_ENTROPY = tl.constexpr(0.03)
-FOCUSED_WEIGHT = tl.constexpr(0.90)
+SINK_KEYS = tl.constexpr(signals.SINK_KEYS)
+COLLAPSED_KEYS = tl.constexpr(signals.COLLAPSED_KEYS)
+COLLAPSED_ENTROPY = tl.constexpr(signals.COLLAPSED_ENTROPY)
+FOCUSED_WEIGHT = tl.constexpr(signals.FOCUSED_WEIGHT)
 
-TOP = tl.constexpr(10)
+TOP = tl.constexpr(signals.TOPK_MASS_TOKENS)
 LOGIT_PARTS = tl.constexpr(16)
 """Numbers per split of a row of logits: m, total, weighted, three counts, the ten largest."""
 ATTENTION_PARTS = tl.constexpr(8)
 """Numbers per split of an attention row: m, total, weighted; total and weighted without the sink keys; the masses of
 the generated keys, of the prompt's middle third and of the previous key."""
-HIDDEN_NUMBERS = tl.constexpr(7)
+HIDDEN_NUMBERS = tl.constexpr(len(HIDDEN_SIGNALS))
 PLACES = tl.constexpr(3)
 """Numbers that say where an attention's numbers go: see `attention_row_kernel`."""
 
