@@ -38,6 +38,19 @@ LAUNCHES: Final = {
     "aten_ops": "aten operators",
     "waits": "waits for the device",
 }
+HOST: Final = {
+    "call_begin": "before the call",
+    "first_layers": "first step: layers",
+    "first_attention": "attention",
+    "first_logits": "at the logits",
+    "first_tokens": "at the tokens",
+    "step_layers": "later step: layers",
+    "step_attention": "attention",
+    "step_logits": "at the logits",
+    "step_tokens": "at the tokens",
+    "call_end": "after the call",
+    "call_close": "of it rows and runs",
+}
 
 
 def render(page: Path, files: Sequence[Path]) -> None:
@@ -99,6 +112,7 @@ def section(report: Mapping[str, Any]) -> str:
         table(*filled(COLUMNS, rows)),
         *remarks(report),
         launches_table(report),
+        host_table(report),
         f"`{place['command']}`",
     ]
     return "\n\n".join(filter(None, parts))
@@ -183,6 +197,15 @@ def launches_table(report: Mapping[str, Any]) -> str:
     keys = [key for key in LAUNCHES if any(key in found for found in launches.values())]
     rows = [(ARMS[name].label, *(f"{found.get(key, 0):.1f}" for key in keys)) for name, found in launches.items()]
     return "One decode step, by torch's profiler:\n\n" + table(("arm", *(LAUNCHES[key] for key in keys)), rows)
+
+
+def host_table(report: Mapping[str, Any]) -> str:
+    """Return what CoreVital's own functions take on the host as a table; empty where that was not measured."""
+    if not (host := report.get("host")):
+        return ""
+    keys = [key for key in HOST if any(key in found for found in host.values())]
+    rows = [(ARMS[name].label, *(f"{found.get(key, 0):.0f}" for key in keys)) for name, found in host.items()]
+    return "CoreVital's own functions on the host, us:\n\n" + table(("arm", *(HOST[key] for key in keys)), rows)
 
 
 def filled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:

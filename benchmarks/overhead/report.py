@@ -12,6 +12,7 @@ from call import Bench
 from cases import ARMS, CONTROL, PLAIN, Case
 from errors import BenchmarkError
 from figures import absolute, figures, raw
+from host import account as host_account
 from launches import account
 from models import random_prompt, shown_model
 from place import compiled_graphs, environment
@@ -44,6 +45,7 @@ def run_case(
             pairs = measure(bench, case.arms, rounds=case.rounds, seed=seed, deadline=deadline)
         graphs = compiled_graphs() - graphs
         launches = account(bench, (PLAIN, *case.arms)) if profile else None
+        host = host_account(bench, case.arms) if profile else None
     finally:
         sent = bench.telemetry.shutdown()
     return {
@@ -62,6 +64,7 @@ def run_case(
         "plain": absolute(references(pairs)),
         "arms": {name: {"label": ARMS[name].label, **figures(found)} for name, found in pairs.items()},
         "launches": launches,
+        "host": host,
         "samples": {name: raw(found) for name, found in pairs.items()},
     }
 
