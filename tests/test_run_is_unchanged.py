@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList, StoppingCriteria
 
 from opentelemetry_instrumentation_corevital.capture.attention import StepAttention
-from opentelemetry_instrumentation_corevital.capture.inside import Inside
+from opentelemetry_instrumentation_corevital.capture.hidden import StepHidden
 from tests.support import (
     ARCHITECTURES,
     ENCODER_DECODERS,
@@ -105,9 +105,9 @@ def test_assisted_decoding_is_bit_identical_and_nothing_runs_in_the_assistant(
     def forbidden(*args: Any) -> Any:
         raise AssertionError("measured")
 
-    monkeypatch.setattr(Inside, "on_layer", forbidden)
+    monkeypatch.setattr(StepHidden, "_look_at", forbidden)
     monkeypatch.setattr(StepAttention, "on_scores", forbidden)
-    monkeypatch.setattr(StepAttention, "on_attention", forbidden)
+    monkeypatch.setattr(StepAttention, "_look_at", forbidden)
     make = tiny_encoder_decoder if architecture in ENCODER_DECODERS else tiny_model
     model, assistant = make(architecture), make(architecture, seed=1)
     for name, settings in ASSISTED.items():

@@ -23,11 +23,11 @@ from opentelemetry_instrumentation_corevital.recorder import Recorder, _Recordin
 
 IN_STEPS: Final = {
     "layers": (LayerTap, "__call__"),
-    "attention": (StepAttention, "on_attention"),
+    "attention": (StepAttention, "_look_at"),
     "logits": (Session, "on_logits"),
     "tokens": (Session, "on_tokens"),
 }
-"""What runs at every step; `tokens` ends it."""
+"""What runs at every step; `tokens` ends it. Attention that is like that of the step before is only put on a list."""
 AROUND: Final = {"begin": (Recorder, "_begin"), "end": (_Recording, "end"), "close": (Session, "close")}
 """What runs once; `close`, which waits for the last row and makes the runs of it, is part of `end`."""
 CALLS: Final = 6

@@ -321,13 +321,15 @@ def test_attention_is_the_same_where_hidden_states_are_lost(loss: str, every: in
         inside = thread.session.inside
         assert inside is not None
         if calls["n"] == step:
+            assert thread.layers is not None
             if loss == "a layer is silent":
                 inside._hidden.clear()
             elif loss == "another batch":
-                inside._hidden.pop(0)
-                inside.on_layer(model.model.layers[0], torch.zeros(1, 1, 32))
+                inside._hidden.states.pop(0, None)
+                inside._hidden._collected[:1] = []
+                thread.layers(model.model.layers[0], torch.zeros(1, 1, 32))
             else:
-                inside.on_layer(model.model.layers[0], torch.zeros(3))
+                thread.layers(model.model.layers[0], torch.zeros(3))
         calls["n"] += 1
 
     model.get_output_embeddings().register_forward_hook(lose)
@@ -350,7 +352,7 @@ def test_nothing_of_a_prefill_is_kept_that_the_cache_does_not_hold(cache: bool) 
         assert thread.session is not None
         inside = thread.session.inside
         assert inside is not None
-        kept = [*inside._hidden.values(), *(scores.values for scores in inside.attention._scores.values())]
+        kept = [*inside._hidden.states.values(), *(scores.values for scores in inside.attention._scores.values())]
         kept += [attended.query for attended in inside.attention._attended.values()]
         seen.append(sum(tensor.untyped_storage().nbytes() for tensor in kept))
         held = {} if not cache else {layer.keys.data_ptr() for layer in output.past_key_values.layers}
@@ -546,14 +548,14 @@ def test_flash_attention_is_recomputed_with_its_window_and_soft_cap(monkeypatch:
     register_flash(watched, softcap=5.0, sliding_window=8)
     from opentelemetry_instrumentation_corevital.capture.attention import StepAttention
 
-    real = StepAttention.on_attention
+    real = StepAttention.begin
 
-    def with_arguments(
-        self: StepAttention, module: Any, query: Any, key: Any, mask: Any, arguments: Any, how: Any
-    ) -> None:
-        real(self, module, query, key, mask, {**arguments, "softcap": 5.0, "sliding_window": 8}, how)
+    def begin(self: StepAttention, step: int) -> Any:
+        take = real(self, step)
+        more = {"softcap": 5.0, "sliding_window": 8}
+        return lambda report: take((*report[:4], {**report[4], **more}, report[5]))
 
-    monkeypatch.setattr(StepAttention, "on_attention", with_arguments)
+    monkeypatch.setattr(StepAttention, "begin", begin)
     model = sharpen(tiny_model())
     model.config._attn_implementation = "flash_test"
     runs, _ = measure(model, **padded_batch(), max_new_tokens=6, do_sample=False, eos_token_id=None)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ..run import CROSS_SIGNALS
 from .anatomy import AttentionKind
-from .plan import Place, Plan, Reports, takes
+from .plan import Place, Plan, Reported, Reports, takes
 from .reduction import reduce_attended, reduce_scores
-from .scores import SLICE_BYTES, Attended, Scores, Semantics, from_query
+from .scores import SLICE_BYTES, Attended, Scores, from_query, unread
 
 PENDING_BYTES: Final = 256 * 1024 * 1024
 """Attention scores that may wait for the end of the step; with more, those at hand are reduced first."""
@@ -33,7 +33,6 @@ class StepAttention:
     def __init__(self, attentions: Mapping[int, Key]) -> None:
         self.keeps_keys = False
         """Whether keys may wait for the end of the step: whether the cache holds them anyway."""
-        self.step = 0
         self.sizes: dict[Key, tuple[int, int]] = {}
         """Sequences and heads of every attention of the step."""
         self.ambiguous: set[Key] = set()
@@ -43,19 +42,31 @@ class StepAttention:
         self.reduced: dict[Key, tuple[Tensor, Tensor]] = {}
         """Statistics over heads [B, 13 or 6] and every head's weight on the previous key [B, H]."""
         self._attentions = attentions
-        self._reports = Reports()
+        self._step = 0
+        self._collected: list[Reported] = []
+        self._reports = Reports(())
         self._attended: dict[Key, Attended] = {}
         self._scores: dict[Key, Scores] = {}
         self._modules: dict[Key, int] = {}
         self._plan: Plan | None = None
         self._pending_bytes = 0
 
+    def begin(self, step: int) -> Callable[[Reported], None]:
+        """Forget the last step; return what takes what attention functions get in this one.
+
+        Of a step that can be expected to be like an earlier one everything is collected, to be compared at once.
+        """
+        self._step = step
+        self.clear()
+        return self._collected.append if step and self._plan is not None and self.keeps_keys else self._look_at
+
     def clear(self) -> None:
         """Forget the step, but for the plan."""
         self.sizes.clear()
         self.ambiguous.clear()
         self.reduced.clear()
-        self._reports.clear()
+        self._collected.clear()
+        self._reports = Reports(())
         self._attended.clear()
         self._scores.clear()
         self._modules.clear()
@@ -63,22 +74,20 @@ class StepAttention:
 
     # --- taken ------------------------------------------------------------------------------------------------------
 
-    def on_attention(
-        self,
-        module: nn.Module,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        arguments: Mapping[str, Any],
-        semantics: Semantics,
-    ) -> None:
-        """Take what an attention function got: see `scores.from_query`."""
+    def _look_at(self, report: Reported) -> None:
+        """Take what an attention function got."""
+        module, query, _, _, arguments, implementation = report
         if id(module) not in self._attentions:
             return
-        if self.keeps_keys and query.shape[2] == 1:
-            self._reports.add((module, query, key, mask, arguments, semantics))
+        special = unread(arguments) if implementation.semantics == "flash" else None
+        if implementation.semantics is None or type(arguments.get("cache")).__name__ == "PagedAttentionCache":
+            self.on_unknown(f"the scores of attention implementation {implementation.name} cannot be told")
+        elif special is not None:
+            self.on_unknown(f"the scores of attention with {special} cannot be told")
+        elif self.keeps_keys and query.shape[2] == 1:
+            self._collected.append(report)
         else:
-            self.on_scores(module, lambda: from_query(module, query, key, mask, arguments, semantics))
+            self.on_scores(module, lambda: from_query(*report))
 
     def on_scores(self, module: nn.Module, scores: Callable[[], Scores | Attended]) -> None:
         """Take an attention module's scores, made only if they are wanted."""
@@ -113,10 +122,16 @@ class StepAttention:
 
     def renewed(self) -> Plan | None:
         """Return an earlier step's plan, with this step's addresses, if this step's attention is like that one's."""
+        self._reports = Reports([report for report in self._collected if id(report[0]) in self._attentions])
         if self._plan is not None and not self._attended and not self._scores and not self.reduced:
             if self._plan.renew(self._reports):
                 return self._plan
             self._plan = None
+            collected = list(self._collected)
+            self._collected.clear()
+            for report in collected:
+                self._look_at(report)
+            self._reports = Reports(list(self._collected))
         return None
 
     def read(self) -> None:
@@ -155,7 +170,7 @@ class StepAttention:
             tensors = [(report[1], report[2]) for report in self._reports.all]
         for group in plan.groups:
             queries, keys = zip(*(tensors[member] for member in group.members), strict=True)
-            statistics, previous = reduce_attended(queries, keys, group, generated=self.step if group.own else 0)
+            statistics, previous = reduce_attended(queries, keys, group, generated=self._step if group.own else 0)
             for position, member in enumerate(group.members):
                 self.reduced[whose[member]] = statistics[position, ..., : group.numbers], previous[position]
 
@@ -171,7 +186,7 @@ class StepAttention:
             groups.setdefault((key[0], values.device, values.shape, *how), []).append(key)
         for (kind, *_), keys in groups.items():
             alike_scores = [self._scores[key] for key in keys]
-            statistics, previous = reduce_scores(alike_scores, generated=self.step if kind == "self" else 0)
+            statistics, previous = reduce_scores(alike_scores, generated=self._step if kind == "self" else 0)
             if kind == "cross":
                 statistics = statistics[..., : len(CROSS_SIGNALS)]
             for position, key in enumerate(keys):

@@ -15,11 +15,10 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from ..forks import held_by_forks
-from ..safety import report_internal_error
 from .anatomy import Anatomy, examine
 from .inside import Inside
 from .listening import thread
@@ -35,18 +34,18 @@ class _Tap:
 
 
 class LayerTap(_Tap):
-    """Forward hook of a decoder layer."""
+    """Forward hook of a decoder layer. It runs for every layer at every step: it only hands over."""
 
     def __call__(self, module: nn.Module, _args: Any, output: Any) -> None:
         """Report the layer's output."""
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
-        try:
-            inside = collecting()
-            if inside is not None:
-                inside.on_layer(module, output)
-        except Exception as error:
-            failed(error)
+        take = thread.layers
+        if take is not None:
+            try:
+                take(module, output)
+            except Exception as error:
+                failed(error)
 
 
 class WeightsTap(_Tap):
@@ -54,7 +53,7 @@ class WeightsTap(_Tap):
 
     def __call__(self, module: nn.Module, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Report the weights in the module's output, the last of its four-dimensional tensors."""
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
         try:
             inside = collecting()
@@ -77,7 +76,7 @@ class ProjectionTap(_Tap):
 
     def __call__(self, module: nn.Module, _args: Any, output: Any) -> None:
         """Keep the projection until the attention module is through."""
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
         try:
             inside = collecting()
@@ -92,7 +91,7 @@ class ProjectedAttentionTap(_Tap):
 
     def __call__(self, module: Any, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Report what its scores are made of."""
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
         try:
             inside = collecting()
@@ -122,8 +121,7 @@ def failed(error: Exception) -> None:
     """Give up what is inside of this thread's run, and keep the error from it."""
     session = thread.session
     if session is not None and session.inside is not None:
-        session.inside.give_up(f"internal error ({type(error).__name__})")
-    report_internal_error("capture.inside", error)
+        session.inside.fail(error)
 
 
 # One object of each for all models: so a module's tap is found again, whoever has put it there.

@@ -7,15 +7,18 @@ or by the kernels.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ..run import CROSS_SIGNALS, SELF_SIGNALS, middle_third
+from ..safety import report_internal_error
 from .anatomy import Anatomy, AttentionKind
 from .attention import Key, StepAttention
+from .hidden import StepHidden
 from .layout import LOGIT_WIDTH, Layout
+from .listening import thread
 from .plan import Place, Plan
 from .reduction import flat, reduce_hidden
 from .signals import cosine
@@ -56,15 +59,9 @@ class Inside:
             {key: (at.kind, at.layer) for key, at in anatomy.attention_of.items() if at.layer in selected}
         )
         """Where the taps report attention to."""
+        self._hidden = StepHidden(self._layers, anatomy, give_up=self.give_up, lose=self._lose_hidden)
         self._step = 0
-        self._hidden: dict[int, Tensor] = {}
-        self._batches: set[int] = set()
-        self._outputs: list[tuple[torch.Size, bool]] = []
-        self._addresses: list[int] = []
-        self._readable: torch.Size | None = None
-        self._versions: list[tuple[Tensor, int]] = []
-        self._holds_output = False
-        self._first_positions = 0
+        self._readable: tuple[torch.Size, torch.dtype] | None = None
         self._last: Tensor | None = None
         if not anatomy.layers:
             self.absent = dict.fromkeys(("hidden_states", "attention"), "the model's layers were not found")
@@ -72,17 +69,31 @@ class Inside:
             self.absent["attention"] = "switched off (attention_every=0)"
 
     def begin(self, step: int) -> None:
-        """Let the taps report what happens up to the logits of this step."""
+        """Let the taps of this thread report what happens up to the logits of this step."""
         every = self._options.attention_every
-        self._step = self.attention.step = step
-        self._forget()
+        self._step = step
+        self.projections.clear()
+        of_layers, of_attentions = self._hidden.begin(step), self.attention.begin(step)
         self.attending = bool(every) and step % every == 0 and "attention" not in self.absent
         self.collecting = "hidden_states" not in self.absent or self.attending
+        thread.layers = of_layers if self.collecting else None
+        thread.attentions = of_attentions if self.attending else None
 
     def stop(self) -> None:
         """Take no more reports."""
-        self.collecting = self.attending = False
+        self._end()
+        self.attending = False
         self._forget()
+
+    def _end(self) -> None:
+        """Take no more reports of this step."""
+        self.collecting = False
+        thread.layers = thread.attentions = None
+
+    def fail(self, error: Exception) -> None:
+        """Give up after an internal error."""
+        self.give_up(f"internal error ({type(error).__name__})")
+        report_internal_error("capture.inside", error)
 
     def give_up(self, reason: str) -> None:
         """Declare everything inside absent."""
@@ -90,54 +101,16 @@ class Inside:
         for what in ("hidden_states", "attention"):
             self._lose(what, reason)
 
+    def _lose_hidden(self, reason: str) -> None:
+        self._lose("hidden_states", reason)
+
     def _lose(self, what: str, reason: str) -> None:
         """Declare hidden states or attention absent in the whole run."""
         self.absent[what] = reason
         if what == "attention":
-            self.attending = False
+            self.attending, thread.attentions = False, None
         elif self._step == 0:
             self.layout = replace(self.layout, hidden=())  # no row has had them: none needs their place
-
-    # --- what the taps report -------------------------------------------------------------------------------------
-
-    def on_layer(self, module: nn.Module, output: Any) -> None:
-        """Take a layer's output."""
-        index = self._layers.get(id(module))
-        if index is None:
-            return
-        hidden = output[0] if isinstance(output, (tuple, list)) else output
-        if not isinstance(hidden, Tensor) or len(shape := hidden.shape) != 3:
-            self._lose("hidden_states", "a layer's output is not [sequences, positions, width]")
-            return
-        self._batches.add(shape[0])
-        if self._step and index in self._hidden:
-            self.give_up("a layer runs several times in a step")
-        elif self._step and shape[1] == 1 and self._holds(hidden):
-            self._hidden[index] = hidden
-            self._outputs.append((shape, hidden.is_contiguous()))
-            self._addresses.append(hidden.data_ptr())
-        elif self._is_expected(shape[1]):
-            self._hidden[index] = hidden[:, -1].clone()
-        else:
-            # Streams beside that of the text (ProphetNet): its attention has them, too.
-            self.give_up(f"a layer's output has {shape[1]} positions at step {self._step}")
-
-    def _is_expected(self, positions: int) -> bool:
-        """Whether a layer's output is of the step's tokens only: of the new one, or without a cache of all."""
-        if self._step == 0:
-            self._first_positions = positions
-        return self._step == 0 or positions in (1, self._first_positions + self._step)
-
-    def _holds(self, hidden: Tensor) -> bool:
-        """Whether a layer's output can be kept as it is, and note what tells whether that was right."""
-        if hidden.is_inference() or self.anatomy.in_place:
-            return False
-        # The next layer might add to it in place. Whether layers do is not known before the first step.
-        self._versions.append((hidden, hidden._version))
-        if self.anatomy.in_place is None:
-            return False
-        self._holds_output = True
-        return True
 
     # --- the row ----------------------------------------------------------------------------------------------------
 
@@ -146,7 +119,7 @@ class Inside:
 
         Nothing at all, or hidden states, or hidden states and attention.
         """
-        self.collecting = False
+        self._end()
         with torch.no_grad():
             states = self._states(sequences)
             attention = self._planned_parts(sequences, device) if self.attending else []
@@ -162,7 +135,7 @@ class Inside:
 
         What they cannot read is reduced by torch. Ends the step.
         """
-        self.collecting = False
+        self._end()
         states = self._states(sequences)
         plan = self._planned(sequences, device) if self.attending else None
         parts = []
@@ -188,11 +161,6 @@ class Inside:
 
     def _forget(self) -> None:
         self._hidden.clear()
-        self._batches.clear()
-        self._outputs.clear()
-        self._addresses.clear()
-        self._versions.clear()
-        self._holds_output = False
         self.attention.clear()
         self.projections.clear()
 
@@ -205,7 +173,9 @@ class Inside:
         """
         if "hidden_states" in self.absent:
             return None
-        layers = tuple(self._hidden)
+        hidden = self._hidden
+        hidden.settle()
+        layers = tuple(hidden.states)
         if layers != self.layout.hidden:
             layers = tuple(sorted(layers))
             if self._step == 0:
@@ -213,39 +183,28 @@ class Inside:
         if not layers or layers != self.layout.hidden:
             self._lose("hidden_states", self._silence("the layers' outputs were"))
             return None
-        states = [self._hidden[layer] for layer in layers]
-        if self._batches != {sequences}:
+        if hidden.batches != {sequences}:
             self._lose("hidden_states", "a layer's output has not one row per sequence")
             return None
-        if self._overwritten():
+        if hidden.overwritten():
             self._last = None
             return []
-        return states
+        hidden.learn()
+        return [hidden.states[layer] for layer in layers]
 
     def _kernels_read(self, states: list[Tensor], fused: "Fused") -> bool:
-        """Whether the kernels can read these; asked tensor by tensor only of another shape than before."""
-        outputs = self._outputs
-        if len(outputs) != len(states):
-            return fused.takes(states)
-        if outputs.count(outputs[0]) != len(outputs) or not outputs[0][1]:
-            return False
-        if self._readable != outputs[0][0]:
-            self._readable = outputs[0][0] if fused.takes(states) else None
-        return self._readable is not None
+        """Whether the kernels can read these; asked tensor by tensor only of others than before."""
+        alike = self._hidden.alike
+        if alike is not None and alike == self._readable:
+            return True
+        readable = fused.takes(states)
+        self._readable = alike if readable else None
+        return readable
 
     def _addresses_of(self, states: list[Tensor]) -> list[int]:
-        if len(self._addresses) == len(states) and tuple(self._hidden) == self.layout.hidden:
-            return self._addresses
+        if self._hidden.addresses and tuple(self._hidden.states) == self.layout.hidden:
+            return self._hidden.addresses
         return [state.data_ptr() for state in states]
-
-    def _overwritten(self) -> bool:
-        """Whether what is kept of this step was changed meanwhile; the model's other steps learn from it."""
-        if [hidden for hidden, version in self._versions if hidden._version != version]:
-            self.anatomy.in_place = True
-            return self._holds_output
-        if self._versions and self.anatomy.in_place is None:
-            self.anatomy.in_place = False
-        return False
 
     def _hidden_numbers(self, states: list[Tensor], device: torch.device) -> Tensor:
         """Return all numbers of hidden states [sequences, numbers]."""

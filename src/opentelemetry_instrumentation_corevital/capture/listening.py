@@ -4,21 +4,29 @@ A `threading.local`, never a `ContextVar`: reading one of those would break a gr
 """
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from .call import Call
+    from .plan import Reported as AttentionReport
     from .session import Session
 
 
 class _Thread(threading.local):
     call: "Call | None" = None
     session: "Session | None" = None
+    layers: "Callable[[nn.Module, Any], None] | None" = None
+    """Takes what layers return; None where nobody wants it. Taps find it here because they run for every layer."""
+    attentions: "Callable[[AttentionReport], None] | None" = None
+    """Takes what attention functions get."""
 
 
 thread = _Thread()
 
-Listening = tuple["Call | None", "Session | None"]
+Listening = tuple[Any, ...]
 
 
 def listen(call: "Call | None", session: "Session | None") -> Listening:
@@ -26,11 +34,11 @@ def listen(call: "Call | None", session: "Session | None") -> Listening:
 
     `listen(None, None)` hides a run from a generate() that runs inside it, such as an assistant's.
     """
-    before = thread.call, thread.session
-    thread.call, thread.session = call, session
+    before = thread.call, thread.session, thread.layers, thread.attentions
+    thread.call, thread.session, thread.layers, thread.attentions = call, session, None, None
     return before
 
 
 def restore(before: Listening) -> None:
     """Undo `listen`."""
-    thread.call, thread.session = before
+    thread.call, thread.session, thread.layers, thread.attentions = before

@@ -12,47 +12,31 @@ from torch import Tensor, nn
 
 from ..run import CROSS_SIGNALS, SELF_SIGNALS
 from .anatomy import AttentionKind
-from .scores import Attended, Semantics, last_visible
+from .scores import Attended, Implementation, last_visible
 
 _TYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
 _MAX_WIDTH: Final = 256
 """Of a head."""
 
-Reported = tuple[nn.Module, Tensor, Tensor, Tensor | None, Mapping[str, Any], Semantics]
-"""What an attention function got: module, query [B, H, 1, D], key [B, KV heads, K, D], mask, further arguments; and
-how it reads them."""
+Reported = tuple[nn.Module, Tensor, Tensor, Tensor | None, Mapping[str, Any], Implementation]
+"""What an attention function got: module, query [B, H, Q, D], key [B, KV heads, K, D], mask, further arguments; and
+which function it was."""
 
 
 class Reports:
-    """A step's attentions of one query each, in the order in which they ran.
+    """A step's attentions in the order in which they ran, and what can differ from step to step."""
 
-    What can differ from step to step is looked up when the function is called: at the end of the step the tensors have
-    left the caches of the CPU, and looking at them takes several times as long.
-    """
-
-    def __init__(self) -> None:
-        self.all: list[Reported] = []
-        self.modules: list[nn.Module] = []
-        self.queries: list[int] = []
+    def __init__(self, reports: Sequence[Reported]) -> None:
+        self.all = reports
+        self.modules = [module for module, *_ in reports]
+        self.queries = [report[1].data_ptr() for report in reports]
         """Addresses."""
-        self.keys: list[int] = []
+        self.keys = [report[2].data_ptr() for report in reports]
         """Addresses."""
-        self.shapes: list[tuple[Any, ...]] = []
-        """Strides of the query, shape and strides of the keys, and which mask."""
-
-    def add(self, report: Reported) -> None:
-        """Add an attention."""
-        module, query, key, mask, _, _ = report
-        self.all.append(report)
-        self.modules.append(module)
-        self.queries.append(query.data_ptr())
-        self.keys.append(key.data_ptr())
-        self.shapes.append((query.stride(), key.shape, key.stride(), id(mask)))
-
-    def clear(self) -> None:
-        """Forget the step."""
-        for one in (self.all, self.modules, self.queries, self.keys, self.shapes):
-            one.clear()
+        self.shapes = [
+            (query.shape, query.stride(), key.shape, key.stride(), id(mask)) for _, query, key, mask, _, _ in reports
+        ]
+        """Shapes and strides of query and keys, and which mask."""
 
 
 class Place(NamedTuple):
@@ -118,7 +102,7 @@ class Group:
     def renew(self, reports: Reports) -> bool:
         """Take a later step's addresses; return whether its attentions still are alike."""
         members = self.members
-        _, query, key, mask, arguments, semantics = reports.all[members[0]]
+        _, query, key, mask, arguments, implementation = reports.all[members[0]]
         queries, keys, shapes = reports.queries, reports.keys, reports.shapes
         if len(members) != len(keys):
             queries, keys = [queries[member] for member in members], [keys[member] for member in members]
@@ -129,7 +113,7 @@ class Group:
             or query.shape != (self.sequences, self.heads, 1, self.width)
             or (key.shape[1], key.shape[3], key.dtype) != (self.shared, self.width, self.dtype)
             or arguments.get("position_bias") is not None
-            or (semantics == "flash" and arguments.get("sliding_window") is not None)
+            or (implementation.semantics == "flash" and arguments.get("sliding_window") is not None)
         ):
             return False  # (the flash kernels crop the keys to the window)
         if mask is not None:

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import torch
+from torch.compiler import is_compiling
 
 from ..forks import held_by_forks
-from .hooks import collecting, failed
-from .inside import Inside
-from .scores import Semantics, semantics_of, unread
+from .hooks import failed
+from .listening import thread
+from .scores import implementation_of
 
 _lock = held_by_forks(threading.Lock())
 _wrapped: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}  # name -> (wrapper, original)
@@ -28,7 +28,7 @@ def wrap_attention_functions() -> None:
         if _wrapped.get(name, (None, None))[0] is function:
             continue
         with _lock:
-            wrapper = _wrap(name, function, semantics_of(name))
+            wrapper = _wrap(name, function)
             _wrapped[name] = wrapper, function
             mapping[name] = wrapper
 
@@ -52,33 +52,21 @@ def _mapping() -> dict[str, Callable[..., Any]]:
     return mapping
 
 
-def _wrap(name: str, original: Callable[..., Any], semantics: Semantics | None) -> Callable[..., Any]:
-    plain = semantics == "sdpa"
-
-    def report(inside: Inside, module: Any, query: Any, key: Any, mask: Any, arguments: dict[str, Any]) -> None:
-        special = unread(arguments) if semantics == "flash" else None
-        if semantics is None or type(arguments.get("cache")).__name__ == "PagedAttentionCache":
-            inside.attention.on_unknown(f"the scores of attention implementation {name} cannot be told")
-        elif special is not None:
-            inside.attention.on_unknown(f"the scores of attention with {special} cannot be told")
-        else:
-            inside.attention.on_attention(module, query, key, mask, arguments, semantics)
+def _wrap(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    implementation = implementation_of(name)
 
     # A plain function: it is traced like the original, and looks like it to whoever inspects it.
     @functools.wraps(original)
     def attention(
         module: Any, query: Any, key: Any, value: Any, attention_mask: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
-        if not torch.compiler.is_compiling():
-            try:
-                inside = collecting()
-                if inside is not None and inside.attending:
-                    if plain and "cache" not in kwargs:
-                        inside.attention.on_attention(module, query, key, attention_mask, kwargs, "sdpa")
-                    else:
-                        report(inside, module, query, key, attention_mask, kwargs)
-            except Exception as error:
-                failed(error)
+        if not is_compiling():
+            take = thread.attentions
+            if take is not None:
+                try:
+                    take((module, query, key, attention_mask, kwargs, implementation))
+                except Exception as error:
+                    failed(error)
         return original(module, query, key, value, attention_mask, *args, **kwargs)
 
     return attention

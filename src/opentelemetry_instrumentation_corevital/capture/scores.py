@@ -14,6 +14,16 @@ from torch import Tensor, nn
 
 Semantics = Literal["sdpa", "flash"]
 
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """A registered attention function."""
+
+    name: str
+    semantics: Semantics | None
+    """How it reads its arguments; None for unknown functions."""
+
+
 SLICE_BYTES: Final = 32 * 1024 * 1024
 """What is made in float32 at once from numbers that are many more."""
 
@@ -71,11 +81,11 @@ class Attended(_Applied):
         return Scores(values=products(self.query[:, :, 0], self.key), **applied)
 
 
-def semantics_of(name: str) -> Semantics | None:
-    """Return how a registered attention function reads its arguments, by its name; None for unknown functions."""
+def implementation_of(name: str) -> Implementation:
+    """Return what is known of a registered attention function, by its name."""
     if name == "sdpa":
-        return "sdpa"
-    return "flash" if "flash" in name and "paged" not in name else None
+        return Implementation(name, "sdpa")
+    return Implementation(name, "flash" if "flash" in name and "paged" not in name else None)
 
 
 def unread(arguments: Mapping[str, Any]) -> str | None:
@@ -89,7 +99,7 @@ def from_query(
     key: Tensor,
     mask: Tensor | None,
     arguments: Mapping[str, Any],
-    semantics: Semantics,
+    implementation: Implementation,
 ) -> Attended:
     """Return what the scores of the last query are the product of.
 
@@ -99,9 +109,9 @@ def from_query(
         key: [B, KV heads, K, D], all keys that the query may see, as the cache returned them.
         mask: [B or 1, 1 or H, Q, K] bool or additive (sdpa), [B, K] of 0 and 1 (flash), or None.
         arguments: keyword arguments of the attention function.
-        semantics: how it reads them.
+        implementation: the function.
     """
-    positions = query.shape[2]
+    positions, semantics = query.shape[2], implementation.semantics
     scaling = arguments.get("scaling")
     causal = arguments.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from ..safety import report_internal_error
 from .available import break_kernels, kernels_for
 from .inside import Inside
 from .layout import LOGIT_WIDTH
@@ -56,7 +55,7 @@ class TorchVitals:
         try:
             self._parts = self._inside.reduce(logits.shape[0], logits.device)
         except Exception as error:
-            _give_up(self._inside, error)
+            self._inside.fail(error)
 
     def row(self, tokens: Tensor, done: Tensor) -> Tensor:
         """See `Vitals`."""
@@ -112,7 +111,7 @@ class FusedVitals:
                 return self._inside.write(self._fused, sequences, self._device)
             except Exception as error:
                 break_kernels(self._device, error)
-                _give_up(self._inside, error)
+                self._inside.fail(error)
         return torch.empty((sequences, LOGIT_WIDTH), dtype=torch.float32, device=self._device)
 
     def row(self, tokens: Tensor, done: Tensor) -> Tensor:
@@ -143,8 +142,3 @@ def vitals_for(logits: Tensor, inside: Inside | None, *, kernels: bool) -> Vital
     if found is None:
         return TorchVitals(inside)
     return FusedVitals(inside, found(device, logits.shape[0]), device)
-
-
-def _give_up(inside: Inside, error: Exception) -> None:
-    inside.give_up(f"internal error ({type(error).__name__})")
-    report_internal_error("capture.inside", error)
