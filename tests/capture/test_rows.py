@@ -7,7 +7,8 @@ from opentelemetry_instrumentation_corevital.capture.rows import Clock, DeviceRo
 
 
 def test_a_row_store_keeps_every_row_while_it_grows() -> None:
-    store = RowStore(5)
+    store = RowStore()
+    store.width = 5
     rows = np.random.default_rng(0).normal(size=(700, 3, 5)).astype(np.float32)
     for index, row in enumerate(rows):
         store.append(row, index)
@@ -16,7 +17,8 @@ def test_a_row_store_keeps_every_row_while_it_grows() -> None:
 
 
 def test_a_row_store_keeps_what_few_rows_have_apart() -> None:
-    store = RowStore(4)
+    store = RowStore()
+    store.width = 4
     rows = np.random.default_rng(0).normal(size=(1000, 3, 1000)).astype(np.float32)
     for index, row in enumerate(rows):
         store.append(row if index % 10 == 0 else row[:, : 2 if index == 501 else 4], index)
@@ -28,18 +30,32 @@ def test_a_row_store_keeps_what_few_rows_have_apart() -> None:
 
 
 def test_carriers_copy_what_they_are_given() -> None:
-    for carrier in (HostRows(Clock(), 3), DeviceRows(Clock(), 3)):
+    for carrier in (HostRows(Clock()), DeviceRows(Clock(), torch.device("cpu"))):
         buffers = [torch.full((2, 3), float(step)) for step in range(5)]
         for row in buffers:
             carrier.push(row)
         store = carrier.finish()
+        store.width = 3
         assert store.rows[:, 0, 0].tolist() == [0, 1, 2, 3, 4]
         assert (np.diff(store.times) >= 0).all()
 
 
 def test_a_cpu_row_is_safe_from_later_edits() -> None:
-    carrier = carrier_for(torch.device("cpu"), Clock(), 2)
+    carrier = carrier_for(torch.device("cpu"), Clock())
     row = torch.ones(1, 2)
     carrier.push(row)
     row.zero_()
-    assert carrier.finish().rows.tolist() == [[[1, 1]]]
+    store = carrier.finish()
+    store.width = 2
+    assert store.rows.tolist() == [[[1, 1]]]
+
+
+def test_a_row_may_be_written_where_it_stays() -> None:
+    for carrier in (HostRows(Clock()), DeviceRows(Clock(), torch.device("cpu"))):
+        for step in range(5):
+            room = carrier.room(2, 3)
+            room.fill_(step)
+            carrier.push(room)
+        store = carrier.finish()
+        store.width = 3
+        assert store.rows[:, 1, 2].tolist() == [0, 1, 2, 3, 4]

@@ -40,11 +40,14 @@ def cuda(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def test_signals_on_the_device_equal_their_definition(row: list[float], kernels: bool) -> None:
     token = len(row) - 1
     logits = torch.tensor([row], device="cuda")
-    vitals = vitals_for(logits, None, kernels=kernels)
+    carrier = carrier_for(logits.device, Clock())
+    vitals = vitals_for(logits, None, carrier, kernels=kernels)
     assert isinstance(vitals, FusedVitals if kernels else TorchVitals)
     vitals.measure(logits, edited=True)
-    numbers = vitals.row(torch.tensor([token], device="cuda"), torch.tensor([False], device="cuda"))
-    found, expected = dict(zip(COLUMNS, numbers[0].tolist(), strict=False)), reference_signals(row, token)
+    carrier.push(vitals.row(torch.tensor([token], device="cuda"), torch.tensor([False], device="cuda")))
+    store = carrier.finish()
+    store.width = len(COLUMNS)
+    found, expected = dict(zip(COLUMNS, store.rows[0, 0].tolist(), strict=False)), reference_signals(row, token)
     for name in COLUMNS:
         want = expected[name]
         if name in LOGIT_SIGNALS and want > 3.4e38:
@@ -53,7 +56,7 @@ def test_signals_on_the_device_equal_their_definition(row: list[float], kernels:
 
 
 def test_a_ring_keeps_every_row_also_when_the_host_runs_ahead() -> None:
-    carrier = carrier_for(torch.device("cuda", 0), Clock(), 3)
+    carrier = carrier_for(torch.device("cuda", 0), Clock())
     assert isinstance(carrier, PinnedRows)
     busy = torch.randn(4096, 4096, device="cuda")
     count = 10 * RING_SLOTS
@@ -61,6 +64,7 @@ def test_a_ring_keeps_every_row_also_when_the_host_runs_ahead() -> None:
         busy = busy @ busy / 64  # the device is behind the host
         carrier.push(torch.full((2, 3), float(step), device="cuda"))
     store = carrier.finish()
+    store.width = 3
     assert store.rows[:, 1, 2].tolist() == list(range(count))
     assert (np.diff(store.times) > 0).all()
 

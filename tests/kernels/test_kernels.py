@@ -70,7 +70,8 @@ def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
     logits = spoilt(kind, normal(rows, vocabulary, scale=4.0))
     tokens = torch.full((rows, 3), vocabulary - 1, device=DEVICE)[:, -1]
     done = torch.tensor([row % 2 == 0 for row in range(rows)], device=DEVICE)
-    row, fused = blank(rows, 2 * LOGIT_WIDTH)[:, :LOGIT_WIDTH], Fused(DEVICE, rows)
+    row, fused = blank(rows, LOGIT_WIDTH + 1100), Fused(DEVICE, rows)
+    inside = normal(rows, LOGIT_WIDTH + 1200)
     wanted = logit_signals(logits)
     chosen = surprisal(wanted, tokens)
 
@@ -78,10 +79,11 @@ def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
     fused.logits(passed, edited=edited)
     if edited:
         passed.fill_(0.0)
-    fused.tokens(tokens, done, row)
+    fused.tokens(tokens, done, row, inside)
 
     columns = (wanted.entropy, chosen, *wanted[1:4], wanted.nan, wanted.posinf, wanted.neginf, tokens, done)
-    same(row, torch.stack([column.float() for column in columns], -1))
+    same(row[:, :LOGIT_WIDTH], torch.stack([column.float() for column in columns], -1))
+    assert torch.equal(row[:, LOGIT_WIDTH:], inside[:, LOGIT_WIDTH : row.shape[1]])
     assert row[:, TOKEN].tolist() == tokens.tolist()
     assert row[:, DONE].bool().tolist() == done.tolist()
 

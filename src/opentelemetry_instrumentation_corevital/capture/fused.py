@@ -1,7 +1,8 @@
 """One call's launches of `kernels`: tables of addresses, scratch memory, grids.
 
 Everything of a step goes to the stream of the model's own work, so that no tensor can be freed or overwritten before
-it is read. Nothing waits: the table travels through pinned memory whose turn comes again only when its copy is over.
+it is read. Nothing waits, and nothing is copied by the driver: kernels read the table of addresses from pinned memory,
+whose turn comes again only when they have, and write the finished row into another.
 """
 
 import struct
@@ -16,6 +17,7 @@ from torch import Tensor
 from . import kernels
 from .launch import Launcher
 from .layout import DONE, LOGIT_WIDTH, TOKEN
+from .pinned import borrow, give_back
 from .plan import Group, Plan
 from .rows import RING_SLOTS
 
@@ -26,13 +28,14 @@ _WIDE_KEY: Final = 512
 _INT32: Final = 2**31 - 1
 """Triton compiles a kernel anew for an argument above it."""
 _RANKS_BLOCK: Final = 1024
+_ROW_BLOCK: Final = 1024
 _MAX_SPLITS: Final = 16
 _PROGRAMS: Final = 2048
 """Programs that keep every GPU of today busy; with fewer the keys are split."""
 _MAX_WIDTH: Final = 16384
 """Of a hidden state: one program holds it in registers."""
 _TABLE_SLOTS: Final = RING_SLOTS + 1
-"""A row may wait for its copy for RING_SLOTS steps, and its step's table was copied before it."""
+"""A row may be under way for RING_SLOTS steps, and its step's table was read before it was written."""
 
 _TYPES: Final[dict[torch.dtype, Any]] = {
     torch.float16: tl.float16,
@@ -65,6 +68,8 @@ class Fused:
         self._known_places: WeakKeyDictionary[Group, Tensor] = WeakKeyDictionary()
         self._slots: list[tuple[Tensor, memoryview]] = []
         self._table = torch.empty(0, dtype=torch.int64, device=device)
+        self._blocks: list[Tensor] = []
+        self._rows: dict[int, Tensor] = {}
         self._turn = 0
         self._last: Tensor | None = None
         self._logits: Tensor | None = None
@@ -89,23 +94,27 @@ class Fused:
             *(logits, stride, self._logits, parts, vocabulary, edited, _LOGITS_BLOCK),
         )
 
-    def tokens(self, tokens: Tensor, done: Tensor, row: Tensor) -> None:
+    def tokens(self, tokens: Tensor, done: Tensor, row: Tensor, inside: Tensor | None = None) -> None:
         """Write the signals of a step's logits, its chosen tokens int64 [sequences], and which sequences are done.
 
         Args:
             tokens: int64 [sequences].
             done: bool [sequences].
-            row: float32 [sequences, ...].
+            row: float32 [sequences, width], contiguous, on the device or in pinned memory.
+            inside: float32 [sequences, width or more]: what is behind the logits' part of it goes into the row.
         """
         logits, self._logits = self._logits, None
         assert logits is not None
-        vocabulary, stride, row_stride = logits.shape[1], logits.stride(0), row.stride(0)
+        vocabulary, stride = logits.shape[1], logits.stride(0)
+        inside_stride = row.stride(0) if inside is None else inside.stride(0)
         splits = -(-vocabulary // _LOGITS_BLOCK)
         parts = self._scratch("logits", self._sequences * splits * kernels.LOGIT_PARTS.value)
         _logits_row(
-            (self._index, splits, stride, row_stride, logits.data_ptr() % 16 == 0),
+            (self._index, splits, stride, inside_stride, logits.data_ptr() % 16 == 0, row.data_ptr() % 16 == 0),
             (self._sequences, 1, 1),
-            *(parts, splits, logits, stride, tokens, tokens.stride(0), done, row, row_stride, TOKEN, _power(splits)),
+            *(parts, splits, logits, stride, tokens, tokens.stride(0), done),
+            *(row if inside is None else inside, inside_stride, row, row.shape[1], TOKEN),
+            *(LOGIT_WIDTH, _power(splits), _ROW_BLOCK),
         )
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -126,13 +135,22 @@ class Fused:
         addresses = list(hidden)
         for group in groups:
             addresses += group.addresses
-        table = self._sent(addresses)
+        table, on_device = self._written(addresses), self._table[: len(addresses)]
         if hidden:
-            self._hidden(table, row, len(hidden), ends=ends)
+            self._hidden(table, on_device if groups else None, row, len(hidden), ends=ends)
+        else:
+            on_device.copy_(table, non_blocking=True)
         start = len(hidden)
         for group in groups:
-            self._attention(table[start:] if start else table, row, group, step if group.own else 0)
+            self._attention(on_device[start:] if start else on_device, row, group, step if group.own else 0)
             start += len(group.addresses)
+
+    def scratch_row(self, width: int) -> Tensor:
+        """Return memory on the device for what is inside a step's row [sequences, width]: the same at every step."""
+        found = self._rows.get(width)
+        if found is None:
+            found = self._rows[width] = torch.empty((self._sequences, width), device=self._device)
+        return found
 
     def takes(self, hidden: Sequence[Tensor]) -> bool:
         """Whether the kernels can read these layers' states: all alike and contiguous, on the rows' device."""
@@ -150,17 +168,17 @@ class Fused:
         """Let the next step's last layer not be compared with this one's."""
         self._last = None
 
-    def _hidden(self, table: Tensor, row: Tensor, layers: int, *, ends: bool) -> None:
-        (width, dtype), row_stride = self._state, row.stride(0)
+    def _hidden(self, table: Tensor, copy: Tensor | None, row: Tensor, layers: int, *, ends: bool) -> None:
+        (width, dtype), row_stride, size = self._state, row.stride(0), len(table)
         continues = self._last is not None
         if self._last is None:
             self._last = torch.empty((self._sequences, width), device=self._device)
-        last_layer = layers - 1 if ends else -1
+        last_layer, more = layers - 1 if ends else -1, 0 if copy is None else _power(size)
         _hidden(
-            (self._index, row_stride, last_layer, continues, width, dtype),
+            (self._index, row_stride, last_layer, continues, width, dtype, size, more, table.data_ptr() % 16 == 0),
             (layers, self._sequences, 1),
-            *(table, row, row_stride, LOGIT_WIDTH, self._last, last_layer, int(continues)),
-            *(width, _power(width), _TYPES[dtype]),
+            *(table, table if copy is None else copy, size, row, row_stride, LOGIT_WIDTH),
+            *(self._last, last_layer, int(continues), width, _power(width), _TYPES[dtype], more),
         )
         if not ends:
             self._last = None
@@ -227,21 +245,33 @@ class Fused:
             found = self._parts[name] = torch.empty(size, device=self._device)
         return found
 
-    def _sent(self, addresses: list[int]) -> Tensor:
-        """Bring a step's addresses to the device, int64."""
+    def _written(self, addresses: list[int]) -> Tensor:
+        """Return a step's addresses in memory of the host that the device can read, int64."""
         size = len(addresses)
         if size > len(self._table):
-            on_host = self._device.type == "cpu"  # Triton's interpreter
-            slots = torch.empty((_TABLE_SLOTS, size), dtype=torch.int64, pin_memory=not on_host)
-            self._slots = [(slot, memoryview(slot.numpy())) for slot in slots]
-            self._table = torch.empty(size, dtype=torch.int64, device=self._device)
+            self._make_tables(size)
         self._turn = (self._turn + 1) % _TABLE_SLOTS
         slot, memory = self._slots[self._turn]
         # NumPy would take twenty times as long for so few numbers.
         struct.pack_into(f"{size}q", memory, 0, *addresses)
-        if size == len(slot):
-            return self._table.copy_(slot, non_blocking=True)
-        return self._table[:size].copy_(slot[:size], non_blocking=True)
+        return slot if size == len(slot) else slot[:size]
+
+    def _make_tables(self, size: int) -> None:
+        """Make tables of so many addresses; the old ones stay lent, since they may be under way."""
+        if self._device.type == "cpu":  # Triton's interpreter
+            slots = torch.empty((_TABLE_SLOTS, size), dtype=torch.int64)
+        else:
+            self._blocks.append(borrow(8 * size * _TABLE_SLOTS))
+            slots = self._blocks[-1][: 8 * size * _TABLE_SLOTS].view(torch.int64).view(_TABLE_SLOTS, size)
+        self._slots = [(slot, memoryview(slot.numpy())) for slot in slots]
+        self._table = torch.empty(size, dtype=torch.int64, device=self._device)
+
+    def release(self) -> None:
+        """Give back memory that others can use, when the device has done all that was launched."""
+        for block in self._blocks:
+            give_back(block)
+        self._blocks.clear()
+        self._slots, self._table = [], self._table[:0]
 
 
 def _power(number: int) -> int:

@@ -131,9 +131,9 @@ class Inside:
         return hidden + attention
 
     def write(self, fused: "Fused", sequences: int, device: torch.device) -> Tensor:
-        """Return this step's row float32 [sequences, numbers] with all that is inside written by the kernels.
+        """Return a row float32 [sequences, numbers] in which all that is inside of this step is written by the kernels.
 
-        What they cannot read is reduced by torch. Ends the step.
+        What they cannot read is reduced by torch. Ends the step. The logits' part of the row is not written.
         """
         self._end()
         states = self._states(sequences)
@@ -145,7 +145,7 @@ class Inside:
         layout = self.layout
         start = LOGIT_WIDTH + layout.hidden_width
         width = start + (layout.attention_width if self.attending else 0)
-        row = torch.empty((sequences, width), dtype=torch.float32, device=device)
+        row = fused.scratch_row(width)
         if parts:
             row[:, start:] = torch.cat(parts, -1)
         readable = states if states and self._kernels_read(states, fused) else []

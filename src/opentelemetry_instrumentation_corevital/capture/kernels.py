@@ -68,6 +68,8 @@ def _unit(x):
 @triton.jit
 def hidden_kernel(
     table,
+    addresses,
+    size,
     row,
     row_stride,
     offset,
@@ -77,19 +79,26 @@ def hidden_kernel(
     WIDTH: tl.constexpr,
     PADDED: tl.constexpr,
     DTYPE: tl.constexpr,
+    MORE: tl.constexpr,
 ):
     """Write statistics and transformation of one layer and sequence, and the last layer's cosine with the last step.
 
     Grid: layers, sequences.
 
     Args:
-        table: int64 [layers], each the address of contiguous [sequences, WIDTH].
+        table: int64 [size], on the host; the first [layers] are addresses of contiguous [sequences, WIDTH].
+        addresses: int64 [size], on the device: the table is copied there for the kernels that follow.
+        size: of the table; at most MORE.
         row: float32 [sequences, ...], with `row_stride` between sequences; from `offset` 7 numbers per layer, then one.
         last: float32 [sequences, WIDTH], the last layer's state of the step before.
         last_layer: position of the model's last layer in the table; -1 if it is not there.
         continues: 1 if `last` holds a state.
     """
     layer, layers, sequence = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
+    if MORE > 0:  # noqa: SIM102 - the first condition is known when the kernel is compiled
+        if (layer == 0) & (sequence == 0):
+            entry = tl.arange(0, MORE)
+            tl.store(addresses + entry, tl.load(table + entry, mask=entry < size, other=0), mask=entry < size)
     at = tl.arange(0, PADDED)
     held = at < WIDTH
     base = tl.load(table + layer).to(tl.pointer_type(DTYPE)) + sequence * WIDTH
@@ -163,7 +172,7 @@ def logits_parts_kernel(logits, stride, copy, parts, vocabulary, COPY: tl.conste
         x = tl.where(tl.arange(0, BLOCK) == place, -_INF, x)
 
 
-@triton.jit(do_not_specialize=["token_stride"], do_not_specialize_on_alignment=["tokens", "done"])
+@triton.jit(do_not_specialize=["token_stride", "width"], do_not_specialize_on_alignment=["tokens", "done"])
 def logits_row_kernel(
     parts,
     splits,
@@ -172,12 +181,18 @@ def logits_row_kernel(
     tokens,
     token_stride,
     done,
+    inside,
+    inside_stride,
     row,
-    row_stride,
+    width,
     token_at,
+    OFFSET: tl.constexpr,
     PADDED: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """Join the splits of one row of logits; write its signals, the chosen token and whether its sequence is done.
+
+    What the other kernels have made of the step is copied behind them, so that the row is whole.
 
     Grid: rows.
 
@@ -186,8 +201,9 @@ def logits_row_kernel(
         logits: raw logits [rows, vocabulary], with `stride` between rows.
         tokens: int64 [rows], with `token_stride` between rows.
         done: bool [rows].
-        row: float32 [rows, ...]: entropy, surprisal, margin, top1_prob, topk_mass, three counts; at `token_at` the
-            token and whether the sequence is done.
+        inside: float32 [rows, ...], with `inside_stride` between rows: what is behind OFFSET is copied.
+        row: float32 [rows, width], on the host: entropy, surprisal, margin, top1_prob, topk_mass, three counts; at
+            `token_at` the token and whether the sequence is done.
     """
     index = tl.program_id(0).to(tl.int64)
     split = tl.arange(0, PADDED)
@@ -222,7 +238,7 @@ def logits_row_kernel(
     top1 = 1.0 / total
     entropy = (log_total - weighted / total) / _LN2
     mass = mass * top1
-    out = row + index * row_stride
+    out = row + index * width
     tl.store(out, tl.where(entropy < 0.0, 0.0, entropy))
     tl.store(out + 2, (1.0 - tl.exp(second - shift)) * top1 + nothing)
     tl.store(out + 3, top1 + nothing)
@@ -237,6 +253,9 @@ def logits_row_kernel(
     tl.store(out + 1, tl.where(impossible, _INF, (log_total - (x - shift)) / _LN2))
     tl.store(out + token_at, token.to(tl.float32))
     tl.store(out + token_at + 1, (tl.load(done + index) != 0).to(tl.float32))
+    for start in range(OFFSET, width, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        tl.store(out + at, tl.load(inside + index * inside_stride + at, mask=at < width, other=0.0), mask=at < width)
 
 
 # --- attention --------------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""Vitals rows on their way from the model's device to the host: one row and one copy per step, never a wait.
+"""Vitals rows on their way from the model's device to the host: one row per step, never a wait.
 
-A row is a float32 tensor [sequences, signals]. Rows of a CUDA device go through a ring of pinned slots and are read
-when their copy has finished, one step later; a CPU's are copied at once; those of other devices stay there until the
-run is over, since neither a pinned copy nor an event can be relied on.
+A row is a float32 tensor [sequences, signals]. Rows of a CUDA device go through a ring of pinned slots, written by the
+kernels or by a copy, and are read when they are there, one step later; a CPU's are taken at once; those of other
+devices stay there until the run is over, since neither a pinned copy nor an event can be relied on.
 """
 
 import contextlib
@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from .pinned import borrow, give_back
 
 RING_SLOTS: Final = 4
 """Two suffice while the host is at most a step ahead of the device; four absorb a library that runs ahead."""
@@ -32,14 +34,11 @@ class Clock:
 
 
 class RowStore:
-    """Rows of a run and their times on the host.
+    """Rows of a run and their times on the host."""
 
-    Args:
-        width: numbers that every row begins with. Those behind them, which few rows may have, are kept apart.
-    """
-
-    def __init__(self, width: int) -> None:
-        self._width = width
+    def __init__(self) -> None:
+        self.width = 0
+        """Numbers that every row begins with. Those behind them, which few rows may have, are kept apart."""
         self._kept: list[NDArray[np.float32]] = []
         self._times: list[int] = []
 
@@ -58,20 +57,20 @@ class RowStore:
         """Return all rows [steps, sequences, width], when the last one is in. What a row lacks of the width is NaN."""
         if not self._kept:
             return np.empty((0, 0, 0), np.float32)
-        rows = np.full((self.steps, len(self._kept[0]), self._width), np.nan, np.float32)
+        rows = np.full((self.steps, len(self._kept[0]), self.width), np.nan, np.float32)
         for row, kept in zip(rows, self._kept, strict=True):
-            row[:, : kept.shape[1]] = kept[:, : self._width]
+            row[:, : kept.shape[1]] = kept[:, : self.width]
         return rows
 
     @functools.cached_property
     def more_steps(self) -> NDArray[np.int64]:
         """Return the indices of the steps whose rows are wider."""
-        return np.array([step for step, row in enumerate(self._kept) if row.shape[1] > self._width], np.int64)
+        return np.array([step for step, row in enumerate(self._kept) if row.shape[1] > self.width], np.int64)
 
     @functools.cached_property
     def more(self) -> NDArray[np.float32]:
         """Return what rows have behind the width [steps with more, sequences, signals]."""
-        wide = [self._kept[step][:, self._width :] for step in self.more_steps]
+        wide = [self._kept[step][:, self.width :] for step in self.more_steps]
         return np.stack(wide) if wide else np.empty((0, 0, 0), np.float32)
 
     @functools.cached_property
@@ -85,6 +84,9 @@ class RowCarrier(Protocol):
 
     store: RowStore
 
+    def room(self, sequences: int, width: int) -> Tensor:
+        """Return memory [sequences, width] that kernels may write the next row to, before it is pushed."""
+
     def push(self, row: Tensor) -> None:
         """Take one step's row [sequences, signals]; must not wait for the device."""
 
@@ -95,13 +97,20 @@ class RowCarrier(Protocol):
 class HostRows:
     """Rows of a model on the CPU."""
 
-    def __init__(self, clock: Clock, width: int) -> None:
-        self.store = RowStore(width)
+    def __init__(self, clock: Clock) -> None:
+        self.store = RowStore()
         self._clock = clock
+        self._room: Tensor | None = None
+
+    def room(self, sequences: int, width: int) -> Tensor:
+        """Return memory for a row."""
+        self._room = torch.empty((sequences, width), dtype=torch.float32)
+        return self._room
 
     def push(self, row: Tensor) -> None:
         """Take one step's row."""
-        self.store.append(row.numpy().copy(), self._clock.now())
+        numbers = row.numpy()
+        self.store.append(numbers if row is self._room else numbers.copy(), self._clock.now())
 
     def finish(self) -> RowStore:
         """Return all rows."""
@@ -111,10 +120,15 @@ class HostRows:
 class DeviceRows:
     """Rows of a device that has neither pinned copies nor timed events: kept there, copied once at the end."""
 
-    def __init__(self, clock: Clock, width: int) -> None:
-        self.store = RowStore(width)
+    def __init__(self, clock: Clock, device: torch.device) -> None:
+        self.store = RowStore()
         self._clock = clock
+        self._device = device
         self._waiting: list[tuple[Tensor, int]] = []
+
+    def room(self, sequences: int, width: int) -> Tensor:
+        """Return memory for a row."""
+        return torch.empty((sequences, width), dtype=torch.float32, device=self._device)
 
     def push(self, row: Tensor) -> None:
         """Take one step's row."""
@@ -129,74 +143,104 @@ class DeviceRows:
         return self.store
 
 
+class _Slot:
+    """Pinned memory of one row, and the event after which the row is there."""
+
+    def __init__(self, memory: Tensor) -> None:
+        self.event = torch.cuda.Event(enable_timing=True)
+        self._memory = memory
+        self._views: dict[tuple[int, int], tuple[Tensor, NDArray[np.float32]]] = {}
+
+    def view(self, sequences: int, width: int) -> tuple[Tensor, NDArray[np.float32]]:
+        """Return the beginning of the memory as a row, since only a contiguous copy is asynchronous."""
+        found = self._views.get((sequences, width))
+        if found is None:
+            row = self._memory[: sequences * width].view(sequences, width)
+            found = self._views[sequences, width] = row, row.numpy()
+        return found
+
+
 class PinnedRows:
     """Rows of a CUDA device, through a ring of pinned slots.
 
     A row's time is the device's: the elapsed time between two events, since the host runs ahead of the device.
     """
 
-    def __init__(self, clock: Clock, width: int, device: torch.device) -> None:
-        self.store = RowStore(width)
+    def __init__(self, clock: Clock, device: torch.device) -> None:
+        self.store = RowStore()
         self._device = device
-        self._slots: list[Tensor] = []
-        self._views: dict[tuple[int, torch.Size], tuple[Tensor, NDArray[np.float32]]] = {}
+        self._block: Tensor | None = None
+        self._capacity = 0
+        self._free: deque[_Slot] = deque()
+        self._under_way: deque[tuple[_Slot, NDArray[np.float32]]] = deque()
+        self._room: Tensor | None = None
         self._clock = clock
-        self._under_way: deque[tuple[torch.cuda.Event, NDArray[np.float32]]] = deque()
-        self._arrived: list[tuple[torch.cuda.Event, NDArray[np.float32], int]] = []
-        self._pushed = 0
+        self._stream = torch.cuda.current_stream(device)
         self._origin = torch.cuda.Event(enable_timing=True)
-        self._origin.record(torch.cuda.current_stream(device))
+        self._origin.record(self._stream)
         self._origin_ns = clock.now()
 
+    def room(self, sequences: int, width: int) -> Tensor:
+        """Return pinned memory for a row; takes in the rows that have arrived."""
+        if sequences * width > self._capacity:
+            self._make(sequences * width)
+        while self._under_way and self._under_way[0][0].event.query():
+            self._take_in()
+        if not self._free:
+            self._under_way[0][0].event.synchronize()
+            self._take_in()
+        self._room, _ = self._free[0].view(sequences, width)
+        return self._room
+
     def push(self, row: Tensor) -> None:
-        """Enqueue the copy of one step's row and take in those that have arrived."""
-        if not self._slots:
-            self._slots = list(torch.empty((RING_SLOTS, row.numel()), dtype=torch.float32, pin_memory=True))
-        while self._under_way and self._under_way[0][0].query():
-            self._take_in()
-        if len(self._under_way) == RING_SLOTS:
-            self._under_way[0][0].synchronize()
-            self._take_in()
-        on_host, numbers = self._view(self._pushed % RING_SLOTS, row.shape)
-        on_host.copy_(row, non_blocking=True)
-        event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self._device))
-        self._under_way.append((event, numbers))
-        self._pushed += 1
+        """Enqueue the event, and before it the copy of a row that is not in its place."""
+        room = self._room if row is self._room and row is not None else self.room(*row.shape)
+        if room is not row:
+            room.copy_(row, non_blocking=True)
+        self._room = None
+        slot = self._free.popleft()
+        if torch._C._cuda_getCurrentRawStream(self._device.index) != self._stream.cuda_stream:
+            self._stream = torch.cuda.current_stream(self._device)
+        slot.event.record(self._stream)
+        self._under_way.append((slot, slot.view(*room.shape)[1]))
 
     def finish(self) -> RowStore:
-        """Wait for the last copies and return all rows; of a device that has failed those that have arrived."""
-        with contextlib.suppress(RuntimeError):
+        """Wait for the last rows and return all; of a device that has failed those that have arrived."""
+        try:
             while self._under_way:
-                self._under_way[0][0].synchronize()
+                self._under_way[0][0].event.synchronize()
                 self._take_in()
-        for event, numbers, seen_ns in self._arrived:
-            self.store.append(numbers, self._time(event, seen_ns))
-        self._arrived.clear()
+        except RuntimeError:
+            return self.store
+        if self._block is not None:
+            give_back(self._block)
+            self._block, self._capacity = None, 0
+            self._free.clear()
         return self.store
 
-    def _time(self, event: torch.cuda.Event, seen_ns: int) -> int:
-        """Return when a row was made, or when it was seen where the device does not tell any more."""
-        try:
-            return self._origin_ns + int(self._origin.elapsed_time(event) * 1e6)
-        except RuntimeError:
-            return seen_ns
+    def _make(self, numbers: int) -> None:
+        """Make slots of so many numbers; the rows under way keep theirs."""
+        while self._under_way:
+            self._under_way[0][0].event.synchronize()
+            self._take_in()
+        if self._block is not None:
+            give_back(self._block)
+        self._capacity = numbers
+        self._block = borrow(4 * numbers * RING_SLOTS)
+        memory = self._block[: 4 * numbers * RING_SLOTS].view(torch.float32).view(RING_SLOTS, numbers)
+        self._free = deque(map(_Slot, memory))
 
     def _take_in(self) -> None:
-        event, numbers = self._under_way.popleft()
-        self._arrived.append((event, numbers.copy(), self._clock.now()))
-
-    def _view(self, slot: int, shape: torch.Size) -> tuple[Tensor, NDArray[np.float32]]:
-        """Return the beginning of a slot in a row's shape, since only a contiguous copy is asynchronous."""
-        found = self._views.get((slot, shape))
-        if found is None:
-            view = self._slots[slot][: shape.numel()].view(shape)
-            found = self._views[slot, shape] = view, view.numpy()
-        return found
+        slot, numbers = self._under_way.popleft()
+        seen_ns = self._clock.now()
+        with contextlib.suppress(RuntimeError):  # of a device that does not tell any more
+            seen_ns = self._origin_ns + int(self._origin.elapsed_time(slot.event) * 1e6)
+        self.store.append(numbers.copy(), seen_ns)
+        self._free.append(slot)
 
 
-def carrier_for(device: torch.device, clock: Clock, width: int) -> RowCarrier:
-    """Return what carries rows from this device to the host; `width` is that of the store."""
+def carrier_for(device: torch.device, clock: Clock) -> RowCarrier:
+    """Return what carries rows from this device to the host."""
     if device.type == "cpu":
-        return HostRows(clock, width)
-    return PinnedRows(clock, width, device) if device.type == "cuda" else DeviceRows(clock, width)
+        return HostRows(clock)
+    return PinnedRows(clock, device) if device.type == "cuda" else DeviceRows(clock, device)

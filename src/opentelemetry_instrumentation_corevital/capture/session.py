@@ -36,6 +36,7 @@ class Session:
         self._kernels = kernels
         self._vitals: Vitals | None = None
         self._carrier: RowCarrier | None = None
+        self._sequences = 0
         self._measured = False
         """Whether a step's logits have been measured and its tokens not been chosen yet."""
         self._failed_step_unread = False
@@ -74,7 +75,9 @@ class Session:
         """
         try:
             if self._vitals is None:
-                self._vitals = vitals_for(logits, self.inside, kernels=self._kernels)
+                self._sequences = logits.shape[0]
+                self._carrier = carrier_for(logits.device, self._clock)
+                self._vitals = vitals_for(logits, self.inside, self._carrier, kernels=self._kernels)
             self._vitals.measure(logits, edited=edited)
             self._measured = True
         except Exception as error:
@@ -83,14 +86,10 @@ class Session:
     def on_tokens(self, input_ids: Tensor, done: Tensor) -> None:
         """Take a step's chosen tokens, the last column of `input_ids`, and which sequences are done [sequences]."""
         measured, self._measured = self._measured, False
-        if not measured or self._vitals is None:
+        if not measured or self._vitals is None or self._carrier is None:
             return
         try:
-            row = self._vitals.row(input_ids[:, -1], done)
-            if self._carrier is None:
-                hidden = 0 if self.inside is None else self.inside.layout.hidden_width
-                self._carrier = carrier_for(row.device, self._clock, LOGIT_WIDTH + hidden)
-            self._carrier.push(row)
+            self._carrier.push(self._vitals.row(input_ids[:, -1], done))
             self._steps += 1
             if self.inside is not None:
                 self.inside.begin(self._steps)
@@ -152,7 +151,7 @@ class Session:
         if not self._measured or self._vitals is None or not self.listening:
             return None
         try:
-            rows = self._vitals.last_row().cpu().numpy()
+            rows = self._vitals.last_row(self._sequences).cpu().numpy()
         except RuntimeError:
             # On CUDA sampling refuses logits by an assertion after which the device does not answer any more.
             self._failed_step_unread = True
@@ -176,11 +175,16 @@ class Session:
         return {}
 
     def _finish_rows(self) -> RowStore | None:
-        if self._carrier is None:
+        if self._carrier is None or self._vitals is None or not self._steps:
             self._absent_reason = self._absent_reason or "no step was observed"
             return None
         try:
-            return self._carrier.finish() if self._absent_reason is None else None
+            if self._absent_reason is not None:
+                return None
+            rows = self._carrier.finish()
+            self._vitals.release()
+            rows.width = LOGIT_WIDTH + (0 if self.inside is None else self.inside.layout.hidden_width)
+            return rows
         except Exception as error:
             self._give_up(error)
             return None

@@ -10,6 +10,7 @@ from torch import Tensor
 from .available import break_kernels, kernels_for
 from .inside import Inside
 from .layout import LOGIT_WIDTH
+from .rows import RowCarrier
 from .signals import LogitSignals, logit_signals, surprisal
 
 if TYPE_CHECKING:
@@ -35,8 +36,11 @@ class Vitals(Protocol):
             done: bool [sequences], which sequences are over.
         """
 
-    def last_row(self) -> Tensor:
-        """Return the row of a step whose tokens were never chosen; what it says of them does not matter."""
+    def last_row(self, sequences: int) -> Tensor:
+        """Return the row of a step whose tokens were never chosen; what it says of them does not matter. Waits."""
+
+    def release(self) -> None:
+        """Give back what the call has borrowed, when all rows have arrived."""
 
 
 class TorchVitals:
@@ -78,55 +82,64 @@ class TorchVitals:
         )
         return torch.cat((row, *self._parts), dim=-1) if self._parts else row
 
-    def last_row(self) -> Tensor:
+    def last_row(self, sequences: int) -> Tensor:
         """See `Vitals`."""
         assert self._signals is not None
-        no_token = torch.zeros_like(self._signals.nan, dtype=torch.int64)
+        no_token = torch.zeros(sequences, dtype=torch.int64, device=self._signals.nan.device)
         return self.row(no_token, no_token)
+
+    def release(self) -> None:
+        """See `Vitals`."""
 
 
 class FusedVitals:
     """Rows by the kernels."""
 
-    def __init__(self, inside: Inside | None, fused: "Fused", device: torch.device) -> None:
+    def __init__(self, inside: Inside | None, fused: "Fused", device: torch.device, carrier: RowCarrier) -> None:
         self._inside = inside
         self._fused = fused
         self._device = device
-        self._row: Tensor | None = None
+        self._carrier = carrier
+        self._parts: Tensor | None = None
 
     def measure(self, logits: Tensor, *, edited: bool) -> None:
         """See `Vitals`."""
         with self._current():
             try:
-                self._row = self._with_inside(logits)
+                self._parts = self._of_inside(logits)
                 self._fused.logits(logits, edited=edited)
             except Exception as error:
                 break_kernels(self._device, error)
                 raise
 
-    def _with_inside(self, logits: Tensor) -> Tensor:
-        sequences = logits.shape[0]
-        if self._inside is not None:
-            try:
-                return self._inside.write(self._fused, sequences, self._device)
-            except Exception as error:
-                break_kernels(self._device, error)
-                self._inside.fail(error)
-        return torch.empty((sequences, LOGIT_WIDTH), dtype=torch.float32, device=self._device)
+    def _of_inside(self, logits: Tensor) -> Tensor | None:
+        if self._inside is None:
+            return None
+        try:
+            return self._inside.write(self._fused, logits.shape[0], self._device)
+        except Exception as error:
+            break_kernels(self._device, error)
+            self._inside.fail(error)
+            return None
 
     def row(self, tokens: Tensor, done: Tensor) -> Tensor:
         """See `Vitals`."""
-        row = self._row
-        assert row is not None
+        row = self._carrier.room(tokens.shape[0], LOGIT_WIDTH if self._parts is None else self._parts.shape[1])
         with self._current():
-            self._fused.tokens(tokens, done, row)
+            self._fused.tokens(tokens, done, row, self._parts)
         return row
 
-    def last_row(self) -> Tensor:
+    def last_row(self, sequences: int) -> Tensor:
         """See `Vitals`."""
-        assert self._row is not None
-        no_token = torch.zeros(len(self._row), dtype=torch.int64, device=self._device)
-        return self.row(no_token, no_token.bool())
+        no_token = torch.zeros(sequences, dtype=torch.int64, device=self._device)
+        row = self.row(no_token, no_token.bool())
+        if self._device.type == "cuda":
+            torch.cuda.current_stream(self._device).synchronize()
+        return row
+
+    def release(self) -> None:
+        """See `Vitals`."""
+        self._fused.release()
 
     def _current(self) -> contextlib.AbstractContextManager[object]:
         """Return a context in which launches go to the device of the rows."""
@@ -135,10 +148,10 @@ class FusedVitals:
         return torch.cuda.device(self._device)
 
 
-def vitals_for(logits: Tensor, inside: Inside | None, *, kernels: bool) -> Vitals:
-    """Return what makes the rows of a call with such logits."""
+def vitals_for(logits: Tensor, inside: Inside | None, carrier: RowCarrier, *, kernels: bool) -> Vitals:
+    """Return what makes the rows of a call with such logits, for a carrier."""
     device = logits.device
     found = kernels_for(device) if kernels and logits.dtype == torch.float32 and logits.stride(-1) == 1 else None
     if found is None:
         return TorchVitals(inside)
-    return FusedVitals(inside, found(device, logits.shape[0]), device)
+    return FusedVitals(inside, found(device, logits.shape[0]), device, carrier)
