@@ -342,8 +342,16 @@ def test_attention_is_the_same_where_hidden_states_are_lost(loss: str, every: in
 
 
 @pytest.mark.parametrize("cache", [True, False])
-def test_nothing_of_a_prefill_is_kept_that_the_cache_does_not_hold(cache: bool) -> None:
+@pytest.mark.parametrize("brief", [True, False])
+def test_nothing_of_a_long_prefill_is_kept_that_the_cache_does_not_hold(
+    cache: bool, brief: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from opentelemetry_instrumentation_corevital.capture import scores
+
+    whole = 200 * 32 * 4  # of a layer's outputs, and of its queries
+    monkeypatch.setattr(scores, "_BRIEF_BYTES", whole if brief else whole - 1)
     model = tiny_model(num_hidden_layers=6)
+    arguments = {"input_ids": prompt(200), "max_new_tokens": 2, "do_sample": False, "eos_token_id": None}
     seen: list[int] = []
 
     def watch(_module: Any, _args: Any, output: Any) -> None:
@@ -359,9 +367,44 @@ def test_nothing_of_a_prefill_is_kept_that_the_cache_does_not_hold(cache: bool) 
         assert {attended.key.data_ptr() for attended in inside.attention._attended.values()} <= set(held)
 
     model.get_decoder().register_forward_hook(watch)
-    measure(model, input_ids=prompt(200), max_new_tokens=2, do_sample=False, eos_token_id=None, use_cache=cache)
+    with instrumented(attention_every=1):
+        model.generate(**arguments, use_cache=cache)  # tells that layers leave their outputs as they are
+        seen.clear()
+        model.generate(**arguments, use_cache=cache)
     # Per layer: 32 values of the last position, and 4 heads x 8 of its query or 4 heads x 200 keys of its scores.
-    assert seen[0] == 6 * (32 + 4 * (8 if cache else 200)) * 4
+    outputs, attention = (whole, whole) if brief else (32 * 4, 32 * 4)
+    assert seen[0] == 6 * (outputs + (attention if cache else 4 * 200 * 4))
+
+
+def test_what_one_call_has_learned_of_the_layers_does_not_mislead_the_next() -> None:
+    """The same model with other sizes, in another precision, and with layers that change what they got."""
+
+    def add_in_place(_module: Any, args: Any) -> None:
+        args[0].add_(1.0)
+
+    def change(model: Any, what: str) -> dict[str, Any]:
+        if what == "another precision":
+            model.to(torch.bfloat16)
+        if what == "changed in place":
+            model.get_decoder().layers[2].register_forward_pre_hook(add_in_place)
+        inputs = padded_batch() if what == "a batch" else {"input_ids": prompt(60 if what == "a longer prompt" else 12)}
+        return {**inputs, "max_new_tokens": 5, "do_sample": False, "eos_token_id": None}
+
+    whats = ("first", "again", "a longer prompt", "a batch", "another precision", "changed in place", "and again")
+    fresh, known = (sharpen(tiny_model(num_hidden_layers=4)) for _ in range(2))
+    expected = {what: measure(fresh, **change(fresh, what))[0] for what in whats}  # each by taps of its own
+    keep = Keep()
+    with instrumented(judgements=[keep], attention_every=1):
+        for what in whats:
+            keep.runs.clear()
+            known.generate(**change(known, what))
+            for one, other in zip(keep.runs, expected[what], strict=True):
+                assert one.columns.keys() == other.columns.keys()
+                for name, values in one.columns.items():
+                    unknown = np.isnan(values) if what == "changed in place" else np.zeros(values.shape, bool)
+                    assert np.array_equal(values[~unknown], other.columns[name][~unknown], equal_nan=True), (what, name)
+                    if what == "changed in place" and name == "hidden_l2_norm":
+                        assert unknown.all(1).tolist() == [True] + [False] * 4
 
 
 def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:

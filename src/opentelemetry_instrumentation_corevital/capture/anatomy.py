@@ -10,6 +10,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import torch
 from torch import nn
 
 from .model import layer_counts, text_config
@@ -43,6 +44,23 @@ class Attention:
     kind: AttentionKind
 
 
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What the layers of a step have returned, in the order in which they ran, and what later steps are held against.
+
+    Attributes:
+        modules: ids of the layers.
+        layers: their indices.
+        shape: of every output, which is the state itself.
+        dtype: of every output.
+    """
+
+    modules: tuple[int, ...]
+    layers: tuple[int, ...]
+    shape: torch.Size
+    dtype: torch.dtype
+
+
 class Anatomy:
     """Where a model's layers and attention modules are. Keeps none of them alive.
 
@@ -55,6 +73,8 @@ class Anatomy:
         self._path = path
         self.in_place: bool | None = None
         """Whether a layer's output is changed in place after it was returned; None until a step has told."""
+        self.pattern: Pattern | None = None
+        """What the layers returned in the last call's steps, if that can be told at once."""
         modules: Any = () if path is None else model.get_submodule(path)
         self.layer_of: dict[int, int] = {id(layer): index for index, layer in enumerate(modules)}
         """id of a layer -> its index. `is_of` says whether these are still the ids of the model's layers."""

@@ -1,38 +1,22 @@
 """The layers' outputs of one step: the last position of each, kept until the step is over.
 
-By reference where that is the whole output, as a copy where it is a slice of a prefill or where layers change what
-they have returned. Step after step the same layers return tensors of the same shape at other addresses. So once a step
-has been looked at tensor by tensor, the taps of the next ones only collect, and all of it is compared at once.
+By reference where that is the whole output or little less, as a copy where it is a slice of a long prefill or where
+layers change what they have returned. Step after step the same layers return tensors of the same shape at other
+addresses. So once a step has been looked at tensor by tensor, the taps of the next ones, of this call or another, only
+collect, and all of it is compared at once.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .anatomy import Anatomy
+from .anatomy import Anatomy, Pattern
+from .scores import is_brief
 
 Collected = tuple[nn.Module, Tensor, int]
 """A layer, its output, and the version of that when it was returned: a later one says that somebody has changed it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """What the layers of a step have returned, in the order in which they ran, and what later steps are held against.
-
-    Attributes:
-        modules: the layers.
-        layers: their indices.
-        shape: of every output, which is the state itself.
-        dtype: of every output.
-    """
-
-    modules: list[nn.Module]
-    layers: tuple[int, ...]
-    shape: torch.Size
-    dtype: torch.dtype
 
 
 class StepHidden:
@@ -40,7 +24,7 @@ class StepHidden:
 
     Args:
         layers: id of a layer -> its index, of those that are looked at.
-        anatomy: of the model; remembers from call to call whether layers change their outputs in place.
+        anatomy: of the model; remembers from call to call what its layers return, and whether they change that.
         give_up: gets the reason why nothing inside the model can be told.
         lose: gets the reason why hidden states cannot be told.
     """
@@ -66,18 +50,17 @@ class StepHidden:
         self._give_up, self._lose = give_up, lose
         self._step = 0
         self._collected: list[Collected] = []
-        self._looked_at: list[nn.Module] = []
+        self._looked_at: list[int] = []
         self._versions: list[tuple[Tensor, int]] = []
         self._holds = False
         self._changed = False
-        self._pattern: Pattern | None = None
         self._first_positions = 0
 
     def begin(self, step: int) -> Callable[[nn.Module, Any], None]:
         """Forget the last step; return what takes the outputs of this one, as its layers return them."""
         self._step = step
         self.clear()
-        return self._look_at if self._pattern is None else self._collect
+        return self._collect if step and self._anatomy.pattern is not None else self._look_at
 
     def clear(self) -> None:
         """Forget the step, but for the pattern."""
@@ -104,9 +87,12 @@ class StepHidden:
         elif self._step and positions == 1 and self._may_hold(hidden, version):
             self.states[index] = hidden
             if hidden is output:
-                self._looked_at.append(module)
+                self._looked_at.append(id(module))
         elif self._is_expected(positions):
-            self.states[index] = torch.narrow_copy(hidden, 1, positions - 1, 1)
+            # Of a single sequence, so that what is kept is contiguous.
+            brief = not self._step and sequences == 1 and is_brief(hidden) and self._may_hold(hidden, version)
+            last = torch.narrow if brief else torch.narrow_copy
+            self.states[index] = last(hidden, 1, positions - 1, 1)
         else:
             # Streams beside that of the text (ProphetNet): its attention has them, too.
             self._give_up(f"a layer's output has {positions} positions at step {self._step}")
@@ -135,18 +121,18 @@ class StepHidden:
 
     def settle(self) -> None:
         """Take what was only collected, when the step is over."""
-        pattern = self._pattern
-        if pattern is None or not self._collected:
+        if not self._collected:
             return
         collected = [one for one in self._collected if id(one[0]) in self._layers]
-        if not self._matches(pattern, collected):
-            self._pattern = None
+        pattern = self._anatomy.pattern
+        if pattern is None or not self._matches(pattern, collected):
+            self._anatomy.pattern = None
             for one in collected:
                 self._look_at(*one)
 
     def _matches(self, pattern: Pattern, collected: list[Collected]) -> bool:
         """Take outputs that are like those of the pattern; return whether they are."""
-        if [module for module, _, _ in collected] != pattern.modules:
+        if tuple(id(module) for module, _, _ in collected) != pattern.modules:
             return False
         states = [state for _, state, _ in collected]
         shapes = [state.shape for state in states]
@@ -164,7 +150,7 @@ class StepHidden:
         """Whether what is kept of this step was changed meanwhile; the model's other steps learn from it."""
         if self._changed or [hidden for hidden, version in self._versions if hidden._version != version]:
             self._anatomy.in_place = True
-            self._pattern = None
+            self._anatomy.pattern = None
             return self._holds
         if self._versions and self._anatomy.in_place is None:
             self._anatomy.in_place = False
@@ -173,7 +159,7 @@ class StepHidden:
     def learn(self) -> None:
         """Let the next steps be held against this one, if every state of it is held and all are alike."""
         states = list(self.states.values())
-        if self._pattern is not None or not states or len(self._looked_at) != len(states) != 0:
+        if self.alike is not None or not states or len(self._looked_at) != len(states):
             return
         first = states[0]
         alike = [
@@ -183,4 +169,4 @@ class StepHidden:
         ]
         if len(alike) != len(states) or len({state.device for state in states}) != 1:
             return
-        self._pattern = Pattern(list(self._looked_at), tuple(self.states), first.shape, first.dtype)
+        self._anatomy.pattern = Pattern(tuple(self._looked_at), tuple(self.states), first.shape, first.dtype)

@@ -27,6 +27,10 @@ class Implementation:
 SLICE_BYTES: Final = 32 * 1024 * 1024
 """What is made in float32 at once from numbers that are many more."""
 
+_BRIEF_BYTES: Final = 512 * 1024
+"""Size up to which a tensor of a whole prompt may wait for the end of its step: a copy of its last position takes the
+host longer than all that is done with it afterwards."""
+
 _ROUNDING: Final = 1e-3
 """What rounding alone can take from a row of weights."""
 _HALF_ROUNDING: Final = 0.02
@@ -127,7 +131,7 @@ def from_query(
         biases = (*biases, position_bias[:, :, -1])
     return Attended(
         module=id(module),
-        query=query if positions == 1 else torch.narrow_copy(query, 2, positions - 1, 1),  # not all of a prefill's
+        query=query if positions == 1 else _last_query(query),
         key=key,
         visible=visible,
         scale=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
@@ -137,6 +141,17 @@ def from_query(
         shared=(id(mask), id(position_bias)),
         keep=(mask, position_bias),
     )
+
+
+def is_brief(whole: Tensor) -> bool:
+    """Whether a tensor of a whole prompt is so small that it may be kept instead of a copy of its last position."""
+    return whole.nbytes <= _BRIEF_BYTES
+
+
+def _last_query(query: Tensor) -> Tensor:
+    """Return the last position of a prefill's queries [B, H, Q, D]."""
+    last = torch.narrow if is_brief(query) else torch.narrow_copy
+    return last(query, 2, query.shape[2] - 1, 1)
 
 
 def from_weights(module: nn.Module, weights: Tensor, mask: Any, *, certain: bool) -> Scores:
