@@ -71,6 +71,17 @@ class Settings(BaseSettings):
     sqlite_path: str | None = Field(
         None, description="file of the `corevital_sqlite` exporter; default: corevital/corevital.db in the data folder"
     )
+    sqlite_retention_days: float | None = Field(
+        30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="`corevital_sqlite` removes what was stored longer ago, but for labelled runs",
+    )
+    sqlite_max_bytes: int | None = Field(
+        2 * 1024**3,
+        ge=1024**2,
+        description="`corevital_sqlite` removes the oldest where the file holds more, but for labelled runs",
+    )
 
     @field_validator("capture_message_content", mode="before")
     @classmethod

@@ -114,3 +114,17 @@ OTEL_COREVITAL_SQLITE_PATH = "OTEL_COREVITAL_SQLITE_PATH"
 
 File of the exporter `corevital_sqlite` (default `corevital/corevital.db` in the XDG data folder).
 """
+
+OTEL_COREVITAL_SQLITE_RETENTION_DAYS = "OTEL_COREVITAL_SQLITE_RETENTION_DAYS"
+"""
+.. envvar:: OTEL_COREVITAL_SQLITE_RETENTION_DAYS
+
+Days for which the exporter `corevital_sqlite` keeps what it stored (default 30); labelled runs stay.
+"""
+
+OTEL_COREVITAL_SQLITE_MAX_BYTES = "OTEL_COREVITAL_SQLITE_MAX_BYTES"
+"""
+.. envvar:: OTEL_COREVITAL_SQLITE_MAX_BYTES
+
+Bytes beyond which the exporter `corevital_sqlite` removes the oldest (default 2 GiB); labelled runs stay.
+"""

@@ -1,5 +1,6 @@
 """A file of an older version is brought up to date in one transaction, or left as it was."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -9,33 +10,38 @@ from pathlib import Path
 
 import pytest
 
-from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreError, database, open_store
+from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreError, open_store, versions
 from opentelemetry_instrumentation_corevital.store.database import APPLICATION_ID, SCHEMA_VERSION, open_database
 from tests.store.spans import make_spans, rows
 
-V1 = Path(__file__).with_name("schema_v1.sql")
+VERSIONS = range(1, SCHEMA_VERSION)
 
 
 @pytest.fixture
 def v1(tmp_path: Path) -> Path:
-    """A file as version 1 made it, with one run."""
+    return made_by(1, tmp_path)
+
+
+def made_by(version: int, tmp_path: Path) -> Path:
+    """Return a file as an older version made it, with one run."""
     path = tmp_path / "runs.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(V1.read_text(encoding="utf-8"))
+        connection.executescript(Path(__file__).with_name(f"schema_v{version}.sql").read_text(encoding="utf-8"))
         connection.execute("INSERT INTO resources VALUES (1, 'r', 'tests', '{}', '')")
         connection.execute("INSERT INTO scopes VALUES (1, 's', 'scope', '', '{}', '')")
         key = ("a" * 32, "b" * 16)
         connection.execute(
             "INSERT INTO spans (trace_id, span_id, resource_id, scope_id, name, kind, start_ns, end_ns, attributes) "
-            "VALUES (?, ?, 1, 1, 'old', 1, 5, 6, '{}')",
-            key,
+            "VALUES (?, ?, 1, 1, 'old', 1, 5, 6, ?)",
+            (*key, json.dumps({semconv.ENTROPY_MEAN: 1.5, semconv.RISK_METHOD: "rules"})),
         )
         connection.execute(
             "INSERT INTO runs (trace_id, span_id, start_ns, end_ns, nan_detected) VALUES (?, ?, 5, 6, 1)", key
         )
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {version}")
         connection.commit()
     return path
 
@@ -43,12 +49,14 @@ def v1(tmp_path: Path) -> Path:
 def shape(path: Path) -> dict[str, object]:
     """Return tables and indexes with their columns, in any order."""
     return {
-        name: frozenset(rows(path, f"SELECT name, type, \"notnull\", pk FROM pragma_table_info('{name}')"))
+        name: frozenset(rows(path, f"SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo('{name}')"))
         for (name,) in rows(path, "SELECT name FROM sqlite_master")
     }
 
 
-def test_an_upgraded_file_is_like_a_new_one_and_keeps_its_runs(v1: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_upgraded_file_is_like_a_new_one_and_keeps_its_runs(version: int, tmp_path: Path) -> None:
+    v1 = made_by(version, tmp_path)
     open_database(tmp_path / "new.db").close()
     assert shape(v1) != shape(tmp_path / "new.db")
     exporter = SQLiteSpanExporter(v1)
@@ -63,12 +71,16 @@ def test_an_upgraded_file_is_like_a_new_one_and_keeps_its_runs(v1: Path, tmp_pat
         assert newest.flags == ("repetition_loop_detected", "attention_collapse_detected")
         assert newest.mid_layer_anomaly_detected is None
         assert (old.nan_detected, old.attention_collapse_detected) == (True, None)
+        assert (old.entropy_mean, old.surprisal_mean, old.risk_method, old.label) == (1.5, None, "rules", None)
+        assert [run.trace_id for run in store.runs(longer_than=1e-9, until_ns=10)] == []
         assert [run.trace_id for run in store.runs(flag="attention_collapse_detected")] == [newest.trace_id]
 
 
 def test_reading_an_older_file_says_what_brings_it_up_to_date(v1: Path) -> None:
     before = v1.read_bytes()
-    with pytest.raises(StoreError, match=r"older CoreVital \(schema 1, this one reads 2\); .*corevital run --db"):
+    with pytest.raises(
+        StoreError, match=r"older CoreVital \(schema 1, this one reads 3\); .*corevital db upgrade --db"
+    ):
         open_store(v1)
     assert v1.read_bytes() == before
     open_database(v1).close()
@@ -77,8 +89,8 @@ def test_reading_an_older_file_says_what_brings_it_up_to_date(v1: Path) -> None:
 
 
 def test_an_upgrade_that_fails_leaves_the_file_as_it_was(v1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, statements = shape(v1), database._statements()
-    monkeypatch.setattr(database, "_statements", lambda: [*statements, "CREATE TABLE broken ("])
+    before, statements = shape(v1), versions.statements()
+    monkeypatch.setattr(versions, "statements", lambda: [*statements, "CREATE TABLE broken ("])
     with pytest.raises(StoreError):
         open_database(v1)
     assert shape(v1) == before

@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -86,8 +87,8 @@ def test_a_forgotten_exporter_does_not_keep_the_file_open(tmp_path: Path) -> Non
 def test_a_writer_is_made_with_the_first_exporter_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[StoreWriter] = []
 
-    def make(path: str) -> StoreWriter:
-        made.append(StoreWriter(path))
+    def make(path: str, **options: Any) -> StoreWriter:
+        made.append(StoreWriter(path, **options))
         return made[-1]
 
     monkeypatch.setattr(sharing, "StoreWriter", make)

@@ -22,6 +22,7 @@ from opentelemetry_instrumentation_corevital.store import (
     StoreWriter,
     database,
     open_store,
+    versions,
 )
 from opentelemetry_instrumentation_corevital.store.database import (
     SCHEMA_VERSION,
@@ -189,16 +190,16 @@ def test_a_store_that_another_process_makes_meanwhile_is_not_a_foreign_file(
 
 
 def test_one_process_makes_the_tables_while_others_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, read, refused = tmp_path / "runs.db", database._statements, []
+    path, read, refused = tmp_path / "runs.db", versions.statements, []
 
     def read_while_another_tries() -> list[str]:
-        monkeypatch.setattr(database, "_statements", read)
+        monkeypatch.setattr(versions, "statements", read)
         with pytest.raises(StoreError, match="locked") as caught:
             open_database(path, busy_seconds=0.05)
         refused.append(caught)
         return read()
 
-    monkeypatch.setattr(database, "_statements", read_while_another_tries)
+    monkeypatch.setattr(versions, "statements", read_while_another_tries)
     open_database(path).close()
     assert refused
     open_database(path).close()
@@ -354,48 +355,6 @@ def test_four_processes_create_and_write_one_file(tmp_path: Path) -> None:
         (f"service {index}", 50) for index in range(4)
     ]
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
-
-
-KILL = """
-    import os, select, signal, sqlite3, struct, sys, time
-    from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-    from tests.store.spans import make_spans
-    path, rounds = sys.argv[1], int(sys.argv[2])
-
-    def write_until_killed(acknowledge):
-        exporter = SQLiteSpanExporter(path)
-        while True:
-            exporter.export(make_spans(5))
-            if exporter.force_flush() and exporter.last_error is None:
-                os.write(acknowledge, b"5")
-
-    acknowledged = 0
-    for index in range(rounds):
-        reader, acknowledge = os.pipe()
-        child = os.fork()
-        if child == 0:
-            write_until_killed(acknowledge)
-        os.close(acknowledge)
-        assert os.read(reader, 1) == b"5"
-        time.sleep(0.1 * index / rounds)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        acknowledged += 5
-        while more := os.read(reader, 4096):
-            acknowledged += 5 * len(more)
-        os.close(reader)
-        with sqlite3.connect(path) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            stored = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
-        connection.close()
-        assert acknowledged <= stored <= acknowledged + 5 * (index + 1), (index, acknowledged, stored)
-"""
-
-
-@pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.acceptance)])
-def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path, rounds: int) -> None:
-    found = run_code(KILL, str(tmp_path / "runs.db"), str(rounds))
-    assert found.returncode == 0, found.stderr
 
 
 def test_forked_children_write_their_own_spans_and_none_twice(tmp_path: Path) -> None:

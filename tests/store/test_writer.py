@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreWriter, open_store, writer
+from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreWriter, forking, open_store
 from opentelemetry_instrumentation_corevital.store.spans import span_rows
 from tests.store.spans import make_spans, rows, run_code
 
@@ -99,16 +99,16 @@ def test_two_threads_that_fork_at_once_wait_for_each_other(tmp_path: Path) -> No
     entered, left = threading.Event(), threading.Event()
 
     def fork_too() -> None:
-        writer._before_fork()
+        forking.before_fork()
         entered.set()
-        writer._after_fork_in_parent()
+        forking.after_fork_in_parent()
         left.set()
 
-    writer._before_fork()
+    forking.before_fork()
     other = threading.Thread(target=fork_too, daemon=True)
     other.start()
     assert not entered.wait(0.2)
-    writer._after_fork_in_parent()
+    forking.after_fork_in_parent()
     assert left.wait(5)
     assert store.submit([span_rows(span) for span in make_spans()])
     assert store.flush(5)

@@ -17,7 +17,7 @@ from rich.text import Text
 from .. import semconv
 from ..config import data_folder, load_settings
 from ..store import open_store
-from ..store.queries import RunSummary, StoredEvent
+from ..store.stored import RunSummary, StoredEvent
 from .errors import UserError
 from .render import level_style, printable, verdict_panel
 
@@ -88,7 +88,7 @@ def show(
     with open_store(database(db)) as store:
         stored = store.run(run_id)
     if as_json:
-        print(json.dumps(asdict(stored), indent=2))
+        print(json.dumps(stored.as_dict(), indent=2))
         return
     console = _console()
     summary = stored.summary

@@ -33,13 +33,15 @@ class CommandTelemetry:
     def __init__(self, database: str | None, *, content_to_otlp: bool) -> None:
         resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "corevital"})
         self.memory = InMemorySpanExporter()
-        self.store = None if database is None else SQLiteSpanExporter(database)
+        self.store = None if database is None else SQLiteSpanExporter(database, retain=False)
         self.logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
         self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.memory))
         if self.store is not None:
             self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.store))
-            self.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(SQLiteLogExporter(database)))
+            self.logger_provider.add_log_record_processor(
+                SimpleLogRecordProcessor(SQLiteLogExporter(database, retain=False))
+            )
         readers: list[MetricReader] = []
         traces, metrics, logs = (_endpoint(signal) for signal in ("TRACES", "METRICS", "LOGS"))
         self.otlp_endpoint = traces

@@ -1,23 +1,15 @@
 """Opening the store's file: schema, pragmas, and one clear sentence for everything that can be wrong with it."""
 
-import itertools
 import os
 import sqlite3
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
+from .versions import SCHEMA_VERSION, bring_up_to_date
+
 APPLICATION_ID: Final = 0x43564954  # "CVIT": tells our file from any other SQLite file
 BUSY_SECONDS: Final = 5.0
 """How long a statement waits for another process's transaction."""
-_NEW_COLUMNS: Final = {
-    1: (
-        "ALTER TABLE runs ADD COLUMN attention_collapse_detected INTEGER",
-        "ALTER TABLE runs ADD COLUMN mid_layer_anomaly_detected INTEGER",
-    ),
-}
-"""Version -> what its tables lack of the next version's; tables that it lacks itself come from schema.sql."""
 
 
 class StoreError(Exception):
@@ -55,6 +47,7 @@ def open_database(
     try:
         connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is written over, here and in the log
         _check_or_create(connection, path)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
     except sqlite3.Error as error:
@@ -99,7 +92,7 @@ def _open_read_only(path: Path, options: str) -> sqlite3.Connection:
         if version < SCHEMA_VERSION:
             raise StoreError(
                 f"{path}: was written by an older CoreVital (schema {version}, this one reads {SCHEMA_VERSION}); "
-                f"what stores into it brings it up to date, such as `corevital run --db {path}`."
+                f"`corevital db upgrade --db {path}` brings it up to date."
             )
     except BaseException:
         connection.close()
@@ -115,24 +108,14 @@ def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
             _refuse_foreign(connection, path)
-            _bring_up_to_date(connection)
+            bring_up_to_date(connection, _version(connection))
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute("COMMIT")
         except BaseException:
             roll_back(connection)
             raise
     _check_version(connection, path)
     check_writable(connection)
-
-
-def _bring_up_to_date(connection: sqlite3.Connection) -> None:
-    version = _version(connection)
-    if version >= SCHEMA_VERSION:
-        return
-    new_columns = [_NEW_COLUMNS.get(older, ()) for older in range(version, SCHEMA_VERSION)]
-    for statement in itertools.chain(*(new_columns if version else ()), _statements()):  # 0: a file without tables
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def check_writable(connection: sqlite3.Connection) -> None:
@@ -157,16 +140,6 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         _check_version(connection, path)
     elif tables:
         raise StoreError(f"{path}: is an SQLite file of something else; choose another path.")
-
-
-def _statements() -> list[str]:
-    statements, statement = [], ""
-    for line in files(__package__).joinpath("schema.sql").read_text(encoding="utf-8").splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            statements.append(statement)
-            statement = ""
-    return statements
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -20,11 +20,12 @@ from opentelemetry.sdk.metrics.view import Aggregation
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from ..config import SettingsError, data_folder, load_settings
+from ..config import Settings, SettingsError, data_folder, load_settings
 from . import sharing
 from .database import StoreError
 from .logs import log_record
 from .metrics import metric_rows, scoped_metrics
+from .retention import Retention
 from .rows import Record
 from .run_data import MalformedError
 from .spans import span_rows
@@ -37,8 +38,9 @@ Item = TypeVar("Item")
 class _StoreExporter:
     """What the exporters have in common."""
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, retain: bool = True) -> None:
         self._path = path
+        self._retains = retain
         self._joined: StoreWriter | None = None
         self._shut_down = False
 
@@ -68,7 +70,9 @@ class _StoreExporter:
 
     def _writer(self) -> StoreWriter:
         if self._joined is None:
-            self._joined = sharing.join(self._path or default_path(), self)
+            settings = _settings()
+            retention = Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes) if self._retains else None
+            self._joined = sharing.join(self._path or _default_path(settings), self, retention)
         return self._joined
 
     def _store(self, items: Iterable[Item], read: Callable[[Item], Record], what: str) -> bool:
@@ -96,6 +100,7 @@ class SQLiteSpanExporter(_StoreExporter, SpanExporter):
 
     Args:
         path: the file; default the setting `sqlite_path`, else `corevital/corevital.db` in the XDG data folder.
+        retain: whether the settings `sqlite_retention_days` and `sqlite_max_bytes` hold; False keeps everything.
     """
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -110,6 +115,7 @@ class SQLiteLogExporter(_StoreExporter, LogRecordExporter):
 
     Args:
         path: the file; default as that of `SQLiteSpanExporter`.
+        retain: as there.
     """
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
@@ -151,9 +157,16 @@ class SQLiteMetricExporter(_StoreExporter, MetricExporter):
 
 def default_path() -> str:
     """Return where zero-code use stores: the setting `sqlite_path`, else a file in the data folder."""
-    path = None
+    return _default_path(_settings())
+
+
+def _default_path(settings: Settings) -> str:
+    return settings.sqlite_path or os.path.join(data_folder(), "corevital.db")
+
+
+def _settings() -> Settings:
     try:
-        path = load_settings().sqlite_path
+        return load_settings()
     except SettingsError as error:
-        logger.error("%s. The default path of the store is used.", error)
-    return path or os.path.join(data_folder(), "corevital.db")
+        logger.error("%s. The store's defaults are used.", error)
+        return Settings.model_construct()

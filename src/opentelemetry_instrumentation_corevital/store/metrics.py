@@ -1,6 +1,7 @@
 """Metrics as rows of the store. Which points are kept says `schema.sql`."""
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,7 +26,7 @@ from .rows import Lost, Row, Source, clean, dump, id_of, insert, integer, number
 _METRIC_KEY: Final = ("resource_id", "scope_id", "name", "unit", "type", "temporality", "is_monotonic")
 _METRIC_COLUMNS: Final = (*_METRIC_KEY, "description")
 _POINT_KEY: Final = ("metric_id", "attributes", "start_ns")
-_POINT_VALUES: Final = ("time_ns", "value", "count", "sum", "min", "max", "detail", "exemplars", "flags")
+_POINT_VALUES: Final = ("time_ns", "value", "count", "sum", "min", "max", "detail", "exemplars", "flags", "ingested_ns")
 _UPSERT_POINT: Final = (
     f"{insert('metric_points', (*_POINT_KEY, *_POINT_VALUES))} ON CONFLICT ({', '.join(_POINT_KEY)}) DO UPDATE SET "
     f"{', '.join(f'{column} = excluded.{column}' for column in _POINT_VALUES)} "
@@ -57,7 +58,8 @@ class MetricRows:
         """Write the points that are newer than those of their series."""
         row = (*self.source.ids(connection), *self.metric)
         metric_id = id_of(connection, "metrics", _METRIC_COLUMNS, row, key=len(_METRIC_KEY))
-        connection.executemany(_UPSERT_POINT, ((metric_id, *point) for point in self.points))
+        now = time.time_ns()
+        connection.executemany(_UPSERT_POINT, ((metric_id, *point, now) for point in self.points))
         return ()
 
 

@@ -2,78 +2,21 @@
 
 import json
 import sqlite3
-from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .. import semconv
 from .database import StoreError, explain, open_for_reading
+from .filters import RunFilter
+from .labels import read_label
+from .stored import COLUMNS, RunList, RunSummary, StoredEvent, StoredRun, summary_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_CHOICES: Final = 8
-
-FLAGS: Final = tuple(semconv.HEALTH_FLAGS)
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """One row of `runs`; None where something was not measured or not judged."""
-
-    trace_id: str
-    span_id: str
-    sequence_index: int
-    start_ns: int
-    end_ns: int
-    service_name: str
-    model: str | None
-    operation: str | None
-    strategy: str | None
-    risk_score: float | None
-    risk_level: str | None
-    nan_detected: bool | None
-    inf_detected: bool | None
-    repetition_loop_detected: bool | None
-    attention_collapse_detected: bool | None
-    mid_layer_anomaly_detected: bool | None
-    high_entropy_steps: int | None
-    failure_risk: float | None
-    warnings: tuple[str, ...]
-    prompt_hash: str | None
-    prompt_hash_source: str | None
-    input_tokens: int | None
-    output_tokens: int | None
-    finish_reason: str | None
-    error_type: str | None
-    narrative: str | None
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """Return the flags that are raised."""
-        return tuple(flag for flag in FLAGS if getattr(self, flag))
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """A span event."""
-
-    name: str
-    time_ns: int
-    attributes: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """A run with everything that its span carries."""
-
-    summary: RunSummary
-    attributes: dict[str, Any]
-    events: tuple[StoredEvent, ...]
-
-
-_COLUMNS: Final = ", ".join(field.name for field in fields(RunSummary))
+_COLUMNS: Final = ", ".join(COLUMNS)
 
 
 class Store:
@@ -95,49 +38,29 @@ class Store:
         """Close the file."""
         self._connection.close()
 
-    def runs(
-        self,
-        *,
-        limit: int = 20,
-        model: str | None = None,
-        risk_above: float | None = None,
-        flag: str | None = None,
-        since_ns: int | None = None,
-        prompt_hash: str | None = None,
-    ) -> list[RunSummary]:
+    def runs(self, *, limit: int | None = 20, **conditions: Any) -> RunList:
         """Return runs, the newest first.
 
         Args:
-            limit: how many at most.
-            model: only runs of this model.
-            risk_above: only runs whose risk is above it.
-            flag: only runs with this flag raised, one of `FLAGS`.
-            since_ns: only runs that started at this Unix time or later, in nanoseconds.
-            prompt_hash: only runs whose prompt hash begins so.
+            limit: how many at most; None: all.
+            conditions: those of `RunFilter`, by name: `model`, `risk_above`, `level`, `flag`, `since_ns`, `until_ns`,
+                `prompt_hash`, `label`, `longer_than`, `tokens_above`.
 
         Raises:
-            StoreError: for an unknown flag or an unreadable file.
+            TypeError: for a condition that there is not.
+            StoreError: for an unknown flag or level, or an unreadable file.
         """
-        conditions: list[str] = []
-        values: list[Any] = []
+        where, values = RunFilter(**conditions).where()
+        order = "ORDER BY start_ns DESC, sequence_index"
+        return RunList(self._summaries(f"{where} {order} LIMIT ?", (*values, -1 if limit is None else limit)))
 
-        def only(condition: str, value: Any) -> None:
-            if value is not None:
-                conditions.append(condition)
-                values.append(value)
-
-        if flag is not None and flag not in FLAGS:
-            raise StoreError(f"unknown flag {flag!r}; flags are {', '.join(FLAGS)}.")
-        only("model = ?", model)
-        only("risk_score > ?", risk_above)
-        only("start_ns >= ?", since_ns)
-        if prompt_hash is not None:
-            only("prompt_hash >= ?", prompt_hash)
-            only("prompt_hash < ?", prompt_hash + "g")  # hexadecimal digits end at f
-        if flag is not None:
-            conditions.append(f"{flag} = 1")
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        return self._summaries(f"{where} ORDER BY start_ns DESC, sequence_index LIMIT ?", (*values, limit))
+    def call(self, run_id: str) -> list[RunSummary]:
+        """Return all sequences of the call that a run belongs to; arguments and errors are those of `run`."""
+        found = self._named(run_id)
+        if len({(run.trace_id, run.start_ns) for run in found}) > 1:
+            raise StoreError(f"run {run_id}: {_choices(found)}")
+        same = "WHERE trace_id = ? AND start_ns = ? ORDER BY sequence_index"  # a call's sequences start together
+        return self._summaries(same, (found[0].trace_id, found[0].start_ns))
 
     def run(self, run_id: str) -> StoredRun:
         """Return one run.
@@ -149,6 +72,13 @@ class Store:
         Raises:
             StoreError: if no run or more than one fits; the message lists those that do.
         """
+        found = self._named(run_id)
+        if len(found) != 1:
+            raise StoreError(f"run {run_id}: {_choices(found)}")
+        return self.load(found[0])
+
+    def _named(self, run_id: str) -> list[RunSummary]:
+        """Return the runs that a name fits, one at least."""
         start, _, index = run_id.lower().partition(":")
         if index and not index.isdecimal():
             raise StoreError(f"run {run_id!r}: after the colon comes the number of the sequence, from 0.")
@@ -156,9 +86,9 @@ class Store:
         if not found:
             raise StoreError(f"{self.path}: holds no run {run_id}; `corevital runs` lists them.")
         fitting = [run for run in found if not index or run.sequence_index == int(index)]
-        if len(fitting) != 1:
-            raise StoreError(f"run {run_id}: {_choices(fitting or found)}")
-        return self._stored(fitting[0])
+        if not fitting:
+            raise StoreError(f"run {run_id}: {_choices(found)}")
+        return fitting
 
     def run_data(self, run: RunSummary | StoredRun) -> bytes | None:
         """Return a run's data, a compressed NumPy `.npz`; None if the store has none.
@@ -202,19 +132,40 @@ class Store:
         return found or self._summaries(f"WHERE span_id >= ? AND span_id < ? {order}", bounds)
 
     def _summaries(self, rest: str, values: tuple[Any, ...]) -> list[RunSummary]:
-        return [_summary(row) for row in self._query(f"SELECT {_COLUMNS} FROM runs {rest}", values)]
+        return [summary_of(row) for row in self._query(f"SELECT {_COLUMNS} FROM runs {rest}", values)]
 
-    def _stored(self, summary: RunSummary) -> StoredRun:
+    def load(self, summary: RunSummary) -> StoredRun:
+        """Return a run of a list with everything that is stored of it.
+
+        Raises:
+            StoreError: for an unreadable file, or a run that was deleted meanwhile.
+        """
         key = (summary.trace_id, summary.span_id)
-        ((attributes,),) = self._query("SELECT attributes FROM spans WHERE trace_id = ? AND span_id = ?", key)
+        found = self._query("SELECT attributes, parent_span_id FROM spans WHERE trace_id = ? AND span_id = ?", key)
+        if not found:
+            raise StoreError(f"{self.path}: holds no run {summary.trace_id} any more.")
+        ((attributes, parent),) = found
         events = self._query(
             "SELECT name, time_ns, attributes FROM span_events WHERE trace_id = ? AND span_id = ? ORDER BY seq", key
         )
+        try:
+            label = read_label(self._connection, *key)
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from None
         return StoredRun(
             summary,
             json.loads(attributes),
             tuple(StoredEvent(name, time_ns, json.loads(text)) for name, time_ns, text in events),
+            label,
+            self.run_data(summary),
+            self._call_attributes(summary.trace_id, parent),
         )
+
+    def _call_attributes(self, trace_id: str, parent: str | None) -> dict[str, Any] | None:
+        """Return the attributes of the span above a sequence's, if it is that of a call with several sequences."""
+        found = self._query("SELECT attributes FROM spans WHERE trace_id = ? AND span_id = ?", (trace_id, parent or ""))
+        attributes: dict[str, Any] | None = json.loads(found[0][0]) if found else None
+        return attributes if attributes is not None and semconv.SEQUENCE_COUNT in attributes else None
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
@@ -230,14 +181,6 @@ def open_store(path: str | Path) -> Store:
         StoreError: if there is no such file or it is not a store.
     """
     return Store(path)
-
-
-def _summary(row: tuple[Any, ...]) -> RunSummary:
-    values = dict(zip((field.name for field in fields(RunSummary)), row, strict=True))
-    for flag in FLAGS:
-        values[flag] = None if values[flag] is None else bool(values[flag])
-    values["warnings"] = tuple(json.loads(values["warnings"]))
-    return RunSummary(**values)
 
 
 def _choices(runs: list[RunSummary]) -> str:

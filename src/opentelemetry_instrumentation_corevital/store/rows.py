@@ -22,6 +22,8 @@ class Lost:
 
     records: int
     reason: str
+    own: bool = True
+    """Whether the record that was written is among them."""
 
 
 class Record(Protocol):
@@ -143,6 +145,11 @@ class Source:
         """Return about how much memory the rows take."""
         return size_of(self.resource, self.scope)
 
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Return what tells this source from all others."""
+        return str(self.resource[0]), str(self.scope[0])
+
     def ids(self, connection: sqlite3.Connection) -> tuple[int, int]:
         """Return the ids of the rows of the resource and the scope, which are made where they are missing."""
         return (
@@ -152,22 +159,35 @@ class Source:
 
 
 def source(resource: Resource, scope: InstrumentationScope | None) -> Source:
-    """Return the rows of a resource and a scope."""
-    return Source(_resource_row(resource), _scope_row(scope))
-
-
-def _resource_row(resource: Resource) -> Row:
-    attributes = to_json(resource.attributes)
-    name = text(resource.attributes.get("service.name")) or ""
-    return (_digest(attributes, resource.schema_url), name, attributes, resource.schema_url)
-
-
-def _scope_row(scope: InstrumentationScope | None) -> Row:
+    """Return the rows of a resource and a scope of the SDK."""
     if scope is None:
-        return (_digest(""), "", "", "{}", "")
-    attributes = to_json(getattr(scope, "attributes", None))
-    version, url = scope.version or "", scope.schema_url or ""
-    return (_digest(scope.name, version, attributes, url), scope.name, version, attributes, url)
+        return source_of(resource.attributes, resource.schema_url)
+    return source_of(
+        resource.attributes,
+        resource.schema_url,
+        name=scope.name,
+        version=scope.version or "",
+        scope_attributes=getattr(scope, "attributes", None),
+        scope_url=scope.schema_url or "",
+    )
+
+
+def source_of(
+    resource: Mapping[str, Any],
+    resource_url: str = "",
+    *,
+    name: str = "",
+    version: str = "",
+    scope_attributes: Mapping[str, Any] | None = None,
+    scope_url: str = "",
+) -> Source:
+    """Return the rows of a resource and a scope, wherever they come from."""
+    attributes, service = to_json(resource), text(resource.get("service.name")) or ""
+    more = to_json(scope_attributes)
+    return Source(
+        (_digest(attributes, resource_url), service, attributes, resource_url),
+        (_digest(name, version, more, scope_url), name, version, more, scope_url),
+    )
 
 
 def _digest(*parts: str) -> str:

@@ -8,12 +8,9 @@ import hashlib
 import re
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-
-from opentelemetry._logs import LogRecord
-from opentelemetry.trace import format_span_id, format_trace_id
 
 from .. import semconv
 from .rows import Lost, Row, insert, integer, size_of
@@ -35,7 +32,7 @@ _COLUMNS: Final = (
 _RUN: Final = "trace_id = ? AND span_id = ? AND sha256 = ?"
 _GROUP: Final = f"{_RUN} AND chunk_count = ? AND size = ?"
 _INSERT_CHUNK: Final = insert("run_data_chunks", (*_COLUMNS, "received_ns"), "INSERT OR REPLACE")
-_INSERT_RUN_DATA: Final = insert(
+INSERT_RUN_DATA: Final = insert(
     "run_data", ("trace_id", "span_id", "sha256", "received_ns", "data"), "INSERT OR REPLACE"
 )
 
@@ -66,13 +63,12 @@ class RunDataChunk:
         return lost
 
 
-def run_data_chunk(record: LogRecord) -> RunDataChunk:
-    """Return a log record's chunk of run data.
+def run_data_chunk(trace_id: str | None, span_id: str | None, attributes: Mapping[str, Any], body: Any) -> RunDataChunk:
+    """Return the chunk of run data that a log record holds.
 
     Raises:
         MalformedError: if it cannot be one.
     """
-    attributes = record.attributes or {}
     count = integer(attributes.get(semconv.RUN_DATA_CHUNK_COUNT))
     index = integer(attributes.get(semconv.RUN_DATA_CHUNK_INDEX))
     size = integer(attributes.get(semconv.RUN_DATA_SIZE))
@@ -81,17 +77,16 @@ def run_data_chunk(record: LogRecord) -> RunDataChunk:
         raise _malformed("its index, its count or its size is no integer")
     if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest.lower()):
         raise _malformed("its SHA-256 is not 64 hexadecimal digits")
-    if not record.trace_id or not record.span_id:
+    if not trace_id or not span_id:
         raise _malformed("it belongs to no span")
     if not 0 < size <= MAX_BYTES:
         raise _malformed(f"its size is not between 1 and {MAX_BYTES} bytes")
     if not 0 <= index < count <= size:
         raise _malformed("its index is not below its count, or its count is not possible with its size")
-    data = _data(record.body)
+    data = _data(body)
     # Every other chunk holds one byte at least.
     if not 1 <= len(data) <= size - (count - 1) or (count == 1 and len(data) != size):
         raise _malformed("its bytes do not fit its size")
-    trace_id, span_id = format_trace_id(record.trace_id), format_span_id(record.span_id)
     row = (trace_id, span_id, digest.lower(), count, size, index, data)
     return RunDataChunk(row, size_of(row))
 
@@ -132,11 +127,19 @@ def _join(connection: sqlite3.Connection, group: Row, now: int) -> list[Lost]:
     if wrong is not None:
         connection.execute(f"DELETE FROM run_data_chunks WHERE {_GROUP}", group)
         return [Lost(count, f"a run's data was left out: {wrong}.")]
-    connection.execute(_INSERT_RUN_DATA, (trace_id, span_id, digest, now, data))
+    connection.execute(INSERT_RUN_DATA, (trace_id, span_id, digest, now, data))
     others = connection.execute(f"DELETE FROM run_data_chunks WHERE {_RUN}", group[:3]).rowcount - count
-    return [Lost(others, "chunks of run data name a count or a size that is not their run's.")] if others else []
+    return (
+        [Lost(others, "chunks of run data name a count or a size that is not their run's.", own=False)]
+        if others
+        else []
+    )
 
 
 def _give_up_stale(connection: sqlite3.Connection, now: int) -> list[Lost]:
     stale = connection.execute("DELETE FROM run_data_chunks WHERE received_ns < ?", (now - PATIENCE_NS,)).rowcount
-    return [Lost(stale, "chunks of run data waited a day in vain for the others of their run.")] if stale else []
+    return (
+        [Lost(stale, "chunks of run data waited a day in vain for the others of their run.", own=False)]
+        if stale
+        else []
+    )

@@ -1,8 +1,8 @@
--- CoreVital's store, version 2: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
--- run, and the run data.
+-- CoreVital's store, version 3: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
+-- run, the run data, and the labels that people gave.
 --
 -- This text makes the newest version. It is also run on a file of an older version, which gets the tables that it lacks;
--- what an older table lacks is in `database.py`.
+-- what an older table lacks is in `versions.py`.
 -- Works on SQLite 3.31 and later: no STRICT (3.37), no ->> (3.38), no JSONB (3.45).
 -- Ids are lowercase hexadecimal text, as every other tool prints them, so that a person can join by eye and by SQL.
 -- Times are Unix nanoseconds (int64 holds them until 2262). Attributes are one JSON object per row; a number that is
@@ -42,10 +42,13 @@ CREATE TABLE IF NOT EXISTS spans (
   dropped_attributes INTEGER NOT NULL DEFAULT 0,
   dropped_events INTEGER NOT NULL DEFAULT 0,
   dropped_links INTEGER NOT NULL DEFAULT 0,
+  ingested_ns INTEGER,                  -- when it was stored, which retention counts from; NULL: an older writer
   PRIMARY KEY (trace_id, span_id)       -- what makes a second delivery of a span replace the first
 ) WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS spans_start ON spans (start_ns);
+CREATE INDEX IF NOT EXISTS spans_ingested ON spans (ingested_ns);
+CREATE INDEX IF NOT EXISTS spans_resource ON spans (resource_id);  -- to find the resources that nothing needs any more
 
 CREATE TABLE IF NOT EXISTS span_events (
   trace_id TEXT NOT NULL,
@@ -99,6 +102,12 @@ CREATE TABLE IF NOT EXISTS runs (
   finish_reason TEXT,
   error_type TEXT,
   narrative TEXT,
+  risk_method TEXT,
+  entropy_mean REAL,                    -- bit
+  surprisal_mean REAL,                  -- bit
+  margin_mean REAL,
+  label TEXT,                           -- the outcome in `labels`, copied: lists need no join
+  duration_ns INTEGER GENERATED ALWAYS AS (end_ns - start_ns) VIRTUAL,
   PRIMARY KEY (trace_id, span_id),      -- every sequence has a span of its own
   FOREIGN KEY (trace_id, span_id) REFERENCES spans (trace_id, span_id) ON DELETE CASCADE
 ) WITHOUT ROWID;
@@ -108,8 +117,27 @@ CREATE INDEX IF NOT EXISTS runs_model ON runs (model, start_ns);
 CREATE INDEX IF NOT EXISTS runs_level ON runs (risk_level, start_ns) WHERE risk_level IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_risk ON runs (risk_score, start_ns) WHERE risk_score IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_prompt ON runs (prompt_hash, start_ns) WHERE prompt_hash IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_label ON runs (label, start_ns) WHERE label IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_duration ON runs (duration_ns);
+CREATE INDEX IF NOT EXISTS runs_tokens ON runs (output_tokens) WHERE output_tokens IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_nan ON runs (start_ns) WHERE nan_detected = 1;
+CREATE INDEX IF NOT EXISTS runs_inf ON runs (start_ns) WHERE inf_detected = 1;
+CREATE INDEX IF NOT EXISTS runs_loop ON runs (start_ns) WHERE repetition_loop_detected = 1;
+CREATE INDEX IF NOT EXISTS runs_collapse ON runs (start_ns) WHERE attention_collapse_detected = 1;
+CREATE INDEX IF NOT EXISTS runs_anomaly ON runs (start_ns) WHERE mid_layer_anomaly_detected = 1;
 
--- Every log record but the chunks of run data. A log record has no identity: a second delivery is a second row.
+-- What people say of a run. No foreign key: a second delivery of the span must not take the label away.
+CREATE TABLE IF NOT EXISTS labels (
+  trace_id TEXT NOT NULL CHECK (length(trace_id) = 32),
+  span_id TEXT NOT NULL CHECK (length(span_id) = 16),
+  outcome TEXT NOT NULL,                -- correct, incorrect, or a word of one's own
+  note TEXT,
+  labelled_ns INTEGER NOT NULL,         -- Unix time
+  PRIMARY KEY (trace_id, span_id)
+) WITHOUT ROWID;
+
+-- Every log record but the chunks of run data. A log record has no identity of its own: two that are equal in all, times
+-- included, are one that was delivered twice.
 CREATE TABLE IF NOT EXISTS logs (
   id INTEGER PRIMARY KEY,
   resource_id INTEGER NOT NULL REFERENCES resources (id),
@@ -124,11 +152,16 @@ CREATE TABLE IF NOT EXISTS logs (
   dropped_attributes INTEGER NOT NULL DEFAULT 0,
   trace_id TEXT,                        -- both NULL outside a span
   span_id TEXT,
-  flags INTEGER NOT NULL DEFAULT 0
+  flags INTEGER NOT NULL DEFAULT 0,
+  digest BLOB,                          -- of all above, 16 bytes; NULL: an older writer
+  ingested_ns INTEGER
 );
 
 CREATE INDEX IF NOT EXISTS logs_span ON logs (trace_id, span_id) WHERE trace_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS logs_event ON logs (event_name, observed_ns) WHERE event_name IS NOT NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS logs_digest ON logs (digest);
+CREATE INDEX IF NOT EXISTS logs_ingested ON logs (ingested_ns);
+CREATE INDEX IF NOT EXISTS logs_resource ON logs (resource_id);
 
 CREATE TABLE IF NOT EXISTS metrics (
   id INTEGER PRIMARY KEY,
@@ -160,6 +193,7 @@ CREATE TABLE IF NOT EXISTS metric_points (
   detail TEXT CHECK (detail IS NULL OR json_valid(detail)),  -- a histogram's buckets, named as in OTLP
   exemplars TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(exemplars)),  -- [{time_ns, value, trace_id, span_id, ...}]
   flags INTEGER NOT NULL DEFAULT 0,
+  ingested_ns INTEGER,
   PRIMARY KEY (metric_id, attributes, start_ns)
 ) WITHOUT ROWID;
 
@@ -173,6 +207,8 @@ CREATE TABLE IF NOT EXISTS run_data (
   data BLOB NOT NULL,
   PRIMARY KEY (trace_id, span_id)
 );
+
+CREATE INDEX IF NOT EXISTS run_data_received ON run_data (received_ns);
 
 -- Chunks of run data whose others have not come yet; after a day without them they are given up.
 CREATE TABLE IF NOT EXISTS run_data_chunks (

@@ -6,18 +6,22 @@ import weakref
 from typing import Any
 
 from ..forks import held_by_forks
+from .retention import Retention
 from .writer import StoreWriter
 
 _users: "dict[str, tuple[StoreWriter, weakref.WeakSet[Any]]]" = {}
 _lock = held_by_forks(threading.Lock())  # guards the above
 
 
-def join(path: str | os.PathLike[str], user: object) -> StoreWriter:
-    """Return the writer of a file, which stays open until `user` and all others that joined have left it."""
+def join(path: str | os.PathLike[str], user: object, retention: Retention | None = None) -> StoreWriter:
+    """Return the writer of a file, which stays open until `user` and all others that joined have left it.
+
+    What is kept in the file says the first to join.
+    """
     with _lock:
         key = _key(path)
         if key not in _users:
-            _users[key] = (StoreWriter(path), weakref.WeakSet())
+            _users[key] = (StoreWriter(path, retention=retention), weakref.WeakSet())
         writer, users = _users[key]
         users.add(user)
     return writer

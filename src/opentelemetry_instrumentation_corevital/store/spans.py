@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from .. import semconv
+from .labels import COPY_LABEL
 from .rows import Lost, Row, Source, clean, insert, integer, number, size_of, source, text, to_json
 
 _SPAN_COLUMNS: Final = (
@@ -33,6 +35,30 @@ _LINK_COLUMNS: Final = ("trace_id", "span_id", "seq", "linked_trace_id", "linked
 
 
 @dataclass(frozen=True, slots=True)
+class SpanFields:
+    """A finished span, wherever it comes from; attributes are plain Python values."""
+
+    trace_id: str
+    span_id: str
+    source: Source
+    name: str
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[str, Any]
+    parent_span_id: str | None = None
+    trace_state: str = ""
+    kind: int = 1
+    status_code: int = 0
+    status_message: str = ""
+    events: Sequence[tuple[int, str, Mapping[str, Any] | None]] = ()
+    """Time, name and attributes of each."""
+    links: Sequence[tuple[str, str, str, Mapping[str, Any] | None]] = ()
+    """Trace id, span id, trace state and attributes of each."""
+    dropped: tuple[int, int, int] = (0, 0, 0)
+    """Attributes, events and links that the source left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpanRows:
     """Everything that the store keeps of one span."""
 
@@ -44,13 +70,16 @@ class SpanRows:
     bytes: int
 
     def write(self, connection: sqlite3.Connection) -> Sequence[Lost]:
-        """Write the span; a second delivery replaces the first with all that hangs on it."""
-        connection.execute("DELETE FROM spans WHERE trace_id = ? AND span_id = ?", self.span[:2])
-        connection.execute(_INSERT_SPAN, (*self.span, *self.source.ids(connection)))
+        """Write the span; a second delivery replaces the first with all that hangs on it, and keeps its label."""
+        key = self.span[:2]
+        before = connection.execute(_DELETE_SPAN, key).rowcount
+        connection.execute(_INSERT_SPAN, (*self.span, time.time_ns(), *self.source.ids(connection)))
         connection.executemany(_INSERT_EVENT, self.events)
         connection.executemany(_INSERT_LINK, self.links)
         if self.run is not None:
             connection.execute(_INSERT_RUN, self.run)
+            if before:  # a label can only have been given to what was there
+                connection.execute(COPY_LABEL, key)
         return ()
 
 
@@ -59,46 +88,56 @@ def span_rows(span: ReadableSpan) -> SpanRows:
     context = span.get_span_context()
     if context is None:
         raise ValueError("a span without a context cannot be stored")
-    trace_id, span_id = format_trace_id(context.trace_id), format_span_id(context.span_id)
-    attributes = dict(span.attributes or {})
-    origin = source(span.resource, span.instrumentation_scope)
-    start_ns, end_ns = span.start_time or 0, span.end_time or span.start_time or 0
+    fields = SpanFields(
+        format_trace_id(context.trace_id),
+        format_span_id(context.span_id),
+        source(span.resource, span.instrumentation_scope),
+        span.name,
+        span.start_time or 0,
+        span.end_time or span.start_time or 0,
+        span.attributes or {},
+        parent_span_id=format_span_id(span.parent.span_id) if span.parent is not None else None,
+        trace_state=_trace_state(context),
+        kind=span.kind.value + 1,
+        status_code=span.status.status_code.value,
+        status_message=span.status.description or "",
+        events=[(event.timestamp, event.name, event.attributes) for event in span.events],
+        links=[
+            (
+                format_trace_id(link.context.trace_id),
+                format_span_id(link.context.span_id),
+                _trace_state(link.context),
+                link.attributes,
+            )
+            for link in span.links
+        ],
+        dropped=(span.dropped_attributes, span.dropped_events, span.dropped_links),
+    )
+    return rows_of(fields)
+
+
+def rows_of(span: SpanFields) -> SpanRows:
+    """Return a span's rows."""
+    key, attributes, origin = (span.trace_id, span.span_id), span.attributes, span.source
     row = (
-        trace_id,
-        span_id,
-        format_span_id(span.parent.span_id) if span.parent is not None else None,
-        _trace_state(context),
+        *key,
+        span.parent_span_id,
+        clean(span.trace_state),
         clean(span.name),
-        span.kind.value + 1,
-        start_ns,
-        end_ns,
-        span.status.status_code.value,
-        clean(span.status.description or ""),
+        span.kind,
+        span.start_ns,
+        span.end_ns,
+        span.status_code,
+        clean(span.status_message),
         to_json(attributes),
-        span.dropped_attributes,
-        span.dropped_events,
-        span.dropped_links,
+        *span.dropped,
     )
-    events = tuple(
-        (trace_id, span_id, seq, event.timestamp, clean(event.name), to_json(event.attributes))
-        for seq, event in enumerate(span.events)
-    )
-    links = tuple(
-        (
-            trace_id,
-            span_id,
-            seq,
-            format_trace_id(link.context.trace_id),
-            format_span_id(link.context.span_id),
-            _trace_state(link.context),
-            to_json(link.attributes),
-        )
-        for seq, link in enumerate(span.links)
-    )
+    events = tuple((*key, seq, at, clean(name), to_json(more)) for seq, (at, name, more) in enumerate(span.events))
+    links = tuple((*key, seq, *linked, to_json(more)) for seq, (*linked, more) in enumerate(span.links))
     run = None
     if semconv.STEPS_TOTAL in attributes:
         judged = (_run_value(attributes, *reading) for reading in _RUN_ATTRIBUTES.values())
-        run = (trace_id, span_id, start_ns, end_ns, origin.service_name, *judged)
+        run = (*key, span.start_ns, span.end_ns, origin.service_name, *judged)
     return SpanRows(origin, row, events, links, run, origin.bytes + size_of(row, run or (), *events, *links))
 
 
@@ -149,6 +188,10 @@ _RUN_ATTRIBUTES: Final[Mapping[str, tuple[Callable[[Any], Any], tuple[str, ...]]
     "finish_reason": (_first_text, (semconv.GEN_AI_RESPONSE_FINISH_REASONS,)),
     "error_type": (text, (semconv.ERROR_TYPE,)),
     "narrative": (text, (semconv.NARRATIVE,)),
+    "risk_method": (text, (semconv.RISK_METHOD,)),
+    "entropy_mean": (number, (semconv.ENTROPY_MEAN,)),
+    "surprisal_mean": (number, (semconv.SURPRISAL_MEAN,)),
+    "margin_mean": (number, (semconv.MARGIN_MEAN,)),
 }
 """Column -> how its value is read, and the attributes that may hold it: a sequence's own span, then a call's."""
 
@@ -159,7 +202,8 @@ def _run_value(attributes: Mapping[str, Any], read: Callable[[Any], Any], names:
     return read(next((attributes[name] for name in names if name in attributes), None))
 
 
-_INSERT_SPAN: Final = insert("spans", (*_SPAN_COLUMNS, "resource_id", "scope_id"))
+_DELETE_SPAN: Final = "DELETE FROM spans WHERE trace_id = ? AND span_id = ?"
+_INSERT_SPAN: Final = insert("spans", (*_SPAN_COLUMNS, "ingested_ns", "resource_id", "scope_id"))
 _INSERT_EVENT: Final = insert("span_events", _EVENT_COLUMNS)
 _INSERT_LINK: Final = insert("span_links", _LINK_COLUMNS)
 _INSERT_RUN: Final = insert("runs", RUN_COLUMNS)

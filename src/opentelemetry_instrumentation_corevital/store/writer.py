@@ -1,9 +1,6 @@
 """A background thread that writes to the store: one connection, one transaction per batch, nobody waits for it.
 
-A fork copies a process with one thread only. So a fork takes the writer's lock first, which every transaction holds:
-no transaction is open and no thread is inside SQLite while the process is copied. The child starts with an empty
-queue (what was queued is the parent's to write), new locks and no connection; the parent's connection is kept
-referenced there and never used or closed, since closing it would drop the parent's file locks.
+What a fork does to it is in `forking.py`.
 """
 
 import atexit
@@ -14,11 +11,15 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
+from . import forking
 from .database import LockedError, StoreError, explain, open_database, roll_back
+from .receipt import Receipt
+from .retention import Keeper, Retention
 from .rows import Lost, Record
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,10 @@ _DATA_ERRORS: Final = (
 )
 
 
+_Entry = tuple[Record, Receipt | None]
+_Batch = Sequence[_Entry]
+
+
 class StoreWriter:
     """Writes telemetry to one file. No method raises for a file that cannot be written.
 
@@ -49,20 +54,29 @@ class StoreWriter:
         path: the file; nothing is opened before the first `submit`.
         queue_bytes: bytes that may wait.
         patience: seconds for which a batch is tried again while another process holds the file's lock.
+        synchronous: `NORMAL`: what is committed survives the process; `FULL`: a power cut, too.
+        retention: what is removed from the file as it grows; None: nothing.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, queue_bytes: int = QUEUE_BYTES, patience: float = PATIENCE
+        self,
+        path: str | os.PathLike[str],
+        *,
+        queue_bytes: int = QUEUE_BYTES,
+        patience: float = PATIENCE,
+        synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
+        retention: Retention | None = None,
     ) -> None:
         self.path = Path(path)
         self._queue_bytes = queue_bytes
         self._patience = patience
+        self._synchronous = synchronous
+        self._keeper = Keeper(retention)
         self._told: set[str] = set()
         self._orphans: list[sqlite3.Connection] = []
         self._closed = False
         self._reset()
-        with _fork_lock:
-            _writers.add(self)
+        forking.watch(self)
 
     def _reset(self) -> None:
         self.last_error: StoreError | None = None
@@ -73,7 +87,7 @@ class StoreWriter:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._wake = threading.Condition(threading.Lock())  # guards what follows, `dropped` and `_told`
-        self._queue: deque[Record] = deque()
+        self._queue: deque[_Entry] = deque()
         self._queued_bytes = 0  # of the queue and of the batch that is being written
         self._submitted = 0
         self._settled = 0  # written or dropped
@@ -84,20 +98,49 @@ class StoreWriter:
     def submit(self, records: Sequence[Record]) -> bool:
         """Queue records; never waits for the disk. Return False if some did not fit and were dropped."""
         with self._wake:
-            accepted = 0
-            for record in records:
-                if self._closed or self._queued_bytes + record.bytes > self._queue_bytes:
-                    break
-                self._queue.append(record)
-                self._queued_bytes += record.bytes
-                accepted += 1
-            self._submitted += accepted
-            reason = "is closed" if self._closed else "too much waits for the disk"
-            if accepted and self._thread is None:
-                self._start()
-            self._wake.notify_all()
-        self.drop(len(records) - accepted, f"{self.path}: {reason}.")
+            accepted = self._enqueue(records, None)
+            reason = self._refusal()
+        self.drop(len(records) - accepted, reason)
         return accepted == len(records)
+
+    def store(self, records: Sequence[Record], timeout: float = 30.0) -> Receipt:
+        """Queue records, all or none, and wait until they are committed.
+
+        Returns:
+            a receipt. What it says is stored has been committed, as durably as `synchronous` has it; what has `failed`
+            may be sent again. After `timeout` seconds it is returned as it is, unfinished: then nothing is known of
+            the rest, which may still be written.
+        """
+        receipt = Receipt(len(records))
+        with self._wake:
+            fits = not self._closed and self._queued_bytes + sum(each.bytes for each in records) <= self._queue_bytes
+            if fits:
+                self._enqueue(records, receipt)
+            threadless, reason = self._thread is None, self._refusal()
+        if not fits:
+            receipt.failed(len(records), reason)
+        elif threadless:
+            self._work_off()
+        receipt.wait(timeout)
+        return receipt
+
+    def _enqueue(self, records: Sequence[Record], receipt: Receipt | None) -> int:
+        """Queue records until one does not fit and return how many did; the caller holds `_wake`."""
+        accepted = 0
+        for record in records:
+            if self._closed or self._queued_bytes + record.bytes > self._queue_bytes:
+                break
+            self._queue.append((record, receipt))
+            self._queued_bytes += record.bytes
+            accepted += 1
+        self._submitted += accepted
+        if accepted and self._thread is None:
+            self._start()
+        self._wake.notify_all()
+        return accepted
+
+    def _refusal(self) -> str:
+        return f"{self.path}: {'is closed' if self._closed else 'too much waits for the disk'}."
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until everything submitted so far is written or dropped; return False after `timeout` seconds.
@@ -172,34 +215,53 @@ class StoreWriter:
                 return
             try:
                 self._write(batch)
+                self._keeper.written()
+                self._keep_small()
             finally:
                 with self._wake:
                     self._settled += len(batch)
-                    self._queued_bytes -= sum(record.bytes for record in batch)
+                    self._queued_bytes -= sum(record.bytes for record, _ in batch)
                     self._wake.notify_all()
 
-    def _write(self, batch: Sequence[Record]) -> None:
+    def _write(self, batch: _Batch) -> None:
         try:
             lost = self._write_patiently(batch)
         except _DATA_ERRORS as error:
             if len(batch) > 1:  # one record's fault is not the others'
-                for record in batch:
-                    self._write([record])
+                for entry in batch:
+                    self._write([entry])
                 return
-            self._failed(StoreError(f"{self.path}: a record could not be stored ({type(error).__name__})."), 1)
+            self._written(batch[0], [Lost(1, f"a record could not be stored ({type(error).__name__}).")])
         except StoreError as error:
-            self._failed(error, len(batch))
+            self._failed(error, batch)
         except Exception as error:
-            self._failed(StoreError(f"{self.path}: {type(error).__name__} while writing."), len(batch), error)
+            self._failed(StoreError(f"{self.path}: {type(error).__name__} while writing."), batch, error)
         else:
-            for loss in lost:
-                self._failed(StoreError(f"{self.path}: {loss.reason}"), loss.records)
+            for entry, losses in zip(batch, lost, strict=True):
+                self._written(entry, losses)
 
-    def _failed(self, error: StoreError, count: int, cause: BaseException | None = None) -> None:
+    def _written(self, entry: _Entry, losses: Sequence[Lost]) -> None:
+        """Say what became of a record, and of others that had to be given up for it."""
+        for loss in losses:
+            self.last_error = StoreError(f"{self.path}: {loss.reason}")
+            self.drop(loss.records, str(self.last_error))
+        receipt = entry[1]
+        if receipt is not None:
+            own = next((loss for loss in losses if loss.own), None)
+            if own is None:
+                receipt.stored(1)
+            else:
+                receipt.rejected(1, own.reason)
+
+    def _failed(self, error: StoreError, batch: _Batch, cause: BaseException | None = None) -> None:
+        """Give up records for the file's fault."""
         self.last_error = error
-        self.drop(count, str(error), cause)
+        self.drop(len(batch), str(error), cause)
+        for _, receipt in batch:
+            if receipt is not None:
+                receipt.failed(1, str(error))
 
-    def _write_patiently(self, batch: Sequence[Record]) -> list[Lost]:
+    def _write_patiently(self, batch: _Batch) -> list[Sequence[Lost]]:
         deadline, pause = time.monotonic() + self._patience, 0.01
         while True:
             try:
@@ -213,12 +275,29 @@ class StoreWriter:
             time.sleep(pause)  # outside the lock: a fork may go ahead
             pause = min(2 * pause, 0.5)
 
-    def _transaction(self, batch: Sequence[Record]) -> list[Lost]:
+    def _keep_small(self) -> None:
+        """Remove what retention asks for, a slice per transaction; what goes wrong is tried again later."""
+        while self._keeper.due():
+            try:
+                with self._lock, self._exclusively() as connection:
+                    self._keeper.slice(connection)
+            except LockedError:
+                return  # due again after the next batch
+            except Exception:  # what is wrong with the file the next batch tells
+                self._keeper.postpone()
+
+    def _transaction(self, batch: _Batch) -> list[Sequence[Lost]]:
+        with self._exclusively() as connection:
+            return [record.write(connection) for record, _ in batch]
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[sqlite3.Connection]:
+        """Open a transaction and commit it; roll back what raises."""
         connection = self._connect()
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                lost = [loss for record in batch for loss in record.write(connection)]
+                yield connection
                 connection.execute("COMMIT")
             except BaseException:
                 roll_back(connection)
@@ -228,14 +307,13 @@ class StoreWriter:
         except sqlite3.Error as error:
             self._disconnect()  # a new connection finds out what a damaged or exchanged file is now
             raise explain(error, self.path) from None
-        return lost
 
     def _connect(self) -> sqlite3.Connection:
         """Return the connection, a new one if the file was deleted or replaced since."""
         if self._connection is not None and self._identity != _identity(self.path):
             self._disconnect()
         if self._connection is None:
-            self._connection = open_database(self.path, busy_seconds=_BUSY_SECONDS)
+            self._connection = open_database(self.path, busy_seconds=_BUSY_SECONDS, synchronous=self._synchronous)
             self._identity = _identity(self.path)
         return self._connection
 
@@ -276,34 +354,3 @@ def _flush_at_exit(reference: "weakref.ref[StoreWriter]") -> None:
     writer = reference()
     if writer is not None:
         writer.flush(timeout=10.0)
-
-
-# --- fork ------------------------------------------------------------------------------------------------------------
-
-_writers: "weakref.WeakSet[StoreWriter]" = weakref.WeakSet()
-_fork_lock = threading.Lock()  # one fork at a time, no new writer meanwhile
-_held: "list[StoreWriter]" = []  # those that wait for the fork under way
-
-
-def _before_fork() -> None:
-    _fork_lock.acquire()
-    for writer in list(_writers):
-        writer.hold_for_fork()
-        _held.append(writer)
-
-
-def _after_fork_in_parent() -> None:
-    while _held:
-        _held.pop().release_after_fork()
-    _fork_lock.release()
-
-
-def _after_fork_in_child() -> None:
-    global _fork_lock  # noqa: PLW0603
-    _fork_lock = threading.Lock()
-    while _held:
-        _held.pop().begin_anew()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

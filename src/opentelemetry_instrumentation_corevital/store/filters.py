@@ -1,0 +1,81 @@
+"""What to look for among runs. Every condition is one on a real column of `runs`."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .. import semconv
+from .database import StoreError
+
+FLAGS: Final = tuple(semconv.HEALTH_FLAGS)
+LEVELS: Final = ("low", "medium", "high")
+_SECOND_NS: Final = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Conditions that a run has to meet, all of them; None: any.
+
+    Attributes:
+        model: its model.
+        risk_above: its risk is above this.
+        level: its risk level: low, medium or high.
+        flag: this flag is raised, one of `FLAGS`; `_detected` may be left out.
+        since_ns: it started at this Unix time or later, in nanoseconds.
+        until_ns: it started before this Unix time, in nanoseconds.
+        prompt_hash: its prompt hash begins so.
+        label: its label; `any` for any label, `none` for none.
+        longer_than: it took more than so many seconds.
+        tokens_above: it generated more than so many tokens.
+    """
+
+    model: str | None = None
+    risk_above: float | None = None
+    level: str | None = None
+    flag: str | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
+    prompt_hash: str | None = None
+    label: str | None = None
+    longer_than: float | None = None
+    tokens_above: int | None = None
+
+    def where(self) -> tuple[str, tuple[Any, ...]]:
+        """Return the SQL condition and its values.
+
+        Raises:
+            StoreError: for a flag or level that there is not.
+        """
+        duration = None if self.longer_than is None else int(self.longer_than * _SECOND_NS)
+        given = [
+            ("model = ?", self.model),
+            ("risk_score > ?", self.risk_above),
+            ("risk_level = ?", self._level()),
+            ("start_ns >= ?", self.since_ns),
+            ("start_ns < ?", self.until_ns),
+            ("duration_ns > ?", duration),
+            ("output_tokens > ?", self.tokens_above),
+        ]
+        if self.prompt_hash is not None:
+            start = self.prompt_hash.lower()
+            given += [("prompt_hash >= ?", start), ("prompt_hash < ?", start + "g")]  # hexadecimal digits end at f
+        if self.label not in (None, "any", "none"):
+            given.append(("label = ?", self.label))
+        conditions = [condition for condition, value in given if value is not None]
+        if self.label in ("any", "none"):
+            conditions.append(f"label IS {'NOT ' if self.label == 'any' else ''}NULL")
+        if self.flag is not None:
+            conditions.append(f"{self._flag()} = 1")
+        values = tuple(value for _, value in given if value is not None)
+        return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), values
+
+    def _flag(self) -> str:
+        name = str(self.flag)
+        column = name if name.endswith("_detected") else f"{name}_detected"
+        if column not in FLAGS:
+            raise StoreError(f"unknown flag {name!r}; flags are {', '.join(FLAGS)}.")
+        return column
+
+    def _level(self) -> str | None:
+        if self.level is not None and self.level not in LEVELS:
+            raise StoreError(f"unknown level {self.level!r}; levels are {', '.join(LEVELS)}.")
+        return self.level

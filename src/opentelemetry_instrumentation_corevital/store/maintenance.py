@@ -1,0 +1,249 @@
+"""Looking after a store's file: its health, its size, what is removed from it."""
+
+import json
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from .. import semconv
+from .database import explain, open_for_reading
+from .editing import editing, opened
+from .retention import Removed, Retention, prune, remove_orphans, used_bytes
+
+TABLES: Final = (
+    "runs",
+    "spans",
+    "span_events",
+    "span_links",
+    "logs",
+    "metrics",
+    "metric_points",
+    "run_data",
+    "run_data_chunks",
+    "labels",
+    "resources",
+    "scopes",
+)
+_MOST_PROBLEMS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a store holds, and in how many bytes."""
+
+    file_bytes: int
+    """The file and its write-ahead log."""
+    used_bytes: int
+    rows: dict[str, int]
+    first_ns: int | None
+    """Unix time at which the oldest run started."""
+    last_ns: int | None
+    steps: int
+    """Generated tokens of all runs."""
+    models: dict[str, int]
+    """Runs of each model."""
+    data_bytes: int
+    """Of all run data."""
+
+
+def check(path: str | Path) -> list[str]:
+    """Return what is wrong with a store's file; nothing: all is well.
+
+    Raises:
+        StoreError: if it cannot be read at all.
+    """
+    connection = open_for_reading(path)
+    try:
+        found = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({_MOST_PROBLEMS})")]
+        problems = [] if found == ["ok"] else found
+        lost = connection.execute("PRAGMA foreign_key_check").fetchall()
+        problems += [
+            f"a row of {table} belongs to nothing in {parent}" for table, _, parent, _ in lost[:_MOST_PROBLEMS]
+        ]
+        stray = connection.execute(
+            "SELECT count(*) FROM runs WHERE label IS NOT (SELECT outcome FROM labels WHERE "
+            "labels.trace_id = runs.trace_id AND labels.span_id = runs.span_id)"
+        ).fetchone()[0]
+        if stray:
+            problems.append(f"{stray} runs show another label than they were given")
+    except sqlite3.Error as error:
+        raise explain(error, path) from None
+    finally:
+        connection.close()
+    return problems
+
+
+def stats(path: str | Path) -> Stats:
+    """Return what a store holds.
+
+    Raises:
+        StoreError: if it cannot be read.
+    """
+    connection = open_for_reading(path)
+    try:
+        rows = {table: int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in TABLES}
+        first, last, steps = connection.execute(
+            "SELECT min(start_ns), max(start_ns), total(output_tokens) FROM runs"
+        ).fetchone()
+        models = connection.execute("SELECT model, count(*) FROM runs GROUP BY model ORDER BY 2 DESC").fetchall()
+        data = connection.execute("SELECT total(length(data)) FROM run_data").fetchone()[0]
+        used = used_bytes(connection)
+    except sqlite3.Error as error:
+        raise explain(error, path) from None
+    finally:
+        connection.close()
+    names = {"unknown" if model is None else str(model): count for model, count in models}
+    return Stats(file_bytes(path), used, rows, first, last, int(steps), names, int(data))
+
+
+def file_bytes(path: str | Path) -> int:
+    """Return the size of a store's file with its write-ahead log."""
+    return sum(os.path.getsize(each) for each in (f"{path}", f"{path}-wal") if os.path.exists(each))
+
+
+def prune_store(path: str | Path, retention: Retention, *, dry_run: bool = False) -> Removed:
+    """Remove what is too old or too much; labelled runs stay.
+
+    Args:
+        path: the store's file.
+        retention: what is kept.
+        dry_run: only say what would be removed.
+
+    Raises:
+        StoreError: if the file cannot be written.
+    """
+    total = Removed()
+    with opened(path) as connection:
+        if dry_run:
+            connection.execute("BEGIN IMMEDIATE")
+            while removed := prune(connection, retention):
+                total += removed
+            connection.execute("ROLLBACK")
+            return total
+        while True:
+            connection.execute("BEGIN IMMEDIATE")
+            removed = prune(connection, retention)
+            if not removed:
+                remove_orphans(connection)
+            connection.execute("COMMIT")
+            if not removed:
+                return total
+            total += removed
+
+
+def vacuum(path: str | Path) -> tuple[int, int]:
+    """Give back what the file does not need; return its bytes before and after.
+
+    Raises:
+        StoreError: if the file cannot be written, or is in use.
+    """
+    before = file_bytes(path)
+    with opened(path) as connection:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return before, file_bytes(path)
+
+
+def upgrade(path: str | Path) -> None:
+    """Bring a file of an older version up to date.
+
+    Raises:
+        StoreError: if it cannot be.
+    """
+    with opened(path):
+        pass
+
+
+def delete_call(path: str | Path, trace_id: str, span_ids: list[str]) -> Removed:
+    """Remove every trace of a call: its spans and those below them, run data, logs, labels and exemplars.
+
+    If the trace holds no other run, all of the trace goes. What is removed is overwritten in the file.
+
+    Args:
+        path: the store's file.
+        trace_id: of the call.
+        span_ids: of its sequences.
+
+    Raises:
+        StoreError: if the file cannot be written.
+    """
+    with editing(path) as connection:
+        removed = _delete(connection, trace_id, span_ids)
+        remove_orphans(connection)
+    with opened(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log held it, too
+    return removed
+
+
+def _delete(connection: sqlite3.Connection, trace_id: str, span_ids: list[str]) -> Removed:
+    others = connection.execute(
+        f"SELECT count(*) FROM runs WHERE trace_id = ? AND span_id NOT IN ({', '.join('?' * len(span_ids))})",
+        (trace_id, *span_ids),
+    ).fetchone()[0]
+    spans = _descendants(connection, trace_id, span_ids) if others else _all_spans(connection, trace_id, span_ids)
+    keys = [(trace_id, span_id) for span_id in spans]
+    logs = connection.executemany("DELETE FROM logs WHERE trace_id = ? AND span_id = ?", keys).rowcount
+    if not others:
+        logs += connection.execute("DELETE FROM logs WHERE trace_id = ?", (trace_id,)).rowcount
+    data = connection.executemany("DELETE FROM run_data WHERE trace_id = ? AND span_id = ?", keys).rowcount
+    for table in ("run_data_chunks", "labels"):
+        connection.executemany(f"DELETE FROM {table} WHERE trace_id = ? AND span_id = ?", keys)
+    gone = connection.executemany("DELETE FROM spans WHERE trace_id = ? AND span_id = ?", keys).rowcount
+    return Removed(gone, logs, data, _forget_exemplars(connection, trace_id, None if not others else set(spans)))
+
+
+def _all_spans(connection: sqlite3.Connection, trace_id: str, span_ids: list[str]) -> list[str]:
+    found = connection.execute(
+        "SELECT span_id FROM spans WHERE trace_id = ?1 UNION SELECT span_id FROM run_data WHERE trace_id = ?1 "
+        "UNION SELECT span_id FROM run_data_chunks WHERE trace_id = ?1 UNION SELECT span_id FROM labels "
+        "WHERE trace_id = ?1",
+        (trace_id,),
+    )
+    return sorted({*span_ids, *(row[0] for row in found)})
+
+
+def _descendants(connection: sqlite3.Connection, trace_id: str, span_ids: list[str]) -> list[str]:
+    """Return the call's spans: those of its sequences, the one above several of them, and all below."""
+    found = connection.execute(
+        "SELECT span_id, parent_span_id, attributes FROM spans WHERE trace_id = ?", (trace_id,)
+    ).fetchall()
+    children: dict[str, list[str]] = {}
+    for span_id, parent, _ in found:
+        children.setdefault(parent, []).append(span_id)
+    parents = {parent for span_id, parent, _ in found if span_id in span_ids}
+    calls = [
+        span_id
+        for span_id, _, attributes in found
+        if span_id in parents and semconv.SEQUENCE_COUNT in json.loads(attributes)
+    ]
+    chosen, waiting = [], [*span_ids, *calls]
+    while waiting:
+        span_id = waiting.pop()
+        if span_id not in chosen:
+            chosen.append(span_id)
+            waiting += children.get(span_id, ())
+    return chosen
+
+
+def _forget_exemplars(connection: sqlite3.Connection, trace_id: str, span_ids: set[str] | None) -> int:
+    """Take the run's ids out of the exemplars of metrics; return how many points had them."""
+    points = connection.execute(
+        "SELECT metric_id, attributes, start_ns, exemplars FROM metric_points WHERE instr(exemplars, ?)", (trace_id,)
+    ).fetchall()
+    changed = 0
+    for *key, text in points:
+        exemplars: list[dict[str, Any]] = json.loads(text)
+        kept = [
+            each
+            for each in exemplars
+            if each.get("trace_id") != trace_id or (span_ids is not None and each.get("span_id") not in span_ids)
+        ]
+        if len(kept) < len(exemplars):
+            connection.execute(
+                "UPDATE metric_points SET exemplars = ? WHERE metric_id = ? AND attributes = ? AND start_ns = ?",
+                (json.dumps(kept, separators=(",", ":")), *key),
+            )
+            changed += 1
+    return changed

@@ -1,0 +1,209 @@
+"""Runs as they come out of the store."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .. import semconv
+from ..run import Fingerprint
+from .filters import FLAGS
+from .labels import Label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One row of `runs`; None where something was not measured or not judged."""
+
+    trace_id: str
+    span_id: str
+    sequence_index: int
+    start_ns: int
+    end_ns: int
+    service_name: str
+    model: str | None
+    operation: str | None
+    strategy: str | None
+    risk_score: float | None
+    risk_level: str | None
+    nan_detected: bool | None
+    inf_detected: bool | None
+    repetition_loop_detected: bool | None
+    attention_collapse_detected: bool | None
+    mid_layer_anomaly_detected: bool | None
+    high_entropy_steps: int | None
+    failure_risk: float | None
+    warnings: tuple[str, ...]
+    prompt_hash: str | None
+    prompt_hash_source: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    finish_reason: str | None
+    error_type: str | None
+    narrative: str | None
+    risk_method: str | None
+    entropy_mean: float | None
+    surprisal_mean: float | None
+    margin_mean: float | None
+    label: str | None
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Return the flags that are raised."""
+        return tuple(flag for flag in FLAGS if getattr(self, flag))
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it took."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row, for JSON."""
+        return asdict(self)
+
+    def _repr_html_(self) -> str:
+        from .notebook import runs_table
+
+        return runs_table([self])
+
+
+COLUMNS = tuple(field.name for field in fields(RunSummary))
+
+
+def summary_of(row: tuple[Any, ...]) -> RunSummary:
+    """Return a row of `runs` whose columns are `COLUMNS`."""
+    values = dict(zip(COLUMNS, row, strict=True))
+    for flag in FLAGS:
+        values[flag] = None if values[flag] is None else bool(values[flag])
+    values["warnings"] = tuple(json.loads(values["warnings"]))
+    return RunSummary(**values)
+
+
+class RunList(list[RunSummary]):
+    """Runs, the newest first; a table in a notebook."""
+
+    def to_pandas(self) -> "DataFrame":
+        """Return one row per run, times as UTC timestamps.
+
+        Raises:
+            ImportError: where pandas is not installed.
+        """
+        pandas = import_pandas()
+        frame = pandas.DataFrame([asdict(run) for run in self], columns=list(COLUMNS))
+        for name in ("start", "end"):
+            frame[name] = pandas.to_datetime(frame.pop(f"{name}_ns"), unit="ns", utc=True)
+        frame[list(FLAGS)] = frame[list(FLAGS)].astype("boolean")
+        return frame
+
+    def _repr_html_(self) -> str:
+        from .notebook import runs_table
+
+        return runs_table(self)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """A span event."""
+
+    name: str
+    time_ns: int
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run with everything that is stored of it; its verdict in a notebook."""
+
+    summary: RunSummary
+    attributes: dict[str, Any]
+    events: tuple[StoredEvent, ...]
+    label: Label | None = None
+    data: bytes | None = None
+    """The run data, a compressed NumPy `.npz` (docs/run-data.md); None where there are none."""
+    call: dict[str, Any] | None = None
+    """Attributes of the call's own span, where the call had several sequences."""
+
+    @property
+    def steps(self) -> tuple[StoredEvent, ...]:
+        """Return the recorded steps."""
+        return tuple(event for event in self.events if event.name == semconv.STEP_EVENT)
+
+    @cached_property
+    def columns(self) -> "dict[str, NDArray[Any]]":
+        """Return the run data by column, each [steps] or [steps, layers]; empty where there are none.
+
+        Raises:
+            ValueError: if the data are damaged.
+        """
+        from ..npz import from_npz
+
+        return {} if self.data is None else from_npz(self.data)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return summary, label, attributes and events, for JSON."""
+        label = None if self.label is None else asdict(self.label)
+        events = [asdict(event) for event in self.events]
+        return {"summary": asdict(self.summary), "label": label, "attributes": self.attributes, "events": events}
+
+    def to_pandas(self, signal: str | None = None) -> "DataFrame":
+        """Return one row per step.
+
+        Args:
+            signal: a signal of layers, such as `hidden_l2_norm`: one column per layer. None: every signal that has
+                one number per step; without run data, what the recorded steps have.
+
+        Raises:
+            ImportError: where pandas is not installed.
+            KeyError: if no such signal was measured.
+        """
+        pandas = import_pandas()
+        if signal is not None:
+            values = self.columns[signal]
+            frame = pandas.DataFrame(values if values.ndim > 1 else values[:, None])
+            frame.columns.name = "layer"
+        elif self.columns:
+            flat = {name: values for name, values in self.columns.items() if values.ndim == 1}
+            steps = max(len(values) for values in flat.values())
+            frame = pandas.DataFrame({name: values for name, values in flat.items() if len(values) == steps})
+        else:
+            frame = pandas.DataFrame(
+                [{name.rpartition(".")[2]: value for name, value in e.attributes.items()} for e in self.steps]
+            )
+            if "index" in frame:
+                frame = frame.set_index("index")
+        frame.index.name = "step"
+        return frame
+
+    def _repr_html_(self) -> str:
+        from .notebook import verdict
+
+        return verdict(self)
+
+
+def get_fingerprint(run: StoredRun) -> Fingerprint:
+    """Return the fingerprint that was stored with a run; what was not computed is None."""
+    get = run.attributes.get
+    return Fingerprint(
+        prompt_hash=get(semconv.FINGERPRINT_PROMPT_HASH),
+        prompt_hash_source=get(semconv.FINGERPRINT_PROMPT_HASH_SOURCE),
+        run_hash=get(semconv.FINGERPRINT_RUN_HASH),
+    )
+
+
+def import_pandas() -> Any:
+    """Return pandas.
+
+    Raises:
+        ImportError: with what to install.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "pandas is not installed: pip install 'opentelemetry-instrumentation-corevital[pandas]'"
+        ) from error
+    return pandas
