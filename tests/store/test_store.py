@@ -279,7 +279,7 @@ def test_a_store_in_a_read_only_folder_can_be_read(tmp_path: Path, monkeypatch: 
         return real(path, options)
 
     monkeypatch.setattr(database, "_open_read_only", as_in_a_read_only_folder)
-    monkeypatch.setattr(database.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(database.os, "access", lambda path, mode, **_: False)
     with open_store(path) as opened:
         assert len(opened.runs()) == 1
     (tmp_path / "runs.db-wal").write_bytes(b"something to be read first")

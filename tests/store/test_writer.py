@@ -159,7 +159,7 @@ def test_a_child_begins_with_an_empty_queue_and_an_untouched_connection(tmp_path
             store.submit(mine[3:])
             child = os.fork()
             if child == 0:
-                (inherited,) = store._orphans
+                inherited = store._orphans[0].connection
                 store.submit([span_rows(span) for span in make_spans(1)])
                 ok = store.flush() and store.last_error is None and inherited.total_changes > 0
                 store.close()

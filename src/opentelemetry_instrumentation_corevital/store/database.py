@@ -76,7 +76,8 @@ def open_for_reading(path: str | Path) -> sqlite3.Connection:
         # Even to read a WAL database SQLite writes a file beside it. In a folder where it may not, and where no log
         # waits to be read, the file is read as one that nobody changes.
         log = Path(f"{path}-wal")
-        if not os.access(path.parent, os.W_OK) and not (os.path.exists(log) and log.stat().st_size):
+        may_write = os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+        if not may_write and not (os.path.exists(log) and log.stat().st_size):
             try:
                 return _open_read_only(path, "mode=ro&immutable=1")
             except sqlite3.Error:

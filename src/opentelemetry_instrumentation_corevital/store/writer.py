@@ -6,18 +6,17 @@ What a fork does to it is in `forking.py`.
 import atexit
 import logging
 import os
-import sqlite3
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 from . import forking
-from .database import LockedError, StoreError, explain, open_database, roll_back
+from .database import LockedError, StoreError
+from .file import DATA_ERRORS, WatchedFile
 from .receipt import Receipt
 from .retention import Keeper, Retention
 from .rows import Lost, Record
@@ -31,17 +30,6 @@ BATCH_RECORDS: Final = 512
 PATIENCE: Final = 10.0
 """Seconds for which a batch is tried again while another process holds the file's lock."""
 _BUSY_SECONDS: Final = 0.25  # of one try: the writer's lock is held meanwhile, and a fork waits for that
-
-# What is wrong with the rows, not with the file. Types are checked in `rows`; this is for what nobody thought of.
-_DATA_ERRORS: Final = (
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-    OverflowError,
-    UnicodeError,
-)
-
 
 _Entry = tuple[Record, Receipt | None]
 _Batch = Sequence[_Entry]
@@ -73,7 +61,7 @@ class StoreWriter:
         self._synchronous = synchronous
         self._keeper = Keeper(retention)
         self._told: set[str] = set()
-        self._orphans: list[sqlite3.Connection] = []
+        self._orphans: list[WatchedFile] = []
         self._closed = False
         self._reset()
         forking.watch(self)
@@ -84,8 +72,7 @@ class StoreWriter:
         self.dropped = 0
         """Records of this process that were not stored: malformed, too many, or the file could not be written."""
         self._lock = threading.RLock()  # held by every transaction, and by a fork
-        self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
+        self._file = WatchedFile(self.path, self._synchronous, _BUSY_SECONDS)
         self._wake = threading.Condition(threading.Lock())  # guards what follows, `dropped` and `_told`
         self._queue: deque[_Entry] = deque()
         self._queued_bytes = 0  # of the queue and of the batch that is being written
@@ -163,7 +150,7 @@ class StoreWriter:
             thread = self._thread
             self._wake.notify_all()
         if thread is None:
-            self._disconnect()
+            self._close_file()
         else:
             thread.join(max(0.1, deadline - time.monotonic()))
 
@@ -204,7 +191,7 @@ class StoreWriter:
                 if not self._queue:
                     break
             self._work_off()
-        self._disconnect()
+        self._close_file()
 
     def _work_off(self) -> None:
         """Write until the queue is empty."""
@@ -226,7 +213,7 @@ class StoreWriter:
     def _write(self, batch: _Batch) -> None:
         try:
             lost = self._write_patiently(batch)
-        except _DATA_ERRORS as error:
+        except DATA_ERRORS as error:
             if len(batch) > 1:  # one record's fault is not the others'
                 for entry in batch:
                     self._write([entry])
@@ -279,7 +266,7 @@ class StoreWriter:
         """Remove what retention asks for, a slice per transaction; what goes wrong is tried again later."""
         while self._keeper.due():
             try:
-                with self._lock, self._exclusively() as connection:
+                with self._lock, self._file.transaction() as connection:
                     self._keeper.slice(connection)
             except LockedError:
                 return  # due again after the next batch
@@ -287,41 +274,12 @@ class StoreWriter:
                 self._keeper.postpone()
 
     def _transaction(self, batch: _Batch) -> list[Sequence[Lost]]:
-        with self._exclusively() as connection:
+        with self._file.transaction() as connection:
             return [record.write(connection) for record, _ in batch]
 
-    @contextmanager
-    def _exclusively(self) -> Iterator[sqlite3.Connection]:
-        """Open a transaction and commit it; roll back what raises."""
-        connection = self._connect()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                roll_back(connection)
-                raise
-        except _DATA_ERRORS:
-            raise
-        except sqlite3.Error as error:
-            self._disconnect()  # a new connection finds out what a damaged or exchanged file is now
-            raise explain(error, self.path) from None
-
-    def _connect(self) -> sqlite3.Connection:
-        """Return the connection, a new one if the file was deleted or replaced since."""
-        if self._connection is not None and self._identity != _identity(self.path):
-            self._disconnect()
-        if self._connection is None:
-            self._connection = open_database(self.path, busy_seconds=_BUSY_SECONDS, synchronous=self._synchronous)
-            self._identity = _identity(self.path)
-        return self._connection
-
-    def _disconnect(self) -> None:
+    def _close_file(self) -> None:
         with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
+            self._file.close()
 
     # --- fork ------------------------------------------------------------------------------------------------------
 
@@ -337,17 +295,8 @@ class StoreWriter:
 
     def begin_anew(self) -> None:
         """Leave everything to the parent, in the process that the fork made."""
-        if self._connection is not None:
-            self._orphans.append(self._connection)
+        self._orphans.append(self._file)
         self._reset()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _flush_at_exit(reference: "weakref.ref[StoreWriter]") -> None:
