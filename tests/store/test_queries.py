@@ -126,6 +126,7 @@ def traced(tmp_path: Path) -> Iterator[tuple[Store, list[str]]]:
         {},
         {"model": "org/model"},
         {"risk_above": 0.1},
+        {"longer_than": 1.0, "tokens_above": 3},
         {"since_ns": 5},
         {"prompt_hash": "abab"},
         *({"flag": flag} for flag in FLAGS),
@@ -139,4 +140,6 @@ def test_every_list_uses_an_index_and_no_json(traced: tuple[Store, list[str]], f
     assert "json" not in statement.lower()
     assert "spans" not in statement
     plan = [detail for *_, detail in store._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
-    assert any("USING INDEX runs_" in step for step in plan), plan
+    choice = plan[plan.index("LIST SUBQUERY 1") + 1]
+    alone = set(filters) in ({"model"}, {"flag"})
+    assert ("USING INDEX runs_" if alone else "USING COVERING INDEX runs_filters") in choice, plan

@@ -1,6 +1,6 @@
 """What to look for among runs. Every condition is one on a real column of `runs`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from .. import semconv
@@ -39,6 +39,15 @@ class RunFilter:
     longer_than: float | None = None
     tokens_above: int | None = None
 
+    def index(self) -> str:
+        """Return the hint that names the index to use: none where one condition alone has an index of its own.
+
+        A planner without statistics takes the wrong one, and then looks up every row.
+        """
+        given = [name for name in _FIELDS if getattr(self, name) is not None]
+        alone = len(given) == 1 and given[0] in ("model", "level", "flag", "label") and self.label != "none"
+        return "" if alone else "INDEXED BY runs_filters"
+
     def where(self) -> tuple[str, tuple[Any, ...]]:
         """Return the SQL condition and its values.
 
@@ -52,7 +61,7 @@ class RunFilter:
             ("risk_level = ?", self._level()),
             ("start_ns >= ?", self.since_ns),
             ("start_ns < ?", self.until_ns),
-            ("duration_ns > ?", duration),
+            ("end_ns - start_ns > ?", duration),
             ("output_tokens > ?", self.tokens_above),
         ]
         if self.prompt_hash is not None:
@@ -79,3 +88,6 @@ class RunFilter:
         if self.level is not None and self.level not in LEVELS:
             raise StoreError(f"unknown level {self.level!r}; levels are {', '.join(LEVELS)}.")
         return self.level
+
+
+_FIELDS: Final = tuple(field.name for field in fields(RunFilter))

@@ -50,9 +50,15 @@ class Store:
             TypeError: for a condition that there is not.
             StoreError: for an unknown flag or level, or an unreadable file.
         """
-        where, values = RunFilter(**conditions).where()
+        wanted = RunFilter(**conditions)
+        where, values = wanted.where()
         order = "ORDER BY start_ns DESC, sequence_index"
-        return RunList(self._summaries(f"{where} {order} LIMIT ?", (*values, -1 if limit is None else limit)))
+        # First which, from an index alone; then their rows.
+        keys = f"SELECT trace_id, span_id FROM runs {wanted.index()} {where} {order} LIMIT ?"
+        found = self._summaries(
+            f"WHERE (trace_id, span_id) IN ({keys}) {order}", (*values, -1 if limit is None else limit)
+        )
+        return RunList(found)
 
     def call(self, run_id: str) -> list[RunSummary]:
         """Return all sequences of the call that a run belongs to; arguments and errors are those of `run`."""

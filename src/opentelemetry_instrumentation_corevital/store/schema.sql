@@ -118,6 +118,11 @@ CREATE INDEX IF NOT EXISTS runs_level ON runs (risk_level, start_ns) WHERE risk_
 CREATE INDEX IF NOT EXISTS runs_risk ON runs (risk_score, start_ns) WHERE risk_score IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_prompt ON runs (prompt_hash, start_ns) WHERE prompt_hash IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_label ON runs (label, start_ns) WHERE label IS NOT NULL;
+-- Everything that a list filters by, newest last: several conditions at once are one walk along this index.
+CREATE INDEX IF NOT EXISTS runs_filters ON runs (
+  start_ns, sequence_index, end_ns, risk_score, output_tokens, model, risk_level, label, prompt_hash, nan_detected,
+  inf_detected, repetition_loop_detected, attention_collapse_detected, mid_layer_anomaly_detected
+);
 CREATE INDEX IF NOT EXISTS runs_duration ON runs (duration_ns);
 CREATE INDEX IF NOT EXISTS runs_tokens ON runs (output_tokens) WHERE output_tokens IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_nan ON runs (start_ns) WHERE nan_detected = 1;
