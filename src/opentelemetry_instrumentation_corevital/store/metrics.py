@@ -46,6 +46,19 @@ class ScopedMetric:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricFields:
+    """What a metric is, wherever it comes from; numbers as in OTLP."""
+
+    source: Source
+    name: str
+    unit: str
+    description: str
+    kind: str
+    temporality: int
+    is_monotonic: int
+
+
+@dataclass(frozen=True, slots=True)
 class MetricRows:
     """One metric with its points."""
 
@@ -79,11 +92,17 @@ def metric_rows(scoped: ScopedMetric) -> MetricRows:
     """
     metric = scoped.metric
     kind, temporality, is_monotonic = _kind(metric.data)
-    names = (clean(metric.name), clean(metric.unit or ""))
-    row = (*names, kind, temporality, is_monotonic, clean(metric.description or ""))
     points = tuple(_point(point, has_start=kind != "gauge") for point in metric.data.data_points)
     origin = source(scoped.resource, scoped.scope)
-    return MetricRows(origin, row, points, origin.bytes + size_of(row, *points))
+    unit, description = metric.unit or "", metric.description or ""
+    return rows_of_metric(MetricFields(origin, metric.name, unit, description, kind, temporality, is_monotonic), points)
+
+
+def rows_of_metric(metric: MetricFields, points: tuple[Row, ...]) -> MetricRows:
+    """Return a metric's rows; each point is one of `metric_points` without its metric."""
+    names = (clean(metric.name), clean(metric.unit), metric.kind, metric.temporality, metric.is_monotonic)
+    row = (*names, clean(metric.description))
+    return MetricRows(metric.source, row, points, metric.source.bytes + size_of(row, *points))
 
 
 def _kind(data: Any) -> tuple[str, int, int]:
