@@ -151,6 +151,13 @@ SEQUENCE_OUTPUT_TOKENS: Final = _attribute(
     "corevital.sequence.output_tokens", "int", "{token}", "on a sequence's span: tokens that it generated"
 )
 
+MIGRATED_FROM: Final = _attribute(
+    "corevital.migrated.from",
+    "string",
+    "",
+    "schema of the report that the run was migrated from; its logit signals are those after temperature and top-k/p",
+)
+
 # --- summaries and series -----------------------------------------------------------------------------------------
 ENTROPY_MEAN: Final = _attribute("corevital.entropy.mean", "double", "bit", "mean entropy over steps")
 ENTROPY_MAX: Final = _attribute("corevital.entropy.max", "double", "bit", "largest entropy of a step")

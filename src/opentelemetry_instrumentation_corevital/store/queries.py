@@ -113,11 +113,9 @@ class Store:
         Raises:
             StoreError: for an unreadable file or damaged data.
         """
-        from ..npz import from_npz
-
-        data = self.run_data(run)
+        stored = run if isinstance(run, StoredRun) else self.load(run)
         try:
-            return None if data is None else from_npz(data)
+            return stored.columns if stored.data is not None else None
         except ValueError as error:
             raise StoreError(f"{self.path}: the run's data are damaged: {error}.") from None
 

@@ -63,6 +63,25 @@ class RunDataChunk:
         return lost
 
 
+@dataclass(frozen=True, slots=True)
+class WholeRunData:
+    """Run data in one piece."""
+
+    row: Row
+    bytes: int
+
+    def write(self, connection: sqlite3.Connection) -> Sequence[Lost]:
+        """Write the data, in place of others of the run."""
+        connection.execute(INSERT_RUN_DATA, self.row)
+        return ()
+
+
+def whole_run_data(trace_id: str, span_id: str, data: bytes) -> WholeRunData:
+    """Return a run's data as a record."""
+    row = (trace_id, span_id, hashlib.sha256(data).hexdigest(), time.time_ns(), data)
+    return WholeRunData(row, size_of(row))
+
+
 def run_data_chunk(trace_id: str | None, span_id: str | None, attributes: Mapping[str, Any], body: Any) -> RunDataChunk:
     """Return the chunk of run data that a log record holds.
 

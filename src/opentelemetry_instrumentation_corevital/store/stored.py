@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
 from ..run import Fingerprint
@@ -70,6 +70,9 @@ class RunSummary:
 
         return runs_table([self])
 
+
+REPORT: Final = "report"
+"""Column of the run data of a migrated run: what the report says beside its numbers, as the bytes of its JSON."""
 
 COLUMNS = tuple(field.name for field in fields(RunSummary))
 
@@ -139,6 +142,16 @@ class StoredRun:
         Raises:
             ValueError: if the data are damaged.
         """
+        return {name: values for name, values in self._arrays.items() if name != REPORT}
+
+    @property
+    def report(self) -> dict[str, Any] | None:
+        """Return what the report of a migrated run says beside its columns; None for any other run."""
+        found = self._arrays.get(REPORT)
+        return None if found is None else json.loads(found.tobytes())
+
+    @cached_property
+    def _arrays(self) -> "dict[str, NDArray[Any]]":
         from ..npz import from_npz
 
         return {} if self.data is None else from_npz(self.data)
@@ -167,8 +180,7 @@ class StoredRun:
             frame.columns.name = "layer"
         elif self.columns:
             flat = {name: values for name, values in self.columns.items() if values.ndim == 1}
-            steps = max(len(values) for values in flat.values())
-            frame = pandas.DataFrame({name: values for name, values in flat.items() if len(values) == steps})
+            frame = pandas.DataFrame(flat)
         else:
             frame = pandas.DataFrame(
                 [{name.rpartition(".")[2]: value for name, value in e.attributes.items()} for e in self.steps]

@@ -1,0 +1,102 @@
+"""Moving reports of the first CoreVital into a store."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..config import Settings
+from ..store import StoreError, StoreWriter
+from ..store.database import open_database
+from .reading import ReportError, ids_of, read_report
+from .sources import find
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the reports that were found."""
+
+    migrated: int = 0
+    already_there: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    """Where, and why."""
+
+
+def migrate(folder: Path, target: Path, settings: Settings, *, content: bool, dry_run: bool) -> Iterator[Outcome]:
+    """Move every report of a folder into a store; yield the outcome so far after each.
+
+    Each report goes in whole or not at all; one that is there already stays as it is.
+
+    Args:
+        folder: where the reports and databases of the first CoreVital are.
+        target: the store; made if there is none.
+        settings: how prompts are hashed.
+        content: whether texts, tokens and documents are kept.
+        dry_run: read everything, write nothing.
+
+    Raises:
+        StoreError: if the folder or the store cannot be used.
+    """
+    if not folder.is_dir():
+        raise StoreError(f"{folder}: is no folder; --from-dir names the one with the reports.")
+    outcome = Outcome()
+    there = _there(target, make=not dry_run)
+    writer = None if dry_run else StoreWriter(target, synchronous="FULL")
+    try:
+        for found in find(folder, but=target):
+            if found.problem is None:
+                _move(found.report, found.where, writer, there, outcome, settings, content=content)
+            else:
+                outcome.skipped.append((found.where, found.problem))
+            yield outcome
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _move(
+    report: object,
+    where: str,
+    writer: StoreWriter | None,
+    there: set[str],
+    outcome: Outcome,
+    settings: Settings,
+    *,
+    content: bool,
+) -> None:
+    name = report.get("trace_id") if isinstance(report, dict) else None
+    if isinstance(name, str) and ids_of(name)[0] in there:
+        outcome.already_there += 1
+        return
+    try:
+        read = read_report(report, settings, content=content)
+    except ReportError as error:
+        outcome.skipped.append((where, str(error)))
+        return
+    except (
+        TypeError,
+        ValueError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:  # of a shape nobody thought of
+        outcome.skipped.append((where, f"cannot be understood ({type(error).__name__}: {error})"))
+        return
+    if writer is not None:
+        receipt = writer.store(read.records, timeout=120)
+        if not receipt.durable:
+            reason = "; ".join(receipt.reasons) or "the store did not answer in time"
+            if receipt.failed_records:
+                raise StoreError(reason)
+            outcome.skipped.append((where, reason))
+            return
+    there.add(read.trace_id)
+    outcome.migrated += 1
+
+
+def _there(target: Path, *, make: bool) -> set[str]:
+    """Return the traces that the store holds."""
+    if not make and not target.exists():
+        return set()
+    with closing(open_database(target)) as connection:
+        return {str(trace_id) for (trace_id,) in connection.execute("SELECT DISTINCT trace_id FROM runs")}

@@ -1,0 +1,176 @@
+"""A stored run as a report of schema 0.4.0, with what that schema lacks under `extensions.corevital`.
+
+A migrated run gives its report back: what it said stays, and is not replaced by what other versions would say.
+"""
+
+import json
+import math
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from .. import semconv
+from ..store.stored import StoredRun
+from .timeline import field_of, unpack
+
+SCHEMA: Final = "0.4.0"
+_SAMPLING: Final = ("sample", "beam_sample")
+_PER_STEP: Final = ("top1_prob", "hidden_cosine")
+
+
+def report_of(run: StoredRun) -> dict[str, Any]:
+    """Return a run's report, as JSON values.
+
+    Raises:
+        ValueError: if its run data are damaged.
+    """
+    kept = run.report
+    made = _native(run) if kept is None else {**kept, "timeline": unpack(run.columns, kept.get("timeline") or [])}
+    made["extensions"] = {**(made.get("extensions") or {}), "corevital": _superset(run)}
+    return made
+
+
+def _native(run: StoredRun) -> dict[str, Any]:
+    summary, get = run.summary, {**(run.call or {}), **run.attributes}.get
+    prompt, answer = (_text(get(name)) for name in (semconv.GEN_AI_INPUT_MESSAGES, semconv.GEN_AI_OUTPUT_MESSAGES))
+    tokens = run.columns.get("tokens")
+    ids = None if tokens is None else tokens.tolist()
+    generated = get(semconv.STEPS_TOTAL)
+    total = None if summary.input_tokens is None or generated is None else summary.input_tokens + generated
+    return {
+        "schema_version": SCHEMA,
+        "trace_id": str(uuid.UUID(summary.trace_id)),
+        "created_at_utc": datetime.fromtimestamp(summary.end_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "model": _present(
+            {
+                "hf_id": summary.model,
+                "revision": get(semconv.MODEL_REVISION),
+                "architecture": get(semconv.MODEL_ARCHITECTURE),
+                "num_layers": get(semconv.MODEL_LAYER_COUNT),
+                "num_attention_heads": get(semconv.MODEL_HEAD_COUNT),
+                "dtype": get(semconv.MODEL_DTYPE),
+                "device": get(semconv.MODEL_DEVICE),
+                "quantization": {
+                    "enabled": get(semconv.MODEL_QUANTIZATION) is not None,
+                    "method": get(semconv.MODEL_QUANTIZATION),
+                },
+            }
+        ),
+        "run_config": _present(
+            {
+                "seed": get(semconv.GEN_AI_REQUEST_SEED),
+                "max_new_tokens": get(semconv.GEN_AI_REQUEST_MAX_TOKENS),
+                "generation": _present(
+                    {
+                        "do_sample": None if summary.strategy is None else summary.strategy in _SAMPLING,
+                        "temperature": get(semconv.GEN_AI_REQUEST_TEMPERATURE),
+                        "top_k": get(semconv.GEN_AI_REQUEST_TOP_K),
+                        "top_p": get(semconv.GEN_AI_REQUEST_TOP_P),
+                    }
+                ),
+            }
+        ),
+        "prompt": _present({"text": prompt, "num_tokens": summary.input_tokens}),
+        "generated": _present({"output_text": answer, "token_ids": ids, "num_tokens": generated}),
+        "timeline": _timeline(run, ids),
+        "summary": _present(
+            {
+                "prompt_tokens": summary.input_tokens,
+                "generated_tokens": generated,
+                "total_steps": total,
+                "elapsed_ms": round(1000 * summary.seconds),
+            }
+        ),
+        "warnings": [{"code": name, "message": name.replace("_", " ")} for name in summary.warnings],
+        "health_flags": _present(
+            {name: getattr(summary, name) for name in (*semconv.HEALTH_FLAGS, "high_entropy_steps")}
+        ),
+        "extensions": _extensions(run),
+    }
+
+
+def _extensions(run: StoredRun) -> dict[str, Any]:
+    summary, get = run.summary, run.attributes.get
+    made: dict[str, Any] = {}
+    if summary.risk_score is not None:
+        made["risk"] = _present(
+            {
+                "risk_score": summary.risk_score,
+                "risk_factors": [factor.partition("=")[0] for factor in get(semconv.RISK_FACTORS) or ()],
+                "blamed_layers": get(semconv.BLAME_LAYERS),
+            }
+        )
+    if summary.failure_risk is not None:
+        made["early_warning"] = {
+            "failure_risk": summary.failure_risk,
+            "warning_signals": get(semconv.EARLY_WARNING_SIGNALS) or [],
+        }
+    if summary.prompt_hash is not None:
+        made["fingerprint"] = {"prompt_hash": summary.prompt_hash}
+    if summary.narrative is not None:
+        made["narrative"] = {"summary": summary.narrative}
+    return made
+
+
+def _superset(run: StoredRun) -> dict[str, Any]:
+    label = None if run.label is None else asdict(run.label)
+    summary = run.summary
+    ids = {"trace_id": summary.trace_id, "span_id": summary.span_id, "sequence_index": summary.sequence_index}
+    times = {"start_ns": summary.start_ns, "end_ns": summary.end_ns}
+    return _present(
+        {**ids, **times, "service_name": summary.service_name, "label": label, "attributes": run.attributes}
+    )
+
+
+def _timeline(run: StoredRun, ids: list[int] | None) -> list[dict[str, Any]]:
+    """Return the steps, from the run data; without them from the recorded steps."""
+    columns, first = run.columns, run.summary.input_tokens or 0
+    if not columns:
+        return [_recorded(event.attributes, first) for event in run.steps]
+    steps = max(len(values) for values in columns.values())
+    rest: list[dict[str, Any]] = [
+        {
+            "step_index": first + step,
+            "token": _present({"token_id": ids[step] if ids else None, "is_prompt_token": False}),
+        }
+        for step in range(steps)
+    ]
+    told = {name: values for name, values in columns.items() if field_of(name) is not None}
+    for name in ("hidden_nan", "hidden_inf"):
+        if name in told:
+            told[name] = told[name] > 0  # the report has whether, not how many
+    timeline = unpack(told, rest)
+    for step, made in enumerate(timeline):
+        entropy = made.get("logits_summary", {}).get("entropy")
+        if entropy is not None:
+            made["logits_summary"]["perplexity"] = 2**entropy
+        more = {name: float(columns[name][step]) for name in _PER_STEP if name in columns}
+        made["extensions"] = {name: value for name, value in more.items() if math.isfinite(value)}
+    return timeline
+
+
+def _recorded(attributes: Mapping[str, Any], first: int) -> dict[str, Any]:
+    entropy = attributes.get(semconv.STEP_ENTROPY)
+    logits = {
+        "entropy": entropy,
+        "surprisal": attributes.get(semconv.STEP_SURPRISAL),
+        "top_k_margin": attributes.get(semconv.STEP_MARGIN),
+        "topk_mass": attributes.get(semconv.STEP_TOPK_MASS),
+        "perplexity": None if entropy is None else 2**entropy,
+    }
+    index = first + int(attributes.get(semconv.STEP_INDEX, 0))
+    return {"step_index": index, "token": {"is_prompt_token": False}, "logits_summary": _present(logits), "layers": []}
+
+
+def _text(messages: Any) -> str | None:
+    """Return the last message's text of a GenAI messages attribute; None where it is not there or was cut off."""
+    try:
+        return str(json.loads(messages)[-1]["parts"][0]["content"])
+    except (TypeError, ValueError, LookupError):
+        return None
+
+
+def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
