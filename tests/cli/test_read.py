@@ -11,10 +11,11 @@ import pytest
 from rich.console import Console
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.cli.app import run_command
-from opentelemetry_instrumentation_corevital.cli.read import age, database
+from opentelemetry_instrumentation_corevital.cli.options import database
+from opentelemetry_instrumentation_corevital.cli.read import age
 from opentelemetry_instrumentation_corevital.cli.render import level_style, sparkline, verdict_panel
-from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
+from opentelemetry_instrumentation_corevital.store import open_store
+from tests.cli.conftest import Cli
 from tests.store.spans import make_call, make_spans
 
 LOOP: dict[str, Any] = {
@@ -35,34 +36,6 @@ LOOP: dict[str, Any] = {
 }
 
 
-class Cli:
-    """Runs commands in a folder of their own."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.db = folder / "runs" / "corevital.db"
-        self._capsys = capsys
-
-    def store(self, *batches: list) -> None:
-        exporter = SQLiteSpanExporter(str(self.db))
-        for spans in batches:
-            exporter.export(spans)
-        exporter.shutdown()
-        assert exporter.last_error is None
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        code = run_command(list(arguments))
-        out, err = self._capsys.readouterr()
-        return code, out, err
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("COLUMNS", "80")
-    return Cli(tmp_path, capsys)
-
-
 # --- runs --------------------------------------------------------------------------------------------------------
 
 
@@ -72,7 +45,7 @@ def test_the_list_names_every_run_so_that_show_finds_it(cli: Cli) -> None:
     code, out, _ = cli("runs")
     header, *lines = out.splitlines()
     assert code == 0
-    assert header.split() == ["run", "age", "model", "risk", "flags", "tokens", "finish", "prompt", "warnings"]
+    assert header.split() == ["run", "age", "model", "risk", "flags", "tokens", "finish", "prompt", "label", "warnings"]
     assert len(lines) == 5
     assert "\x1b" not in out, "a pipe gets no colours"
     assert out.count(long) == 2

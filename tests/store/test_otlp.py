@@ -21,7 +21,7 @@ from opentelemetry_instrumentation_corevital.store import (
     StoreWriter,
     open_store,
 )
-from opentelemetry_instrumentation_corevital.store.otlp_export import CHUNK_BYTES, OtlpExport
+from opentelemetry_instrumentation_corevital.store.otlp_export import CHUNK_BYTES
 from opentelemetry_instrumentation_corevital.store.otlp_json import read_lines, split, to_line
 from tests.store.signals import Metered, chunk_records, emitted, in_span, log
 from tests.store.spans import make_call, make_spans, rows
@@ -71,7 +71,7 @@ def contents(path: Path, table: str) -> list[tuple[Any, ...]]:
 
 def export_to(source: Path, target: Path) -> None:
     with open_store(source) as store, target.open("w") as file:
-        for message in OtlpExport(store._connection).everything():
+        for message in store.otlp(None):
             file.write(to_line(message) + "\n")
 
 
@@ -118,7 +118,7 @@ def test_one_run_brings_its_trace_only(tmp_path: Path) -> None:
     fill(tmp_path / "runs.db")
     with open_store(tmp_path / "runs.db") as store:
         run = next(run for run in store.runs() if store.run_data(run))
-        lines = [to_line(message) for message in OtlpExport(store._connection).traces([run.trace_id, run.trace_id])]
+        lines = [to_line(message) for message in store.otlp([run.trace_id, run.trace_id])]
     assert len([line for line in lines if "resourceSpans" in line]) == 1
     assert all(run.trace_id in line for line in lines)
     assert not any("resourceMetrics" in line for line in lines)

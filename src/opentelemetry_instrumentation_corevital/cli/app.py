@@ -13,9 +13,13 @@ from .. import store
 from ..config import SettingsError
 from ..store import StoreError
 from ..version import __version__
+from .compare import compare
+from .db import db
 from .errors import UserError
+from .label import label
 from .read import runs, show
 from .run import run
+from .transfer import export, import_, migrate
 
 USAGE_ERROR: Final = 2  # what typer exits with; here 2 means an internal error
 
@@ -29,6 +33,12 @@ app = typer.Typer(
 app.command()(run)
 app.command()(runs)
 app.command()(show)
+app.command()(compare)
+app.command()(label)
+app.command()(export)
+app.command("import")(import_)
+app.command()(migrate)
+app.add_typer(db, name="db")
 
 
 @app.callback(invoke_without_command=True)

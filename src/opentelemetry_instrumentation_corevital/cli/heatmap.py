@@ -1,6 +1,7 @@
 """Layers x steps as a heat map in the terminal."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -28,11 +29,14 @@ SIGNALS: Final[Mapping[str, str]] = {
     "attention_mass_prompt": "attention on the prompt",
     "attention_mass_generated": "attention on generated tokens",
     "layer_transformation": "1 - cosine with the layer before",
+    "report.attention_summary.entropy_mean": "attention entropy in nats, mean over heads",
 }
 """Column of the run data -> what its map shows."""
 
 _RELATIVE: Final = ("hidden_l2_norm", "hidden_max_abs")
 _DEFAULT: Final = ("hidden_l2_norm", "attention_entropy", "collapsed_head_rate")
+_MIGRATED: Final = {"attention_entropy": "report.attention_summary.entropy_mean"}
+"""What a migrated run has instead."""
 
 
 def heat_maps(columns: Mapping[str, NDArray[Any]], width: int, signals: Sequence[str] = ()) -> RenderableType:
@@ -44,36 +48,56 @@ def heat_maps(columns: Mapping[str, NDArray[Any]], width: int, signals: Sequence
         signals: names of `SIGNALS`; none: the three that tell the most.
     """
     maps: list[RenderableType] = []
-    for name in signals or _DEFAULT:
-        if name not in columns:
-            maps.append(Text(f"{SIGNALS[name]}: not measured", "dim"))
-            continue
-        bad = np.asarray(columns["hidden_nan"] + columns["hidden_inf"]) > 0 if "hidden_nan" in columns else None
-        maps.append(_map(SIGNALS[name], np.asarray(columns[name], np.float64), bad, width, relative=name in _RELATIVE))
+    for name in signals or [_MIGRATED.get(each, each) if each not in columns else each for each in _DEFAULT]:
+        found = layer_map(columns, name)
+        maps.append(Text(f"{SIGNALS[name]}: not measured", "dim") if found is None else _drawn(found, width))
     return Group(*maps)
 
 
-def _map(
-    title: str, values: NDArray[np.float64], bad: NDArray[np.bool_] | None, width: int, *, relative: bool
-) -> RenderableType:
+@dataclass(frozen=True, slots=True)
+class LayerMap:
+    """What a heat map shows."""
+
+    title: str
+    steps: NDArray[np.int64]
+    """Indices of the steps that have a value [S]."""
+    values: NDArray[np.float64]
+    """[S, layers]; NaN where there is none. The logarithm where `relative`."""
+    faulty: NDArray[np.bool_]
+    """Where the layer had NaN or an infinity [S, layers]."""
+    relative: bool
+    """Whether it is each layer's value over its own median."""
+
+
+def layer_map(columns: Mapping[str, NDArray[Any]], name: str) -> LayerMap | None:
+    """Return the map of one of `SIGNALS`; None where the run data do not hold it."""
+    if name not in columns:
+        return None
+    values, relative = np.asarray(columns[name], np.float64), name in _RELATIVE
     steps = np.flatnonzero(~np.isnan(values).all(1))
-    if not steps.size:
-        return Text(f"{title}: no step has a value", "dim")
     shown = values[steps]
-    faulty = np.zeros_like(shown, bool) if bad is None else bad[steps]
-    faulty |= np.isinf(shown)
+    faulty = np.isinf(shown)
+    if "hidden_nan" in columns:
+        faulty |= np.asarray(columns["hidden_nan"] + columns["hidden_inf"])[steps] > 0
     shown = np.where(np.isfinite(shown), shown, np.nan)
-    if relative:
+    if relative and steps.size:
         with np.errstate(divide="ignore", invalid="ignore"):
             shown = np.log(shown / over_steps(np.nanmedian, shown))
         shown = np.where(np.isfinite(shown), shown, np.nan)
+    return LayerMap(SIGNALS[name], steps, shown, faulty, relative)
+
+
+def _drawn(found: LayerMap, width: int) -> RenderableType:
+    steps, title = found.steps, found.title
+    if not steps.size:
+        return Text(f"{title}: no step has a value", "dim")
     columns = max(1, min(width - 7, len(steps)))
-    cells = buckets(shown, columns)
-    faults = buckets(faulty.astype(np.float64), columns) > 0
-    low, high = _range(cells)
-    ends = np.exp([low, high]) if relative else (low, high)
-    lines = [Text(f"{title}, {ends[0]:.3g} to {ends[1]:.3g}{', logarithmic' if relative else ''}", "bold")]
-    for layer in range(values.shape[1]):
+    cells = buckets(found.values, columns)
+    faults = buckets(found.faulty.astype(np.float64), columns) > 0
+    low, high = value_range(cells)
+    ends = np.exp([low, high]) if found.relative else (low, high)
+    lines = [Text(f"{title}, {ends[0]:.3g} to {ends[1]:.3g}{', logarithmic' if found.relative else ''}", "bold")]
+    for layer in range(found.values.shape[1]):
         line = Text(f"{layer:>4} │", "dim")
         for value, fault in zip(cells[:, layer], faults[:, layer], strict=True):
             line.append(*_cell(value, fault, low, high))
@@ -102,7 +126,8 @@ def buckets(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     return kept
 
 
-def _range(cells: NDArray[np.float64]) -> tuple[float, float]:
+def value_range(cells: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the smallest and the largest value; 0 twice where there is none."""
     finite = cells[np.isfinite(cells)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 

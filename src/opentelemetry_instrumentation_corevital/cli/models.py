@@ -64,10 +64,7 @@ def load_model(
             model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=kind, **options)
         except Exception as error:  # whatever a damaged or foreign checkpoint leads to
             raise UserError(_why_not_loaded(name, "model", error, options)) from error
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
-        except Exception as error:
-            raise UserError(_why_not_loaded(name, "tokenizer", error, options)) from error
+        tokenizer = _tokenizer(transformers, name, source, options)
     if name == DEMO:  # the cache's path is this machine's, the name is everybody's
         model.config._name_or_path = tokenizer.name_or_path = DEMO_NAME
     try:
@@ -75,6 +72,29 @@ def load_model(
     except (RuntimeError, TypeError) as error:  # too little memory, or a dtype that the device lacks
         raise UserError(f"--device {place}: the model cannot be moved there: {_first_line(error)}") from error
     return LoadedModel(model, tokenizer, DEMO_NAME if name == DEMO else name)
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load a tokenizer alone.
+
+    Args:
+        name: a folder, a hub id, or `smollm2` under any of its names.
+
+    Raises:
+        UserError: with one sentence that says what to do.
+    """
+    _, transformers = _libraries()
+    is_demo = name.rpartition("/")[2] == DEMO_NAME.rpartition("/")[2] and not Path(name).exists()
+    source, options = _source(DEMO if is_demo else name, None)
+    with _quiet(transformers):
+        return _tokenizer(transformers, name, source, options)
+
+
+def _tokenizer(transformers: Any, name: str, source: str, options: dict[str, Any]) -> Any:
+    try:
+        return transformers.AutoTokenizer.from_pretrained(source, **options)
+    except Exception as error:  # whatever a damaged or foreign folder leads to
+        raise UserError(_why_not_loaded(name, "tokenizer", error, options)) from error
 
 
 def demo_model_path() -> Path:

@@ -1,28 +1,43 @@
 """`corevital runs` and `corevital show`: what the store holds."""
 
 import json
-import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
-from ..config import data_folder, load_settings
 from ..store import open_store
 from ..store.stored import RunSummary, StoredEvent
 from .errors import UserError
+from .options import (
+    AsCsv,
+    AsJson,
+    Database,
+    Flag,
+    Label,
+    Level,
+    Limit,
+    LongerThan,
+    Model,
+    PromptHash,
+    RiskAbove,
+    RunId,
+    Since,
+    TokensAbove,
+    console,
+    database,
+    filters,
+)
+from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
 from .render import level_style, printable, verdict_panel
 
 _ID_LENGTH: Final = 12
-_PIPED_WIDTH: Final = 240  # wide enough that nothing that a script looks for is cut off
 _PANEL_WIDTH: Final = 100
 
 _STEP_COLUMNS: Final = {
@@ -35,77 +50,105 @@ _STEP_COLUMNS: Final = {
     "warnings": semconv.STEP_WARNINGS,
 }
 
-Database = Annotated[
-    str | None,
-    typer.Option("--db", help="The store's file; default: OTEL_COREVITAL_SQLITE_PATH, else runs/corevital.db."),
-]
-
 
 def runs(
     db: Database = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many runs at most.")] = 20,
-    model: Annotated[str | None, typer.Option(help="Only runs of this model.")] = None,
-    risk_above: Annotated[float | None, typer.Option(help="Only runs whose risk is above this.")] = None,
-    flag: Annotated[str | None, typer.Option(help="Only runs with this flag, e.g. repetition_loop_detected.")] = None,
-    prompt_hash: Annotated[str | None, typer.Option(help="Only runs whose prompt hash begins so.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list and nothing else.")] = False,
+    limit: Limit = 20,
+    model: Model = None,
+    since: Since = None,
+    risk_above: RiskAbove = None,
+    level: Level = None,
+    flag: Flag = None,
+    prompt_hash: PromptHash = None,
+    label: Label = None,
+    longer_than: LongerThan = None,
+    tokens_above: TokensAbove = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """List the stored runs, the newest first.
 
-    Example: corevital runs --risk-above 0.7
+    Example: corevital runs --since 7d --risk-above 0.7
     """
-    if flag is not None and not flag.endswith("_detected"):
-        flag += "_detected"  # the list shows flags without it
+    one_format(as_json=as_json, as_csv=as_csv)
+    wanted = filters(
+        model=model,
+        since=since,
+        risk_above=risk_above,
+        level=level,
+        flag=flag,
+        prompt_hash=prompt_hash,
+        label=label,
+        longer_than=longer_than,
+        tokens_above=tokens_above,
+    )
     with open_store(database(db)) as store:
-        found = store.runs(limit=limit, model=model, risk_above=risk_above, flag=flag, prompt_hash=prompt_hash)
+        found = store.runs(limit=limit, **wanted)
     if as_json:
-        print(json.dumps([asdict(run) for run in found], indent=2))
-        return
-    console = _console()
-    if not found:
-        console.print("No run fits.")
-        return
-    console.print(_table(found))
+        print_json([run.as_dict() for run in found])
+    elif as_csv:
+        write_csv(run_rows(found), RUN_COLUMNS)
+    elif not found:
+        console().print("No run fits.")
+    else:
+        console().print(_table(found))
 
 
 def show(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The beginning of a run's id, ID:SEQUENCE, or last.")],
+    run_id: RunId,
     db: Database = None,
     steps: Annotated[bool, typer.Option("--steps", help="Print every recorded step.")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="Draw layers x steps as heat maps.")] = False,
     signal: Annotated[
         list[str] | None, typer.Option("--signal", help="What --layers draws; may be given more than once.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one page that needs nothing else, for any browser.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="With --html: whose tokenizer reads the token ids; default: the run's model."
+        ),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Show everything that is stored of a run.
+    """Show everything that is stored of a run: the verdict, its evidence, the steps that tell the most.
 
-    Example: corevital show last
+    Example: corevital show last --layers
     """
-    if (layers or signal) and not as_json:
+    if (layers or signal) and not as_json and html is None:
         _show_layers(run_id, db, signal or ())
         return
     with open_store(database(db)) as store:
         stored = store.run(run_id)
-    if as_json:
-        print(json.dumps(stored.as_dict(), indent=2))
+    if html is not None:
+        from .page import write_page
+
+        write_page(stored, html, tokenizer=tokenizer)
+        print(html)
         return
-    console = _console()
+    if as_json:
+        print_json(stored.as_dict())
+        return
+    out = console()
     summary = stored.summary
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9))
     seconds = (summary.end_ns - summary.start_ns) / 1e9
-    console.print(f"run {summary.trace_id}:{summary.sequence_index}, {started}, {seconds:.2f} s", soft_wrap=True)
-    console.print(verdict_panel(stored.attributes), width=min(console.width, _PANEL_WIDTH))
+    out.print(f"run {summary.trace_id}:{summary.sequence_index}, {started}, {seconds:.2f} s", soft_wrap=True)
+    out.print(verdict_panel(stored.attributes), width=min(out.width, _PANEL_WIDTH))
+    if stored.label is not None:
+        out.print(f"label: {stored.label.outcome}{f', {printable(stored.label.note)}' if stored.label.note else ''}")
     for name, title in ((semconv.GEN_AI_INPUT_MESSAGES, "prompt"), (semconv.GEN_AI_OUTPUT_MESSAGES, "answer")):
-        text = _message(stored.attributes.get(name))
+        text = message_text(stored.attributes.get(name))
         if text is not None:
-            console.print(Text(f"{title}: ", "dim").append(printable(text), "not dim"), soft_wrap=True)
+            out.print(Text(f"{title}: ", "dim").append(printable(text), "not dim"), soft_wrap=True)
     events = [event for event in stored.events if event.name == semconv.STEP_EVENT]
     if events:
         shown = events if steps else _telling(events)
-        console.print(_steps(shown))
+        out.print(_steps(shown))
         if len(shown) < len(events):
-            console.print(f"{len(shown)} of {len(events)} recorded steps; --steps shows all", style="dim")
+            out.print(f"{len(shown)} of {len(events)} recorded steps; --steps shows all", style="dim")
 
 
 def _show_layers(run_id: str, db: str | None, signals: Sequence[str]) -> None:
@@ -118,37 +161,21 @@ def _show_layers(run_id: str, db: str | None, signals: Sequence[str]) -> None:
     with open_store(database(db)) as store:
         stored = store.run(run_id)
         columns = store.columns(stored)
-    console = _console()
+    out = console()
     if columns is not None:
-        console.print(heat_maps(columns, console.width, signals))
+        out.print(heat_maps(columns, out.width, signals))
         return
     table = layer_table(stored.attributes)
     if table is None:
-        console.print("Nothing inside of this run was measured; `corevital show` says why.")
+        out.print("Nothing inside of this run was measured; `corevital show` says why.")
         return
-    console.print(table)
-    console.print(
-        "No run data, so no steps: they come with capture=full or run_data=on and a log exporter.", style="dim"
-    )
-
-
-def database(path: str | None) -> str:
-    """Return the store to read: the one named, else the one of the setting, of `corevital run` here, of zero code."""
-    chosen = path or load_settings().sqlite_path
-    if chosen is not None:
-        return chosen
-    here = os.path.join("runs", "corevital.db")
-    everywhere = os.path.join(data_folder(), "corevital.db")
-    return here if os.path.exists(here) or not os.path.exists(everywhere) else everywhere
-
-
-def _console() -> Console:
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    out.print(table)
+    out.print("No run data, so no steps: they come with capture=full or run_data=on and a log exporter.", style="dim")
 
 
 def _table(found: list[RunSummary]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("run", "age", "model", "risk", "flags", "tokens", "finish", "prompt", "warnings"):
+    for name in ("run", "age", "model", "risk", "flags", "tokens", "finish", "prompt", "label", "warnings"):
         table.add_column(name, no_wrap=name != "warnings")
     now = time.time_ns()
     calls = Counter((run.trace_id, run.sequence_index) for run in found)
@@ -170,6 +197,7 @@ def _table(found: list[RunSummary]) -> Table:
             "-" if run.output_tokens is None else str(run.output_tokens),
             run.error_type or run.finish_reason or "-",
             (run.prompt_hash or "-")[:8],
+            run.label or "-",
             ", ".join(run.warnings) or "-",
         )
     return table
@@ -208,7 +236,7 @@ def _steps(events: list[StoredEvent]) -> Table:
     return table
 
 
-def _message(attribute: Any) -> str | None:
+def message_text(attribute: Any) -> str | None:
     """Return the text of a GenAI messages attribute; None where it is not there or was cut off."""
     try:
         return str(json.loads(attribute)[0]["parts"][0]["content"])

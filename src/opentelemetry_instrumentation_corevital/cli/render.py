@@ -79,15 +79,16 @@ def verdict_panel(attributes: Attributes) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _lines(attributes):
+    for name, value in verdict_lines(attributes):
         table.add_row(name, Text(value) if isinstance(value, str) else value)  # a str may hold [markup]
     narrative = Text(str(attributes.get(semconv.NARRATIVE, "")))
     return Panel(Group(narrative, Text(""), table), title=title, title_align="left", border_style=level_style(level))
 
 
-def _lines(attributes: Attributes) -> list[tuple[str, RenderableType]]:
+def verdict_lines(attributes: Attributes) -> list[tuple[str, str | Text]]:
+    """Return what there is to say of a run, each line with its name."""
     get = attributes.get
-    lines: list[tuple[str, RenderableType]] = [
+    lines: list[tuple[str, str | Text]] = [
         ("factors", ", ".join(get(semconv.RISK_FACTORS) or ()) or "none"),
         ("flags", _flags(attributes)),
         ("early warnings", _early_warnings(attributes)),
@@ -107,7 +108,11 @@ def _lines(attributes: Attributes) -> list[tuple[str, RenderableType]]:
         lines.append(("prompt hash", f"{str(get(semconv.FINGERPRINT_PROMPT_HASH))[:16]} ({source})"))
     if semconv.ERROR_TYPE in attributes:
         lines.append(("error", Text(str(get(semconv.ERROR_TYPE)), "red")))
-    absent = _mapping(get(semconv.CAPTURE_ABSENT))
+    if semconv.MIGRATED_FROM in attributes:
+        lines.append(
+            ("migrated", f"from a report of schema {get(semconv.MIGRATED_FROM)}; its judgement is that of then")
+        )
+    absent = mapping(get(semconv.CAPTURE_ABSENT))
     if absent:
         reasons: dict[str, list[str]] = {}
         for name, reason in absent.items():
@@ -116,8 +121,8 @@ def _lines(attributes: Attributes) -> list[tuple[str, RenderableType]]:
     return lines
 
 
-def _flags(attributes: Attributes) -> RenderableType:
-    evidence = _mapping(attributes.get(semconv.HEALTH_EVIDENCE))
+def _flags(attributes: Attributes) -> Text:
+    evidence = mapping(attributes.get(semconv.HEALTH_EVIDENCE))
     lines = []
     for attribute, name in _FLAGS.items():
         if attributes.get(attribute):
@@ -128,14 +133,14 @@ def _flags(attributes: Attributes) -> RenderableType:
     return text.append(f" (not judged: {', '.join(unjudged)})", "not bold default") if unjudged else text
 
 
-def _blame(layers: Sequence[Any], reasons: Sequence[Any]) -> RenderableType:
+def _blame(layers: Sequence[Any], reasons: Sequence[Any]) -> Text:
     lines = [f"layer {layer}: {reason}" for layer, reason in zip(layers, reasons, strict=False)]
     return Text("\n".join(lines), "bold red")
 
 
-def _early_warnings(attributes: Attributes) -> RenderableType:
+def _early_warnings(attributes: Attributes) -> Text:
     signals = attributes.get(semconv.EARLY_WARNING_SIGNALS) or ()
-    evidence = _mapping(attributes.get(semconv.EARLY_WARNING_EVIDENCE))
+    evidence = mapping(attributes.get(semconv.EARLY_WARNING_EVIDENCE))
     lines = []
     for signal in signals:
         numbers = dict(evidence.get(signal, {}))
@@ -186,7 +191,7 @@ def _decoding(attributes: Attributes) -> str:
     return ", ".join(settings) + (f"; capture {mode}" if mode else "")
 
 
-def _mapping(text: Any) -> dict[str, Any]:
+def mapping(text: Any) -> dict[str, Any]:
     """Return what a JSON attribute holds; anything else is nothing."""
     try:
         value = json.loads(text) if isinstance(text, str) else {}

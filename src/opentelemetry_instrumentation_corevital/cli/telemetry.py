@@ -2,7 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from opentelemetry.sdk._logs import LoggerProvider, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
@@ -14,23 +17,76 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from .. import semconv
-from ..store import SQLiteLogExporter, SQLiteSpanExporter
+from ..store import SQLiteLogExporter, SQLiteSpanExporter, StoreError
+from .errors import UserError
 
 _CONTENT = {
     name for (kind, name), definition in semconv.DEFINITIONS.items() if kind == "attribute" and definition.content
 }
 
+_HTTP_PORT: Final = 4318
+_DEFAULT_URLS: Final = {"grpc": "http://localhost:4317", "http": "http://localhost:4318"}
+
+
+@dataclass(frozen=True, slots=True)
+class Otlp:
+    """Whether and where to send by OTLP, beside what the environment says."""
+
+    asked: bool = False
+    """Whether to send even where no variable names an endpoint."""
+    url: str | None = None
+    """The endpoint; None: that of the environment, else the protocol's default on this machine."""
+
+    @classmethod
+    def of(cls, url: str | None, *, asked: bool) -> Self:
+        """Return what `--otel-endpoint` and `--export-otel` ask for.
+
+        Raises:
+            UserError: if the endpoint is no URL.
+        """
+        if url is None:
+            return cls(asked)
+        try:
+            parts = urlsplit(url)
+            whole = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+        except ValueError:
+            whole = False
+        if not whole:
+            raise UserError(f"--otel-endpoint {url}: give a URL with its scheme, such as http://localhost:4317.")
+        return cls(True, url.rstrip("/"))
+
+    def endpoint(self, signal: str) -> str | None:
+        """Return where a signal goes; None: nowhere."""
+        default = _DEFAULT_URLS[self.protocol(signal)] if self.asked else None
+        return self.url or _variable(signal, "ENDPOINT") or default
+
+    def protocol(self, signal: str) -> str:
+        """Return grpc or http."""
+        named = _variable(signal, "PROTOCOL")
+        if named is None and self.url is not None and urlsplit(self.url).port == _HTTP_PORT:
+            return "http"
+        return "grpc" if named in (None, "grpc") else "http"
+
+    def exporter(self, signal: str, module: str, name: str) -> Any:
+        """Return the exporter of a signal."""
+        protocol = self.protocol(signal)
+        found = getattr(import_module(f"opentelemetry.exporter.otlp.proto.{protocol}.{module}"), name)
+        if self.url is None:
+            return found()
+        return found(endpoint=self.url if protocol == "grpc" else f"{self.url}/v1/{signal.lower()}")
+
 
 class CommandTelemetry:
-    """What `corevital run` records with.
+    """What a command that generates records with.
 
     Args:
         database: the store's file; None stores nothing.
         content_to_otlp: whether message text, if it is captured, may leave for an OTLP endpoint. `--store-content`
             means the store only.
+        otlp: where else to send.
     """
 
-    def __init__(self, database: str | None, *, content_to_otlp: bool) -> None:
+    def __init__(self, database: str | None, *, content_to_otlp: bool, otlp: Otlp = Otlp()) -> None:
         resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "corevital"})
         self.memory = InMemorySpanExporter()
         self.store = None if database is None else SQLiteSpanExporter(database, retain=False)
@@ -43,21 +99,24 @@ class CommandTelemetry:
                 SimpleLogRecordProcessor(SQLiteLogExporter(database, retain=False))
             )
         readers: list[MetricReader] = []
-        traces, metrics, logs = (_endpoint(signal) for signal in ("TRACES", "METRICS", "LOGS"))
+        traces, metrics, logs = (otlp.endpoint(signal) for signal in ("TRACES", "METRICS", "LOGS"))
         self.otlp_endpoint = traces
         self.otlp: OtlpSpans | None = None
         if traces:
-            self.otlp = OtlpSpans(_exporter("TRACES", "trace_exporter", "OTLPSpanExporter"), content=content_to_otlp)
+            exporter = otlp.exporter("TRACES", "trace_exporter", "OTLPSpanExporter")
+            self.otlp = OtlpSpans(exporter, content=content_to_otlp)
             # Few spans in a message: a gRPC receiver refuses one of over 4 MiB.
             self.tracer_provider.add_span_processor(BatchSpanProcessor(self.otlp, max_export_batch_size=64))
         if metrics:
-            readers.append(PeriodicExportingMetricReader(_exporter("METRICS", "metric_exporter", "OTLPMetricExporter")))
+            readers.append(
+                PeriodicExportingMetricReader(otlp.exporter("METRICS", "metric_exporter", "OTLPMetricExporter"))
+            )
         if logs:
             batching = BatchLogRecordProcessor if content_to_otlp else _WithoutRunData
             self.logger_provider.add_log_record_processor(
                 # Few records in a message, for the same reason; a queue that takes the run data of a long run.
                 batching(
-                    _exporter("LOGS", "_log_exporter", "OTLPLogExporter"),
+                    otlp.exporter("LOGS", "_log_exporter", "OTLPLogExporter"),
                     max_export_batch_size=256,
                     max_queue_size=4096,
                 )
@@ -73,11 +132,15 @@ class CommandTelemetry:
             "logger_provider": self.logger_provider,
         }
 
-    def otlp_outcome(self) -> str | None:
-        """Say where the spans went; None where nobody asked for it. True once closed."""
+    def otlp_outcome(self) -> list[str]:
+        """Say where the spans went; nothing where nobody asked for it. True once closed."""
         if self.otlp is None:
-            return None
-        return f"{'could not be sent' if self.otlp.failed else 'sent'} to {self.otlp_endpoint}"
+            return []
+        return [f"{'could not be sent' if self.otlp.failed else 'sent'} to {self.otlp_endpoint}"]
+
+    def storing_failed(self) -> StoreError | None:
+        """Return why something could not be stored. True once closed."""
+        return None if self.store is None else self.store.last_error
 
     def close(self) -> None:
         """Flush everything and shut down."""
@@ -139,16 +202,6 @@ def _without_content(span: ReadableSpan) -> ReadableSpan:
     )
 
 
-def _endpoint(signal: str) -> str | None:
-    general = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    return os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT") or general or None
-
-
-def _exporter(signal: str, module: str, name: str) -> Any:
-    from importlib import import_module
-
-    protocol = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL") or os.environ.get(
-        "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"
-    )
-    transport = "grpc" if protocol == "grpc" else "http"
-    return getattr(import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}"), name)()
+def _variable(signal: str, name: str) -> str | None:
+    general = os.environ.get(f"OTEL_EXPORTER_OTLP_{name}")
+    return os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_{name}") or general or None

@@ -13,6 +13,9 @@ from .labels import read_label
 from .stored import COLUMNS, RunList, RunSummary, StoredEvent, StoredRun, summary_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from google.protobuf.message import Message
     from numpy.typing import NDArray
 
 _MOST_CHOICES: Final = 8
@@ -59,6 +62,16 @@ class Store:
             f"WHERE (trace_id, span_id) IN ({keys}) {order}", (*values, -1 if limit is None else limit)
         )
         return RunList(found)
+
+    def models(self, **conditions: Any) -> dict[str | None, int]:
+        """Return how many runs there are of each model, the most frequent first; None: of a model without a name.
+
+        Arguments and errors are those of `runs`.
+        """
+        wanted = RunFilter(**conditions)
+        where, values = wanted.where()
+        sql = f"SELECT model, count(*) FROM runs {wanted.index()} {where} GROUP BY model ORDER BY 2 DESC, model"
+        return dict(self._query(sql, values))
 
     def call(self, run_id: str) -> list[RunSummary]:
         """Return all sequences of the call that a run belongs to; arguments and errors are those of `run`."""
@@ -118,6 +131,20 @@ class Store:
             return stored.columns if stored.data is not None else None
         except ValueError as error:
             raise StoreError(f"{self.path}: the run's data are damaged: {error}.") from None
+
+    def otlp(self, trace_ids: "Sequence[str] | None") -> "Iterator[Message]":
+        """Yield OTLP messages with the spans, log records and run data of traces; None: all that the store holds.
+
+        Raises:
+            StoreError: for an unreadable file.
+        """
+        from .otlp_export import OtlpExport
+
+        export = OtlpExport(self._connection)
+        try:
+            yield from export.everything() if trace_ids is None else export.traces(trace_ids)
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from None
 
     def _last_call(self) -> list[RunSummary]:
         """Return the sequences of the newest call."""

@@ -1,0 +1,155 @@
+"""Generating with a loaded model while CoreVital watches: shared by `corevital run` and `compare --prompt`."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry.trace import Span
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..call_context import PromptHint, prompt_hint
+from ..instrumentor import CoreVitalInstrumentor
+from ..run import Run
+from .errors import UserError
+from .models import LoadedModel
+from .telemetry import CommandTelemetry
+
+
+def generation_options(*, sample: bool | None = None, **options: Any) -> dict[str, Any]:
+    """Return the keywords of `generate()`; those that are None get the value that changes nothing.
+
+    Raises:
+        UserError: for options that do not go together.
+    """
+    temperature = options.get("temperature")
+    if temperature is not None and temperature <= 0:
+        raise UserError("--temperature has to be above 0; use --greedy for the most probable token at every step.")
+    sampling = any(options.get(name) is not None for name in ("temperature", "top_p", "top_k"))
+    if sample is False and sampling:
+        raise UserError("--greedy does not go with --temperature, --top-p or --top-k.")
+    sample = sampling if sample is None else sample
+    if options.get("num_return_sequences", 1) > max(1, options.get("num_beams", 1)) and not sample:
+        raise UserError("--num-return-sequences above --num-beams needs --sample: greedy answers are all the same.")
+    # None would let the checkpoint's generation config decide, which may sample or penalise.
+    plain: dict[str, Any] = {"repetition_penalty": 1.0, "num_beams": 1}
+    if sample:
+        plain |= {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
+    else:
+        plain |= {"temperature": None, "top_p": None, "top_k": None}
+    given = {name: value for name, value in options.items() if value is not None}
+    return {**plain, **given, "do_sample": sample}
+
+
+def use_chat(loaded: LoadedModel, chat: bool | None) -> bool:
+    """Return whether the chat template makes the prompt; None: where there is one.
+
+    Raises:
+        UserError: if it was asked for and there is none.
+    """
+    has_template = getattr(loaded.tokenizer, "chat_template", None) is not None
+    if chat and not has_template:
+        raise UserError(f"--chat: the tokenizer of {loaded.name} has no chat template; use --raw.")
+    return has_template if chat is None else chat
+
+
+class _Kept:
+    """A judgement that keeps the runs, to print from."""
+
+    role = "command"
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+
+    def on_run_ending(self, _span: Span, run: Run) -> None:
+        self.runs.append(run)
+
+
+def generate(
+    loaded: LoadedModel,
+    text: str,
+    telemetry: CommandTelemetry,
+    status: Console,
+    *,
+    chat: bool | None,
+    seed: int | None,
+    generation: dict[str, Any],
+    options: dict[str, Any],
+) -> list[Run]:
+    """Answer a prompt, watched and judged; return a run per sequence.
+
+    Args:
+        loaded: the model.
+        text: the prompt.
+        telemetry: where spans, metrics and logs go.
+        status: where progress is shown.
+        chat: as `use_chat` takes it.
+        seed: of torch's generators; None leaves them.
+        generation: what `generation_options` returned.
+        options: of `CoreVitalInstrumentor.instrument`.
+
+    Raises:
+        UserError: if the model cannot answer so.
+    """
+    import torch
+
+    chat = use_chat(loaded, chat)
+    inputs = _encode(loaded, text, chat=chat)
+    kept = _Kept()
+    instrumentor = CoreVitalInstrumentor()
+    if instrumentor.is_instrumented_by_opentelemetry:  # opentelemetry-instrument corevital run
+        instrumentor.uninstrument()
+    instrumentor.instrument(**telemetry.providers, judgements=[kept], **options)
+    if seed is not None:
+        torch.manual_seed(seed)
+    hint = PromptHint(text=text, chat=chat, tokenizer=loaded.tokenizer, seed=seed)
+    try:
+        with prompt_hint(hint), _progress(status, generation) as streamer:
+            loaded.model.generate(**inputs, **generation, streamer=streamer)
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"{loaded.name} cannot generate with these options: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"{loaded.name} does not fit into the memory of {loaded.model.device}: {error}") from error
+    finally:
+        instrumentor.uninstrument()
+    return kept.runs
+
+
+def _encode(loaded: LoadedModel, text: str, *, chat: bool) -> dict[str, Any]:
+    if chat:
+        encoded = loaded.tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+    else:
+        encoded = loaded.tokenizer(text, return_tensors="pt")
+    if encoded["input_ids"].shape[1] == 0:
+        raise UserError("The prompt has no tokens.")
+    names = ("input_ids", "attention_mask")
+    return {name: encoded[name].to(loaded.model.device) for name in names if name in encoded}
+
+
+class _Count:
+    """A streamer that shows how far the run is."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task("Generating", total=total)
+        self._prompt_seen = False
+
+    def put(self, _value: Any) -> None:
+        if self._prompt_seen:
+            self._progress.advance(self._task)
+        self._prompt_seen = True
+
+    def end(self) -> None:
+        self._progress.update(self._task, visible=False)
+
+
+@contextmanager
+def _progress(status: Console, generation: Mapping[str, Any]) -> Iterator[_Count | None]:
+    if status.quiet or generation["num_beams"] > 1:  # transformers refuses streamers in a beam search
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=status, transient=True) as progress:
+        yield _Count(progress, generation["max_new_tokens"])

@@ -1,0 +1,154 @@
+"""Options that several commands share, and how they are read."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from ..config import data_folder, load_settings
+from ..store import RunSummary, StoreError, open_store
+from ..store.filters import FLAGS, LEVELS, RunFilter
+from .errors import UserError
+
+_PIPED_WIDTH: Final = 240  # wide enough that nothing that a script looks for is cut off
+_ID_LENGTH: Final = 12
+_MOST_COMPLETIONS: Final = 30
+_UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def console() -> Console:
+    """Return where commands print: in colour and as wide as the terminal, plain and wide into a pipe."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+
+
+def database(path: str | None) -> str:
+    """Return the store to read: the one named, else the one of the setting, of `corevital run` here, of zero code."""
+    chosen = path or load_settings().sqlite_path
+    if chosen is not None:
+        return chosen
+    here = os.path.join("runs", "corevital.db")
+    everywhere = os.path.join(data_folder(), "corevital.db")
+    return here if os.path.exists(here) or not os.path.exists(everywhere) else everywhere
+
+
+# --- shell completion: what is in the store; silence where it cannot be read --------------------------------------
+
+
+def _complete(values: Callable[[list[RunSummary]], list[str]]) -> Callable[[typer.Context, str], list[str]]:
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        try:
+            with open_store(database(context.params.get("db"))) as store:
+                found = values(store.runs(limit=_MOST_COMPLETIONS * 10))
+        except (StoreError, UserError, ValueError, OSError):
+            return []
+        return [value for value in dict.fromkeys(found) if value.startswith(incomplete)][:_MOST_COMPLETIONS]
+
+    return complete
+
+
+def _ids(runs: list[RunSummary]) -> list[str]:
+    return ["last", *(run.trace_id[:_ID_LENGTH] for run in runs)]
+
+
+complete_ids = _complete(_ids)
+complete_models = _complete(lambda runs: [run.model for run in runs if run.model])
+
+
+# --- options -----------------------------------------------------------------------------------------------------
+
+Database = Annotated[
+    str | None,
+    typer.Option("--db", help="The store's file; default: OTEL_COREVITAL_SQLITE_PATH, else runs/corevital.db."),
+]
+RunId = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="The beginning of a run's id, ID:SEQUENCE, or last.",
+        autocompletion=complete_ids,
+    ),
+]
+RunIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="RUN", help="The runs, as `show` takes them.", autocompletion=complete_ids),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+Limit = Annotated[int, typer.Option(min=1, help="How many runs at most.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Only runs of this model.",
+        autocompletion=complete_models,
+    ),
+]
+Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only runs since then: 2h, 7d, 2026-03-01, ISO 8601.")]
+RiskAbove = Annotated[float | None, typer.Option(help="Only runs whose risk is above this.")]
+Level = Annotated[str | None, typer.Option(help=f"Only runs of this risk level: {', '.join(LEVELS)}.")]
+Flag = Annotated[
+    str | None,
+    typer.Option(
+        help="Only runs with this flag, e.g. repetition_loop.",
+        autocompletion=lambda: [flag.removesuffix("_detected") for flag in FLAGS],
+    ),
+]
+PromptHash = Annotated[str | None, typer.Option(help="Only runs whose prompt hash begins so.")]
+Label = Annotated[str | None, typer.Option(help="Only runs with this label; any: with one; none: without.")]
+LongerThan = Annotated[float | None, typer.Option(metavar="SECONDS", help="Only runs that took longer.")]
+TokensAbove = Annotated[int | None, typer.Option(help="Only runs that generated more tokens.")]
+
+
+def filters(
+    *,
+    model: str | None = None,
+    since: str | None = None,
+    risk_above: float | None = None,
+    level: str | None = None,
+    flag: str | None = None,
+    prompt_hash: str | None = None,
+    label: str | None = None,
+    longer_than: float | None = None,
+    tokens_above: int | None = None,
+) -> dict[str, Any]:
+    """Return the conditions of `Store.runs` that the options ask for.
+
+    Raises:
+        UserError: for a time that is none.
+        StoreError: for a flag or level that there is not.
+    """
+    given: dict[str, Any] = {
+        "model": model,
+        "since_ns": None if since is None else since_ns(since),
+        "risk_above": risk_above,
+        "level": level,
+        "flag": flag,
+        "prompt_hash": prompt_hash,
+        "label": label,
+        "longer_than": longer_than,
+        "tokens_above": tokens_above,
+    }
+    conditions = {name: value for name, value in given.items() if value is not None}
+    RunFilter(**conditions).where()  # says what is wrong before any file is opened
+    return conditions
+
+
+def since_ns(text: str) -> int:
+    """Return the Unix time in nanoseconds that a text names: so long ago, or a local date and time.
+
+    Raises:
+        UserError: if it names none.
+    """
+    if ago := re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h|d|w)", text.strip()):
+        return time.time_ns() - int(float(ago[1]) * _UNITS[ago[2]] * 1e9)
+    try:
+        return int(datetime.fromisoformat(text.strip()).timestamp() * 1e9)
+    except (ValueError, OverflowError):
+        raise UserError(f"--since {text}: give 90s, 30min, 2h, 7d, 4w, or a date such as 2026-03-01T08:00.") from None

@@ -1,0 +1,170 @@
+"""A stored run as one HTML page that needs nothing else: its verdict, tokens, timelines and layers.
+
+What a model has generated is foreign text: the template escapes everything, and the page's policy lets it load nothing.
+"""
+
+import base64
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from .. import semconv
+from ..version import __version__
+from .errors import UserError
+from .heatmap import SIGNALS, buckets, layer_map, value_range
+from .output import whole_file
+from .render import printable, verdict_lines
+from .timeline import HEIGHT, WIDTH, lines, marks
+
+if TYPE_CHECKING:
+    from ..store.stored import StoredRun
+
+_MOST_CELLS: Final = 1500
+"""Columns of a heat map: of more steps the most telling of each bucket are shown."""
+_SHADES: Final = 253
+_MISSING: Final = 255
+_BAD: Final = 254
+_TOKEN_SIGNALS: Final = ("surprisal", "entropy", "margin")
+
+
+def write_page(run: "StoredRun", out: Path, *, tokenizer: str | None) -> None:
+    """Write a run's page.
+
+    Args:
+        run: the run.
+        out: the file.
+        tokenizer: whose tokenizer reads the token ids, if they are stored; None: the run's own model's, if it is here.
+
+    Raises:
+        UserError: if the file cannot be written or there is no such tokenizer.
+    """
+    text = page(run, token_texts(run, tokenizer))
+    with whole_file(out, "--html") as file:
+        file.write(text)
+
+
+def page(run: "StoredRun", tokens: Sequence[str] | None) -> str:
+    """Return a run's page.
+
+    Args:
+        run: the run.
+        tokens: text of every generated token, or None where it is not known.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    found = lines(run)
+    summary, total = run.summary, run.attributes.get(semconv.STEPS_TOTAL)
+    steps = max([len(tokens or ()), total if isinstance(total, int) else 0, *(line.steps[-1] + 1 for line in found)])
+    return environment.get_template("page.html.j2").render(
+        version=__version__,
+        run=summary,
+        started=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9)),
+        label=run.label,
+        facts=[(name, str(value)) for name, value in verdict_lines(run.attributes)],
+        messages=_messages(run),
+        tokens=_tokens(steps, tokens, found),
+        has_text=tokens is not None,
+        token_signals=[line for line in found if line.signal in _TOKEN_SIGNALS],
+        lines=found,
+        marks=[(step, name, 100 * step / max(1, steps - 1)) for step, name in marks(run.attributes) if step < steps],
+        last=max(0, steps - 1),
+        box=(WIDTH, HEIGHT),
+        maps=_maps(run),
+        attributes=sorted(run.attributes.items()),
+    )
+
+
+def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:
+    """Return the text of every generated token; None where ids and texts are not stored.
+
+    Raises:
+        UserError: if there is no such tokenizer. Where none was asked for, ids stand for the texts that cannot be read.
+    """
+    if run.report is not None:
+        timeline = run.report.get("timeline") or []
+        texts = [(step.get("token") or {}).get("token_text") for step in timeline if isinstance(step, dict)]
+        return [printable(str(text or "")) for text in texts] if any(texts) else None
+    ids = run.columns.get("tokens")
+    if ids is None:
+        if tokenizer is not None:
+            raise UserError(f"--tokenizer {tokenizer}: no token ids are stored of this run; content was not captured.")
+        return None
+    from .models import load_tokenizer
+
+    try:
+        known = load_tokenizer(tokenizer or run.summary.model or "")
+    except UserError:
+        if tokenizer is not None:
+            raise
+        return [f"[{token}]" for token in ids.tolist()]
+    return [printable(known.decode([token])) for token in ids.tolist()]
+
+
+def _tokens(steps: int, texts: Sequence[str] | None, found: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return what the page says of every step: its text, its signals, and each of them as a share of 0 to 1."""
+    tokens: list[dict[str, Any]] = [
+        {
+            "text": texts[step] if texts is not None and step < len(texts) else None,
+            "shares": {},
+            "says": [f"step {step}"],
+        }
+        for step in range(steps)
+    ]
+    for line in found:
+        low, high = line.low, line.high
+        for step, value in zip(line.steps, line.values, strict=True):
+            if not math.isfinite(value) or step >= steps:
+                continue
+            tokens[step]["says"].append(f"{line.signal.replace('_', ' ')} {value:.3f} {line.unit}".strip())
+            if line.signal in _TOKEN_SIGNALS and high > low:
+                share = (value - low) / (high - low)
+                tokens[step]["shares"][line.signal] = round(1 - share if line.signal == "margin" else share, 3)
+    return tokens
+
+
+def _messages(run: "StoredRun") -> list[tuple[str, str]]:
+    from .read import message_text
+
+    named = (("prompt", semconv.GEN_AI_INPUT_MESSAGES), ("answer", semconv.GEN_AI_OUTPUT_MESSAGES))
+    texts = [(title, message_text(run.attributes.get(name))) for title, name in named]
+    return [(title, printable(text)) for title, text in texts if text is not None]
+
+
+def _maps(run: "StoredRun") -> list[dict[str, Any]]:
+    """Return the heat maps as the page's script reads them: a byte per cell, layer by layer."""
+    maps = []
+    for name in SIGNALS:
+        found = layer_map(run.columns, name)
+        if found is None or not found.steps.size:
+            continue
+        count = min(_MOST_CELLS, len(found.steps))
+        cells = buckets(found.values, count)
+        faulty = buckets(found.faulty.astype(np.float64), count) > 0
+        low, high = value_range(cells)
+        share = (cells - low) / (high - low) if high > low else np.where(np.isnan(cells), np.nan, 0.0)
+        codes = np.where(np.isnan(share), _MISSING, np.round(np.nan_to_num(share) * _SHADES)).astype(np.uint8)
+        codes[faulty] = _BAD
+        maps.append(
+            {
+                "name": name,
+                "title": found.title,
+                "steps": found.steps[np.linspace(0, len(found.steps), count, endpoint=False).astype(int)].tolist(),
+                "layers": cells.shape[1],
+                "low": low,
+                "high": high,
+                "relative": found.relative,
+                "cells": base64.b64encode(codes.T.tobytes()).decode("ascii"),
+            }
+        )
+    return maps

@@ -1,0 +1,152 @@
+"""`corevital compare RUN RUN`: two runs beside each other."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from .. import semconv
+from ..store import StoredRun, open_store
+from ..store.comparison import prompt_of
+from .errors import UserError
+from .options import console
+from .output import print_json, write_csv
+from .render import level_style, printable, sparkline
+
+_SPARKLINE_WIDTH: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A line: its name, its value of a run, how a number is written (None: text)."""
+
+    name: str
+    of: Callable[[StoredRun], Any]
+    form: str | None = None
+    unit: str = ""
+
+
+def _attribute(name: str) -> Callable[[StoredRun], Any]:
+    return lambda run: run.attributes.get(name)
+
+
+_FIELDS: Final = (
+    _Field("model", lambda run: run.summary.model),
+    _Field("prompt hash", lambda run: run.summary.prompt_hash and run.summary.prompt_hash[:16]),
+    _Field("decoding", lambda run: run.summary.strategy),
+    _Field("seed", _attribute(semconv.GEN_AI_REQUEST_SEED)),
+    _Field("risk", lambda run: run.summary.risk_score, ".2f"),
+    _Field("level", lambda run: run.summary.risk_level),
+    _Field("factors", _attribute(semconv.RISK_FACTORS)),
+    _Field("flags", lambda run: [flag.removesuffix("_detected") for flag in run.summary.flags]),
+    _Field("warnings", lambda run: list(run.summary.warnings)),
+    _Field("failure risk", lambda run: run.summary.failure_risk, ".2f"),
+    _Field("blamed layers", _attribute(semconv.BLAME_LAYERS)),
+    _Field("entropy, mean", lambda run: run.summary.entropy_mean, ".2f", "bit"),
+    _Field("entropy, largest", _attribute(semconv.ENTROPY_MAX), ".2f", "bit"),
+    _Field("steps of high entropy", lambda run: run.summary.high_entropy_steps, "d"),
+    _Field("surprisal, mean", lambda run: run.summary.surprisal_mean, ".2f", "bit"),
+    _Field("surprisal, sum", _attribute(semconv.SURPRISAL_SUM), ".1f", "bit"),
+    _Field("margin, mean", lambda run: run.summary.margin_mean, ".3f"),
+    _Field("tokens in", lambda run: run.summary.input_tokens, "d"),
+    _Field("tokens out", lambda run: run.summary.output_tokens, "d"),
+    _Field("finish", lambda run: run.summary.error_type or run.summary.finish_reason),
+    _Field("duration", lambda run: run.summary.seconds, ".2f", "s"),
+    _Field("label", lambda run: run.summary.label),
+    _Field("narrative", lambda run: run.summary.narrative),
+)
+
+
+def side_by_side(run_ids: Sequence[str], path: str, *, as_json: bool, as_csv: bool) -> None:
+    """Print two runs beside each other.
+
+    Raises:
+        UserError: if there are not two of them.
+        StoreError: if one is not there.
+    """
+    if len(run_ids) != 2:
+        raise UserError(f"Name two runs to see them side by side, not {len(run_ids)}.")
+    with open_store(path) as store:
+        first, second = (store.run(name) for name in run_ids)
+    rows = [(field, field.of(first), field.of(second)) for field in _FIELDS]
+    same_prompt = prompt_of(first.summary) is not None and prompt_of(first.summary) == prompt_of(second.summary)
+    if as_json:
+        print_json(
+            {
+                "runs": [run.summary.as_dict() for run in (first, second)],
+                "same_prompt": same_prompt,
+                "differences": {
+                    field.name: {"first": a, "second": b, "difference": _difference(field, a, b)}
+                    for field, a, b in rows
+                    if a != b
+                },
+            }
+        )
+    elif as_csv:
+        written = [
+            {"": field.name, "first": _flat(a), "second": _flat(b), "difference": _difference(field, a, b)}
+            for field, a, b in [(_Field("run", _name), _name(first), _name(second)), *rows]
+        ]
+        write_csv(written, ("", "first", "second", "difference"))
+    else:
+        _print(first, second, rows, same_prompt=same_prompt)
+
+
+def _print(first: StoredRun, second: StoredRun, rows: Sequence[tuple[_Field, Any, Any]], *, same_prompt: bool) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("run", style="dim", no_wrap=True)
+    for run in (first, second):
+        table.add_column(_name(run), overflow="fold", ratio=1)
+    table.add_column("difference", justify="right", no_wrap=True)
+    for field, a, b in rows:
+        if _nothing(a) and _nothing(b):
+            continue
+        difference = _difference(field, a, b)
+        table.add_row(
+            field.name,
+            *(_cell(field, value, run) for value, run in ((a, first), (b, second))),
+            "" if difference is None else f"{difference:+{field.form}}{f' {field.unit}' if field.unit else ''}",
+        )
+    series = [run.attributes.get(semconv.SERIES_ENTROPY) or () for run in (first, second)]
+    if all(series):
+        table.add_row("entropy by step", *(sparkline(values, _SPARKLINE_WIDTH) for values in series), "")
+    out = console()
+    out.print(table)
+    if not same_prompt:
+        known = None not in (prompt_of(first.summary), prompt_of(second.summary))
+        out.print(
+            "Their prompts differ." if known else "Whether they had the same prompt is not known.", style="yellow"
+        )
+
+
+def _name(run: StoredRun) -> str:
+    return f"{run.summary.trace_id[:12]}:{run.summary.sequence_index}"
+
+
+def _difference(field: _Field, first: Any, second: Any) -> float | int | None:
+    """Return the second number less the first; None where there are no two."""
+    if field.form is None or first is None or second is None:
+        return None
+    found: float | int = second - first
+    return found
+
+
+def _nothing(value: Any) -> bool:
+    return value is None or value == []
+
+
+def _flat(value: Any) -> Any:
+    return ";".join(str(each) for each in value) if isinstance(value, list) else value
+
+
+def _cell(field: _Field, value: Any, run: StoredRun) -> Text:
+    if _nothing(value):
+        return Text("none" if value == [] else "-", "dim")
+    if field.form is not None:
+        text = f"{value:{field.form}}{f' {field.unit}' if field.unit else ''}"
+    else:
+        text = ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)
+    style = level_style(run.summary.risk_level) if field.name in ("risk", "level") else ""
+    return Text(printable(text), style)

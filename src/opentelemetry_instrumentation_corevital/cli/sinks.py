@@ -1,0 +1,117 @@
+"""Where `corevital run` puts a run: the store, reports as JSON files, or both."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from ..store import open_store
+from ..store.database import open_database
+from .errors import UserError
+from .reports import report_folder, write_reports
+
+DEFAULT_FOLDER: Final = "runs"
+_DATABASE: Final = "corevital.db"
+DEFAULT_DATABASE: Final = f"{DEFAULT_FOLDER}/{_DATABASE}"
+
+
+class SinkKind(StrEnum):
+    """What `--sink` takes."""
+
+    SQLITE = "sqlite"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where runs go."""
+
+    database: str | None
+    """The store's file; None: no store."""
+    reports: Path | None = None
+    """The folder of the reports; None: no reports."""
+    pretty: bool = False
+    """Whether reports are indented."""
+
+    def check(self) -> None:
+        """Fail before the model is loaded if nothing could be written.
+
+        Raises:
+            StoreError: for the store.
+            UserError: for the folder.
+        """
+        if self.database is not None:
+            open_database(self.database).close()
+        if self.reports is not None:
+            report_folder(self.reports)
+            if not os.access(self.reports, os.W_OK | os.X_OK):
+                raise UserError(f"--out {self.reports}: the folder cannot be written to.")
+
+    @contextmanager
+    def recording(self) -> Iterator[str | None]:
+        """Yield the file to record into: reports without a store come out of one that is gone afterwards."""
+        if self.database is not None or self.reports is None:
+            yield self.database
+            return
+        with tempfile.TemporaryDirectory(prefix="corevital-") as folder:
+            yield str(Path(folder, _DATABASE))
+
+    def write(self, recorded: str | None, trace_ids: Sequence[str]) -> list[Path]:
+        """Write the reports of the calls that were recorded, if any are wanted; return the files.
+
+        Raises:
+            UserError: if one cannot be written.
+            StoreError: if a run cannot be read.
+        """
+        if self.reports is None or recorded is None:
+            return []
+        with open_store(recorded) as store:
+            runs = [run for trace_id in dict.fromkeys(trace_ids) for run in store.call(trace_id)]
+            return write_reports(store, runs, self.reports, pretty=self.pretty)
+
+
+def sink_of(
+    kind: SinkKind | None,
+    *,
+    store: bool,
+    db: str | None,
+    setting: str | None,
+    out: Path | None,
+    write_json: bool,
+    json_pretty: bool,
+) -> Sink:
+    """Return what the options of `run` ask for.
+
+    Args:
+        kind: `--sink`; None: sqlite.
+        store: not `--no-store`.
+        db: `--db`.
+        setting: the setting `sqlite_path`.
+        out: `--out`.
+        write_json: `--write-json`.
+        json_pretty: `--json-pretty`.
+
+    Raises:
+        UserError: for options that do not go together.
+    """
+    local = kind is SinkKind.LOCAL
+    reports = local or write_json
+    given = {"--sink": kind is not None, "--write-json": write_json, "--out": out is not None}
+    if not store and (named := [name for name, there in given.items() if there]):
+        raise UserError(f"--no-store keeps nothing of the run, so {named[0]} does not go with it.")
+    if local and db is not None:
+        raise UserError("--db names the file of --sink sqlite; --sink local writes reports into --out.")
+    if json_pretty and not reports:
+        raise UserError("--json-pretty indents reports: ask for them with --sink local or --write-json.")
+    if out is not None and db is not None and not reports:
+        raise UserError("--db names the store already; --out is the folder of the reports of --write-json.")
+    database = None
+    if store and not local:
+        inside = None if out is None else str(out / _DATABASE)
+        database = db or inside or setting or DEFAULT_DATABASE
+    folder = (out or Path(DEFAULT_FOLDER)) if reports else None
+    return Sink(database, folder, json_pretty)

@@ -1,0 +1,112 @@
+"""What a stored run has of every step, and lines of it as SVG paths."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from .. import semconv
+from .render import mapping
+
+if TYPE_CHECKING:
+    from ..store.stored import StoredRun
+
+WIDTH: Final = 1000
+HEIGHT: Final = 100
+_MOST_POINTS: Final = 1000
+"""Of a line: beyond it each bucket of steps is drawn from its smallest to its largest value."""
+
+SIGNALS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "surprisal": (semconv.STEP_SURPRISAL, "surprisal of the chosen token", "bit"),
+    "entropy": (semconv.STEP_ENTROPY, "entropy of the next token", "bit"),
+    "margin": (semconv.STEP_MARGIN, "margin between the two likeliest tokens", ""),
+    "top1_prob": (semconv.STEP_TOP1_PROB, "probability of the likeliest token", ""),
+    "hidden_cosine": ("", "cosine of the last layer's output with that of the step before", ""),
+    "risk_so_far": (semconv.STEP_RISK_SO_FAR, "risk so far", ""),
+}
+"""Signal, which is its column in the run data -> its name in step events, its meaning, its unit."""
+
+_STEPS_OF: Final = ("step", "first_step", "onset_step")
+"""Where evidence says at which step something warned or began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One signal over the steps."""
+
+    signal: str
+    title: str
+    unit: str
+    steps: Sequence[int]
+    values: Sequence[float]
+    """NaN where there is none."""
+
+    @property
+    def low(self) -> float:
+        """Return the lower end of its axis: 0, or the smallest value below it."""
+        return min(0.0, *(value for value in self.values if math.isfinite(value)))
+
+    @property
+    def high(self) -> float:
+        """Return the largest value."""
+        return max(value for value in self.values if math.isfinite(value))
+
+    def path(self, last: int) -> str:
+        """Return the line as an SVG path over steps 0 to `last` in a box of `WIDTH` x `HEIGHT`; a gap breaks it."""
+        low, high = self.low, self.high
+        scale = HEIGHT / (high - low) if high > low else 0.0
+        parts: list[str] = []
+        before: int | None = None
+        for step, value in _thinned(self.steps, self.values):
+            if not math.isfinite(value):
+                before = None
+                continue
+            command = "M" if before is None else "L"
+            parts.append(f"{command}{step * WIDTH / max(1, last):.1f} {HEIGHT - (value - low) * scale:.1f}")
+            before = step
+        return "".join(parts)
+
+
+def lines(run: "StoredRun") -> list[Line]:
+    """Return every signal that the run has: from its run data, else from its recorded steps."""
+    columns, events = run.columns, run.steps
+    found = []
+    for signal, (attribute, title, unit) in SIGNALS.items():
+        if signal in columns:
+            values = [float(value) for value in columns[signal]]
+            steps: list[int] = list(range(len(values)))
+        else:
+            known = [event.attributes for event in events if attribute and attribute in event.attributes]
+            steps = [int(each[semconv.STEP_INDEX]) for each in known]
+            values = [float(each[attribute]) for each in known]
+        if any(map(math.isfinite, values)):
+            found.append(Line(signal, title, unit, steps, values))
+    return found
+
+
+def marks(attributes: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Return the steps at which flags and warnings say that something began, in order, each with its name."""
+    found: list[tuple[int, str]] = []
+    for name in (semconv.HEALTH_EVIDENCE, semconv.EARLY_WARNING_EVIDENCE):
+        for what, numbers in mapping(attributes.get(name)).items():
+            step = next((numbers[key] for key in _STEPS_OF if isinstance(numbers.get(key), int)), None)
+            if step is not None:
+                found.append((step, what.removesuffix("_detected").replace("_", " ")))
+    return sorted(dict.fromkeys(found))
+
+
+def _thinned(steps: Sequence[int], values: Sequence[float]) -> list[tuple[int, float]]:
+    """Return points that draw the same picture: of each bucket the extremes, in order."""
+    points = list(zip(steps, values, strict=True))
+    if len(points) <= _MOST_POINTS:
+        return points
+    edges = [round(index * len(points) / (_MOST_POINTS // 2)) for index in range(_MOST_POINTS // 2 + 1)]
+    kept: list[tuple[int, float]] = []
+    for begin, end in pairwise(edges):
+        bucket = [point for point in points[begin:end] if math.isfinite(point[1])]
+        if not bucket:
+            kept.append(points[begin])
+            continue
+        kept += sorted({min(bucket, key=lambda point: point[1]), max(bucket, key=lambda point: point[1])})
+    return kept

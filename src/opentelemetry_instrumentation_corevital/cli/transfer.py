@@ -1,0 +1,218 @@
+"""`corevital export`, `import` and `migrate`: runs out of the store and into it."""
+
+import sys
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from ..config import load_settings
+from ..store import RunList, RunSummary, Store, StoreWriter, open_store
+from .errors import UserError
+from .options import (
+    AsJson,
+    Database,
+    Flag,
+    Label,
+    Level,
+    Model,
+    PromptHash,
+    RiskAbove,
+    RunIds,
+    Since,
+    database,
+    filters,
+)
+from .output import RUN_COLUMNS, print_json, run_rows, whole_file, write_csv
+from .reports import report_text, write_reports
+
+_BATCH: Final = 256
+_MOST_TOLD: Final = 20
+
+
+class Format(StrEnum):
+    """What `export` writes."""
+
+    REPORT = "report"
+    OTLP = "otlp"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+def export(
+    run_ids: RunIds = None,
+    format_: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            "-f",
+            help="report: JSON of schema 0.4.0 and more; otlp: JSON lines with all spans, logs and run data; "
+            "csv, parquet: one row per run.",
+        ),
+    ] = Format.REPORT,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File; of reports of several runs a folder; default: standard output."),
+    ] = None,
+    db: Database = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="How many runs at most; default: all.")] = None,
+    model: Model = None,
+    since: Since = None,
+    risk_above: RiskAbove = None,
+    level: Level = None,
+    flag: Flag = None,
+    prompt_hash: PromptHash = None,
+    label: Label = None,
+    pretty: Annotated[bool, typer.Option("--pretty", help="Indent reports.")] = False,
+) -> None:
+    """Write runs in a format that other programs read: those named, those that the filters find, or all.
+
+    Example: corevital export last --format report --out report.json
+    """
+    wanted = filters(
+        model=model, since=since, risk_above=risk_above, level=level, flag=flag, prompt_hash=prompt_hash, label=label
+    )
+    if run_ids and (wanted or limit is not None):
+        raise UserError("Name runs or filter them, not both.")
+    with open_store(database(db)) as store:
+        found = _named(store, run_ids) if run_ids else store.runs(limit=limit, **wanted)
+        if not found and not (format_ is Format.OTLP and not wanted):
+            raise UserError("No run fits.")
+        if format_ is Format.REPORT:
+            count = _reports(store, found, out, pretty=pretty)
+        elif format_ is Format.OTLP:
+            everything = not run_ids and not wanted and limit is None
+            count = _otlp(store, None if everything else found, out)
+        elif format_ is Format.CSV:
+            with whole_file(out) as file:
+                count = write_csv(run_rows(found), RUN_COLUMNS, file)
+        else:
+            count = _parquet(found, out)
+    if out is not None:
+        what = "messages" if format_ is Format.OTLP else "runs"
+        print(f"{count} {what} written to {out}", file=sys.stderr)
+
+
+def _named(store: Store, names: Iterable[str]) -> RunList:
+    return RunList(dict.fromkeys(run for name in names for run in store.call(name) if _fits(name, run)))
+
+
+def _fits(name: str, run: RunSummary) -> bool:
+    _, _, index = name.partition(":")
+    return not index or run.sequence_index == int(index)
+
+
+def _reports(store: Store, runs: list[RunSummary], out: Path | None, *, pretty: bool) -> int:
+    if out is not None and len(runs) > 1:
+        return len(write_reports(store, runs, out, pretty=pretty))
+    with whole_file(out) as file:
+        for run in runs:  # several: one a line, unless they are indented
+            file.write(report_text(store, run, pretty=pretty))
+    return len(runs)
+
+
+def _otlp(store: Store, runs: list[RunSummary] | None, out: Path | None) -> int:
+    from ..store.otlp_json import to_line
+
+    count = 0
+    with whole_file(out) as file:
+        for message in store.otlp(None if runs is None else [run.trace_id for run in runs]):
+            file.write(to_line(message) + "\n")
+            count += 1
+    return count
+
+
+def _parquet(runs: RunList, out: Path | None) -> int:
+    if out is None:
+        raise UserError("--format parquet needs --out FILE.")
+    try:
+        import pyarrow  # noqa: F401
+
+        frame = runs.to_pandas()
+    except ImportError:
+        raise UserError(
+            "--format parquet needs pandas and pyarrow: pip install 'opentelemetry-instrumentation-corevital[pandas]'"
+        ) from None
+    try:
+        frame.to_parquet(out, index=False)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror or error}).") from None
+    return len(runs)
+
+
+def import_(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="OTLP as JSON lines, or gzip of it; - for stdin.")
+    ],
+    db: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Store what the Collector's file exporter, or `export --format otlp`, has written. A second time changes nothing.
+
+    A line that is broken is named and left out; the exit code is then 1.
+
+    Example: corevital import telemetry.json --db runs/corevital.db
+    """
+    from ..store.otlp_json import read_lines, split
+
+    writer = StoreWriter(database(db), synchronous="FULL")
+    stored, problems = 0, list[str]()
+    try:
+        for name in files:
+            for line in read_lines(name):
+                records, lost = split(line.records)
+                for begin in range(0, len(records), _BATCH):
+                    receipt = writer.store(records[begin : begin + _BATCH], timeout=120)
+                    stored += receipt.stored_records
+                    if receipt.failed_records or not receipt.complete:
+                        raise UserError("; ".join(receipt.reasons) or f"{writer.path}: did not answer in time.")
+                    problems += [f"{name}:{line.number}: {reason}" for reason in receipt.reasons]
+                reasons = [line.problem] if line.problem else [each.reason for each in lost]
+                problems += [f"{name}:{line.number}: {reason}" for reason in reasons]
+    finally:
+        writer.close()
+    if as_json:
+        print_json({"stored": stored, "problems": problems})
+    else:
+        _tell(problems)
+        print(f"{stored} records stored in {writer.path}{f', {len(problems)} problems' if problems else ''}")
+    if problems:
+        raise typer.Exit(1)
+
+
+def migrate(
+    from_dir: Annotated[Path, typer.Option(help="Folder with trace_*.json files and databases; those below it, too.")],
+    to_db: Annotated[str | None, typer.Option(help="The store; default as that of `runs`.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, write nothing.")] = False,
+    with_content: Annotated[
+        bool, typer.Option("--with-content", help="Keep prompts, answers, tokens and documents, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Move runs of the first CoreVital (report schemas 0.3.0 and 0.4.0) into the store. A second time adds nothing.
+
+    Example: corevital migrate --from-dir old-runs --to-db runs/corevital.db
+    """
+    from ..legacy.migration import Outcome
+    from ..legacy.migration import migrate as move
+
+    target, outcome = Path(database(to_db)), Outcome()
+    for outcome in move(from_dir, target, load_settings(), content=with_content, dry_run=dry_run):  # noqa: B007
+        pass
+    if as_json:
+        skipped: list[dict[str, Any]] = [{"where": where, "reason": why} for where, why in outcome.skipped]
+        counts = {"migrated": outcome.migrated, "already_there": outcome.already_there}
+        print_json({"dry_run": dry_run, **counts, "skipped": skipped})
+        return
+    _tell([f"skipped {where}: {why}" for where, why in outcome.skipped])
+    done = "would be migrated" if dry_run else f"migrated to {target}"
+    print(f"{outcome.migrated} {done}, {outcome.already_there} were there already, {len(outcome.skipped)} skipped")
+
+
+def _tell(problems: list[str]) -> None:
+    for problem in problems[:_MOST_TOLD]:
+        print(problem, file=sys.stderr)
+    if len(problems) > _MOST_TOLD:
+        print(f"... and {len(problems) - _MOST_TOLD} more; --json lists all", file=sys.stderr)

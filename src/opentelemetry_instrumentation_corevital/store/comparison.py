@@ -1,0 +1,227 @@
+"""Models compared over the prompts that they have in common. Pure functions on rows of `runs`.
+
+A difference is estimated per prompt, so that a prompt that was run often counts once, and what makes a prompt hard for
+every model cancels out (the paired differences of Miller 2024, arXiv 2411.00640). The intervals are in `intervals.py`.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from .filters import FLAGS
+from .intervals import FEWEST, Interval, Values, paired_share, paired_t, two_shares, welch
+from .stored import RunSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What is compared."""
+
+    name: str
+    title: str
+    unit: str
+    value: Callable[[RunSummary], float | None]
+    """Of a run; None where it was not measured or not judged."""
+    share: bool = False
+    """Whether values are 0 and 1, so that a mean is a share of the runs."""
+
+
+def _flagged(run: RunSummary) -> float | None:
+    judged = [getattr(run, flag) for flag in FLAGS]
+    return None if judged.count(None) == len(judged) else float(any(judged))
+
+
+def _flag(name: str) -> Callable[[RunSummary], float | None]:
+    def value(run: RunSummary) -> float | None:
+        raised = getattr(run, name)
+        return None if raised is None else float(raised)
+
+    return value
+
+
+def _correct(run: RunSummary) -> float | None:
+    return {"correct": 1.0, "incorrect": 0.0}.get(run.label or "")
+
+
+MEASURES: Final = (
+    Measure("risk_score", "risk", "", lambda run: run.risk_score),
+    Measure("flagged", "any flag", "", _flagged, share=True),
+    *(Measure(flag, flag.removesuffix("_detected").replace("_", " "), "", _flag(flag), share=True) for flag in FLAGS),
+    Measure("correct", "labelled correct", "", _correct, share=True),
+    Measure("entropy_mean", "entropy", "bit", lambda run: run.entropy_mean),
+    Measure("surprisal_mean", "surprisal", "bit", lambda run: run.surprisal_mean),
+    Measure("margin_mean", "margin", "", lambda run: run.margin_mean),
+    Measure("output_tokens", "tokens", "", lambda run: run.output_tokens),
+    Measure("seconds", "duration", "s", lambda run: run.seconds),
+)
+
+
+# --- one model ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a measure is distributed over a model's runs; of a share only count and mean tell anything."""
+
+    count: int
+    """Runs that have it."""
+    mean: float
+    minimum: float
+    q10: float
+    median: float
+    q90: float
+    maximum: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFigures:
+    """What a model's runs show."""
+
+    model: str
+    runs: int
+    prompts: int
+    """Different prompts, of the runs whose prompt is known."""
+    unknown_prompt: int
+    """Runs without a prompt hash."""
+    failed: int
+    """Runs that ended with an error."""
+    high_risk: int
+    measures: dict[str, Spread]
+    """By name; what no run has is not there."""
+
+
+def figures(model: str, runs: Sequence[RunSummary]) -> ModelFigures:
+    """Return what a model's runs show."""
+    keys = [prompt_of(run) for run in runs]
+    spreads = {measure.name: spread(_values(measure, runs)) for measure in MEASURES}
+    return ModelFigures(
+        model,
+        len(runs),
+        len({key for key in keys if key is not None}),
+        keys.count(None),
+        sum(run.error_type is not None for run in runs),
+        sum(run.risk_level == "high" for run in runs),
+        {name: found for name, found in spreads.items() if found is not None},
+    )
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """Return how values are distributed; None where there are none."""
+    if not values:
+        return None
+    q = [float(each) for each in np.percentile(values, (0, 10, 50, 90, 100))]
+    return Spread(len(values), math.fsum(values) / len(values), *q)
+
+
+def prompt_of(run: RunSummary) -> tuple[str | None, str] | None:
+    """Return what tells prompts apart: hashes of a text and of decoded tokens are different things."""
+    return None if run.prompt_hash is None else (run.prompt_hash_source, run.prompt_hash)
+
+
+def in_common(groups: Mapping[str, Sequence[RunSummary]]) -> set[tuple[str | None, str]]:
+    """Return the prompts that every model has run."""
+    sets = [{key for run in runs if (key := prompt_of(run)) is not None} for runs in groups.values()]
+    return set.intersection(*sets) if sets else set()
+
+
+def _values(measure: Measure, runs: Iterable[RunSummary]) -> list[float]:
+    return [float(value) for run in runs if (value := measure.value(run)) is not None]
+
+
+# --- two models --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much more of a measure a model has than the reference."""
+
+    measure: str
+    model: str
+    reference: str
+    mean: float
+    """Of the model, over the units compared: each counts once."""
+    reference_mean: float
+    difference: float
+    low: float | None
+    """The interval's ends; None where there is none."""
+    high: float | None
+    units: int
+    """Pairs of prompts; not in pairs: prompts or runs of the smaller side."""
+    basis: str
+    """`pairs`, one per prompt in common; `runs` of the only prompt in common; `prompts` where none is in common."""
+    no_interval: str | None = None
+    """Why there is no interval."""
+
+    @property
+    def clear(self) -> bool:
+        """Return whether the interval leaves out zero."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+
+def differences(
+    model: str, runs: Sequence[RunSummary], reference: str, reference_runs: Sequence[RunSummary]
+) -> list[Difference]:
+    """Return how a model differs from the reference, for each measure that both have but shares that are 0 in both."""
+    found = []
+    for measure in MEASURES:
+        ours, theirs = _by_prompt(measure, runs), _by_prompt(measure, reference_runs)
+        made = _difference(measure, ours, theirs, model, reference)
+        if made is not None and not (measure.share and made.mean == made.reference_mean == 0):
+            found.append(made)
+    return found
+
+
+Prompts = Mapping[object, Sequence[float]]
+
+
+def _by_prompt(measure: Measure, runs: Iterable[RunSummary]) -> dict[object, list[float]]:
+    """Return a measure's values by prompt; a run whose prompt is unknown is one of its own."""
+    found: dict[object, list[float]] = defaultdict(list)
+    for run in runs:
+        value = measure.value(run)
+        if value is not None:
+            found[prompt_of(run) or run.span_id].append(float(value))
+    return found
+
+
+def _difference(measure: Measure, ours: Prompts, theirs: Prompts, model: str, reference: str) -> Difference | None:
+    if not ours or not theirs:
+        return None
+    common = [key for key in ours if key in theirs]
+    if len(common) > 1:
+        basis, a, b = "pairs", _means(ours, common), _means(theirs, common)
+    elif common:  # all is about one prompt: its runs are the sample
+        basis, a, b = "runs", np.asarray(ours[common[0]]), np.asarray(theirs[common[0]])
+    else:
+        basis, a, b = "prompts", _means(ours, ours), _means(theirs, theirs)
+    units = min(len(a), len(b))
+    mean, reference_mean = float(a.mean()), float(b.mean())
+    low = high = why = None
+    if units < FEWEST:
+        what = {"pairs": "prompts in common", "runs": "runs of the prompt by each", "prompts": "prompts of each"}[basis]
+        why = f"{units} {what}, an interval needs {FEWEST}"
+    else:
+        ends = _paired(a - b, measure) if basis == "pairs" else _unpaired(a, b, measure)
+        if ends is None:
+            why = "the same difference everywhere" if basis == "pairs" else "no spread on either side"
+        else:
+            low, high = ends
+    return Difference(
+        measure.name, model, reference, mean, reference_mean, mean - reference_mean, low, high, units, basis, why
+    )
+
+
+def _means(values: Prompts, keys: Iterable[object]) -> Values:
+    return np.asarray([math.fsum(values[key]) / len(values[key]) for key in keys])
+
+
+def _paired(differences: Values, measure: Measure) -> Interval | None:
+    return paired_share(differences) if measure.share else paired_t(differences)
+
+
+def _unpaired(a: Values, b: Values, measure: Measure) -> Interval | None:
+    return two_shares(a, b) if measure.share else welch(a, b)
