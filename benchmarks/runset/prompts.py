@@ -1,10 +1,10 @@
 """Make prompts.json: the prompts of the run set, each with its class, its group and, for questions, its answers.
 
-    pip install reasoning-gym==0.1.25 && python benchmarks/runset/prompts.py
+    pip install reasoning-gym==0.1.25 && PYTHONHASHSEED=0 python benchmarks/runset/prompts.py
 
 Prompts of one group share a template or a topic and stay on one side of the split. No country capitals and no plain
-arithmetic: those are kept unseen. `questions.txt` is our own list, one `question | answer / other answer` a line; `topics.txt` holds
-the lists that the templates below take.
+arithmetic: those are kept unseen. `questions.txt` is our own list, one `question | answer / other answer` a line;
+`topics.txt` holds the lists that the templates below take. reasoning-gym iterates over sets: hence the hash seed.
 """
 
 import json
