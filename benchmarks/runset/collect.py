@@ -11,6 +11,7 @@ A shard is one .npz for each batch: runs end to end, `offsets` says where each b
 """
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -269,6 +270,7 @@ def about(model: Any, args: argparse.Namespace) -> dict[str, Any]:
     cuda = args.device.startswith("cuda")
     return {
         "model": "HuggingFaceTB/SmolLM2-135M-Instruct (GGUF Q4_1, dequantised)",
+        "prompts_sha256": hashlib.sha256((HERE / "prompts.json").read_bytes()).hexdigest(),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "torch": torch.__version__,
