@@ -1,11 +1,13 @@
 """Loop labels of finished runs, from their text alone.
 
-Independent of the online detector on purpose: it looks at the whole text at once, at characters instead of tokens, has no limit
-on the period, and asks how much of the text's end can be copied from before, not for lags or token grams.
+Independent of the online detector on purpose: it looks at the whole text at once, at characters instead of tokens, has
+no limit on the period, and asks how much of the text's end can be copied from before, not for lags or token grams.
 
-The text (lower case, white space folded) is cut greedily, from left to right, into the longest pieces that have stood
-in it at least `earlier` times before (Lempel-Ziv 1977 with a count). Its *copied tail* is the longest stretch at its end in
-which pieces shorter than `PIECE` characters, what is new, come no more than `NEW` characters in a row and make up at most a share of `SHARE_NEW`.
+The text (lower case, white space folded) is cut greedily, from left to right, into the longest pieces that stood in it
+at least `earlier` times before (Lempel and Ziv's factors with a count). Its *copied tail* is the longest stretch at its
+end in which pieces shorter than `PIECE` characters, what is new, come no more than `NEW` characters in a row and make
+up at most `SHARE_NEW`. A text ends in a loop if its tail of pieces that stood there twice before has `LOOP` characters;
+the loop's second copy begins where the tail of pieces that stood there once begins.
 """
 
 import re
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 PIECE = 12
 NEW = 12
 SHARE_NEW = 0.15
+LOOP = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +72,22 @@ def copied_tail(text: str, earlier: int) -> Tail:
             if new_row > NEW:
                 break
     return Tail(best, len(text) - best)
+
+
+def loop_onset(text: str) -> int | None:
+    """Return where the second copy of the loop begins in which a folded text ends; None where it ends in no loop."""
+    return copied_tail(text, 1).begin if copied_tail(text, 2).length >= LOOP else None
+
+
+def is_correct(answer: str, expected: list[str]) -> bool:
+    """Tell whether an answer is right.
+
+    Of answers that are one of a few words, or a number, the first one in the text counts; of others, that one of the
+    expected ones occurs at the beginning of a word.
+    """
+    text, wanted = fold(answer).strip(), [fold(one) for one in expected]
+    for choices in (r"\b(true|false)\b", r"\b(yes|no)\b", r"-?\d+"):
+        if all(re.fullmatch(choices, one) for one in wanted):
+            first = re.search(choices, text)
+            return first is not None and first[0] in wanted
+    return any(re.search(rf"(?<!\w){re.escape(one)}", text) for one in wanted)
