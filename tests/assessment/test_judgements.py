@@ -147,24 +147,94 @@ def test_margin_collapsing_and_confidence_drop() -> None:
 def test_repetition_risk_warns_in_the_second_copy_and_failure_risk_rises_with_the_loop() -> None:
     run = make_run(len(LOOP), tokens=LOOP)
     warning = judge_early_warning(run)
-    assert warning.first_step == 27, "8 tokens into the second copy"
-    assert warning.failure_risk[26] == 0
-    assert warning.failure_risk[27] == pytest.approx(0.6)
-    assert warning.failure_risk[-1] == pytest.approx(0.9)
+    assert warning.first_step == 26, "7 tokens into the second copy"
+    rising = warning.failure_risk[22:]
+    assert warning.failure_risk[:23] == pytest.approx(estimate(loop=False, recurring=0))
+    assert warning.failure_risk[26] == pytest.approx(estimate(loop=False, recurring=4 / 24))
+    assert (np.diff(rising) >= 0).all()
+    assert rising[-1] == pytest.approx(estimate(loop=True, recurring=1))
+    assert rising[-1] > 0.9
     assert warning.risk_so_far[-1] == pytest.approx(0.9)
 
 
-def test_a_warning_fades_after_its_window() -> None:
-    tokens = [*NOT_REPEATING[:20], *NOT_REPEATING[10:20], *NOT_REPEATING[30:50]]
+def estimate(*, loop: bool, recurring: float) -> float:
+    """Return the documented formula."""
+    return 1 / (1 + float(np.exp(3.02 - 1.43 * loop - 4.10 * recurring)))
+
+
+def test_failure_risk_fades_when_nothing_recurs_any_more() -> None:
+    tokens = [*NOT_REPEATING[:20], *NOT_REPEATING[10:20], *NOT_REPEATING[30:60]]
     warning = judge_early_warning(make_run(len(tokens), tokens=tokens))
-    last_active = max(warning.active)
-    assert warning.failure_risk[last_active + 7] > 0
-    assert warning.failure_risk[last_active + 8] == 0
+    last = 29  # the last token that recurs
+    assert warning.failure_risk[last] == pytest.approx(estimate(loop=False, recurring=7 / 24))
+    assert warning.failure_risk[last + 23] > warning.failure_risk[last + 24]
+    assert warning.failure_risk[last + 24] == pytest.approx(estimate(loop=False, recurring=0))
+
+
+def test_norm_jump_compares_a_middle_layer_with_its_mean_so_far() -> None:
+    for times, jumped in ((1.79, False), (1.81, True), (1 / 1.79, False), (1 / 1.81, True)):
+        run = add_layers(make_run(), 6)
+        run.columns["hidden_l2_norm"][:] = 10
+        run.columns["hidden_l2_norm"][0] = 500  # the prompt's last token counts for nothing
+        run.columns["hidden_l2_norm"][30, 3] *= times
+        warning = judge_early_warning(run)
+        assert ("norm_jump" in warning.signals) == jumped, times
+        if jumped:
+            assert {"step": 30, "layer": 3}.items() <= warning.evidence["norm_jump"].items()
+            assert warning.evidence["norm_jump"]["value"] == pytest.approx(times, rel=1e-3)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 4, 5])
+def test_norm_jump_looks_at_the_middle_third_only(layer: int) -> None:
+    run = add_layers(make_run(), 6)
+    run.columns["hidden_l2_norm"][:] = 10
+    run.columns["hidden_l2_norm"][30, layer] = 1000
+    assert "norm_jump" not in judge_early_warning(run).signals
+
+
+@pytest.mark.parametrize(("step", "jumped"), [(16, False), (17, True)])
+def test_norm_jump_needs_history(step: int, jumped: bool) -> None:
+    run = add_layers(make_run(), 6)
+    run.columns["hidden_l2_norm"][:] = 10
+    run.columns["hidden_l2_norm"][step, 2] = 100
+    warning = judge_early_warning(run)
+    assert (warning.evidence.get("norm_jump", {}).get("step") == step) == jumped
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_a_norm_that_has_no_logarithm_is_left_out(value: float) -> None:
+    run = add_layers(make_run(), 6)
+    run.columns["hidden_l2_norm"][:] = 10
+    run.columns["hidden_l2_norm"][1:5, 2] = value
+    run.columns["hidden_l2_norm"][25, 3] = value
+    assert "norm_jump" not in judge_early_warning(run).signals
+    run.columns["hidden_l2_norm"][35, 2] = 30
+    assert judge_early_warning(run).evidence["norm_jump"]["step"] == 35
+
+
+@pytest.mark.parametrize(("rise", "warned"), [(0.075, False), (0.085, True)])
+def test_attention_collapsing_warns_of_a_rise_that_is_no_collapse_yet(rise: float, warned: bool) -> None:
+    run = add_layers(make_run(), 6)
+    run.columns["collapsed_head_rate"][:] = 0.05
+    run.columns["collapsed_head_rate"][20:] = 0.05 + rise
+    warning = judge_early_warning(run)
+    assert ("attention_collapsing" in warning.signals) == warned
+    if warned:
+        assert warning.evidence["attention_collapsing"]["step"] == 23, "four looks in a row"
+    assert judge_health(run).attention_collapse_detected is False
+
+
+def test_signals_of_what_was_not_measured_are_absent_with_a_reason() -> None:
+    run = make_run()
+    run.absent["attention"] = "attention is not looked at (attention_every=0)"
+    absent = judge_early_warning(run).absent
+    assert absent["attention_collapsing"] == run.absent["attention"]
+    assert "norm_jump" in absent
 
 
 def test_a_nan_makes_both_risks_certain_and_keeps_them_so() -> None:
     warning = judge_early_warning(make_run(logits_nan=spike(40, 10, 1)))
-    assert warning.failure_risk[9:12].tolist() == [0, 1, 1]
+    assert [risk == 1 for risk in warning.failure_risk[9:12]] == [False, True, True]
     assert warning.risk_so_far[-1] == 1
 
 
@@ -173,7 +243,7 @@ def test_what_is_not_finite_in_a_layer_counts_though_the_logits_hide_it(column: 
     run = add_layers(make_run(), 6)
     run.columns[column][10, 3] = 2
     warning = judge_early_warning(run)
-    assert warning.failure_risk[9:12].tolist() == [0, 1, 1]
+    assert [risk == 1 for risk in warning.failure_risk[9:12]] == [False, True, True]
     assert warning.risk_so_far[9:12].tolist() == [0, 1, 1]
 
 

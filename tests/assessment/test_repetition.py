@@ -5,12 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opentelemetry_instrumentation_corevital.assessment.repetition import (
-    ExactRepetition,
-    NearRepetition,
-    Repetition,
-    RepetitionDetector,
-)
+from opentelemetry_instrumentation_corevital.assessment.repetition import Repetition, RepetitionDetector
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
 
 
@@ -24,20 +19,38 @@ def different(count: int, seed: int = 0) -> list[int]:
     return np.random.default_rng(seed).permutation(100_000)[:count].tolist()
 
 
-@pytest.mark.parametrize("period", [1, 2, 8, 13, 17, 54, 64])
+def first(found: list[Repetition | None], *, loop: bool) -> int:
+    return next(step for step, told in enumerate(found) if told is not None and (told.loop or not loop))
+
+
+@pytest.mark.parametrize("period", [1, 2, 8, 13, 17, 54, 64, 200, 256])
 def test_a_loop_is_found_with_its_period_and_onset(period: int) -> None:
-    lead, unit = different(40), different(period, seed=1)
-    found = feed(lead + unit * (2 + 80 // period))
+    copies = 3 + 80 // period
+    found = feed(different(40) + different(period, seed=1) * copies)
     last = found[-1]
     assert last is not None
     assert last.loop
+    assert last.exact
     assert last.period == period
     assert last.start_step == 40
     assert last.onset_step == 40 + period
-    assert last.copies == pytest.approx(2 + 80 // period)
-    first_loop = next(step for step, repetition in enumerate(found) if repetition and repetition.loop)
-    needed = max(DEFAULT.loop_tokens, DEFAULT.loop_copies * period)
-    assert first_loop == 40 + needed - 1, "a loop is told at the first token that makes it one"
+    assert last.copies == pytest.approx(copies)
+
+
+@pytest.mark.parametrize("period", [9, 20, 64, 200])
+def test_both_levels_are_told_at_the_token_that_makes_them(period: int) -> None:
+    found = feed(different(40) + different(period, seed=1) * 5)
+    second_copy, third_copy = 40 + period, 40 + 2 * period
+    # The first gram that recurs ends with the copy's 4th token.
+    assert first(found, loop=False) == second_copy + 3 + DEFAULT.repetition_recurring - 1
+    assert first(found, loop=True) == third_copy + 3 + DEFAULT.loop_recurring - 1
+
+
+def test_copies_of_a_single_token_have_to_span_the_length_of_a_loop() -> None:
+    found = feed([*different(40), *[7] * 60])
+    assert first(found, loop=True) == 40 + DEFAULT.loop_tokens - 1
+    found = feed([*different(40), *[7] * (DEFAULT.loop_tokens - 1), *different(40, seed=2)])
+    assert not any(told and told.loop for told in found)
 
 
 def test_two_copies_are_a_warning_and_no_loop() -> None:
@@ -45,12 +58,11 @@ def test_two_copies_are_a_warning_and_no_loop() -> None:
     found = feed(unit + unit)
     assert found[-1] is not None
     assert not found[-1].loop
-    first = next(step for step, repetition in enumerate(found) if repetition)
-    assert first == 30 + DEFAULT.repetition_tokens - 1
+    assert (found[-1].onset_step, found[-1].period) == (30, 30)
 
 
 def test_a_period_above_the_limit_is_not_seen() -> None:
-    assert not any(feed(different(65) * 4))
+    assert not any(feed(different(DEFAULT.max_period + 1) * 4))
 
 
 def test_tokens_that_do_not_repeat_raise_nothing() -> None:
@@ -58,8 +70,9 @@ def test_tokens_that_do_not_repeat_raise_nothing() -> None:
 
 
 def test_short_repetition_is_nothing() -> None:
-    assert not any(feed([1, 2, 3, *[7] * 8, 4, 5, 6]))
-    assert any(feed([1, 2, 3, *[7] * 9, 4, 5, 6]))
+    phrase = different(7, seed=3)
+    assert not any(feed([*phrase, *different(40), *phrase[:6], *different(40, seed=1)]))
+    assert any(feed([*phrase, *different(40), *phrase, *different(40, seed=1)]))
 
 
 @pytest.mark.parametrize("change", ["one word", "an inserted line break", "a left-out word"])
@@ -84,97 +97,64 @@ def test_a_loop_whose_copies_differ_a_little_is_found(change: str) -> None:
     assert abs(last.period - 20) <= 1
     assert 55 <= last.onset_step <= 70, "about where the second copy began"
     assert last.copies > 4
-    first_loop = next(step for step, repetition in enumerate(found) if repetition and repetition.loop)
-    assert first_loop < 40 + 4 * 20
+    assert first(found, loop=True) < 40 + 5 * 20
 
 
 def test_a_template_with_new_words_in_each_line_is_no_loop() -> None:
     fresh = iter(different(400, seed=3))
     tokens = [token for _ in range(20) for token in (1, 2, 3, next(fresh), 4, 5, next(fresh), next(fresh), 6)]
-    assert not any(repetition and repetition.loop for repetition in feed(tokens))
-
-
-def slow_near(tokens: list[int]) -> tuple[int, int] | None:
-    """Return (period, onset) of a near loop at the stream's end, judged from the whole stream."""
-    size = DEFAULT.near_gram
-    distances: list[int | None] = []
-    for end in range(len(tokens)):
-        gram = tokens[end - size + 1 : end + 1]
-        back = (d for d in range(1, DEFAULT.max_period + 1) if end - d >= size - 1)
-        distances.append(
-            next((d for d in back if tokens[end - d - size + 1 : end - d + 1] == gram), None)
-            if end >= size - 1
-            else None
-        )
-    repeated = [end for end, distance in enumerate(distances) if distance is not None]
-    if not repeated or len(tokens) - 1 - repeated[-1] > DEFAULT.near_gap:
-        return None
-    begin = repeated[-1]
-    for end in reversed(repeated):
-        if begin - end - 1 > DEFAULT.near_gap:
-            break
-        begin = end
-    stretch = [end for end in repeated if end >= begin]
-    length = stretch[-1] - begin + 1
-    latest = [distances[end] for end in stretch][-DEFAULT.max_period :]
-    counts = {d: latest.count(d) for d in latest}
-    period = next(d for d in latest if counts[d] == max(counts.values()))
-    spanned = length + size - 1
-    if len(stretch) < DEFAULT.near_share * length or period is None:
-        return None
-    if spanned + period < DEFAULT.near_loop_tokens or spanned < (DEFAULT.loop_copies - 1) * period:
-        return None
-    return period, begin - size + 1
-
-
-@given(st.lists(st.integers(0, 3), max_size=140))
-@settings(max_examples=200, deadline=None)
-def test_near_online_equals_judging_the_whole_stream(tokens: list[int]) -> None:
-    detector = NearRepetition()
-    for end, repetition in enumerate([detector.update(token) for token in tokens], start=1):
-        expected = slow_near(tokens[:end])
-        assert (repetition is None) == (expected is None)
-        if repetition is not None and expected is not None:
-            assert (repetition.period, repetition.onset_step) == expected
-
-
-def test_state_is_bounded() -> None:
-    detector = NearRepetition()
-    for token in different(5000):
-        detector.update(token)
-    assert len(detector._last) <= DEFAULT.max_period
-    assert len(detector._grams) <= DEFAULT.max_period
+    assert not any(told and told.loop for told in feed(tokens))
 
 
 def test_a_loop_that_was_left_is_over() -> None:
     found = feed(different(9) * 8 + [token + 200_000 for token in different(30, seed=2)])
-    assert any(repetition and repetition.loop for repetition in found)
+    assert any(told and told.loop for told in found)
     assert found[-1] is None
 
 
-def slow(tokens: list[int]) -> tuple[int, int, bool] | None:
-    """Return (period, matched tokens, loop) at the stream's end, by looking back for every period."""
-    best = None
-    for period in range(1, DEFAULT.max_period + 1):
-        matched = 0
-        while len(tokens) - 1 - matched - period >= 0 and tokens[-1 - matched] == tokens[-1 - matched - period]:
-            matched += 1
-        span = matched + period
-        if matched >= DEFAULT.repetition_tokens and span >= 32 and span >= DEFAULT.loop_copies * period:
-            return period, matched, True
-        if matched >= DEFAULT.repetition_tokens and (best is None or matched > best[1]):
-            best = (period, matched, False)
-    return best
+@pytest.mark.parametrize("tokens", [different(5000), different(300) * 20, [7] * 5000])
+def test_state_is_bounded(tokens: list[int]) -> None:
+    detector = RepetitionDetector()
+    for token in tokens:
+        detector.update(token)
+        assert len(detector._seen) <= DEFAULT.max_period
+    assert len(detector._grams) == DEFAULT.max_period
 
 
-@given(st.lists(st.integers(0, 2), max_size=120))
-@settings(max_examples=300, deadline=None)
+def test_what_is_told_depends_on_which_tokens_are_equal_and_on_nothing_else() -> None:
+    tokens = np.random.default_rng(4).integers(0, 3, 300)
+    renamed = np.array([70_000, 5, 151_000])[tokens]
+    assert feed(tokens.tolist()) == feed(renamed.tolist())
+
+
+def slow(tokens: list[int]) -> tuple[bool, int, int] | None:
+    """Return (loop, onset, last token that recurs) at the stream's end, judged from the whole stream."""
+    size, stood = DEFAULT.gram, [0] * len(tokens)
+    for end in range(size - 1, len(tokens)):
+        gram = tokens[end - size + 1 : end + 1]
+        back = range(end - 1, max(size - 2, end - DEFAULT.max_period - 1), -1)
+        before = next((other for other in back if tokens[other - size + 1 : other + 1] == gram), None)
+        stood[end] = 0 if before is None else stood[before] + 1
+    recurs = [count > 0 for count in stood]
+    if sum(recurs[-DEFAULT.repetition_window :]) < DEFAULT.repetition_recurring:
+        return None
+    last = begin = max(step for step, holds in enumerate(recurs) if holds)
+    for step in range(last, -1, -1):
+        if recurs[step]:
+            begin = step
+        elif begin - step >= DEFAULT.repetition_window:
+            break
+    third = sum(count > 1 for count in stood[-DEFAULT.loop_window :])
+    return third >= DEFAULT.loop_recurring, begin - size + 1, last
+
+
+@given(st.lists(st.integers(0, 3), max_size=120) | st.lists(st.integers(0, 1), max_size=60))
+@settings(max_examples=200, deadline=None)
 def test_online_equals_looking_back(tokens: list[int]) -> None:
-    detector = ExactRepetition()
-    for end, repetition in enumerate([detector.update(token) for token in tokens], start=1):
+    for end, told in enumerate(feed(tokens), start=1):
         expected = slow(tokens[:end])
-        assert (repetition is None) == (expected is None)
-        if repetition is not None and expected is not None:
-            period, matched, loop = expected
-            assert (repetition.loop, repetition.onset_step) == (loop, end - matched)
-            assert repetition.period == period
+        assert (told is None) == (expected is None)
+        if told is not None and expected is not None:
+            loop, onset, last = expected
+            assert told.onset_step == onset
+            assert told.loop == (loop and last - onset + 1 + told.period >= DEFAULT.loop_tokens)

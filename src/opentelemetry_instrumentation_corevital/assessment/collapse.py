@@ -16,6 +16,7 @@ class CollapseDetector:
         self._looks = 0
         self._mean = 0.0
         self._before = 0.0
+        self._now = 0.0
         self._rise: dict[str, Any] = {}
 
     def update(self, step: int, share: float) -> None:
@@ -27,7 +28,7 @@ class CollapseDetector:
         self._recent.append(share)
         if not self.judged:
             return
-        recent = math.fsum(self._recent) / len(self._recent)
+        recent = self._now = math.fsum(self._recent) / len(self._recent)
         if self._looks == len(self._recent):
             self._before = recent
         threshold = self._before + self._thresholds.collapse_rise
@@ -43,6 +44,11 @@ class CollapseDetector:
     def judged(self) -> bool:
         """Whether there were enough looks to tell."""
         return self._looks >= self._thresholds.collapse_steps
+
+    def rising(self) -> dict[str, float]:
+        """Return the numbers of a rise that warns; empty where there is none."""
+        threshold = self._before + self._thresholds.collapse_warning
+        return {"value": round(self._now, 4), "threshold": round(threshold, 4)} if self._now > threshold else {}
 
     def evidence(self) -> dict[str, Any]:
         """Return the numbers of a collapse in what was seen so far; empty where there is none."""

@@ -8,34 +8,44 @@ state can tell: NaN, infinity, repetition loop and attention collapse, and the s
 the anomaly of a middle layer, which is measured against the layer's median over the whole run, and -Inf logits, which
 are a mask or a fault by whether their number stays the same to the end.
 
-`failure_risk` is a documented starting rule, not yet a calibrated probability: 1 - prod(1 - w) over the signals that
-warned within the last window, with w = 0.9 for a loop, 0.6 for `repetition_risk`, 0.25 for `entropy_rising` and 0.15
-for `margin_collapsing` and for `confidence_drop`; 1 once a logit was NaN or +Inf, or a layer's output NaN or infinite.
+`failure_risk` is an estimate of how likely the run is to end in a failure (`failure_risk.py`).
+
+The signals compare the run with itself: a window of the last steps with all steps before it, a layer's norm with its
+mean so far, collapsed heads with the first looks at attention.
 """
 
 import math
-from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from ..run import EarlyWarning, Run
+from ..run import EarlyWarning, Run, middle_third
 from .collapse import CollapseDetector
+from .failure_risk import failure_risk
+from .history import NormHistory, Window
 from .layers import collapsed_shares
 from .repetition import Repetition, RepetitionDetector
 from .risk import ENTROPY_SHARE_WEIGHT, FLAG_RISK
 from .thresholds import DEFAULT, Thresholds
 
-SIGNALS: Final = ("repetition_risk", "entropy_rising", "margin_collapsing", "confidence_drop")
+SIGNALS: Final = (
+    "repetition_risk",
+    "entropy_rising",
+    "margin_collapsing",
+    "confidence_drop",
+    "attention_collapsing",
+    "norm_jump",
+)
 
-_WEIGHT: Final = {
-    "repetition_risk": 0.6,
-    "entropy_rising": 0.25,
-    "margin_collapsing": 0.15,
-    "confidence_drop": 0.15,
+_NEEDS: Final = {
+    "entropy_rising": "entropy",
+    "margin_collapsing": "margin",
+    "confidence_drop": "top1_prob",
+    "attention_collapsing": "collapsed_head_rate",
+    "norm_jump": "hidden_l2_norm",
 }
-_LOOP_WEIGHT: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,10 @@ class Step:
     nonfinite: bool = False
     collapsed: float = math.nan
     """Share of collapsed heads over the layers."""
+    log_norms: Sequence[float] = ()
+    """Natural logarithms of the norms of the middle third of the layers; empty where they were not measured."""
+    first_middle: int = 0
+    """Index of the first of these layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,39 +75,6 @@ class Warned:
     repetition: Repetition | None
 
 
-class _Window:
-    """Mean over the last steps, and mean and deviation of those before them."""
-
-    def __init__(self, size: int) -> None:
-        self._recent: deque[float] = deque(maxlen=size)
-        self.base_count = 0
-        self.base_mean = 0.0
-        self._squares = 0.0
-
-    def add(self, value: float) -> None:
-        if not math.isfinite(value):
-            return
-        if len(self._recent) == self._recent.maxlen:  # Welford's update with the value that leaves the window
-            old = self._recent[0]
-            self.base_count += 1
-            delta = old - self.base_mean
-            self.base_mean += delta / self.base_count
-            self._squares += delta * (old - self.base_mean)
-        self._recent.append(value)
-
-    @property
-    def full(self) -> bool:
-        return len(self._recent) == self._recent.maxlen
-
-    @property
-    def mean(self) -> float:
-        return math.fsum(self._recent) / len(self._recent)
-
-    @property
-    def base_deviation(self) -> float:
-        return math.sqrt(self._squares / self.base_count) if self.base_count else 0.0
-
-
 class EarlyWarningMonitor:
     """Judges a run as it goes on: constant time and state per step."""
 
@@ -101,10 +82,10 @@ class EarlyWarningMonitor:
         self._thresholds = thresholds
         self._repetition = RepetitionDetector(thresholds)
         self._collapse = CollapseDetector(thresholds)
-        self._entropy = _Window(thresholds.window)
-        self._margin = _Window(thresholds.window)
-        self._top1 = _Window(thresholds.window)
-        self._last_warned: dict[str, int] = {}
+        self._norms = NormHistory(thresholds.norm_jump, thresholds.norm_steps)
+        self._entropy = Window(thresholds.window)
+        self._margin = Window(thresholds.window)
+        self._top1 = Window(thresholds.window)
         self._step = -1
         self._high_entropy_steps = 0
         self._nonfinite = False
@@ -119,51 +100,43 @@ class EarlyWarningMonitor:
         self._top1.add(step.top1_prob)
         self._high_entropy_steps += step.entropy > self._thresholds.high_entropy_bits
         self._nonfinite |= step.nonfinite
-        self._collapse.update(self._step, step.collapsed)
         repetition = self._repetition.update(step.token)
-        found = {
-            "repetition_risk": None if repetition is None else repetition.evidence(),
-            "entropy_rising": self._entropy_rising(),
-            "margin_collapsing": self._margin_collapsing(),
-            "confidence_drop": self._confidence_drop(),
-        }
-        signals = []
-        for name, evidence in found.items():
-            if evidence is not None:
-                signals.append(name)
-                self._last_warned[name] = self._step
-                self.evidence.setdefault(name, {"step": self._step, **evidence})
-        return Warned(tuple(signals), self._failure_risk(repetition), self._risk_so_far(repetition), repetition)
-
-    def _entropy_rising(self) -> dict[str, float] | None:
-        window, limits = self._entropy, self._thresholds
-        if not window.full or window.base_count < limits.base_steps:
-            return None
-        threshold = window.base_mean + max(
-            limits.entropy_rise_bits, limits.entropy_rise_deviations * window.base_deviation
+        signals: list[str] = []
+        if repetition is not None:
+            self._warn(signals, "repetition_risk", repetition.evidence)
+        self._logits_warn(signals)
+        if not math.isnan(step.collapsed):
+            self._collapse.update(self._step, step.collapsed)
+            if rising := self._collapse.rising():
+                self._warn(signals, "attention_collapsing", lambda: rising)
+        if step.log_norms and self._step and (jump := self._norms.add(step.log_norms)):
+            self._warn(signals, "norm_jump", lambda: _jump(step.first_middle, jump, self._thresholds.norm_jump))
+        loop = repetition is not None and repetition.loop
+        return Warned(
+            tuple(signals),
+            failure_risk(nonfinite=self._nonfinite, loop=loop, recurring=self._repetition.recurring),
+            self._risk_so_far(repetition),
+            repetition,
         )
-        return _numbers(window.mean, threshold) if window.mean > threshold else None
 
-    def _margin_collapsing(self) -> dict[str, float] | None:
-        window, threshold = self._margin, self._thresholds.margin_collapsed
-        return _numbers(window.mean, threshold) if window.full and window.mean < threshold else None
+    def _warn(self, signals: list[str], name: str, evidence: Callable[[], Mapping[str, Any]]) -> None:
+        signals.append(name)
+        if name not in self.evidence:
+            self.evidence[name] = {"step": self._step, **evidence()}
 
-    def _confidence_drop(self) -> dict[str, float] | None:
-        window, limits = self._top1, self._thresholds
-        if not window.full or window.base_count < limits.base_steps:
-            return None
-        threshold = limits.confidence_share * window.base_mean
-        return _numbers(window.mean, threshold) if window.mean < threshold else None
-
-    def _failure_risk(self, repetition: Repetition | None) -> float:
-        if self._nonfinite:
-            return 1.0
-        healthy = 1.0
-        for name, step in self._last_warned.items():
-            if self._step - step < self._thresholds.window:
-                loops = name == "repetition_risk" and repetition is not None and repetition.loop
-                healthy *= 1.0 - (_LOOP_WEIGHT if loops else _WEIGHT[name])
-        return 1.0 - healthy
+    def _logits_warn(self, signals: list[str]) -> None:
+        """Add what the window of the last steps says of the logits; a window that is not full is NaN."""
+        limits, entropy, margin, top1 = self._thresholds, self._entropy, self._margin, self._top1
+        if entropy.base_count >= limits.base_steps and entropy.mean > entropy.base_mean + limits.entropy_rise_bits:
+            threshold = entropy.base_mean + max(
+                limits.entropy_rise_bits, limits.entropy_rise_deviations * entropy.base_deviation
+            )
+            if entropy.mean > threshold:
+                self._warn(signals, "entropy_rising", lambda: _numbers(entropy.mean, threshold))
+        if margin.mean < limits.margin_collapsed:
+            self._warn(signals, "margin_collapsing", lambda: _numbers(margin.mean, limits.margin_collapsed))
+        if top1.base_count >= limits.base_steps and top1.mean < (least := limits.confidence_share * top1.base_mean):
+            self._warn(signals, "confidence_drop", lambda: _numbers(top1.mean, least))
 
     def _risk_so_far(self, repetition: Repetition | None) -> float:
         """Return the `rules` risk of the run if it were cut off here, from the flags that can be told online."""
@@ -189,7 +162,6 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
         if warned.signals:
             active[index] = warned.signals
             order.update(dict.fromkeys(warned.signals))
-    needs = {"entropy_rising": "entropy", "margin_collapsing": "margin", "confidence_drop": "top1_prob"}
     return EarlyWarning(
         failure_risk=failure,
         risk_so_far=risk,
@@ -198,15 +170,16 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
         active=active,
         failure_risk_at_end=1.0 if run.failed_step else float(failure[-1]) if run.steps else None,
         evidence=monitor.evidence,
-        absent={
-            name: run.absent.get(column, f"needs {column}")
-            for name, column in needs.items()
-            if run.column(column) is None
-        },
+        absent={name: _why_absent(run, column) for name, column in _NEEDS.items() if run.column(column) is None},
     )
 
 
-def _steps(run: Run) -> list[Step]:
+def _why_absent(run: Run, column: str) -> str:
+    kinds = {"collapsed_head_rate": "attention", "hidden_l2_norm": "hidden_states"}
+    return run.absent.get(column) or run.absent.get(kinds.get(column, ""), f"needs {column}")
+
+
+def _steps(run: Run) -> Iterator[Step]:
     nothing = np.full(run.steps, np.nan, np.float32)
     zero = np.zeros(run.steps, np.int32)
     columns = [run.columns.get(name, nothing).tolist() for name in ("entropy", "margin", "top1_prob")]
@@ -217,8 +190,26 @@ def _steps(run: Run) -> list[Step]:
             nonfinite = nonfinite | (np.nan_to_num(run.columns[name]) > 0).any(1)
     shares = collapsed_shares(run)
     collapsed = nothing if shares is None else shares
-    rows = zip(run.tokens.tolist(), *columns, nonfinite.tolist(), collapsed.tolist(), strict=True)
-    return [Step(*row) for row in rows]
+    first, norms = _log_norms(run)
+    rows = zip(run.tokens.tolist(), *columns, nonfinite.tolist(), collapsed.tolist(), norms, strict=True)
+    for token, entropy, margin, top1, bad, share, logs in rows:
+        yield Step(token, entropy, margin, top1, bad, share, logs, first)
+
+
+def _log_norms(run: Run) -> tuple[int, list[Any]]:
+    """Return the middle third's first layer, and its layers' logarithms of the norm at each step."""
+    norms = run.column("hidden_l2_norm")
+    if norms is None or not norms.size:
+        return 0, [()] * run.steps
+    middle = middle_third(norms.shape[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs: list[Any] = np.log(norms[:, middle.start : middle.stop].astype(np.float64)).tolist()
+    return middle.start, logs
+
+
+def _jump(first: int, jump: tuple[int, float], threshold: float) -> dict[str, float]:
+    index, times = jump
+    return {"layer": first + index, "value": float(f"{times:.4g}"), "threshold": threshold}
 
 
 def _numbers(value: float, threshold: float) -> dict[str, float]:

@@ -9,6 +9,8 @@ _WARNING_TEXT = {
     "repetition_risk": "the tokens had entered a second copy of themselves",
     "entropy_rising": "the entropy rose above the run's earlier level",
     "margin_collapsing": "the two best tokens had become almost equally probable",
+    "attention_collapsing": "more and more attention heads rested on single keys",
+    "norm_jump": "the norm of a middle layer jumped",
     "confidence_drop": "the best token's probability fell to half of the run's earlier level",
 }
 _HOW_IT_ENDED = {"stop": "and ended by itself", "length": "and was cut off by its length limit", "error": "and failed"}

@@ -1,24 +1,23 @@
 """Repetition in a token stream, found online: bounded state, constant time per token, no text.
 
-*Exactly*: a stream repeats with period p as long as each token equals the one p before it. For every period up to
-`max_period` the detector counts how long that has been so without a break. With r such tokens, r + p tokens are
-r/p + 1 copies.
+A token *recurs* when the gram of `gram` tokens that it ends stood before, at most `max_period` tokens ago. The detector
+counts how often a gram stood: once, and the token that ends it is in a second copy; twice, and it is in a third. A gram
+that stays away for longer than `max_period` begins anew. Real loops change a word, a number or a line break between
+copies. That breaks every comparison with one fixed lag, but only a few of the grams.
 
-*Nearly*: real loops change a word or a line break between copies, which breaks every exact count. So the detector
-also knows, for each token, whether the `near_gram` tokens that end with it stood together up to `max_period` tokens
-before. A stretch in which that holds for `near_share` of the tokens, with no more than `near_gap` others in a row,
-repeats; its period is the most frequent distance.
+- *Second copy*: of the last `repetition_window` tokens `repetition_recurring` recur.
+- *Loop*: of the last `loop_window` tokens `loop_recurring` are in a third or later copy, and all copies together span
+  `loop_tokens`.
 
-Two levels come out of it: the stream is in a *second copy* (`repetition_tokens` matched exactly), and it *loops*
-(`loop_copies` copies that span `loop_tokens` exactly, or `near_loop_tokens` nearly).
+A repetition begins with the first token that recurs after `repetition_window` that did not. Its period is the distance
+to the last copy that holds the majority (Boyer and Moore's vote: one candidate, one counter).
 """
 
-from collections import Counter, deque
 from dataclasses import dataclass
 
-import numpy as np
-
 from .thresholds import DEFAULT, Thresholds
+
+_TOKEN_BITS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Repetition:
     """A repetition that is going on at a step."""
 
     period: int
-    """Tokens of one copy; in a near repetition the most frequent distance between copies."""
+    """Tokens of one copy; where copies differ in length the most frequent one."""
     copies: float
     """Copies so far, the last one counted by its share."""
     start_step: int
@@ -53,115 +52,71 @@ class RepetitionDetector:
     """Finds repetition, exact or near, as tokens arrive."""
 
     def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
-        self._exact = ExactRepetition(thresholds)
-        self._near = NearRepetition(thresholds)
-
-    def update(self, token: int) -> Repetition | None:
-        """Take the next token; return the repetition that is going on: an exact loop, a near one, a second copy."""
-        exact, near = self._exact.update(token), self._near.update(token)
-        return near if near is not None and not (exact is not None and exact.loop) else exact
-
-
-class ExactRepetition:
-    """Copies that are alike, token by token."""
-
-    def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
-        self._thresholds = thresholds
-        self._periods = np.arange(1, thresholds.max_period + 1)
-        self._recent = np.full(thresholds.max_period, -1, np.int64)  # the newest first: entry p-1 is p tokens back
-        self._matched = np.zeros(thresholds.max_period, np.int64)
+        self._limits = thresholds
         self._step = -1
+        self._gram = 0
+        self._gram_bits = (1 << _TOKEN_BITS * thresholds.gram) - 1
+        self._seen: dict[int, tuple[int, int]] = {}  # gram -> where it last ended, how often it has stood
+        self._grams = [-1] * thresholds.max_period  # of the last steps, a ring
+        self._window_bits = (1 << thresholds.loop_window) - 1
+        self._short_bits = (1 << thresholds.repetition_window) - 1
+        self._recurring = self._third = 0  # the last tokens as bits, the newest lowest
+        self._begin = self._last = self._count = 0  # of the stretch
+        self._period = self._votes = 0
 
     def update(self, token: int) -> Repetition | None:
-        """Take the next token; return the repetition that is going on, or None.
-
-        Of several periods the shortest that loops is told, else the one that has matched longest.
-        """
-        self._step += 1
-        matched = self._matched
-        matched += 1
-        matched *= self._recent == token
-        self._recent[1:] = self._recent[:-1]
-        self._recent[0] = token
-        longest = int(matched.argmax())
-        if matched[longest] < self._thresholds.repetition_tokens:
+        """Take the next token; return the repetition that is going on."""
+        self._step = step = self._step + 1
+        limits = self._limits
+        gram = self._gram = (self._gram << _TOKEN_BITS | token) & self._gram_bits
+        if step < limits.gram - 1:
             return None
-        looping = (matched >= (self._thresholds.loop_copies - 1) * self._periods) & (
-            matched + self._periods >= self._thresholds.loop_tokens
-        )
-        loop = bool(looping.any())
-        index = int(looping.argmax()) if loop else longest
-        period, run = index + 1, int(matched[index])
-        return Repetition(
-            period=period,
-            copies=run / period + 1,
-            start_step=self._step - run - period + 1,
-            onset_step=self._step - run + 1,
-            loop=loop,
-        )
+        before, stood = self._seen.get(gram, (0, 0))
+        self._remember(gram, stood + 1)
+        if stood:
+            self._recurs(step, step - before)
+        self._recurring = (self._recurring << 1 | (stood > 0)) & self._window_bits
+        self._third = (self._third << 1 | (stood > 1)) & self._window_bits
+        if (self._recurring & self._short_bits).bit_count() >= limits.repetition_recurring:
+            return self._told()
+        return None
 
+    @property
+    def recurring(self) -> float:
+        """Return the share of the last `loop_window` tokens that recur."""
+        return self._recurring.bit_count() / self._limits.loop_window
 
-class NearRepetition:
-    """Copies that differ here and there. Told only once they are a loop."""
+    def _remember(self, gram: int, stood: int) -> None:
+        """Keep a gram for `max_period` steps."""
+        step, reach = self._step, self._limits.max_period
+        oldest = self._grams[step % reach]
+        if self._seen.get(oldest, (0, 0))[0] == step - reach:  # else it has come again since
+            self._seen.pop(oldest, None)
+        self._grams[step % reach] = gram
+        self._seen[gram] = (step, stood)
 
-    def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
-        self._thresholds = thresholds
-        self._step = -1
-        self._gram: deque[int] = deque(maxlen=thresholds.near_gram)
-        self._last: dict[tuple[int, ...], int] = {}  # where each gram of the last `max_period` steps ended
-        self._grams: deque[tuple[int, ...]] = deque()
-        self._distances: deque[int] = deque(maxlen=thresholds.max_period)
-        self._begin: int | None = None  # of the stretch that goes on
-        self._repeated = 0
-        self._gap = 0
-
-    def update(self, token: int) -> Repetition | None:
-        """Take the next token; return the near loop that is going on, or None."""
-        self._step += 1
-        distance = self._distance(token)
-        if distance is None:
-            self._gap += 1
-            if self._gap > self._thresholds.near_gap:
-                self._begin = None
+    def _recurs(self, step: int, distance: int) -> None:
+        """Take note of a token that recurs."""
+        if not self._recurring & self._short_bits:
+            self._begin, self._count, self._votes = step, 0, 0
+        self._last = step
+        self._count += 1
+        if distance == self._period:
+            self._votes = min(self._votes + 1, self._limits.max_period)
+        elif self._votes:
+            self._votes -= 1
         else:
-            self._gap = 0
-            if self._begin is None:
-                self._begin, self._repeated = self._step, 0
-                self._distances.clear()
-            self._repeated += 1
-            self._distances.append(distance)
-        return None if self._begin is None else self._loop(self._begin)
+            self._period, self._votes = distance, 1
 
-    def _distance(self, token: int) -> int | None:
-        """Return how far back the gram that ends with this token last stood, if it did."""
-        self._gram.append(token)
-        if len(self._gram) < self._thresholds.near_gram:
-            return None
-        gram = tuple(self._gram)
-        before = self._last.get(gram)
-        self._last[gram] = self._step
-        self._grams.append(gram)
-        if len(self._grams) > self._thresholds.max_period:
-            oldest = self._grams.popleft()
-            if self._last.get(oldest) == self._step - self._thresholds.max_period:
-                del self._last[oldest]
-        return None if before is None else self._step - before
-
-    def _loop(self, begin: int) -> Repetition | None:
-        limits = self._thresholds
-        length = self._step - self._gap - begin + 1  # to the last repeated token
-        if self._repeated < limits.near_share * length:
-            return None
-        period = Counter(self._distances).most_common(1)[0][0]
-        onset = begin - limits.near_gram + 1
-        spanned = length + limits.near_gram - 1
-        if spanned + period < limits.near_loop_tokens or spanned < (limits.loop_copies - 1) * period:
-            return None
+    def _told(self) -> Repetition:
+        limits, period = self._limits, self._period
+        onset = self._begin - limits.gram + 1
+        spanned = self._last - onset + 1
         return Repetition(
             period=period,
             copies=spanned / period + 1,
             start_step=max(0, onset - period),
             onset_step=onset,
-            loop=True,
-            exact=False,
+            loop=self._third.bit_count() >= limits.loop_recurring and spanned + period >= limits.loop_tokens,
+            exact=self._count == self._last - self._begin + 1,
         )

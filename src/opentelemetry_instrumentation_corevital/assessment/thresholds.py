@@ -16,29 +16,26 @@ class Thresholds:
     high_entropy_share: float = 0.3
     """A run with a larger share of high-entropy steps is warned about."""
 
-    max_period: int = 64
-    """Longest period of a repetition that is looked for, in tokens."""
+    gram: int = 4
+    """Tokens that have to recur together; a changed token breaks as many grams."""
 
-    repetition_tokens: int = 8
-    """Tokens of a second copy after which `repetition_risk` warns."""
+    max_period: int = 256
+    """Tokens after which a gram that did not recur is forgotten: the longest period that is found."""
 
-    loop_copies: int = 3
-    """Copies that make a repetition a loop ..."""
+    repetition_window: int = 8
+    """Of so many last tokens ..."""
+
+    repetition_recurring: int = 4
+    """... so many have to recur for `repetition_risk`. An exact second copy does so with its 7th token."""
+
+    loop_window: int = 24
+    """Of so many last tokens ..."""
+
+    loop_recurring: int = 16
+    """... so many have to be in a third or later copy for a loop ..."""
 
     loop_tokens: int = 32
-    """... if they span at least so many tokens: three copies alone are common in lists and tables."""
-
-    near_gram: int = 4
-    """Tokens that have to recur together in a near repetition; a changed token breaks as many of them."""
-
-    near_gap: int = 4
-    """Tokens in a row that may not recur, for a near repetition to go on."""
-
-    near_share: float = 0.85
-    """Share of its tokens that have to recur."""
-
-    near_loop_tokens: int = 48
-    """Span that makes a near repetition of `loop_copies` copies a loop."""
+    """... and all copies have to span so many: three short copies alone are common in lists and tables."""
 
     window: int = 8
     """Steps over which early-warning signals average."""
@@ -58,11 +55,18 @@ class Thresholds:
     confidence_share: float = 0.5
     """Share of the run's earlier mean top-1 probability below which `confidence_drop` warns."""
 
+    norm_jump: float = 1.8
+    """Times, or one over so many times, its geometric mean over the run that a middle layer's norm has to be for
+    `norm_jump`."""
+
     collapse_rate: float = 0.70
     """Mean share of collapsed heads above which the attention of a run has collapsed ..."""
 
     collapse_rise: float = 0.15
     """... or the rise of that share over the run's first steps at which it has."""
+
+    collapse_warning: float = 0.08
+    """Such a rise that `attention_collapsing` warns of."""
 
     collapse_steps: int = 4
     """Steps with a look at attention over which the share is averaged."""
