@@ -37,7 +37,7 @@ def test_a_loop_is_high_risk_with_its_onset_and_an_answer_is_low(smollm2: Loaded
     assert text.count("I have walked among the stars") > 4, "the model still loops"
     assert looping["corevital.health.repetition_loop_detected"] is True
     assert looping["corevital.risk.level"] == "high"
-    assert '"onset_step":66' in str(looping["corevital.health.evidence"])
+    assert '"onset_step":52' in str(looping["corevital.health.evidence"])
     assert looping["corevital.early_warning.first_step"] < 66  # type: ignore[operator]
     assert healthy["corevital.risk.level"] == "low"
     flags = [name for name, value in healthy.items() if name.startswith("corevital.health") and value is True]

@@ -159,7 +159,7 @@ def test_repetition_risk_warns_in_the_second_copy_and_failure_risk_rises_with_th
 
 def estimate(*, loop: bool, recurring: float) -> float:
     """Return the documented formula."""
-    return 1 / (1 + float(np.exp(3.02 - 1.43 * loop - 4.10 * recurring)))
+    return 1 / (1 + float(np.exp(3.02 - 1.44 * loop - 4.10 * recurring)))
 
 
 def test_failure_risk_fades_when_nothing_recurs_any_more() -> None:

@@ -15,7 +15,7 @@ import math
 from typing import Final
 
 INTERCEPT: Final = -3.02
-LOOP: Final = 1.43
+LOOP: Final = 1.44
 RECURRING: Final = 4.10
 
 

@@ -35,7 +35,7 @@ class Repetition:
     loop: bool
     """Whether it is long enough to be a loop."""
     exact: bool = True
-    """Whether all copies are alike."""
+    """Whether all tokens of it recur, or at least all of the last `loop_window`: copies that are alike."""
 
     def evidence(self) -> dict[str, float | int | bool]:
         """Return the numbers that a verdict shows."""
@@ -118,5 +118,5 @@ class RepetitionDetector:
             start_step=max(0, onset - period),
             onset_step=onset,
             loop=self._third.bit_count() >= limits.loop_recurring and spanned + period >= limits.loop_tokens,
-            exact=self._count == self._last - self._begin + 1,
+            exact=self._count == self._last - self._begin + 1 or self._recurring == self._window_bits,
         )

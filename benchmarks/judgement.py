@@ -1,0 +1,49 @@
+"""How right the verdicts are, on the labelled run set: docs/results/judgement.md.
+
+    python benchmarks/judgement.py [docs/results/judgement.md]     # a minute; prints the page, too
+    python benchmarks/judgement.py --fit                           # what is chosen on the other half of the prompts
+
+The run set is in `runset/`, the figures in `judged/`, one module for each kind. Needs what CoreVital needs; with
+transformers and the demo model installed, source code is read as well.
+"""
+
+import platform
+import sys
+from pathlib import Path
+
+from judged import composition, cost, early, fitting, loops, risk
+from judged.figures import render
+from judged.replay import replay
+from runset.store import load
+
+INTRO = """
+Made by `python benchmarks/judgement.py docs/results/judgement.md` (Python {python}, {machine}). Shares come with their
+count and Wilson's 95 % interval. Prompts are split in two halves by topic: thresholds were chosen on one, figures are
+of the other, where nothing else is said. The goal is held against the point estimate.
+"""
+
+
+def main() -> None:
+    """Replay the run set and write the page."""
+    samples = load()
+    replays = [replay(sample) for sample in samples]
+    if "--fit" in sys.argv:
+        print(fitting.loop_thresholds(replays))
+        print(fitting.failure_risk(replays))
+        return
+    sections = [
+        *composition.sections(samples),
+        *loops.sections(replays),
+        *early.sections(replays),
+        *risk.sections(replays),
+        *cost.sections(),
+    ]
+    intro = INTRO.format(python=platform.python_version(), machine=platform.machine())
+    page = render("How right the verdicts are", intro, sections)
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(page, encoding="utf-8")
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
