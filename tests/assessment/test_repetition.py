@@ -85,9 +85,9 @@ def test_a_loop_whose_copies_differ_a_little_is_found(change: str) -> None:
             if change == "one word":
                 altered[7] = 200_000 + copy
             elif change == "an inserted line break":
-                altered.append(300_000)
+                altered.insert(10, 300_000 + copy)
             else:
-                del altered[5]
+                del altered[5 + copy]
         tokens += altered
     found = feed(tokens)
     last = found[-1]
