@@ -1,6 +1,6 @@
 """How right the verdicts are, on the labelled run set: docs/results/judgement.md.
 
-    python benchmarks/judgement.py [docs/results/judgement.md]     # a minute; prints the page, too
+    python benchmarks/judgement.py [docs/results/judgement.md]     # a minute or two; prints the page, too
     python benchmarks/judgement.py --fit                           # what is chosen on the other half of the prompts
 
 The run set is in `runset/`, the figures in `judged/`, one module for each kind. Needs what CoreVital needs; with
@@ -28,7 +28,7 @@ def main() -> None:
     samples = load()
     replays = [replay(sample) for sample in samples]
     if "--fit" in sys.argv:
-        print(fitting.loop_thresholds(replays))
+        fitting.loop_thresholds(replays)
         print(fitting.failure_risk(replays))
         return
     sections = [

@@ -1,10 +1,11 @@
 """What is chosen on one half of the run set: the loop's thresholds and the coefficients of `failure_risk`."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from runset.store import Half
 
 from opentelemetry_instrumentation_corevital.assessment.repetition import RepetitionDetector
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
@@ -15,28 +16,53 @@ WINDOWS = (20, 24, 28, 32)
 SHARES = (0.55, 0.80)
 
 
-def loop_thresholds(replays: Sequence[Replay]) -> str:
-    """Try windows and counts.
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What the flag does on a half, with some thresholds."""
+
+    hits: int
+    misses: int
+    alarms: int
+    """Ordinary runs with the flag."""
+    looped: int
+    """Ordinary runs in which a loop is told at some step."""
+
+    @property
+    def recall(self) -> float:
+        """Return the share of the degenerate runs that have the flag."""
+        return self.hits / max(1, self.hits + self.misses)
+
+    @property
+    def precision(self) -> float:
+        """Return the share of the runs with the flag that are degenerate."""
+        return self.hits / max(1, self.hits + self.alarms)
+
+
+def loop_thresholds(replays: Sequence[Replay], half: Half = "fit", told: Callable[[str], None] = print) -> Thresholds:
+    """Try windows and counts on a half.
 
     The best has the largest min(recall, precision), to two decimals, and of those the fewest ordinary runs in which a
     loop is told.
     """
-    half = [one for one in replays if one.sample.half == "fit" and one.sample.prompt["class"] != "repeat"]
-    lines, ranked = [], []
+    ranked = []
     for window in WINDOWS:
         for count in range(int(window * SHARES[0]), int(window * SHARES[1]) + 1):
-            recall, precision, looped = tried(half, replace(DEFAULT, loop_window=window, loop_recurring=count))
-            ranked.append((round(min(recall, precision), 2), -looped, window, count))
-            scores = f"recall {recall:.3f}, precision {precision:.3f}, ordinary runs that loop {looped}"
-            lines.append(f"{count} of {window}: {scores}")
-    best = max(ranked)
-    return "\n".join([*lines, f"best: {best[3]} of {best[2]}"])
+            found = tried(replays, half, replace(DEFAULT, loop_window=window, loop_recurring=count))
+            ranked.append((round(min(found.recall, found.precision), 2), -found.looped, window, count))
+            told(
+                f"{count} of {window}: recall {found.recall:.3f}, precision {found.precision:.3f}, {found.looped} looped"
+            )
+    _, _, window, count = max(ranked)
+    told(f"best on the half {half!r}: {count} of {window}")
+    return replace(DEFAULT, loop_window=window, loop_recurring=count)
 
 
-def tried(half: Sequence[Replay], thresholds: Thresholds) -> tuple[float, float, int]:
-    """Return recall and precision of the flag, and in how many ordinary runs a loop is told at some step."""
+def tried(replays: Sequence[Replay], half: Half, thresholds: Thresholds) -> Tried:
+    """Return what the flag does on the runs of a half that were not asked for repetition."""
     hits = misses = alarms = looped = 0
-    for one in half:
+    for one in replays:
+        if one.sample.half != half or one.sample.prompt["class"] == "repeat":
+            continue
         detector, last, ever = RepetitionDetector(thresholds), None, False
         for token in one.sample.tokens.tolist():
             last = detector.update(token)
@@ -46,7 +72,7 @@ def tried(half: Sequence[Replay], thresholds: Thresholds) -> tuple[float, float,
             hits, misses = hits + flagged, misses + (not flagged)
         else:
             alarms, looped = alarms + flagged, looped + ever
-    return hits / max(1, hits + misses), hits / max(1, hits + alarms), looped
+    return Tried(hits, misses, alarms, looped)
 
 
 def failure_risk(replays: Sequence[Replay]) -> str:

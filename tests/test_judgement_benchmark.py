@@ -1,0 +1,203 @@
+"""The run set and its figures: labels on texts made by hand, what is packed, and the goals on the committed runs."""
+
+import importlib
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks")
+
+SENTENCE = "the owl's presence was a reminder of the importance of the natural world. "
+
+
+@pytest.fixture(scope="module")
+def parts() -> Iterator[Any]:
+    """The benchmark's modules, which lie in folders that are no packages."""
+    sys.path.insert(0, str(FOLDER))
+    before = set(sys.modules)
+    try:
+        names = ("judged.figures", "judged.fitting", "judged.replay", "runset.labels", "runset.store")
+        yield SimpleNamespace(**{name.split(".")[1]: importlib.import_module(name) for name in names})
+    finally:
+        sys.path.remove(str(FOLDER))
+        for name in set(sys.modules) - before:
+            if name.startswith(("judged", "runset")):
+                del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def samples(parts: Any) -> list[Any]:
+    return list(parts.store.load())
+
+
+# --- labels ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "loop"),
+    [
+        (SENTENCE * 3, True),
+        (SENTENCE * 2, False),
+        ("A long beginning without any loop. " + "no, " * 40, True),
+        ("A beginning. " + "".join(f"{number}. {SENTENCE}" for number in range(1, 6)), True),
+        (SENTENCE * 4 + "And then the story went on to something that had never been told before in it.", False),
+        (", ".join(str(number) for number in range(1, 80)), False),
+        (
+            "| fruit | colour |\n|---|---|\n| apple | green |\n| plum | blue |\n| cherry | red |\n| fig | purple |",
+            False,
+        ),
+        ("Nothing here is said twice.", False),
+        ("", False),
+    ],
+)
+def test_a_loop_is_text_that_stood_twice_before(parts: Any, text: str, loop: bool) -> None:
+    onset = parts.labels.loop_onset(parts.labels.fold(text))
+    assert (onset is not None) == loop
+
+
+def test_the_onset_is_where_the_second_copy_begins(parts: Any) -> None:
+    lead = "it had been raining for days when we met. "
+    onset = parts.labels.loop_onset(parts.labels.fold(lead + SENTENCE * 4))
+    assert onset == pytest.approx(len(lead + SENTENCE), abs=3), "the blank before it may stand there by chance"
+
+
+def test_pieces_are_the_longest_that_stood_often_enough_before(parts: Any) -> None:
+    text = "abcabcabcxabc"
+    for earlier in (1, 2):
+        found = parts.labels.pieces(text, earlier)
+        assert "".join(text[begin : begin + length] for begin, length in found) == text
+        for begin, length in found:
+
+            def stood(size: int, begin: int = begin, earlier: int = earlier) -> bool:
+                return sum(text[i : i + size] == text[begin : begin + size] for i in range(begin)) >= earlier
+
+            assert length == 1 or stood(length)
+            assert begin + length == len(text) or not stood(length + 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "right"),
+    [
+        ("It is Mars.", ["mars"], True),
+        ("It is Smarties.", ["mars"], False),
+        ("False. Though True would be nicer.", ["False"], True),
+        ("True, not False.", ["False"], False),
+        ("There are 12 of them, not 2", ["2"], False),
+        ("2", ["2"], True),
+        ("Nothing", ["2"], False),
+        ("and, a, you", ["and, a, you"], True),
+    ],
+)
+def test_answers(parts: Any, answer: str, expected: list[str], right: bool) -> None:
+    assert parts.labels.is_correct(answer, expected) is right
+
+
+# --- the set -----------------------------------------------------------------------------------------------------
+
+
+def test_the_set_is_whole(parts: Any, samples: list[Any]) -> None:
+    assert len(samples) >= 1500
+    assert sum(sample.degenerate for sample in samples) >= 200
+    assert sum(sample.prompt["class"] == "repeat" for sample in samples) >= 300
+    assert {sample.label.correct for sample in samples} == {None, False, True}
+    for sample in samples:
+        assert len(sample.tokens) <= sample.plan["max_new_tokens"]
+        assert {len(column) for column in sample.columns.values()} == {len(sample.tokens)}
+        assert np.isfinite(sample.columns["entropy"]).all()
+    layers = parts.store.load(parts.store.LAYERS)
+    assert len(layers) >= 300
+    assert all(sample.columns["hidden_l2_norm"].shape == (len(sample.tokens), 30) for sample in layers)
+    size = sum(file.stat().st_size for file in (FOLDER / "runset").iterdir() if file.is_file())
+    assert size < 24 * 2**20
+
+
+def test_the_halves_share_no_prompt_and_what_stays_unseen_is_not_in_the_set(samples: list[Any]) -> None:
+    groups: dict[str, set[str]] = {"fit": set(), "report": set()}
+    for sample in samples:
+        groups[sample.half].add(sample.prompt["group"])
+        said = " ".join(turn["content"] for turn in sample.prompt.get("messages", ())) + sample.prompt.get("text", "")
+        assert "capital" not in said.lower()
+        assert "gemma" not in sample.plan["model"].lower()
+    assert groups["fit"].isdisjoint(groups["report"])
+    assert min(map(len, groups.values())) > 0.4 * sum(map(len, groups.values()))
+
+
+def test_what_is_packed_comes_back(parts: Any, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    arrays = {
+        "half": draw.normal(size=(7, 3)).astype(np.float16),
+        "single": draw.normal(size=5).astype(np.float32),
+        "tokens": np.array([0, 255, 256, 65535], np.uint16),
+        "flags": np.array([True, False]),
+        "empty": np.empty((0, 4), np.float32),
+        "text": np.array("{}"),
+    }
+    parts.store._pack(tmp_path / "some.npz.xz", arrays)
+    found = parts.store._unpack(tmp_path / "some.npz.xz")
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+    assert [file.name for file in tmp_path.iterdir()] == ["some.npz.xz"]
+
+
+# --- figures -----------------------------------------------------------------------------------------------------
+
+
+def test_wilson_gives_published_intervals(parts: Any) -> None:
+    # Newcombe 1998, Statistics in Medicine 17, table I: method 3.
+    for hits, total, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)):
+        assert parts.figures.wilson(hits, total) == pytest.approx((low, high), abs=5e-5)
+    assert all(map(math.isnan, parts.figures.wilson(0, 0)))
+
+
+def test_auroc_is_the_chance_that_a_positive_scores_higher(parts: Any) -> None:
+    draw = np.random.default_rng(1)
+    scores, positive, weights = draw.integers(0, 6, 60), draw.random(60) < 0.4, draw.random(60)
+    pairs = [
+        (weights[i] * weights[j], (scores[i] > scores[j]) + 0.5 * (scores[i] == scores[j]))
+        for i in np.flatnonzero(positive)
+        for j in np.flatnonzero(~positive)
+    ]
+    expected = sum(weight * higher for weight, higher in pairs) / sum(weight for weight, _ in pairs)
+    assert parts.figures.auroc(scores, positive, weights) == pytest.approx(expected)
+
+
+def test_a_missed_goal_is_shown_as_missed(parts: Any) -> None:
+    section = parts.figures.Section("A", [parts.figures.share("x", 9, 10, least=0.95)])
+    assert "**missed**" in parts.figures.render("Page", "", [section])
+
+
+def test_the_logistic_regression_finds_the_coefficients_of_its_data(parts: Any) -> None:
+    draw = np.random.default_rng(2)
+    features = np.stack((np.ones(20_000), draw.random(20_000), draw.integers(0, 2, 20_000)), 1)
+    chance = 1 / (1 + np.exp(-features @ np.array([-1.0, 2.0, 0.5])))
+    found = parts.fitting.logistic(features, (draw.random(20_000) < chance).astype(float), np.ones(20_000))
+    assert found == pytest.approx([-1.0, 2.0, 0.5], abs=0.15)
+
+
+def test_the_flag_meets_its_goals_on_the_half_that_nothing_was_chosen_on(parts: Any, samples: list[Any]) -> None:
+    replays = [SimpleNamespace(sample=sample) for sample in samples]
+    found = parts.fitting.tried(replays, "report", parts.fitting.DEFAULT)
+    assert found.hits + found.misses > 150
+    assert found.recall >= 0.97
+    assert found.precision >= 0.97
+    ordinary = sum(sample.half == "report" and sample.prompt["class"] != "repeat" for sample in samples)
+    assert found.alarms <= 0.01 * (ordinary - found.hits - found.misses)
+
+
+def test_a_sample_is_judged_as_a_run(parts: Any, samples: list[Any]) -> None:
+    degenerate = next(sample for sample in samples if sample.degenerate and sample.label.onset)
+    one = parts.replay.replay(degenerate)
+    assert one.flagged
+    assert one.run.risk.level == "high"
+    assert len(one.told) == len(one.recurring) == len(degenerate.tokens)
+    assert not one.ordinary
