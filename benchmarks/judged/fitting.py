@@ -49,9 +49,8 @@ def loop_thresholds(replays: Sequence[Replay], half: Half = "fit", told: Callabl
         for count in range(int(window * SHARES[0]), int(window * SHARES[1]) + 1):
             found = tried(replays, half, replace(DEFAULT, loop_window=window, loop_recurring=count))
             ranked.append((round(min(found.recall, found.precision), 2), -found.looped, window, count))
-            told(
-                f"{count} of {window}: recall {found.recall:.3f}, precision {found.precision:.3f}, {found.looped} looped"
-            )
+            scores = f"recall {found.recall:.3f}, precision {found.precision:.3f}, {found.looped} looped"
+            told(f"{count} of {window}: {scores}")
     _, _, window, count = max(ranked)
     told(f"best on the half {half!r}: {count} of {window}")
     return replace(DEFAULT, loop_window=window, loop_recurring=count)
