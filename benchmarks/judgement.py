@@ -11,7 +11,7 @@ import platform
 import sys
 from pathlib import Path
 
-from judged import composition, cost, early, fitting, loops, risk
+from judged import baselines, composition, cost, early, fitting, loops, risk
 from judged.figures import render
 from judged.replay import replay
 from runset.store import load
@@ -34,6 +34,7 @@ def main() -> None:
     sections = [
         *composition.sections(samples),
         *loops.sections(replays),
+        *baselines.sections(replays),
         *early.sections(replays),
         *risk.sections(replays),
         *cost.sections(),

@@ -270,7 +270,10 @@ BLAME_REASONS: Final = _attribute(
 BLAME_SEVERITIES: Final = _attribute("corevital.blame.severities", "double[]", "1", "of each of them, in (0, 1]")
 RISK_METHOD: Final = _attribute("corevital.risk.method", "string", "", "`rules`")
 EARLY_WARNING_FAILURE_RISK: Final = _attribute(
-    "corevital.early_warning.failure_risk", "double", "1", "estimate in [0, 1] at the last step, from what had warned"
+    "corevital.early_warning.failure_risk",
+    "double",
+    "1",
+    "estimated chance at the last step that the run ends in a failure, in [0, 1]",
 )
 EARLY_WARNING_SIGNALS: Final = _attribute(
     "corevital.early_warning.signals", "string[]", "", "early-warning signals in the order in which they fired"
