@@ -201,3 +201,10 @@ def test_a_sample_is_judged_as_a_run(parts: Any, samples: list[Any]) -> None:
     assert one.run.risk.level == "high"
     assert len(one.told) == len(one.recurring) == len(degenerate.tokens)
     assert not one.ordinary
+
+
+def test_runs_with_layer_data_raise_no_flag_of_a_layer(parts: Any) -> None:
+    raised = [parts.replay.replay(sample).run.health.raised() for sample in parts.store.load(parts.store.LAYERS)]
+    others = [flag for flags in raised for flag in flags if flag != "repetition_loop_detected"]
+    assert len(others) <= 0.02 * len(raised)
+    assert sum(map(bool, raised)) <= 0.02 * len(raised)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,12 @@ class Replay:
 def as_run(sample: Sample) -> Run:
     """Return a sample as CoreVital would have recorded it."""
     plan = sample.plan
-    counts = {name: np.zeros(len(sample.tokens), np.int32) for name in ("logits_nan", "logits_posinf", "logits_neginf")}
+    counts: dict[str, NDArray[Any]] = {
+        name: np.zeros(len(sample.tokens), np.int32) for name in ("logits_nan", "logits_posinf", "logits_neginf")
+    }
+    norms = sample.columns.get("hidden_l2_norm")
+    if norms is not None:  # all finite: these runs have no fault
+        counts |= {name: np.zeros(norms.shape, np.float32) for name in ("hidden_nan", "hidden_inf")}
     return Run(
         model=ModelInfo(name="HuggingFaceTB/SmolLM2-135M-Instruct", architecture="LlamaForCausalLM", layer_count=30),
         decoding=Decoding(
