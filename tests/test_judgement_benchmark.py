@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import LogitsProcessorList
+
+from tests.support import Keep, instrumented, tiny_model
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
@@ -24,7 +28,7 @@ def parts() -> Iterator[Any]:
     sys.path.insert(0, str(FOLDER))
     before = set(sys.modules)
     try:
-        names = ("judged.figures", "judged.fitting", "judged.replay", "runset.labels", "runset.store")
+        names = ("judged.figures", "judged.fitting", "judged.replay", "runset.collect", "runset.labels", "runset.store")
         yield SimpleNamespace(**{name.split(".")[1]: importlib.import_module(name) for name in names})
     finally:
         sys.path.remove(str(FOLDER))
@@ -117,6 +121,33 @@ def test_the_set_is_whole(parts: Any, samples: list[Any]) -> None:
     assert all(sample.columns["hidden_l2_norm"].shape == (len(sample.tokens), 30) for sample in layers)
     size = sum(file.stat().st_size for file in (FOLDER / "runset").iterdir() if file.is_file())
     assert size < 24 * 2**20
+
+
+def test_the_numbers_of_the_set_are_those_that_corevital_records(parts: Any) -> None:
+    model, keep = tiny_model(), Keep()
+    prompts = [[5, 6, 7], [8, 9, 10, 11, 12]]
+    inputs = parts.collect.padded(prompts, 0, "cpu")
+    measure = parts.collect.Measure(model.model.layers[-1])
+    plan = parts.collect.Plan("sampled", (), 24, temperature=0.7, top_p=0.95)
+    torch.manual_seed(3)
+    with instrumented(judgements=[keep], capture="full"):
+        ids = model.generate(
+            **inputs,
+            **plan.options(),
+            max_new_tokens=24,
+            pad_token_id=0,
+            logits_processor=LogitsProcessorList([measure]),
+        )
+    tokens = ids[:, 5:]
+    rows = measure.take(tokens[:, -1])
+    steps, _ = parts.collect.lengths(tokens.numpy(), model.generation_config.eos_token_id)
+    assert [run.steps for run in keep.runs] == steps.tolist()
+    for index, run in enumerate(keep.runs):
+        assert run.tokens.tolist() == tokens[index, : run.steps].tolist()
+        for column, name in enumerate(parts.collect.MEASURED):
+            np.testing.assert_allclose(
+                rows[index, : run.steps, column], run.columns[name], rtol=1e-5, atol=1e-6, err_msg=name
+            )
 
 
 def test_the_halves_share_no_prompt_and_what_stays_unseen_is_not_in_the_set(samples: list[Any]) -> None:
