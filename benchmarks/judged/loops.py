@@ -85,7 +85,12 @@ def crossed(replays: Sequence[Replay]) -> Section:
             share("recall on degenerate runs", hits, hits + misses, least=0.97),
             share("precision against ordinary runs", hits, hits + alarms, least=0.97),
         ],
-        [f"Best: {chosen}. The figures above and the shipped thresholds use the first."],
+        [
+            f"Best: {chosen}. The figures above and the shipped thresholds use the first.",
+            "Not blind to the end: the half for figures had been looked at once, with 17 of 24 (recall 0.964, precision "
+            "0.989), before the rule that picks among thresholds was settled (`judged/fitting.py`), and the label's "
+            "limits were set with texts of both halves in view.",
+        ],
     )
 
 
