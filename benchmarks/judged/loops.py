@@ -87,9 +87,9 @@ def crossed(replays: Sequence[Replay]) -> Section:
         ],
         [
             f"Best: {chosen}. The figures above and the shipped thresholds use the first.",
-            "Not blind to the end: the half for figures had been looked at once, with 17 of 24 (recall 0.964, precision "
-            "0.989), before the rule that picks among thresholds was settled (`judged/fitting.py`), and the label's "
-            "limits were set with texts of both halves in view.",
+            "Not blind to the end: the half for figures had been looked at once, with 17 of 24 (recall 0.964, "
+            "precision 0.989), before the rule that picks among thresholds was settled (`judged/fitting.py`), and the "
+            "label's limits were set with texts of both halves in view.",
         ],
     )
 
