@@ -396,3 +396,8 @@ LABEL_FLAG: Final = _define("metric attribute", "corevital.health.flag", "string
 LABEL_WARNING: Final = _define("metric attribute", "corevital.warning", "string", "", "name of the warning")
 LABEL_DROPPED_KIND: Final = _define("metric attribute", "corevital.dropped.kind", "string", "", "what was left out")
 LABEL_TOKEN_TYPE: Final = _define("metric attribute", "gen_ai.token.type", "string", "", "`input` or `output`")
+
+
+def content_attributes() -> frozenset[str]:
+    """Return the attributes that hold content."""
+    return frozenset(name for (kind, name), each in DEFINITIONS.items() if kind == "attribute" and each.content)

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
+from tests.support import tiny_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 class Cli:
@@ -37,3 +42,27 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "80")
     return Cli(tmp_path, capsys)
+
+
+def word_tokenizer() -> "PreTrainedTokenizerFast":
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {f"w{index}": index for index in range(128)}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="w127"))
+    tokenizer.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="w127", pad_token="w0")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A saved tiny model with a tokenizer."""
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def save_tiny(folder: Path, *, seed: int = 0) -> str:
+    tiny_model(scale=2.0, seed=seed).save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
+    return str(folder)

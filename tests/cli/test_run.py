@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from transformers import PreTrainedTokenizerFast
 
+from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.cli import app, models
 from opentelemetry_instrumentation_corevital.cli import run as run_module
 from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
+from opentelemetry_instrumentation_corevital.cli.telemetry import Otlp
+from opentelemetry_instrumentation_corevital.store import open_store
+from tests.cli.conftest import word_tokenizer
 from tests.support import tiny_model
 from tests.wire.processes import free_port, listening, process, wait_until
 
@@ -33,26 +36,6 @@ def corevital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         return code, captured.out, captured.err
 
     return command
-
-
-def word_tokenizer() -> PreTrainedTokenizerFast:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-
-    vocabulary = {f"w{index}": index for index in range(128)}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="w127"))
-    tokenizer.pre_tokenizer = Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="w127", pad_token="w0")
-
-
-@pytest.fixture
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A saved tiny model with a tokenizer."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tiny_model(scale=2.0).save_pretrained(folder)
-    word_tokenizer().save_pretrained(folder)
-    return str(folder)
 
 
 # --- what it does ------------------------------------------------------------------------------------------------
@@ -189,6 +172,157 @@ def test_a_planted_nan_is_above_everything(corevital: Command, monkeypatch: pyte
     assert corevital("show", "last")[0] == 0
 
 
+# --- where it puts a run -----------------------------------------------------------------------------------------
+
+WORDS = "w31 w32 w33"
+
+
+def reports_in(folder: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(Path(folder).glob("trace_*.json"))]
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_local_writes_a_report_and_no_store(corevital: Command, tiny_folder: str, content: bool) -> None:
+    options = ("--sink", "local", "--out", "there/reports", *(["--store-content"] if content else []))
+    code, out, _ = corevital("run", "-m", tiny_folder, "-p", WORDS, "--max-new-tokens", "6", *options)
+    assert code == 0
+    (path,) = Path("there/reports").iterdir()
+    assert f"report in {path}" in out
+    assert "stored in" not in out
+    assert not list(Path().rglob("*.db*")), "a store is left behind"
+    (report,) = reports_in("there/reports")
+    assert report["schema_version"] == "0.4.0"
+    assert report["trace_id"].replace("-", "") in path.name
+    assert len(report["timeline"]) == report["generated"]["num_tokens"] == 6
+    assert len(report["timeline"][0]["layers"]) == 2
+    assert 0 <= report["extensions"]["risk"]["risk_score"] <= 1
+    assert report["extensions"]["narrative"]["summary"] in " ".join(out.replace("│", " ").split())
+    assert report["prompt"].get("text") == (WORDS if content else None)
+    assert ("token_ids" in report["generated"]) is content
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_report_beside_the_store_is_that_of_export(corevital: Command, tiny_folder: str) -> None:
+    arguments = ("run", "-m", tiny_folder, "-p", WORDS, "--max-new-tokens", "4", "--write-json", "--json-pretty")
+    code, out, _ = corevital(*arguments, "--json")
+    assert code == 0
+    told = json.loads(out)
+    (path,) = Path("runs").glob("trace_*.json")
+    assert (told["database"], told["reports"]) == ("runs/corevital.db", [str(path)])
+    assert path.read_text() == corevital("export", "last", "--pretty")[1]
+    assert path.read_text().startswith('{\n  "schema_version"')
+
+
+def test_out_is_the_folder_of_both(corevital: Command, tiny_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_COREVITAL_SQLITE_PATH", "elsewhere.db")
+    arguments = ("run", "-m", tiny_folder, "-p", WORDS, "--max-new-tokens", "2", "--sample", "--seed", "1")
+    arguments = (*arguments, "--num-return-sequences", "2", "--out", "both", "--sink", "sqlite", "--write-json")
+    assert corevital(*arguments)[0] == 0
+    assert not Path("elsewhere.db").exists()
+    reports = reports_in("both")
+    assert len(reports) == 2, "one a sequence"
+    runs = json.loads(corevital("runs", "--db", "both/corevital.db", "--json")[1])
+    assert {run["span_id"] for run in runs} == {r["extensions"]["corevital"]["span_id"] for r in reports}
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_a_report_of_ours_becomes_the_run_that_it_was(corevital: Command, tiny_folder: str, content: bool) -> None:
+    arguments = ("run", "-m", tiny_folder, "-p", WORDS, "--max-new-tokens", "6", "--sample", "--seed", "5")
+    arguments = (*arguments, "--num-return-sequences", "2", "--store-content", "--write-json", "--out", "old")
+    assert corevital(*arguments)[0] == 0
+    more = ("--with-content",) if content else ()
+    assert corevital("migrate", "--from-dir", "old", "--to-db", "new.db", *more)[1].startswith("2 migrated")
+    assert corevital("migrate", "--from-dir", "old", "--to-db", "new.db")[1].startswith("0 migrated to new.db, 2 were")
+    with open_store("old/corevital.db") as store, open_store("new.db") as new:
+        assert new.runs() == store.runs()
+        for run in store.runs():
+            was, now = store.load(run), new.load(run)
+            messages = {semconv.GEN_AI_INPUT_MESSAGES, semconv.GEN_AI_OUTPUT_MESSAGES}
+            lost = was.attributes.keys() - now.attributes.keys()
+            assert lost <= messages
+            assert bool(lost) is not content
+            assert now.attributes == {name: value for name, value in was.attributes.items() if name not in lost}
+            for name in ("entropy", "hidden_l2_norm", "attention_entropy", "tokens"):
+                assert (name in now.columns) is (content or name != "tokens"), name
+                if name in now.columns:
+                    assert (now.columns[name] == was.columns[name]).all()
+    assert (b"w31 w32 w33" in Path("new.db").read_bytes()) is content
+    assert corevital("export", "--db", "new.db", "--out", "again")[0] == 0
+    exported = {report["extensions"]["corevital"]["span_id"]: report for report in reports_in("again")}
+    for report in reports_in("old"):
+        again = exported[report["extensions"]["corevital"]["span_id"]]
+        assert again["extensions"]["risk"] == report["extensions"]["risk"]
+        assert again["summary"] == report["summary"]
+        if content:
+            assert again["timeline"] == report["timeline"]
+
+
+def test_a_report_that_cannot_be_written_is_told_beside_the_verdict(
+    corevital: Command, tiny_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = models.load_model
+
+    def then_block(*args: Any, **kwargs: Any) -> LoadedModel:
+        Path("there").rmdir()
+        Path("there").write_text("a file now")
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(run_module, "load_model", then_block)
+    arguments = ("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "2", "--sink", "local", "--out", "there")
+    code, out, err = corevital(*arguments)
+    assert code == 1
+    assert "risk" in out
+    assert "--out there: cannot be made a folder (File exists)" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--sink", "cloud"), "'cloud' is not one of 'sqlite', 'local'"),
+        (("--sink", "local", "--db", "x.db"), "--db names the file of --sink sqlite"),
+        (("--no-store", "--write-json"), "so --write-json does not go with it"),
+        (("--no-store", "--sink", "local"), "so --sink does not go with it"),
+        (("--no-store", "--out", "x"), "so --out does not go with it"),
+        (("--json-pretty",), "--json-pretty indents reports"),
+        (("--db", "x.db", "--out", "x"), "--db names the store already"),
+        (("--sink", "local", "--out", "file"), "--out file: cannot be made a folder"),
+        (("--otel-endpoint", "localhost:4317"), "--otel-endpoint localhost:4317: give a URL with its scheme"),
+        (("--otel-endpoint", "http://"), "give a URL with its scheme"),
+        (("--otel-endpoint", "http://host:port"), "give a URL with its scheme"),
+    ],
+)
+def test_sinks_that_make_no_sense(
+    corevital: Command, tmp_path: Path, options: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    (tmp_path / "file").touch()
+    code, out, err = corevital("run", "-m", "x", "-p", "y", *options)
+    assert (code, out) == (1, "")
+    assert message in " ".join(err.replace("│", " ").split())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "asked", "expected"),
+    [
+        ({}, None, False, (None, "grpc")),
+        ({}, None, True, ("http://localhost:4317", "grpc")),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, None, True, ("http://localhost:4318", "http")),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://there:1"}, None, True, ("http://there:1", "grpc")),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://there:1"}, "http://here:2/", False, ("http://here:2", "grpc")),
+        ({}, "http://here:4318", False, ("http://here:4318", "http")),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "http://here:4318", False, ("http://here:4318", "grpc")),
+    ],
+)
+def test_where_otlp_goes(
+    variables: dict[str, str], url: str | None, asked: bool, expected: tuple[str | None, str], monkeypatch: Any
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    otlp = Otlp.of(url, asked=asked)
+    assert (otlp.endpoint("TRACES"), otlp.protocol("TRACES")) == expected
+
+
 # --- what it refuses ---------------------------------------------------------------------------------------------
 
 
@@ -299,12 +433,14 @@ def test_the_setting_names_the_store_that_is_written_and_read(
 
 
 @pytest.mark.wire
+@pytest.mark.parametrize("way", ["environment", "option over HTTP", "option over gRPC"])
 def test_runs_are_also_sent_to_an_otlp_endpoint_without_content(
-    corevital: Command, tiny_folder: str, tmp_path: Path, otelcol: str, monkeypatch: pytest.MonkeyPatch
+    corevital: Command, tiny_folder: str, tmp_path: Path, otelcol: str, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     port = free_port()
+    protocol = "grpc" if "gRPC" in way else "http"
     configuration = {
-        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
+        "receivers": {"otlp": {"protocols": {protocol: {"endpoint": f"127.0.0.1:{port}"}}}},
         "exporters": {"file": {"path": str(tmp_path / "received.jsonl"), "flush_interval": "100ms"}},
         "service": {
             "telemetry": {"metrics": {"level": "none"}},
@@ -314,9 +450,13 @@ def test_runs_are_also_sent_to_an_otlp_endpoint_without_content(
         },
     }
     (tmp_path / "collector.yaml").write_text(yaml.safe_dump(configuration))
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     arguments = ("run", "-m", tiny_folder, "-p", "w31 w32 w33", "--max-new-tokens", "4", "--store-content")
+    if way == "environment":
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    else:
+        arguments = (*arguments, "--otel-endpoint", f"http://127.0.0.1:{port}")
+    if protocol == "http":
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     with process([otelcol, "--config", str(tmp_path / "collector.yaml")], tmp_path / "collector.log", {}):
         wait_until(lambda: listening(port))
         code, out, _ = corevital(*arguments)

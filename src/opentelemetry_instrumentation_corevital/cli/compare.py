@@ -79,11 +79,10 @@ def compare(
 ) -> None:
     """Compare models over the same prompts: risk, flags, entropy, tokens, and how they differ, with 95 % intervals.
 
-    Prompts are matched by their hash, and each counts once, however often it was run.
+    Prompts are matched by their hash, and each counts once, however often it was run. With --prompt the models answer
+    first, as `corevital run` lets them, and only these runs are compared.
 
-    Example: corevital compare --models org/small,org/large --since 7d
-
-    Example: corevital compare --prompt "Name three primary colours." --models smollm2,./my-finetune
+    Example: corevital compare --models org/model,org/other --since 7d
     """
     one_format(as_json=as_json, as_csv=as_csv)
     named = _names(model, models)

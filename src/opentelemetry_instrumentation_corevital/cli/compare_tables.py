@@ -1,6 +1,6 @@
 """What `corevital compare` prints."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any, Final
@@ -14,21 +14,13 @@ from .options import console
 from .render import printable
 
 _BY_NAME: Final = {measure.name: measure for measure in MEASURES}
-_BASES: Final = {
-    "pairs": "prompts in common",
-    "runs": "runs of the one prompt in common",
-    "prompts": "prompts, none in common",
-}
+_UNITS: Final = {"pairs": "prompts", "runs": "runs each", "prompts": "unpaired"}
 
 
 def print_comparison(found: Sequence[ModelFigures], different: Sequence[Difference], notes: Sequence[str]) -> None:
-    """Print models, their flags, and how they differ from the first."""
+    """Print what the models show, and how they differ from the first."""
     out = console()
     out.print(_models(found))
-    raised = [flag for flag in FLAGS if any(_mean(each, flag) for each in found)]
-    if raised:
-        out.print()
-        out.print(_flags(found, raised))
     for model, rows in groupby(different, lambda each: each.model):
         out.print()
         out.print(_differences(model, list(rows), found[0].model))
@@ -40,52 +32,58 @@ def print_comparison(found: Sequence[ModelFigures], different: Sequence[Differen
 
 def _models(found: Sequence[ModelFigures]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("model", "runs", "prompts", "risk", "median", "10-90 %", "high", "flagged", "entropy", "tokens"):
-        table.add_column(name, justify="left" if name == "model" else "right", overflow="fold")
-    for each in found:
-        risk, tokens = each.measures.get("risk_score"), each.measures.get("output_tokens")
-        table.add_row(
-            Text(printable(each.model)),
-            str(each.runs),
-            str(each.prompts),
-            "-" if risk is None else f"{risk.mean:.2f}",
-            "-" if risk is None else f"{risk.median:.2f}",
-            "-" if risk is None else f"{risk.q10:.2f}-{risk.q90:.2f}",
-            str(each.high_risk),
-            _share(each.measures.get("flagged")),
-            _number(_BY_NAME["entropy_mean"], _mean(each, "entropy_mean")),
-            "-" if tokens is None else f"{tokens.mean:.0f}",
-        )
-    return table
-
-
-def _flags(found: Sequence[ModelFigures], raised: Iterable[str]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("flag")
+    table.add_column("", no_wrap=True)
     for each in found:
         table.add_column(Text(printable(each.model)), justify="right", overflow="fold")
-    for flag in raised:
-        table.add_row(_BY_NAME[flag].title, *(_share(each.measures.get(flag)) for each in found))
+    risk = _BY_NAME["risk_score"]
+    table.add_row("runs", *(str(each.runs) for each in found))
+    table.add_row("prompts", *(str(each.prompts) for each in found))
+    table.add_row("risk, mean", *(_number(risk, _mean(each, risk.name)) for each in found))
+    table.add_row("  median", *(_quantile(each.measures.get(risk.name), "median") for each in found))
+    table.add_row("  10 to 90 %", *(_quantile(each.measures.get(risk.name), "q10", "q90") for each in found))
+    table.add_row("  high", *(str(each.high_risk) for each in found))
+    table.add_row("flagged", *(_share(each.measures.get("flagged")) for each in found))
+    for flag in FLAGS:
+        if any(_mean(each, flag) for each in found):
+            table.add_row(f"  {_BY_NAME[flag].title}", *(_share(each.measures.get(flag)) for each in found))
+    if any("correct" in each.measures for each in found):
+        table.add_row(_BY_NAME["correct"].title, *(_share(each.measures.get("correct")) for each in found))
+    for name in ("entropy_mean", "output_tokens"):
+        measure = _BY_NAME[name]
+        table.add_row(f"{_titled(measure)}, mean", *(_number(measure, _mean(each, name)) for each in found))
     return table
+
+
+def _quantile(spread: Spread | None, *names: str) -> str:
+    return "-" if spread is None else "-".join(f"{getattr(spread, name):.2f}" for name in names)
 
 
 def _differences(model: str, rows: Sequence[Difference], reference: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left", title_style="bold")
-    table.title = Text(f"{printable(model)}, held against {printable(reference)}", "bold")
-    for name in ("", "it", "reference", "difference", "95 % interval", "over"):
-        table.add_column(name, justify="left" if name in ("", "over") else "right")
+    table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
+    table.title = Text(f"{printable(model)} against {printable(reference)}", "bold")
+    for name in ("", "mean", "theirs", "difference"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    table.add_column("95 % interval")
+    table.add_column("over", no_wrap=True)
     for row in rows:
-        measure = _BY_NAME[row.measure]
-        interval = "-" if row.low is None else f"{_signed(measure, row.low)} to {_signed(measure, row.high)}"
+        measure, style = _BY_NAME[row.measure], "bold" if row.clear else ""
+        interval = Text(row.no_interval or "", "dim")
+        if row.low is not None:
+            interval = Text(f"{_number(measure, row.low, '+')} to {_number(measure, row.high, '+')}", style)
         table.add_row(
-            measure.title,
+            _titled(measure),
             _number(measure, row.mean),
             _number(measure, row.reference_mean),
-            Text(_signed(measure, row.difference), "bold" if row.clear else ""),
-            Text(interval, "bold" if row.clear else ""),
-            row.no_interval or f"{row.units} {_BASES[row.basis]}",
+            Text(_number(measure, row.difference, "+"), style),
+            interval,
+            "" if row.no_interval else f"{row.units} {_UNITS[row.basis]}",
         )
     return table
+
+
+def _titled(measure: Measure) -> str:
+    unit = "%" if measure.share else measure.unit
+    return f"{measure.title}{f', {unit}' if unit else ''}"
 
 
 def _mean(each: ModelFigures, name: str) -> float | None:
@@ -100,14 +98,9 @@ def _share(spread: Spread | None) -> str:
 def _number(measure: Measure, value: float | None, sign: str = "") -> str:
     if value is None:
         return "-"
-    if measure.share:
-        return f"{100 * value:{sign}.0f} %"
-    digits = 0 if measure.name == "output_tokens" else 2
-    return f"{value:{sign}.{digits}f}{f' {measure.unit}' if measure.unit else ''}"
-
-
-def _signed(measure: Measure, value: float | None) -> str:
-    return _number(measure, value, "+")
+    digits = 0 if measure.share or measure.name == "output_tokens" else 2
+    shown = round(100 * value if measure.share else value, digits) + 0.0  # which makes -0 a 0
+    return f"{shown:{sign}.{digits}f}"
 
 
 # --- for programs ------------------------------------------------------------------------------------------------

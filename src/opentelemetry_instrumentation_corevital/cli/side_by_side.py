@@ -99,9 +99,9 @@ def _print(first: StoredRun, second: StoredRun, rows: Sequence[tuple[_Field, Any
     table.add_column("run", style="dim", no_wrap=True)
     for run in (first, second):
         table.add_column(_name(run), overflow="fold", ratio=1)
-    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column("2nd - 1st", justify="right", no_wrap=True)
     for field, a, b in rows:
-        if _nothing(a) and _nothing(b):
+        if a is None and b is None:
             continue
         difference = _difference(field, a, b)
         table.add_row(
@@ -133,17 +133,13 @@ def _difference(field: _Field, first: Any, second: Any) -> float | int | None:
     return found
 
 
-def _nothing(value: Any) -> bool:
-    return value is None or value == []
-
-
 def _flat(value: Any) -> Any:
     return ";".join(str(each) for each in value) if isinstance(value, list) else value
 
 
 def _cell(field: _Field, value: Any, run: StoredRun) -> Text:
-    if _nothing(value):
-        return Text("none" if value == [] else "-", "dim")
+    if value is None or value == []:
+        return Text("-" if value is None else "none", "dim")
     if field.form is not None:
         text = f"{value:{field.form}}{f' {field.unit}' if field.unit else ''}"
     else:

@@ -20,9 +20,7 @@ from .. import semconv
 from ..store import SQLiteLogExporter, SQLiteSpanExporter, StoreError
 from .errors import UserError
 
-_CONTENT = {
-    name for (kind, name), definition in semconv.DEFINITIONS.items() if kind == "attribute" and definition.content
-}
+_CONTENT: Final = semconv.content_attributes()
 
 _HTTP_PORT: Final = 4318
 _DEFAULT_URLS: Final = {"grpc": "http://localhost:4317", "http": "http://localhost:4318"}

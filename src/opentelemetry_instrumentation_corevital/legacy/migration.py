@@ -58,14 +58,13 @@ def _move(
     report: object,
     where: str,
     writer: StoreWriter | None,
-    there: set[str],
+    there: set[tuple[str, str]],
     outcome: Outcome,
     settings: Settings,
     *,
     content: bool,
 ) -> None:
-    name = report.get("trace_id") if isinstance(report, dict) else None
-    if isinstance(name, str) and ids_of(name)[0] in there:
+    if isinstance(report, dict) and isinstance(report.get("trace_id"), str) and ids_of(report) in there:
         outcome.already_there += 1
         return
     try:
@@ -90,13 +89,13 @@ def _move(
                 raise StoreError(reason)
             outcome.skipped.append((where, reason))
             return
-    there.add(read.trace_id)
+    there.add((read.trace_id, read.span_id))
     outcome.migrated += 1
 
 
-def _there(target: Path, *, make: bool) -> set[str]:
-    """Return the traces that the store holds."""
+def _there(target: Path, *, make: bool) -> set[tuple[str, str]]:
+    """Return the trace and span ids of the runs that the store holds."""
     if not make and not target.exists():
         return set()
     with closing(open_database(target)) as connection:
-        return {str(trace_id) for (trace_id,) in connection.execute("SELECT DISTINCT trace_id FROM runs")}
+        return {(str(trace), str(span)) for trace, span in connection.execute("SELECT trace_id, span_id FROM runs")}

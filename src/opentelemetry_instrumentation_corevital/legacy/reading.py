@@ -2,7 +2,8 @@
 
 What it says is kept as it says it: its risk, flags and warnings are its own judgement (`corevital.risk.method` names
 the schema), and its logit signals are those of the scores after temperature, top-k and top-p, not of the raw logits.
-Content (texts, tokens, token ids, documents) is left out unless it is asked for.
+Content (texts, tokens, token ids, documents) is left out unless it is asked for. A report of ours, which `run` and
+`export` write, becomes the run that it was.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ from ..store.rows import Record, source_of
 from ..store.run_data import whole_run_data
 from ..store.spans import SpanFields, rows_of
 from ..store.stored import REPORT
+from .own import own_run, without_own
 from .timeline import Columns, pack
 
 SCHEMAS: Final = ("0.3", "0.4")
@@ -68,8 +70,7 @@ def read_report(report: Any, settings: Settings, *, content: bool) -> Report:
     version = _field(report, "schema_version", str)
     if not version.startswith(SCHEMAS):
         raise ReportError(f"schema_version: is {version!r}, 0.3.0 and 0.4.0 are known")
-    name = _field(report, "trace_id", str)
-    trace_id, span_id = ids_of(name)
+    trace_id, span_id = ids_of(report)
     timeline = _objects(report, "timeline")
     prompt, generated, summary = (_object(report, each) for each in ("prompt", "generated", "summary"))
     columns, rest = pack(timeline)
@@ -93,24 +94,39 @@ def read_report(report: Any, settings: Settings, *, content: bool) -> Report:
     if content:
         attributes |= _messages(prompt.get("text"), generated.get("output_text"))
         columns |= _tokens(generated.get("token_ids"), len(timeline))
-    extensions = {name: value for name, value in _extensions(report).items() if name != "corevital"}
-    kept = {**report, "timeline": rest, "extensions": extensions}
+    kept = {**report, "timeline": rest, "extensions": without_own(_extensions(report))}
     kept = kept if content else _without_content(kept, _narrative(report, content=False))
     columns[REPORT] = np.frombuffer(json.dumps(kept, separators=(",", ":")).encode("utf-8", "replace"), np.uint8)
+    start_ns, service = end_ns - int(1e6 * _seconds(summary)), "corevital-migrated"
+    own = own_run(report)
+    if own is not None:
+        attributes = own.attributes if content else own.without_content()
+        if semconv.MIGRATED_FROM in attributes:  # the narrative is not ours, and may quote
+            attributes = {**attributes, semconv.NARRATIVE: _narrative(report, content=content)}
+        start_ns, end_ns, service = own.start_ns, own.end_ns, own.service_name
+    operation = attributes.get(semconv.GEN_AI_OPERATION_NAME, "sequence")
     span = SpanFields(
         trace_id,
         span_id,
-        source_of({"service.name": "corevital-migrated"}, name=semconv.SCOPE_NAME),
-        f"text_completion {attributes.get(semconv.GEN_AI_REQUEST_MODEL, 'unknown')}",
-        end_ns - int(1e6 * _seconds(summary)),
+        source_of({"service.name": service}, name=semconv.SCOPE_NAME),
+        f"{operation} {attributes.get(semconv.GEN_AI_REQUEST_MODEL, 'unknown')}",
+        start_ns,
         end_ns,
         present(attributes),
     )
     return Report(trace_id, span_id, (rows_of(span), whole_run_data(trace_id, span_id, to_npz(columns))))
 
 
-def ids_of(name: str) -> tuple[str, str]:
-    """Return the trace id and span id of a report with this id; the same for the same."""
+def ids_of(report: Any) -> tuple[str, str]:
+    """Return the trace id and span id of a report; the same for the same.
+
+    Raises:
+        ReportError: if it has no id.
+    """
+    own = own_run(report)
+    if own is not None:
+        return own.trace_id, own.span_id
+    name = _field(report, "trace_id", str)
     try:
         trace_id = uuid.UUID(name).hex
     except ValueError:
