@@ -1,0 +1,152 @@
+"""`corevital db`: what it says, what it removes, and its exit codes."""
+
+import io
+import json
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from opentelemetry_instrumentation_corevital.store import open_store
+from opentelemetry_instrumentation_corevital.store.labels import set_label
+from tests.cli.conftest import Cli
+from tests.store.spans import make_call, make_spans, rows
+from tests.store.test_migration import made_by
+
+DAY = 86_400 * 10**9
+
+
+def changed(path: Path, sql: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(sql)
+        connection.commit()
+
+
+@pytest.fixture
+def filled(cli: Cli) -> Cli:
+    """Five runs, two of them forty days old."""
+    cli.store(make_spans(5, events=40))
+    old = f"ingested_ns = {time.time_ns() - 40 * DAY}"
+    changed(cli.db, f"UPDATE spans SET {old} WHERE (trace_id, span_id) IN (SELECT trace_id, span_id FROM runs LIMIT 2)")
+    return cli
+
+
+class Terminal(io.StringIO):
+    """What somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def count(cli: Cli) -> int:
+    return len(json.loads(cli("runs", "--json", "--limit", "999")[1]))
+
+
+def test_check_of_a_sound_and_of_a_damaged_file(filled: Cli) -> None:
+    assert filled("db", "check") == (0, "runs/corevital.db: all is well\n", "")
+    assert json.loads(filled("db", "check", "--json")[1]) == {"path": "runs/corevital.db", "problems": []}
+    changed(filled.db, "UPDATE runs SET label = 'x'")
+    code, out, _ = filled("db", "check")
+    assert code == 4
+    assert out == "5 runs show another label than they were given\n"
+    changed(filled.db, "UPDATE runs SET label = NULL")
+    page = filled.db.read_bytes()
+    filled.db.write_bytes(page[:8192] + b"\xa5" * 4096 + page[12288:])
+    code, out, err = filled("db", "check", "--json")
+    assert code in (1, 4)
+    assert err or json.loads(out)["problems"]
+    assert "Traceback" not in err
+
+
+def test_stats(filled: Cli) -> None:
+    code, out, _ = filled("db", "stats")
+    assert code == 0
+    told = {line.split("  ")[0].strip(): line for line in out.splitlines()}
+    assert " 5, 20" in told["runs"]
+    assert "org/model (5)" in told["models"]
+    assert told["steps"].split()[1] == "200,"
+    figures = json.loads(filled("db", "stats", "--json")[1])
+    assert (figures["rows"]["runs"], figures["rows"]["span_events"], figures["steps"]) == (5, 200, 200)
+    assert 0 < figures["used_bytes"] <= figures["file_bytes"]
+    assert figures["models"] == {"org/model": 5}
+
+
+def test_prune_by_age_and_by_size(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert filled("db", "prune", "--days", "50")[1] == "removed nothing\n"
+    assert filled("db", "prune", "--dry-run")[1] == "would remove 2 spans\n"  # the setting: 30 days
+    assert count(filled) == 5
+    monkeypatch.setenv("OTEL_COREVITAL_SQLITE_RETENTION_DAYS", "45")
+    assert filled("db", "prune")[1] == "removed nothing\n"
+    code, out, err = filled("db", "prune", "--days", "30")
+    assert (code, out) == (0, "removed 2 spans\n")
+    assert "vacuum" in err
+    assert count(filled) == 3
+    with open_store(filled.db) as store:
+        kept = store.runs()[1]
+    set_label(filled.db, kept.trace_id, kept.span_id, "correct")
+    told = json.loads(filled("db", "prune", "--max-bytes", "0.001MB", "--json")[1])
+    assert (told["dry_run"], told["spans"]) == (False, 2)
+    assert [run["trace_id"] for run in json.loads(filled("runs", "--json")[1])] == [kept.trace_id]
+
+
+@pytest.mark.parametrize("size", ["lots", "", "5 parsecs", "1e999", "MB"])
+def test_a_size_that_is_none(filled: Cli, size: str) -> None:
+    code, out, err = filled("db", "prune", "--max-bytes", size)
+    assert (code, out) == (1, "")
+    assert "give a size such as 500MB or 2GiB" in err
+
+
+def test_vacuum_makes_the_file_smaller(cli: Cli) -> None:
+    cli.store(make_spans(120, events=60))
+    before = cli.db.stat().st_size
+    cli("db", "prune", "--max-bytes", "100kB")
+    code, out, _ = cli("db", "vacuum")
+    assert code == 0
+    assert " before, " in out
+    assert cli.db.stat().st_size < before / 2
+
+
+def test_upgrade_of_an_older_file(cli: Cli, tmp_path: Path) -> None:
+    path = made_by(1, tmp_path)
+    assert cli("db", "upgrade", "--db", str(path)) == (0, f"{path}: up to date\n", "")
+    assert cli("runs", "--db", str(path), "--json")[0] == 0
+    assert rows(path, "SELECT entropy_mean FROM runs") == [(1.5,)]
+
+
+def test_delete_asks_and_takes_a_call_whole(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.store(make_call(3, start_ns=time.time_ns()), make_spans())
+    runs = json.loads(cli("runs", "--json")[1])
+    call = next(run["trace_id"] for run in runs if run["operation"] is None)
+    code, out, err = cli("db", "delete", call)
+    assert (code, out) == (1, "")
+    assert "Nobody is there to answer; --yes says so" in err
+    code, _, err = cli("db", "delete", f"{call[:12]}:1", "--yes")
+    assert code == 1
+    assert f"one of 3 sequences cannot go alone; name the call, {call[:12]}" in err
+    assert count(cli) == 4
+
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    code, out, err = cli("db", "delete", call)
+    assert code == 1
+    assert f"Delete run {call} with its 3 sequences for good? [y/N]" in out + err
+    assert count(cli) == 4
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert cli("db", "delete", call)[0] == 0
+    (left,) = json.loads(cli("runs", "--json")[1])
+    code, out, _ = cli("db", "delete", "last", "-y")
+    assert code == 0
+    assert out.startswith(f"deleted run {left['trace_id']}: ")
+    assert rows(cli.db, "SELECT count(*) FROM spans") == [(0,)]
+    assert left["trace_id"].encode() not in cli.db.read_bytes()
+
+
+@pytest.mark.parametrize("command", ["check", "stats", "prune", "vacuum", "delete last --yes", "upgrade"])
+def test_a_file_that_is_none(cli: Cli, command: str, tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("some text " * 300)
+    for name, message in (("none.db", "there is no such file"), ("text.db", "not an SQLite database")):
+        code, out, err = cli("db", *command.split(), "--db", name)
+        assert (code, out) == (1, ""), (command, name)
+        assert message in err
+    assert not (tmp_path / "none.db").exists()
