@@ -1,5 +1,6 @@
 """`corevital runs` and `corevital show` over stores made by the exporter, without a model."""
 
+import csv
 import io
 import json
 import math
@@ -80,6 +81,80 @@ def test_filters(cli: Cli) -> None:
     assert count("--model", "org/model") == 3
     assert count("--model", "other") == 0
     assert "No run fits" in cli("runs", "--model", "other")[1]
+
+
+def test_every_filter_finds_its_runs_and_they_add_up(cli: Cli) -> None:
+    small = {semconv.GEN_AI_REQUEST_MODEL: "org/small", semconv.GEN_AI_USAGE_OUTPUT_TOKENS: 12}
+    other = {semconv.FINGERPRINT_PROMPT_HASH: "cd" * 32, semconv.RISK_SCORE: 0.5, semconv.RISK_LEVEL: "medium"}
+    cli.store(
+        make_spans(**LOOP),
+        make_spans(2, **small, **other, **{semconv.HEALTH_REPETITION_LOOP: False, semconv.HEALTH_NAN: True}),
+        make_call(2, start_ns=1_000),  # in 1970
+    )
+    labelled = json.loads(cli("runs", "--json", "--model", "org/small")[1])[0]
+    assert cli("label", labelled["trace_id"], "--outcome", "correct")[0] == 0
+
+    def found(*options: str) -> list[str]:
+        return [run["span_id"] for run in json.loads(cli("runs", "--json", *options)[1])]
+
+    for options, count in (
+        (("--model", "org/small"), 2),
+        (("--since", "1h"), 3),
+        (("--since", "2001-01-01"), 3),
+        (("--risk-above", "0.4"), 3),
+        (("--risk-above", "0.5"), 1),
+        (("--level", "medium"), 2),
+        (("--flag", "nan"), 2),
+        (("--prompt-hash", "CDCD"), 2),
+        (("--label", "correct"), 1),
+        (("--label", "none"), 4),
+        (("--tokens-above", "12"), 1),
+        (("--longer-than", "5"), 2),  # whose clocks say half a century
+        (("--longer-than", "1e300"), 0),
+        (("--tokens-above", "9" * 30), 0),
+        (("--since", "9999999999d"), 5),
+        (("--since", "9999-12-31"), 0),
+        (("--risk-above", "0.4", "--flag", "repetition_loop", "--since", "1d"), 1),
+        (("--model", "org/small", "--label", "none", "--level", "medium", "--prompt-hash", "cd"), 1),
+    ):
+        assert len(found(*options)) == count, options
+        listed = cli("runs", *options)[1].splitlines()
+        assert len(listed) == count + 1 if count else listed == ["No run fits."]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--since", "yesterday"), "--since yesterday: give 90s, 30min"),
+        (("--longer-than", "nan"), "a filter is not a number"),
+        (("--level", "dire"), "levels are low, medium, high"),
+        (("--limit", "0"), "--limit"),
+        (("--risk-above", "much"), "--risk-above"),
+        (("--json", "--csv"), "--json and --csv do not go together"),
+    ],
+)
+def test_filters_that_make_no_sense(cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+    cli.store(make_spans())
+    code, out, err = cli("runs", *arguments)
+    assert code == 1, out
+    assert message in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_csv_has_every_column_and_no_formulas(cli: Cli) -> None:
+    text = 'it said "a, b"\nand more'
+    cli.store(
+        make_spans(**{semconv.NARRATIVE: text}),
+        make_spans(**{semconv.GEN_AI_REQUEST_MODEL: "=HYPERLINK(1)", semconv.WARNINGS: ["one", "two"]}),
+    )
+    code, out, err = cli("runs", "--csv")
+    assert (code, err) == (0, "")
+    formula, plain = csv.DictReader(io.StringIO(out))
+    assert set(plain) == set(json.loads(cli("runs", "--json")[1])[0])
+    assert (plain["narrative"], plain["risk_score"], plain["inf_detected"]) == (text, "0.25", "")
+    assert (formula["model"], formula["warnings"], formula["nan_detected"]) == ("'=HYPERLINK(1)", "one;two", "false")
+    assert formula["narrative"] == ""
+    assert cli("runs", "--csv", "--model", "none")[1] == out.splitlines()[0] + "\n", "the header, for programs"
 
 
 def test_json_is_the_rows(cli: Cli) -> None:

@@ -38,7 +38,7 @@ def compare(
     run_ids: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN RUN]", help="Two runs, as `show` takes them, side by side.", autocompletion=complete_ids
+            metavar="RUN", help="Two runs, as `show` takes them, side by side.", autocompletion=complete_ids
         ),
     ] = None,
     model: Annotated[
@@ -79,8 +79,8 @@ def compare(
 ) -> None:
     """Compare models over the same prompts: risk, flags, entropy, tokens, and how they differ, with 95 % intervals.
 
-    Prompts are matched by their hash, and each counts once, however often it was run. With --prompt the models answer
-    first, as `corevital run` lets them, and only these runs are compared.
+    Prompts are matched by their hash; each counts once, however often it was run.
+    With --prompt the models answer first, and only these runs are compared.
 
     Example: corevital compare --models org/model,org/other --since 7d
     """

@@ -34,7 +34,9 @@ def run(
     chat: Annotated[
         bool | None, typer.Option("--chat/--raw", help="Use the chat template or not; default: if there is one.")
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", "--max_new_tokens", min=1)] = 128,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", "--max_new_tokens", min=1, help="Generate at most so many tokens.")
+    ] = 128,
     sample: Annotated[
         bool | None, typer.Option("--sample/--greedy", help="Sample; default: greedy unless a sampling option is set.")
     ] = None,

@@ -1,5 +1,6 @@
 """What to look for among runs. Every condition is one on a real column of `runs`."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from .database import StoreError
 FLAGS: Final = tuple(semconv.HEALTH_FLAGS)
 LEVELS: Final = ("low", "medium", "high")
 _SECOND_NS: Final = 10**9
+_MOST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,17 @@ class RunFilter:
         """Return the SQL condition and its values.
 
         Raises:
-            StoreError: for a flag or level that there is not.
+            StoreError: for a flag or level that there is not, or a number that is none.
         """
-        duration = None if self.longer_than is None else int(self.longer_than * _SECOND_NS)
+        duration = None if self.longer_than is None else self.longer_than * _SECOND_NS
         given = [
             ("model = ?", self.model),
             ("risk_score > ?", self.risk_above),
             ("risk_level = ?", self._level()),
-            ("start_ns >= ?", self.since_ns),
-            ("start_ns < ?", self.until_ns),
-            ("end_ns - start_ns > ?", duration),
-            ("output_tokens > ?", self.tokens_above),
+            ("start_ns >= ?", _int64(self.since_ns)),
+            ("start_ns < ?", _int64(self.until_ns)),
+            ("end_ns - start_ns > ?", _int64(duration)),
+            ("output_tokens > ?", _int64(self.tokens_above)),
         ]
         if self.prompt_hash is not None:
             start = self.prompt_hash.lower()
@@ -88,6 +90,15 @@ class RunFilter:
         if self.level is not None and self.level not in LEVELS:
             raise StoreError(f"unknown level {self.level!r}; levels are {', '.join(LEVELS)}.")
         return self.level
+
+
+def _int64(value: float | None) -> int | None:
+    """Return a whole number that SQLite can hold: what is beyond its range is beyond every row, too."""
+    if value is None:
+        return None
+    if math.isnan(value):
+        raise StoreError("a filter is not a number (NaN).")
+    return int(min(max(value, -_MOST), _MOST))
 
 
 _FIELDS: Final = tuple(field.name for field in fields(RunFilter))
