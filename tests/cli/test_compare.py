@@ -190,6 +190,20 @@ def test_two_runs_side_by_side(filled: Cli) -> None:
     assert next(row for row in rows if row[""] == "model")["second"] == SMALL
 
 
+def test_two_runs_step_by_step(cli: Cli, tiny_folder: str) -> None:
+    arguments = ("run", "-m", tiny_folder, "-p", "w5 w6", "--max-new-tokens")
+    for more in (("9",), ("6",), ("9", "--repetition-penalty", "1.5")):
+        assert cli(*arguments, *more)[0] == 0
+    changed, short, whole = (run["trace_id"] for run in json.loads(cli("runs", "--json")[1]))
+    assert json.loads(cli("compare", short, whole, "--json")[1])["steps_alike"] == 6
+    assert "Step by step they are alike over the first 6." in cli("compare", short, whole)[1]
+    with open_store(cli.db) as store:
+        entropies = [store.run(trace).columns["entropy"] for trace in (changed, whole)]
+    apart = next(i for i, (a, b) in enumerate(zip(*entropies, strict=True)) if abs(a - b) > 1e-3)
+    assert 0 < apart < 9, "the first step is the same, the penalty changes a later one"
+    assert json.loads(cli("compare", changed, whole, "--json")[1])["steps_alike"] == apart
+
+
 # --- prompts that it runs ----------------------------------------------------------------------------------------
 
 

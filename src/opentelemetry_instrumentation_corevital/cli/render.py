@@ -200,15 +200,16 @@ def mapping(text: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def sparkline(values: Sequence[float], width: int = 60) -> str:
-    """Return a line of bars from 0 to the largest value; a value that is not finite is a gap.
+def sparkline(values: Sequence[float], width: int = 60, *, top: float | None = None) -> str:
+    """Return a line of bars from 0 to `top`, or the largest value; a value that is not finite is a gap.
 
     Where there are more values than `width`, a bar is the largest of its bucket.
     """
     count = min(width, len(values))
     edges = [round(index * len(values) / count) for index in range(count + 1)] if count else []
     buckets = [[value for value in values[begin:end] if math.isfinite(value)] for begin, end in pairwise(edges)]
-    top = max((value for bucket in buckets for value in bucket), default=0.0)
+    if top is None:
+        top = max((value for bucket in buckets for value in bucket), default=0.0)
     return "".join(_bar(max(bucket), top) if bucket else " " for bucket in buckets)
 
 

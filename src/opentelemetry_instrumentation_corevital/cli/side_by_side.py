@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +15,13 @@ from .options import console
 from .output import print_json, write_csv
 from .render import level_style, printable, sparkline
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Columns = dict[str, NDArray[Any]]
+
 _SPARKLINE_WIDTH: Final = 24
+_ALIKE: Final = 1e-3  # entropies nearer than this (bit, or relative) differ by rounding: another device or batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ def side_by_side(run_ids: Sequence[str], path: str, *, as_json: bool, as_csv: bo
         raise UserError(f"Name two runs to see them side by side, not {len(run_ids)}.")
     with open_store(path) as store:
         first, second = (store.run(name) for name in run_ids)
+        alike = _steps_alike(*(store.columns(run) for run in (first, second)))
     rows = [(field, field.of(first), field.of(second)) for field in _FIELDS]
     same_prompt = prompt_of(first.summary) is not None and prompt_of(first.summary) == prompt_of(second.summary)
     if as_json:
@@ -77,6 +84,7 @@ def side_by_side(run_ids: Sequence[str], path: str, *, as_json: bool, as_csv: bo
             {
                 "runs": [run.summary.as_dict() for run in (first, second)],
                 "same_prompt": same_prompt,
+                "steps_alike": alike,
                 "differences": {
                     field.name: {"first": a, "second": b, "difference": _difference(field, a, b)}
                     for field, a, b in rows
@@ -91,10 +99,17 @@ def side_by_side(run_ids: Sequence[str], path: str, *, as_json: bool, as_csv: bo
         ]
         write_csv(written, ("", "first", "second", "difference"))
     else:
-        _print(first, second, rows, same_prompt=same_prompt)
+        _print(first, second, rows, same_prompt=same_prompt, alike=alike)
 
 
-def _print(first: StoredRun, second: StoredRun, rows: Sequence[tuple[_Field, Any, Any]], *, same_prompt: bool) -> None:
+def _print(
+    first: StoredRun,
+    second: StoredRun,
+    rows: Sequence[tuple[_Field, Any, Any]],
+    *,
+    same_prompt: bool,
+    alike: int | None,
+) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("run", style="dim", no_wrap=True)
     for run in (first, second):
@@ -111,14 +126,29 @@ def _print(first: StoredRun, second: StoredRun, rows: Sequence[tuple[_Field, Any
         )
     series = [run.attributes.get(semconv.SERIES_ENTROPY) or () for run in (first, second)]
     if all(series):
-        table.add_row("entropy by step", *(sparkline(values, _SPARKLINE_WIDTH) for values in series), "")
+        top = max(max(values) for values in series)
+        table.add_row("entropy by step", *(sparkline(values, _SPARKLINE_WIDTH, top=top) for values in series), "")
     out = console()
     out.print(table)
+    if alike:
+        out.print(f"Step by step they are alike over the first {alike}.")
     if not same_prompt:
         known = None not in (prompt_of(first.summary), prompt_of(second.summary))
         out.print(
             "Their prompts differ." if known else "Whether they had the same prompt is not known.", style="yellow"
         )
+
+
+def _steps_alike(first: "Columns | None", second: "Columns | None") -> int | None:
+    """Return over how many steps two runs have the same entropies; None where one has no run data."""
+    if first is None or second is None or "entropy" not in first or "entropy" not in second:
+        return None
+    from numpy import flatnonzero, isclose
+
+    steps = min(len(first["entropy"]), len(second["entropy"]))
+    a, b = first["entropy"][:steps], second["entropy"][:steps]
+    apart = flatnonzero(~isclose(a, b, rtol=_ALIKE, atol=_ALIKE, equal_nan=True))
+    return int(apart[0]) if len(apart) else steps
 
 
 def _name(run: StoredRun) -> str:

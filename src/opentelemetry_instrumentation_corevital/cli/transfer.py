@@ -143,9 +143,7 @@ def _parquet(runs: RunList, out: Path | None) -> int:
 
 
 def import_(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="OTLP as JSON lines, or gzip of it; - for stdin.")
-    ],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="OTLP as JSON lines, or gzip of it; - for stdin.")],
     db: Database = None,
     as_json: AsJson = False,
 ) -> None:
