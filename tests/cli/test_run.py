@@ -1,5 +1,6 @@
 """`corevital run`, `runs` and `show`, with the real model and with every way to use them wrongly."""
 
+import functools
 import json
 import sqlite3
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from opentelemetry_instrumentation_corevital.cli import app, models
 from opentelemetry_instrumentation_corevital.cli import run as run_module
 from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
 from opentelemetry_instrumentation_corevital.cli.telemetry import Otlp
-from opentelemetry_instrumentation_corevital.store import open_store
+from opentelemetry_instrumentation_corevital.store import StoreWriter, open_store
 from tests.cli.conftest import word_tokenizer
 from tests.support import tiny_model
 from tests.wire.processes import free_port, listening, process, wait_until
@@ -373,7 +374,8 @@ def test_a_users_error_is_one_sentence_and_code_1(
 def test_a_database_that_fails_after_the_run_is_told_beside_the_verdict(
     corevital: Command, tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("opentelemetry_instrumentation_corevital.store.database.BUSY_SECONDS", 0.05)
+    impatient = functools.partial(StoreWriter, patience=0.5)
+    monkeypatch.setattr("opentelemetry_instrumentation_corevital.store.sharing.StoreWriter", impatient)
     database = tmp_path / "runs.db"
     load = models.load_model
 

@@ -21,7 +21,7 @@ class LockedError(StoreError):
 
 
 def open_database(
-    path: str | Path, *, synchronous: str = "NORMAL", busy_seconds: float = BUSY_SECONDS
+    path: str | Path, *, synchronous: str = "NORMAL", busy_seconds: float | None = None
 ) -> sqlite3.Connection:
     """Open the store for writing, creating the file, its folder and its tables where they are missing.
 
@@ -30,7 +30,7 @@ def open_database(
     Args:
         path: the file.
         synchronous: `NORMAL` survives the process, not a power cut; `FULL` both.
-        busy_seconds: how long a statement waits for another process's transaction.
+        busy_seconds: how long a statement waits for another process's transaction; None: `BUSY_SECONDS`.
 
     Returns:
         a connection that any thread may use, one at a time, in autocommit mode.
@@ -39,13 +39,14 @@ def open_database(
         StoreError: if the file cannot be opened or is not a store.
     """
     path = Path(path)
+    patience = BUSY_SECONDS if busy_seconds is None else busy_seconds
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{path}: its folder cannot be made ({error.strerror}); choose another path.") from None
     connection = None
     try:
-        connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON")  # what is deleted is written over, here and in the log
         _check_or_create(connection, path)
