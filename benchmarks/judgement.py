@@ -11,7 +11,7 @@ import platform
 import sys
 from pathlib import Path
 
-from judged import baselines, composition, cost, early, fitting, loops, risk
+from judged import baselines, composition, cost, early, faults, fitting, loops, risk
 from judged.figures import render
 from judged.replay import replay
 from runset.store import load
@@ -37,6 +37,7 @@ def main() -> None:
         *baselines.sections(replays),
         *early.sections(replays),
         *risk.sections(replays),
+        *faults.sections(),
         *cost.sections(),
     ]
     intro = INTRO.format(python=platform.python_version(), machine=platform.machine())

@@ -55,7 +55,10 @@ def everything_exported(telemetry: Telemetry, database: Path, caplog: pytest.Log
     with sqlite3.connect(database) as connection:
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             tables += [list(row) for row in connection.execute(f"SELECT * FROM {name}").fetchall()]
-    columns = [run_data_of(telemetry), *(from_npz(cell) for row in tables for cell in row if isinstance(cell, bytes))]
+    blobs = [cell for row in tables for cell in row if isinstance(cell, bytes)]
+    archives = [blob for blob in blobs if blob.startswith(b"PK")]
+    assert all(len(blob) == 16 for blob in blobs if blob not in archives), "neither run data nor a digest"
+    columns = [run_data_of(telemetry), *map(from_npz, archives)]
     arrays = [values.tolist() for each in columns for values in each.values()]
     return [*leaves(spans), *leaves(logs), *leaves(metrics), *leaves(tables), *leaves(arrays), *caplog.messages]
 

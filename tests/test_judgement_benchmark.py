@@ -171,8 +171,8 @@ def test_what_is_packed_comes_back(parts: Any, tmp_path: Path) -> None:
         "empty": np.empty((0, 4), np.float32),
         "text": np.array("{}"),
     }
-    parts.store._pack(tmp_path / "some.npz.xz", arrays)
-    found = parts.store._unpack(tmp_path / "some.npz.xz")
+    parts.store.pack_file(tmp_path / "some.npz.xz", arrays)
+    found = parts.store.unpack_file(tmp_path / "some.npz.xz")
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype

@@ -87,7 +87,7 @@ def prompts() -> dict[int, dict[str, Any]]:
 
 def load(name: str = RUNS) -> list[Sample]:
     """Return the samples of a packed file, with labels where it is `runs.npz.xz` and they exist."""
-    arrays = _unpack(HERE / name)
+    arrays = unpack_file(HERE / name)
     labels = _labels() if name == RUNS else None
     plans, samples = json.loads(str(arrays.pop("plans"))), []
     offsets, tokens = arrays.pop("offsets"), arrays.pop("tokens").astype(np.int32)
@@ -136,7 +136,7 @@ def merge(shards: Iterable[Path]) -> dict[str, NDArray[Any]]:
     return {**merged, "plans": np.array(json.dumps(plans))}
 
 
-def _pack(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+def pack_file(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Write arrays, whole or not at all."""
     planes: dict[str, NDArray[Any]] = {}
     for name, array in arrays.items():
@@ -152,7 +152,8 @@ def _pack(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     aside.replace(path)
 
 
-def _unpack(path: Path) -> dict[str, NDArray[Any]]:
+def unpack_file(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a packed file."""
     arrays: dict[str, NDArray[Any]] = {}
     with np.load(io.BytesIO(lzma.decompress(path.read_bytes())), allow_pickle=False) as planes:
         for key in planes.files:
@@ -172,7 +173,7 @@ def main() -> None:
     for name, pattern in ((RUNS, "runs-*.npz"), (LAYERS, "layers-*.npz")):
         shards = sorted(folder.glob(pattern))
         if shards:
-            _pack(HERE / name, merge(shards))
+            pack_file(HERE / name, merge(shards))
             print(name, (HERE / name).stat().st_size, "bytes,", len(load(name)), "runs")
 
 

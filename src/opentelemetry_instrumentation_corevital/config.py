@@ -63,6 +63,12 @@ class Settings(BaseSettings):
         None, ge=4096, description="bytes of an encoded span; default 32768 in summary, 65536 in full"
     )
     high_entropy_bits: float = Field(4.0, gt=0, allow_inf_nan=False, description="entropy above it counts as high")
+    profile: str = Field(
+        "auto",
+        min_length=1,
+        description="baseline profile of the model (`corevital calibrate`): `auto`: its own where there is one; `off`; "
+        "or a name or path",
+    )
     risk_threshold: float = Field(
         0.7, ge=0, le=1, allow_inf_nan=False, description="capture=on_risk reports in full from this risk on"
     )

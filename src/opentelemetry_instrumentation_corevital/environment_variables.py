@@ -87,6 +87,13 @@ OTEL_COREVITAL_HIGH_ENTROPY_BITS = "OTEL_COREVITAL_HIGH_ENTROPY_BITS"
 Entropy in bits above which a step counts as high (default 4.0).
 """
 
+OTEL_COREVITAL_PROFILE = "OTEL_COREVITAL_PROFILE"
+"""
+.. envvar:: OTEL_COREVITAL_PROFILE
+
+Baseline profile of the model: `auto` (default: its own, where there is one), `off`, or a name or path.
+"""
+
 OTEL_COREVITAL_RISK_THRESHOLD = "OTEL_COREVITAL_RISK_THRESHOLD"
 """
 .. envvar:: OTEL_COREVITAL_RISK_THRESHOLD

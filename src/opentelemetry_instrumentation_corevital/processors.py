@@ -8,6 +8,7 @@ tracer provider with `add_span_processor` (then derive from `Judgement`, whose `
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from opentelemetry import context as otel_context
@@ -17,12 +18,14 @@ from opentelemetry.trace import Span
 
 from . import semconv
 from .assessment.blame import judge_blame
+from .assessment.compound import judge_compound
 from .assessment.early_warning import judge_early_warning
 from .assessment.fingerprint import judge_fingerprint
 from .assessment.health import judge_health
 from .assessment.narrative import tell
 from .assessment.risk import judge_risk
 from .assessment.thresholds import DEFAULT, Thresholds
+from .calibration.find import Profiles
 from .config import Settings
 from .run import Run
 
@@ -67,17 +70,36 @@ class Judgement(SpanProcessor):
         raise NotImplementedError(f"{type(self).__name__} does not judge: it needs on_run_ending(span, run)")
 
 
-class HealthProcessor(Judgement):
+class Profiled(Judgement):
+    """A judgement that also knows what is usual for the run's model.
+
+    Args:
+        thresholds: what it compares with.
+        profiles: where the models' baseline profiles come from; None: without any.
+    """
+
+    def __init__(self, thresholds: Thresholds = DEFAULT, profiles: Profiles | None = None) -> None:
+        self._thresholds = thresholds
+        self._profiles = profiles
+
+    def _thresholds_of(self, run: Run) -> Thresholds:
+        """Return the thresholds with the profile of the run's model; `absent` says why one that exists is not used."""
+        if self._profiles is None:
+            return self._thresholds
+        found = self._profiles.of(run.model)
+        if found.reason is not None:
+            run.absent["profile"] = found.reason
+        return self._thresholds if found.profile is None else replace(self._thresholds, profile=found.profile)
+
+
+class HealthProcessor(Profiled):
     """Health flags with their evidence, and the count of high-entropy steps."""
 
     role: ClassVar[str] = "health"
 
-    def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
-        self._thresholds = thresholds
-
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Judge the run's health."""
-        health = run.health = judge_health(run, self._thresholds)
+        health = run.health = judge_health(run, self._thresholds_of(run))
         run.absent.update(health.absent)
         steps = health.high_entropy_steps
         if steps and steps > self._thresholds.high_entropy_share * run.steps:
@@ -117,6 +139,26 @@ class EarlyWarningProcessor(Judgement):
         )
 
 
+class CompoundProcessor(Profiled):
+    """Signals made of several numbers."""
+
+    role: ClassVar[str] = "compound"
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        """Judge what several numbers say together."""
+        run.compound, absent = judge_compound(run, self._thresholds_of(run))
+        run.absent.update(absent)
+        run.warn([signal.name for signal in run.compound])
+        _set(
+            span,
+            {
+                semconv.COMPOUND_SIGNALS: [signal.name for signal in run.compound] or None,
+                semconv.COMPOUND_SEVERITIES: [signal.severity for signal in run.compound] or None,
+                semconv.COMPOUND_EVIDENCE: _json({signal.name: signal.evidence for signal in run.compound}),
+            },
+        )
+
+
 class RiskProcessor(Judgement):
     """The risk score, its level and its factors."""
 
@@ -142,17 +184,14 @@ class RiskProcessor(Judgement):
         )
 
 
-class BlameProcessor(Judgement):
+class BlameProcessor(Profiled):
     """The layers that stand out."""
 
     role: ClassVar[str] = "blame"
 
-    def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
-        self._thresholds = thresholds
-
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Find the layers to blame."""
-        blame = run.blame = judge_blame(run, self._thresholds)
+        blame = run.blame = judge_blame(run, self._thresholds_of(run))
         if blame is None:
             run.absent["blame"] = run.absent.get("hidden_states", "no layer was measured")
             return
@@ -208,13 +247,19 @@ class NarrativeProcessor(Judgement):
 
 
 def default_judgements(settings: Settings) -> list[RunJudgement]:
-    """Return CoreVital's own judgements under these settings."""
+    """Return CoreVital's own judgements under these settings.
+
+    Raises:
+        ProfileError: if the setting names a profile that is not there or damaged.
+    """
     thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits)
+    profiles = Profiles(settings.profile)
     return [
-        HealthProcessor(thresholds),
+        HealthProcessor(thresholds, profiles),
         EarlyWarningProcessor(thresholds),
+        CompoundProcessor(thresholds, profiles),
         RiskProcessor(thresholds),
-        BlameProcessor(thresholds),
+        BlameProcessor(thresholds, profiles),
         FingerprintProcessor(
             enabled=settings.prompt_hash != "off",
             key=settings.hash_key if settings.prompt_hash == "hmac" else None,

@@ -126,10 +126,44 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Deviation:
+    """A number of a layer that is further out than healthy runs go."""
+
+    layer: int
+    step: int
+    """First step of the window, where it is one."""
+    signal: str
+    value: float
+    usual: float
+    """Median over healthy runs."""
+    excess: float
+    """Distance from the median over that of the 0.1 % quantile."""
+    threshold: float
+    window: bool
+
+    @property
+    def strength(self) -> float:
+        """Return the excess in units of its threshold: above 1."""
+        return self.excess / self.threshold
+
+    def evidence(self) -> dict[str, Any]:
+        """Return the numbers."""
+        return {
+            "step": self.step,
+            "signal": self.signal,
+            "value": float(f"{self.value:.4g}"),
+            "usual": float(f"{self.usual:.4g}"),
+            "excess": round(min(self.excess, 1e6), 2),
+            "threshold": self.threshold,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """Health flags. A flag that could not be judged is None; `absent` says why, `evidence` what raised the others.
 
-    NaN and infinity are judged from the logits alone where `absent` has `hidden_states`.
+    NaN and infinity are judged from the logits alone where `absent` has `hidden_states`. `deviations` is what was
+    further out than the model's baseline profile allows; None without one.
     """
 
     nan_detected: bool | None
@@ -140,6 +174,7 @@ class Health:
     mid_layer_anomaly_detected: bool | None = None
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    deviations: Sequence[Deviation] | None = None
 
     def flags(self) -> dict[str, bool]:
         """Return the flags that could be judged, by name."""
@@ -173,6 +208,16 @@ class EarlyWarning:
     failure_risk_at_end: float | None = None
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CompoundSignal:
+    """Several numbers that mean more together than each alone."""
+
+    name: str
+    severity: float
+    """In (0, 1]: an order, not a probability."""
+    evidence: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +279,7 @@ class Run:
         error_type: qualified class of the exception that ended the call.
         failed_step: counts of what was not finite at the step at which the call failed before a token was chosen, each
             [1] or [1, layers] under its column's name. Empty where there was no such step or nothing wrong with it.
-        health, early_warning, risk, blame, fingerprint, narrative, warnings: the judgements, once they have been made.
+        health, early_warning, compound, risk, blame, fingerprint, narrative, warnings: the judgements, once made.
     """
 
     model: ModelInfo
@@ -254,6 +299,7 @@ class Run:
     failed_step: dict[str, NDArray[Any]] = field(default_factory=dict)
     health: Health | None = None
     early_warning: EarlyWarning | None = None
+    compound: tuple[CompoundSignal, ...] | None = None
     risk: Risk | None = None
     blame: tuple[BlamedLayer, ...] | None = None
     fingerprint: Fingerprint | None = None

@@ -284,6 +284,15 @@ EARLY_WARNING_FIRST_STEP: Final = _attribute(
 EARLY_WARNING_EVIDENCE: Final = _attribute(
     "corevital.early_warning.evidence", "string", "", "JSON object: signal -> step, value, threshold"
 )
+COMPOUND_SIGNALS: Final = _attribute(
+    "corevital.compound.signals", "string[]", "", "compound signals that hold, the gravest first"
+)
+COMPOUND_SEVERITIES: Final = _attribute(
+    "corevital.compound.severities", "double[]", "1", "of each of them, in (0, 1]: an order, not a probability"
+)
+COMPOUND_EVIDENCE: Final = _attribute(
+    "corevital.compound.evidence", "string", "", "JSON object: compound signal -> the numbers that raised it"
+)
 FINGERPRINT_PROMPT_HASH: Final = _attribute(
     "corevital.fingerprint.prompt_hash", "string", "", "SHA-256 (or HMAC) of the prompt's text, hexadecimal"
 )

@@ -96,6 +96,7 @@ def test_an_interrupted_program_stores_what_it_has_exported(tmp_path: Path) -> N
         import os, signal, sys, threading, time
         from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
         from tests.store.spans import make_spans
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
         exporter = SQLiteSpanExporter(sys.argv[1])
         spans = make_spans(400, events=60)
         threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()

@@ -1,23 +1,35 @@
 """Which layers stand out, and why.
 
-A healthy run blames nobody: blame explains health flags, and without NaN, infinity, middle-layer anomaly or attention
-collapse there is nothing to explain.
+A healthy run blames nobody.
 
 - NaN, infinity: the layers in which values were not finite while the layer before had none. There they began.
   Severity 1.
-- anomaly: the neighbouring layers whose norms stand out together at the anomaly's step. The first of them is where it
-  began: its severity grows with the robust z, from 0.45 at the threshold to 0.9 at twice that, the others' is half.
+- deviation, where the model has a baseline profile: the layers that are further out than the model's healthy runs go,
+  the one in which it began first (`deviation.where_it_began`). Its severity grows from 0.45 at the threshold to 0.9 at
+  twice that, the others' is half.
+- anomaly, without a profile: the neighbouring layers whose norms stand out together at the anomaly's step. The first of
+  them is where it began: its severity grows with the robust z, from 0.45 at the threshold to 0.9 at twice that, the
+  others' is half.
 - collapse: the layers whose share of collapsed heads has risen over the run's first steps. Severity is the rise, at
   most 0.8.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 
-from ..run import BlamedLayer, Run
+from ..run import BlamedLayer, Deviation, Run
+from .deviation import deviations, where_it_began
 from .layers import anomaly, collapse, windows
 from .thresholds import DEFAULT, Thresholds
+
+_REASONS: Final = {
+    "log2_gain": "norm grows or shrinks unusually",
+    "layer_transformation": "turns its input unusually",
+    "attention_entropy": "attention spread unusually",
+    "collapsed_head_rate": "heads collapsed",
+}
 
 
 def judge_blame(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[BlamedLayer, ...] | None:
@@ -25,8 +37,10 @@ def judge_blame(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[BlamedLayer
     if all(run.counts(name) is None for name in ("hidden_nan", "collapsed_head_rate")):
         return None
     flags = {} if run.health is None else run.health.flags()
-    found = [*_nonfinite(run), *_norms(run, thresholds)]
-    if flags.get("attention_collapse_detected"):
+    deviating = deviations(run, thresholds) if run.health is None else run.health.deviations
+    found = _nonfinite(run)
+    found += _norms(run, thresholds) if deviating is None else _deviating(deviating)
+    if flags.get("attention_collapse_detected") and not deviating:
         found += _collapsed(run, thresholds)
     return tuple(sorted(found, key=lambda blamed: (-blamed.severity, blamed.layer)))
 
@@ -44,6 +58,18 @@ def _nonfinite(run: Run) -> list[BlamedLayer]:
         numbers: dict[str, Any] = {"step": step, "nan": int(nan[step, layer]), "inf": int(inf[step, layer])}
         blamed.append(BlamedLayer(layer, "values not finite", 1.0, numbers))
     return blamed
+
+
+def _deviating(found: Sequence[Deviation]) -> list[BlamedLayer]:
+    return [
+        BlamedLayer(
+            each.layer,
+            _REASONS[each.signal],
+            round(min(0.9, 0.45 * each.strength) * (0.5 if position else 1.0), 4),
+            each.evidence(),
+        )
+        for position, each in enumerate(where_it_began(found))
+    ]
 
 
 def _norms(run: Run, thresholds: Thresholds) -> list[BlamedLayer]:

@@ -1,11 +1,13 @@
 """Health flags: what is definitely wrong with a run, each with the numbers that say so."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..run import Health, Run, middle_third
+from ..run import Deviation, Health, Run, middle_third
 from .collapse import CollapseDetector
+from .deviation import OUTPUT_SIGNALS, deviations
 from .layers import anomaly, collapsed_shares
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
@@ -30,7 +32,10 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
         absent["attention_collapse_detected"] = _why_no_collapse(run)
     elif collapsed:
         evidence["attention_collapse_detected"] = collapsed
-    outlier = _mid_layer_anomaly(run, thresholds)
+    outlier, deviating = _mid_layer_anomaly(run, thresholds), deviations(run, thresholds)
+    if not outlier:
+        usual = _unusual_middle(run, deviating)
+        outlier = outlier if usual is None else usual
     if outlier is None:
         absent["mid_layer_anomaly_detected"] = _why_no_middle(run)
     elif outlier:
@@ -47,6 +52,7 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
         mid_layer_anomaly_detected=None if outlier is None else bool(outlier),
         evidence=evidence,
         absent=absent,
+        deviations=deviating,
     )
 
 
@@ -104,6 +110,17 @@ def _mid_layer_anomaly(run: Run, thresholds: Thresholds) -> dict[str, Any] | Non
         return None
     worst, _ = found
     return {} if worst is None else {"layer": worst.layer, **worst.evidence(), "threshold": thresholds.norm_outlier}
+
+
+def _unusual_middle(run: Run, found: Sequence[Deviation] | None) -> dict[str, Any] | None:
+    """Return the numbers of the middle layer furthest from what the model's profile says; None without a profile."""
+    norms = run.column("hidden_l2_norm")
+    if found is None or norms is None:
+        return None
+    middle = middle_third(norms.shape[1])
+    there = [each for each in found if each.layer in middle and each.signal in OUTPUT_SIGNALS]
+    worst = max(there, key=lambda each: each.strength, default=None)
+    return {} if worst is None else {"layer": worst.layer, **worst.evidence()}
 
 
 def _why_no_middle(run: Run) -> str:

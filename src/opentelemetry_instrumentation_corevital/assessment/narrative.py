@@ -66,6 +66,11 @@ def _inside(run: Run) -> str | None:
         return None
     if "mid_layer_anomaly_detected" in evidence:
         found = evidence["mid_layer_anomaly_detected"]
+        if "signal" in found:  # against the model's profile
+            return (
+                f"Layer {found['layer']} left what is usual for the model at step {found['step']} "
+                f"({found['signal']} {found['value']}, usually {found['usual']})."
+            )
         compared = f", far from its median of {found['median']}" if "median" in found else ""
         return f"The norm of layer {found['layer']} was {found['norm']} at step {found['step']}{compared}."
     if "attention_collapse_detected" in evidence:

@@ -5,6 +5,8 @@ They are starting rules. `docs/judgement.md` says which of them have been measur
 
 from dataclasses import dataclass
 
+from ..calibration.profile import Profile
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
@@ -83,6 +85,31 @@ class Thresholds:
 
     layer_collapse_rise: float = 0.30
     """Rise of a single layer's share of collapsed heads over the run's first steps for which it is blamed."""
+
+    profile: Profile | None = None
+    """What is usual for the run's model, where that is known."""
+
+    window_excess: float = 1.8
+    """How far out, in units of the healthy runs' 0.1 % quantile (`Spread.excess`), a layer's median over a window of
+    steps has to be to stand out ..."""
+
+    step_excess: float = 3.4
+    """... and its number at a single step."""
+
+    confusion_steps: int = 4
+    """Steps of 8 in a row at which the model is confused and confident that `confident_confusion` needs ..."""
+
+    confusion_margin: float = 0.3
+    """... and the margin from which it is confident."""
+
+    degenerating_entropy_bits: float = 1.5
+    """Rise of the mean entropy at the end of the run that `degenerating_generation` needs ..."""
+
+    degenerating_surprisal_bits: float = 1.0
+    """... the rise of the mean surprisal ..."""
+
+    degenerating_margin_share: float = 0.5
+    """... and the share of the earlier mean margin below which the margin has to be."""
 
     risk_medium: float = 0.3
     """Risk from which the level is `medium`."""

@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from .. import store
+from ..calibration.profile import ProfileError
 from ..config import SettingsError
 from ..store import StoreError
 from ..version import __version__
+from .calibrate import calibrate
 from .compare import compare
 from .db import db
 from .errors import UserError
@@ -34,6 +36,7 @@ app.command()(run)
 app.command()(runs)
 app.command()(show)
 app.command()(compare)
+app.command()(calibrate)
 app.command()(label)
 app.command()(export)
 app.command("import")(import_)
@@ -65,7 +68,7 @@ def _run(arguments: list[str]) -> int:
         app(arguments, prog_name="corevital")
     except SystemExit as end:
         return 1 if end.code == USAGE_ERROR else int(end.code or 0)
-    except (UserError, SettingsError, StoreError) as error:
+    except (UserError, SettingsError, ProfileError, StoreError) as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"[bold red]Error:[/] {escape(str(error))}")
         return 1

@@ -53,7 +53,7 @@ def use_chat(loaded: LoadedModel, chat: bool | None) -> bool:
     return has_template if chat is None else chat
 
 
-class _Kept:
+class Kept:
     """A judgement that keeps the runs, to print from."""
 
     role = "command"
@@ -62,6 +62,7 @@ class _Kept:
         self.runs: list[Run] = []
 
     def on_run_ending(self, _span: Span, run: Run) -> None:
+        """Keep a run."""
         self.runs.append(run)
 
 
@@ -94,8 +95,8 @@ def generate(
     import torch
 
     chat = use_chat(loaded, chat)
-    inputs = _encode(loaded, text, chat=chat)
-    kept = _Kept()
+    inputs = encode(loaded, text, chat=chat)
+    kept = Kept()
     instrumentor = CoreVitalInstrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:  # opentelemetry-instrument corevital run
         instrumentor.uninstrument()
@@ -115,7 +116,12 @@ def generate(
     return kept.runs
 
 
-def _encode(loaded: LoadedModel, text: str, *, chat: bool) -> dict[str, Any]:
+def encode(loaded: LoadedModel, text: str, *, chat: bool) -> dict[str, Any]:
+    """Return a prompt as `generate()` takes it.
+
+    Raises:
+        UserError: for a prompt without tokens.
+    """
     if chat:
         encoded = loaded.tokenizer.apply_chat_template(
             [{"role": "user", "content": text}], add_generation_prompt=True, return_tensors="pt", return_dict=True

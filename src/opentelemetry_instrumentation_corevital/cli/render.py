@@ -93,6 +93,8 @@ def verdict_lines(attributes: Attributes) -> list[tuple[str, str | Text]]:
         ("flags", _flags(attributes)),
         ("early warnings", _early_warnings(attributes)),
     ]
+    if compound := get(semconv.COMPOUND_SIGNALS):
+        lines.append(("compound", _with_evidence(compound, attributes.get(semconv.COMPOUND_EVIDENCE))))
     if blamed := get(semconv.BLAME_LAYERS):
         lines.append(("blame", _blame(blamed, get(semconv.BLAME_REASONS) or ())))
     for name, (series, unit, summaries) in _SIGNALS.items():
@@ -140,16 +142,21 @@ def _blame(layers: Sequence[Any], reasons: Sequence[Any]) -> Text:
 
 def _early_warnings(attributes: Attributes) -> Text:
     signals = attributes.get(semconv.EARLY_WARNING_SIGNALS) or ()
-    evidence = mapping(attributes.get(semconv.EARLY_WARNING_EVIDENCE))
+    text = _with_evidence(signals, attributes.get(semconv.EARLY_WARNING_EVIDENCE))
+    risk = attributes.get(semconv.EARLY_WARNING_FAILURE_RISK)
+    return text if risk is None else text.append(f"\nfailure risk {risk:.2f} at the end", "default")
+
+
+def _with_evidence(signals: Sequence[str], text: Any) -> Text:
+    """Return each signal with its step and numbers."""
+    evidence = mapping(text)
     lines = []
     for signal in signals:
         numbers = dict(evidence.get(signal, {}))
         step = numbers.pop("step", None)
         when = "" if step is None else f"step {step}: "
         lines.append(f"{when}{signal}{f' ({_numbers(numbers)})' if numbers else ''}")
-    text = Text("\n".join(lines), "yellow") if lines else Text("none")
-    risk = attributes.get(semconv.EARLY_WARNING_FAILURE_RISK)
-    return text if risk is None else text.append(f"\nfailure risk {risk:.2f} at the end", "default")
+    return Text("\n".join(lines), "yellow") if lines else Text("none")
 
 
 def _numbers(numbers: Mapping[str, Any]) -> str:

@@ -88,7 +88,7 @@ def lines(run: "StoredRun") -> list[Line]:
 def marks(attributes: Mapping[str, Any]) -> list[tuple[int, str]]:
     """Return the steps at which flags and warnings say that something began, in order, each with its name."""
     found: list[tuple[int, str]] = []
-    for name in (semconv.HEALTH_EVIDENCE, semconv.EARLY_WARNING_EVIDENCE):
+    for name in (semconv.HEALTH_EVIDENCE, semconv.EARLY_WARNING_EVIDENCE, semconv.COMPOUND_EVIDENCE):
         for what, numbers in mapping(attributes.get(name)).items():
             step = next((numbers[key] for key in _STEPS_OF if isinstance(numbers.get(key), int)), None)
             if step is not None:

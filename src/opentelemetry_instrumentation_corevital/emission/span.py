@@ -138,7 +138,7 @@ def _evidence(span: Span) -> dict[str, Any]:
     attributes = getattr(span, "attributes", None)
     if not isinstance(attributes, Mapping):
         return {}
-    names = (semconv.HEALTH_EVIDENCE, semconv.EARLY_WARNING_EVIDENCE)
+    names = (semconv.HEALTH_EVIDENCE, semconv.EARLY_WARNING_EVIDENCE, semconv.COMPOUND_EVIDENCE)
     return {name: attributes[name] for name in names if name in attributes}
 
 

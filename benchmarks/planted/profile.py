@@ -1,0 +1,37 @@
+"""Makes the profile of SmolLM2-135M-Instruct that comes with the package.
+
+    python benchmarks/planted/profile.py
+
+Of the healthy runs of the fitting halves: those of `planted/`, which have every signal, and those of `runset/` with
+layer data, which are longer and answer other prompts. `corevital calibrate` does the same with runs of its own.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from judged.replay import as_run
+from runset import store as runset
+
+from opentelemetry_instrumentation_corevital import calibration
+from opentelemetry_instrumentation_corevital.calibration import Profile, fit_profile, write_profile
+from opentelemetry_instrumentation_corevital.calibration.find import file_name
+from opentelemetry_instrumentation_corevital.calibration.profile import last_part
+from planted.store import load
+
+FOLDER = Path(calibration.__file__).with_name("profiles")
+
+
+def made() -> Profile:
+    """Return the profile of the fitting halves."""
+    own = [one.run for one in load() if one.fault is None and one.half == "fit"]
+    others = [as_run(sample) for sample in runset.load(runset.LAYERS) if sample.half == "fit"]
+    return fit_profile([*own, *others])
+
+
+if __name__ == "__main__":
+    profile = made()
+    file = FOLDER / file_name(last_part(profile.model.name))  # found under the hub's name and under a folder's
+    write_profile(profile, file)
+    print(file, file.stat().st_size, "bytes,", profile.made.runs, "runs,", profile.made.steps, "steps")

@@ -1,0 +1,102 @@
+"""Compound signals: several numbers that mean more together than each alone.
+
+- `confident_confusion`: at `confusion_steps` of 8 steps in a row the entropy is above the threshold for high entropy
+  while the margin is above `confusion_margin`: the model favours one token although everything else seems possible,
+  too. Both at the same step, since the means over 8 steps of ordinary text, sure of some tokens and unsure of others,
+  look so in most runs. Severity 0.5.
+- `degenerating_generation`: over the last 16 steps, against all before them (32 at least), the mean entropy and the
+  mean surprisal have risen and the mean margin has fallen. Severity 0.7.
+- `context_loss`: in a window of steps the attention to the prompt is further below what the model's healthy runs give
+  it than `window_excess` allows, while the entropy is above their 95 % quantile. Needs the model's baseline profile.
+  Severity 0.75.
+
+The severities are an order, not a probability.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+
+from ..calibration.profile import Profile
+from ..calibration.signals import prompt_focus, windows
+from ..run import CompoundSignal, Run
+from .thresholds import DEFAULT, Thresholds
+
+_WINDOW: Final = 8
+_LAST, _BEFORE = 16, 32
+
+
+def judge_compound(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[tuple[CompoundSignal, ...], dict[str, str]]:
+    """Return the signals that hold, the gravest first, and which could not be judged, with the reason."""
+    entropy, margin, surprisal = (run.column(name) for name in ("entropy", "margin", "surprisal"))
+    absent: dict[str, str] = {}
+    found: list[CompoundSignal] = []
+    if entropy is None or margin is None or surprisal is None:
+        reason = run.absent.get("entropy", "logits were not measured")
+        return (), dict.fromkeys(("confident_confusion", "degenerating_generation", "context_loss"), reason)
+    if thresholds.profile is None:
+        absent["context_loss"] = "the model has no baseline profile"
+    elif (lost := _context_loss(run, thresholds.profile, thresholds)) is None:
+        absent["context_loss"] = "attention to the prompt was not measured, or the profile does not know it"
+    elif lost:
+        found.append(CompoundSignal("context_loss", 0.75, lost))
+    if numbers := _degenerating(entropy, margin, surprisal, thresholds):
+        found.append(CompoundSignal("degenerating_generation", 0.7, numbers))
+    if numbers := _confused(entropy, margin, thresholds):
+        found.append(CompoundSignal("confident_confusion", 0.5, numbers))
+    return tuple(found), absent
+
+
+def _confused(entropy: Any, margin: Any, thresholds: Thresholds) -> dict[str, Any]:
+    both = (entropy > thresholds.high_entropy_bits) & (margin > thresholds.confusion_margin)
+    if len(both) < _WINDOW:
+        return {}
+    counts = np.convolve(both, np.ones(_WINDOW, np.int64), "valid")
+    if not (counts >= thresholds.confusion_steps).any():
+        return {}
+    first = int((counts >= thresholds.confusion_steps).argmax())
+    return {"step": first + _WINDOW - 1, "steps": int(counts[first]), "threshold": thresholds.confusion_steps}
+
+
+def _degenerating(entropy: Any, margin: Any, surprisal: Any, thresholds: Thresholds) -> dict[str, Any]:
+    if len(entropy) < _LAST + _BEFORE:
+        return {}
+    with np.errstate(invalid="ignore"):
+        now = [float(np.mean(values[-_LAST:])) for values in (entropy, surprisal, margin)]
+        before = [float(np.mean(values[1:-_LAST])) for values in (entropy, surprisal, margin)]
+    holds = (
+        now[0] - before[0] > thresholds.degenerating_entropy_bits
+        and now[1] - before[1] > thresholds.degenerating_surprisal_bits
+        and now[2] < thresholds.degenerating_margin_share * before[2]
+    )
+    if not holds:
+        return {}
+    rounded = [round(value, 4) for pair in zip(now, before, strict=True) for value in pair]
+    names = [f"{name}{when}" for name in ("entropy", "surprisal", "margin") for when in ("", "_before")]
+    return {"step": len(entropy) - _LAST, **dict(zip(names, rounded, strict=True))}
+
+
+def _context_loss(run: Run, profile: Profile, thresholds: Thresholds) -> dict[str, Any] | None:
+    """Return the numbers of the first window that lost the prompt; empty: none did; None: it cannot be told."""
+    focus, known, usual = prompt_focus(run), profile.signals.get("prompt_focus"), profile.signals.get("entropy")
+    if focus is None or known is None or usual is None:
+        return None
+    starts, medians = windows(focus)
+    # The windows of attention that is looked at now and then are wider: entropy is taken over the same steps.
+    _, entropies = windows(np.where(np.isfinite(focus), run.columns["entropy"].astype(np.float64), np.nan))
+    if not len(starts) or len(entropies) != len(medians):
+        return None
+    excess = known.windows.excess(medians[:, None])[:, 0]
+    lost = (medians < known.windows.centre[0]) & (excess > thresholds.window_excess)
+    lost &= entropies > usual.windows.quantile(0.95)[0]
+    if not lost.any():
+        return {}
+    at = int(lost.argmax())
+    return {
+        "step": int(starts[at]),
+        "prompt_focus": round(float(medians[at]), 4),
+        "usual": known.windows.location[0],
+        "excess": round(float(excess[at]), 2),
+        "threshold": thresholds.window_excess,
+        "entropy": round(float(entropies[at]), 4),
+    }

@@ -1,0 +1,255 @@
+"""A model's baseline profile: what its healthy runs look like, as a file of JSON that says whose it is.
+
+Of every signal the file holds location (median), scale (1.4826 x median absolute deviation) and quantiles, over steps
+and over windows of steps; of layer signals for each layer. A number that does not exist (the gain of the first layer)
+is null.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..run import ModelInfo
+from .signals import LAYER_SIGNALS, STEP_SIGNALS
+
+FORMAT: Final = "corevital-baseline-profile"
+VERSION: Final = 1
+LARGEST: Final = 8 << 20
+"""Bytes above which a file is not read: a profile of 200 layers has 0.3 MB."""
+
+LEVELS: Final = (0.001, 0.01, 0.05, 0.25, 0.75, 0.95, 0.99, 0.999)
+"""Quantiles that a profile holds, beside the median."""
+
+Number = Annotated[float, Field(allow_inf_nan=False)] | None
+
+
+class ProfileError(ValueError):
+    """A profile cannot be read or written; the message names the file, the place in it and what was expected."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Identity(_Part):
+    """Whose profile it is."""
+
+    name: str
+    architecture: str
+    layer_count: int | None = None
+    head_count: int | None = None
+    vocabulary_size: int | None = None
+    dtype: str | None = None
+    quantization: str | None = None
+    revision: str | None = None
+
+    @classmethod
+    def of(cls, model: ModelInfo) -> "Identity":
+        """Return the identity of a run's model."""
+        return cls(**{name: getattr(model, name) for name in cls.model_fields})
+
+    def differences(self, model: ModelInfo) -> list[str]:
+        """Return what tells the two models apart in structure, as `name 30, not 32`; empty where nothing does."""
+        return self._differing(model, ("architecture", "layer_count", "head_count", "vocabulary_size"))
+
+    def variations(self, model: ModelInfo) -> list[str]:
+        """Return what else differs: the same structure under another name, or with other weights."""
+        told = self._differing(model, ("dtype", "quantization", "revision"))
+        same_name = last_part(self.name).lower() == last_part(model.name).lower()
+        return told if same_name else [f"name {self.name}, not {model.name}", *told]
+
+    def _differing(self, model: ModelInfo, names: tuple[str, ...]) -> list[str]:
+        pairs = {name: (getattr(self, name), getattr(model, name)) for name in names}
+        return [
+            f"{name.replace('_', ' ')} {mine}, not {theirs}"
+            for name, (mine, theirs) in pairs.items()
+            if mine is not None and theirs is not None and mine != theirs
+        ]
+
+
+class Made(_Part):
+    """What it was made from."""
+
+    version: str
+    """CoreVital's."""
+    runs: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    prompts_sha256: str | None = None
+    """Of the prompts, joined by line feeds: tells two profiles of a model apart, not what was asked."""
+
+
+class Spread(_Part):
+    """Distribution of a signal: one entry per layer, or a single one."""
+
+    location: list[Number]
+    scale: list[Number]
+    quantiles: list[list[Number]]
+    """One list per level of `LEVELS`."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Spread":
+        width = len(self.location)
+        if len(self.quantiles) != len(LEVELS):
+            raise ValueError(f"has {len(self.quantiles)} quantiles, expected {len(LEVELS)}")
+        if any(len(part) != width for part in (self.scale, *self.quantiles)):
+            raise ValueError(f"location, scale and quantiles must have {width} entries each")
+        table = self.table
+        with np.errstate(invalid="ignore"):
+            if (np.diff(table, axis=0) < 0).any():
+                raise ValueError("its quantiles do not increase")
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the numbers, not the arrays that were made of them."""
+        return isinstance(other, Spread) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def centre(self) -> NDArray[np.float64]:
+        """Return the location; NaN where there is none."""
+        return np.array(self.location, np.float64)
+
+    @cached_property
+    def table(self) -> NDArray[np.float64]:
+        """Return the quantiles [levels, entries]."""
+        return np.array(self.quantiles, np.float64)
+
+    def quantile(self, level: float) -> NDArray[np.float64]:
+        """Return a quantile of `LEVELS` [entries]."""
+        return np.asarray(self.table[LEVELS.index(level)])
+
+    def excess(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how far values are out, in units of the distance from the median to the 0.1 % quantile on their side.
+
+        1 is on that quantile, 2 twice as far; it follows skewed and heavy tails, which a z does not. Infinite where a
+        healthy run never moved and this one does; NaN where the profile or the run has no number.
+        """
+        return excess(values, self.centre, self.quantile(LEVELS[0]), self.quantile(LEVELS[-1]))
+
+
+def excess(
+    values: NDArray[np.float64], centre: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the distance from the centre over the tail's on that side; 0 at the centre."""
+    away = values - centre
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out = np.where(away > 0, away / (high - centre), away / (low - centre))
+    return np.asarray(np.where(away == 0, 0.0, np.abs(out)))
+
+
+class Spreads(_Part):
+    """A signal's distribution over steps and over windows of steps."""
+
+    steps: Spread
+    windows: Spread
+
+
+class Profile(_Part):
+    """A model's baseline profile."""
+
+    format: Literal["corevital-baseline-profile"] = FORMAT
+    version: Literal[1] = VERSION
+    model: Identity
+    made: Made
+    levels: tuple[float, ...] = LEVELS
+    signals: dict[str, Spreads]
+    layers: dict[str, Spreads]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Profile":
+        if self.levels != LEVELS:
+            raise ValueError(f"levels must be {list(LEVELS)}")
+        for part, known in ((self.signals, STEP_SIGNALS), (self.layers, LAYER_SIGNALS)):
+            if unknown := set(part) - set(known):
+                raise ValueError(f"unknown signal {min(unknown)!r}; known are {', '.join(known)}")
+        for name, spreads in (self.signals | self.layers).items():
+            width = 1 if name in self.signals else self.model.layer_count
+            for spread in (spreads.steps, spreads.windows):
+                if width is not None and len(spread.location) != width:
+                    raise ValueError(f"{name}: has {len(spread.location)} entries, expected {width}")
+        return self
+
+    @property
+    def high_entropy_bits(self) -> float | None:
+        """Return the entropy that one step in twenty of the model's healthy runs is above."""
+        spreads = self.signals.get("entropy")
+        return None if spreads is None else float(spreads.steps.quantile(0.95)[0])
+
+
+def last_part(name: str) -> str:
+    """Return a model's name without its organisation."""
+    return name.rstrip("/").rsplit("/", 1)[-1]
+
+
+def read_profile(path: str | os.PathLike[str]) -> Profile:
+    """Read a profile.
+
+    Raises:
+        ProfileError: if it cannot be read, or is not what this version reads; names the file and the place.
+    """
+    file = Path(path)
+    try:
+        if file.stat().st_size > LARGEST:
+            raise ProfileError(f"profile {file}: is larger than {LARGEST >> 20} MiB, so it is no profile")
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ProfileError(f"profile {file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ProfileError(f"profile {file}: is not UTF-8 at byte {error.start}; make it anew {_HOW}") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ProfileError(f"profile {file}: {where}: {error.msg}; make it anew {_HOW}") from None
+    return _checked(file, data)
+
+
+_HOW: Final = "with `corevital calibrate`"
+
+
+def _checked(file: Path, data: Any) -> Profile:
+    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+        raise ProfileError(f'profile {file}: is no profile: expected an object with "format": "{FORMAT}"')
+    version = data.get("version")
+    if version != VERSION:
+        raise ProfileError(
+            f"profile {file}: has version {version!r}, this CoreVital reads {VERSION}; make it anew {_HOW}"
+        )
+    try:
+        return Profile.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the whole"
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise ProfileError(f"profile {file}: {place}: {message}; make it anew {_HOW}") from None
+
+
+def write_profile(profile: Profile, path: str | os.PathLike[str]) -> None:
+    """Write a profile, whole or not at all.
+
+    Raises:
+        ProfileError: if it cannot be written.
+    """
+    file = Path(path)
+    text = json.dumps(profile.model_dump(mode="json"), separators=(",", ":"))
+    text = text.replace('},"', '},\n"') + "\n"  # one signal a line: two profiles can be compared by eye
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, aside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+                opened.write(text)
+            Path(aside).chmod(0o644)
+            Path(aside).replace(file)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ProfileError(f"profile {file}: cannot be written: {error.strerror}") from None

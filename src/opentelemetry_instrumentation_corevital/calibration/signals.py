@@ -1,0 +1,110 @@
+"""The numbers of a run that a profile knows: of every step, and of windows of steps."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..run import Run
+
+Values = NDArray[np.float64]
+
+WINDOW: Final = 8
+"""Steps of a window. What a token does for a step is gone in its median; what a fault does is not."""
+
+STEP_SIGNALS: Final[tuple[str, ...]] = (
+    "entropy",
+    "surprisal",
+    "margin",
+    "top1_prob",
+    "topk_mass",
+    "hidden_cosine",
+    "prompt_focus",
+)
+"""One number per step, as `Run.columns` defines them; `prompt_focus` is made here."""
+
+LAYER_SIGNALS: Final[tuple[str, ...]] = (
+    "log2_norm",
+    "log2_gain",
+    "layer_transformation",
+    "attention_entropy",
+    "attention_entropy_std",
+    "attention_max_weight",
+    "attention_mass_sink",
+    "collapsed_head_rate",
+)
+"""One number per step and layer; norm and gain are made here, the others are columns of the same name."""
+
+
+def step_signals(run: Run) -> dict[str, Values]:
+    """Return what was measured of `STEP_SIGNALS` [steps], not finite where a step has none."""
+    found = {name: run.columns[name].astype(np.float64) for name in STEP_SIGNALS if name in run.columns}
+    focus = prompt_focus(run)
+    return found if focus is None else found | {"prompt_focus": focus}
+
+
+def layer_signals(run: Run, names: Sequence[str] = LAYER_SIGNALS) -> dict[str, Values]:
+    """Return what was measured of `LAYER_SIGNALS`, or some of them [steps, layers], not finite where there is nothing.
+
+    - `log2_norm`: log2 of the L2 norm of the layer's output.
+    - `log2_gain`: the same less that of the layer before; NaN for the first. What one layer does to a norm shows in its
+      own gain only, since the residual stream carries the norm itself to all layers after it.
+    """
+    found: dict[str, Values] = {name: run.columns[name].astype(np.float64) for name in names if name in run.columns}
+    norms = run.column("hidden_l2_norm")
+    if norms is not None and not {"log2_norm", "log2_gain"}.isdisjoint(names):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log2(norms.astype(np.float64))
+            gain = np.full_like(logs, np.nan)
+            gain[:, 1:] = logs[:, 1:] - logs[:, :-1]
+        found |= {"log2_norm": logs, "log2_gain": gain}
+    return found
+
+
+def prompt_focus(run: Run) -> Values | None:
+    """Return each step's attention to the prompt over what attention without a preference would give it [steps].
+
+    Of the weight that is not on the first 4 keys, the share on the rest of the prompt, meaned over layers, divided by
+    that rest's share of the visible keys. A sliding window makes it smaller than it is.
+    """
+    prompt, generated = run.column("attention_mass_prompt"), run.column("attention_mass_generated")
+    rest = 0 if run.input_tokens is None else run.input_tokens - 4
+    if prompt is None or generated is None or rest <= 0:
+        return None
+    weight = mean_over_layers(prompt)
+    keys = rest + np.arange(run.steps)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(weight / (weight + mean_over_layers(generated)) * keys / rest, np.float64)
+
+
+def mean_over_layers(values: NDArray[np.float32]) -> Values:
+    """Return the mean over the layers that were looked at [steps]."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmean(values.astype(np.float64), axis=1))
+
+
+def windows(values: Values) -> tuple[NDArray[np.int64], Values]:
+    """Return the first steps and the medians of windows that follow each other.
+
+    A window is `WINDOW` steps on which there was something to see, the first step of the run left out: its query is the
+    prompt's last token.
+
+    Args:
+        values: [steps] or [steps, layers].
+    """
+    table = values if values.ndim == 2 else values[:, None]
+    seen = np.flatnonzero(np.isfinite(table).any(1))
+    seen = seen[seen > 0]
+    count = len(seen) // WINDOW
+    steps = seen[: count * WINDOW].reshape(count, WINDOW)
+    parts = table[steps]
+    if not count or np.isfinite(parts).all():
+        medians = np.median(parts, axis=1) if count else np.empty((0, table.shape[1]))
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            medians = np.nanmedian(np.where(np.isfinite(parts), parts, np.nan), axis=1)
+    return steps[:, 0] if count else np.empty(0, np.int64), medians if values.ndim == 2 else medians[:, 0]

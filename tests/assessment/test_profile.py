@@ -1,0 +1,255 @@
+"""Baseline profiles: what they hold, how they are found, and what they change in a verdict."""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
+from opentelemetry_instrumentation_corevital.assessment.compound import judge_compound
+from opentelemetry_instrumentation_corevital.assessment.deviation import deviations, where_it_began
+from opentelemetry_instrumentation_corevital.assessment.health import judge_health
+from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
+from opentelemetry_instrumentation_corevital.calibration import (
+    Profile,
+    ProfileError,
+    Profiles,
+    fit_profile,
+    profiles_folder,
+    read_profile,
+    write_profile,
+)
+from opentelemetry_instrumentation_corevital.calibration.find import file_name
+from opentelemetry_instrumentation_corevital.calibration.profile import LEVELS
+from opentelemetry_instrumentation_corevital.calibration.signals import windows
+from opentelemetry_instrumentation_corevital.run import ModelInfo, Run
+from tests.assessment.runs import add_layers, make_run
+
+LAYERS = 9
+
+
+def healthy(seed: int, steps: int = 60) -> Run:
+    rng = np.random.default_rng(seed)
+    run = add_layers(make_run(steps, entropy=rng.gamma(2.0, 0.5, steps)), LAYERS, seed=seed)
+    run.model = dataclasses.replace(run.model, layer_count=LAYERS)
+    return run
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    return fit_profile([healthy(seed) for seed in range(20)], prompts=["a", "b"])
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_numbers_are_those_of_the_pooled_steps(profile: Profile) -> None:
+    """Median, 1.4826 x median absolute deviation and quantiles in float64, one number at a time."""
+    runs = [healthy(seed) for seed in range(20)]
+    found = profile.layers["layer_transformation"].steps
+    for layer in range(LAYERS):
+        values = sorted(float(v) for run in runs for v in run.columns["layer_transformation"][1:, layer])
+        middle = len(values) // 2
+        median = (values[middle - 1] + values[middle]) / 2 if len(values) % 2 == 0 else values[middle]
+        away = sorted(abs(value - median) for value in values)
+        scale = 1.4826 * ((away[middle - 1] + away[middle]) / 2 if len(away) % 2 == 0 else away[middle])
+        assert found.location[layer] == pytest.approx(median, rel=2e-3)
+        assert found.scale[layer] == pytest.approx(scale, rel=2e-3)
+        for level, quantiles in zip(LEVELS, found.quantiles, strict=True):
+            assert quantiles[layer] == pytest.approx(float(np.quantile(values, level)), rel=2e-3)
+    assert profile.layers["log2_gain"].steps.location[0] is None, "the first layer has no gain"
+    assert profile.made.runs == 20
+    assert profile.made.steps == 20 * 60
+
+
+def test_a_profile_is_written_and_read_back(profile: Profile, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "p.json"
+    write_profile(profile, file)
+    assert read_profile(file) == profile
+    assert file.stat().st_size < 64 * 1024
+    assert "a" not in json.loads(file.read_text())["made"].values(), "prompts are not kept"
+    assert [path.name for path in file.parent.iterdir()] == ["p.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "line 1, column 1"),
+        ("{", "line 1, column 2"),
+        ("[]", "is no profile"),
+        ('{"format": "corevital-baseline-profile", "version": 9}', "version 9"),
+        ('{"format": "corevital-baseline-profile", "version": 1}', "model"),
+    ],
+)
+def test_a_damaged_profile_is_told_with_its_place(text: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    file.write_text(text)
+    with pytest.raises(ProfileError) as error:
+        read_profile(file)
+    assert str(file) in str(error.value)
+    assert says in str(error.value)
+
+
+def test_a_damaged_number_is_told_with_its_place(profile: Profile, tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    write_profile(profile, file)
+    data = json.loads(file.read_text())
+    data["layers"]["log2_gain"]["windows"]["quantiles"][3] = data["layers"]["log2_gain"]["windows"]["quantiles"][3][:-1]
+    file.write_text(json.dumps(data))
+    with pytest.raises(ProfileError, match=r"layers\.log2_gain\.windows"):
+        read_profile(file)
+
+
+def test_a_profile_is_found_by_the_models_name_and_used(profile: Profile, home: Path) -> None:
+    assert Profiles().of(healthy(1).model).profile is None
+    write_profile(profile, profiles_folder() / file_name("org/model"))
+    assert Profiles().of(healthy(1).model).profile == profile
+    assert Profiles("off").of(healthy(1).model).profile is None
+    assert Profiles("org/model").of(healthy(1).model).profile == profile
+    assert Profiles(str(profiles_folder() / "org--model.json")).of(healthy(1).model).profile == profile
+    with pytest.raises(ProfileError, match="corevital calibrate"):
+        Profiles("nobody/has-this")
+
+
+def test_another_models_profile_warns_and_is_not_used(
+    profile: Profile, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_profile(profile, profiles_folder() / "mine.json")
+    named = Profiles(str(profiles_folder() / "mine.json"))
+    other = dataclasses.replace(healthy(1).model, name="org/other", layer_count=32)
+    with caplog.at_level(logging.WARNING):
+        found, again = named.of(other), named.of(other)
+    assert found.profile is None
+    assert found.reason is not None
+    assert "layer count 9, not 32" in found.reason
+    assert found == again
+    assert len(caplog.records) == 1
+    alike = dataclasses.replace(healthy(1).model, name="org/other")
+    assert named.of(alike).profile == profile, "it was asked for by name, and fits"
+    assert "name org/model, not org/other" in caplog.records[1].getMessage()
+
+
+def test_the_packaged_profile_is_that_of_smollm2() -> None:
+    model = ModelInfo(name="SmolLM2-135M-Instruct", architecture="LlamaForCausalLM", layer_count=30)
+    found = Profiles().of(model).profile
+    assert found is not None
+    assert found.model.layer_count == 30
+    assert found.made.steps > 10_000
+    assert {"log2_gain", "layer_transformation", "attention_entropy", "collapsed_head_rate"} <= set(found.layers)
+    assert {"entropy", "prompt_focus"} <= set(found.signals)
+
+
+# --- verdicts ----------------------------------------------------------------------------------------------------
+
+
+def judged(run: Run, thresholds: Thresholds) -> Run:
+    run.health = judge_health(run, thresholds)
+    run.blame = judge_blame(run, thresholds)
+    return run
+
+
+def test_healthy_runs_are_not_told_apart_from_those_of_the_profile(profile: Profile) -> None:
+    thresholds = dataclasses.replace(DEFAULT, profile=profile)
+    for seed in range(100, 140):
+        run = judged(healthy(seed), thresholds)
+        assert run.health is not None
+        assert not run.health.raised()
+        assert run.blame == ()
+        assert judge_compound(run, thresholds)[0] == ()
+
+
+@pytest.mark.parametrize("layer", [1, 4, 8])
+def test_a_layer_that_always_does_something_else_is_blamed_with_the_profile_only(profile: Profile, layer: int) -> None:
+    run = healthy(200)
+    run.columns["hidden_l2_norm"][:, layer:] *= 16  # from the first step on: the run has nothing to compare with
+    assert judged(run, DEFAULT).blame == ()
+    blame = judged(run, dataclasses.replace(DEFAULT, profile=profile)).blame
+    assert blame is not None
+    assert blame[0].layer == layer
+    assert blame[0].reason == "norm grows or shrinks unusually"
+    assert blame[0].severity == 0.9
+    assert {"step", "signal", "value", "usual", "excess", "threshold"} == set(blame[0].evidence)
+    assert run.health is not None
+    assert run.health.mid_layer_anomaly_detected is (layer == 4)
+
+
+def test_the_layer_in_which_it_began_comes_first(profile: Profile) -> None:
+    run = healthy(201)
+    run.columns["layer_transformation"][32:, 6] = 30.0
+    run.columns["layer_transformation"][24:, 3] = 6.0  # weaker, but earlier
+    found = deviations(run, dataclasses.replace(DEFAULT, profile=profile))
+    assert found is not None
+    assert [each.layer for each in where_it_began(found)] == [3, 6]
+
+
+def test_what_follows_a_value_that_was_not_finite_is_not_judged(profile: Profile) -> None:
+    run = healthy(202)
+    run.columns["hidden_nan"][20:, 5:] = 1
+    run.columns["layer_transformation"][20:, :] = 50.0
+    blame = judged(run, dataclasses.replace(DEFAULT, profile=profile)).blame
+    assert blame is not None
+    assert [(each.layer, each.reason) for each in blame] == [(5, "values not finite")]
+
+
+def test_windows_leave_out_the_first_step_and_those_that_nobody_looked_at() -> None:
+    values = np.full((30, 2), np.nan)
+    values[::3] = np.arange(10)[:, None] + np.array([0.0, 100.0])
+    starts, medians = windows(values)
+    assert starts.tolist() == [3]
+    assert medians.tolist() == [[4.5, 104.5]]
+
+
+# --- compound signals --------------------------------------------------------------------------------------------
+
+
+def names(run: Run, thresholds: Thresholds = DEFAULT) -> list[str]:
+    return [signal.name for signal in judge_compound(run, thresholds)[0]]
+
+
+def column(before: float, after: float, at: int = 40, steps: int = 60) -> Any:
+    return np.where(np.arange(steps) < at, before, after)
+
+
+def test_confusion_counts_only_where_entropy_and_margin_are_high_at_the_same_step() -> None:
+    both = np.isin(np.arange(60), [30, 31, 33, 36])
+    run = make_run(60, entropy=np.where(both, 5.0, 1.0), margin=np.where(both, 0.4, 0.1))
+    (signal,), absent = judge_compound(run)
+    assert (signal.name, signal.severity) == ("confident_confusion", 0.5)
+    assert signal.evidence == {"step": 36, "steps": 4, "threshold": 4}
+    assert absent == {"context_loss": "the model has no baseline profile"}
+    assert names(make_run(60, entropy=np.where(both, 5.0, 1.0), margin=np.where(both, 0.1, 0.9))) == []
+
+
+def test_degeneration_needs_all_three_signals() -> None:
+    worse: dict[str, Any] = {
+        "entropy": column(1.0, 4.0, 44),
+        "surprisal": column(1.0, 3.5, 44),
+        "margin": column(0.6, 0.1, 44),
+    }
+    assert names(make_run(60, **worse)) == ["degenerating_generation"]
+    for name in worse:
+        assert names(make_run(60, **{key: value for key, value in worse.items() if key != name})) == []
+    assert names(make_run(47, **{key: value[:47] for key, value in worse.items()})) == []
+
+
+def test_the_prompt_is_lost_where_attention_leaves_it_while_entropy_is_high(profile: Profile) -> None:
+    thresholds = dataclasses.replace(DEFAULT, profile=profile)
+    run = healthy(300)
+    run.input_tokens = 40
+    known = fit_profile([dataclasses.replace(healthy(seed), input_tokens=40) for seed in range(20)])
+    thresholds = dataclasses.replace(DEFAULT, profile=known)
+    assert names(run, thresholds) == []
+    run.columns["attention_mass_prompt"][40:] = 0.001
+    run.columns["entropy"][40:] = 0.5
+    assert names(run, thresholds) == [], "attention may leave the prompt"
+    run.columns["entropy"][40:] = 7.0
+    signal = judge_compound(run, thresholds)[0][0]
+    assert signal.name == "context_loss"
+    assert 33 <= signal.evidence["step"] <= 41
