@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .instrumentor import CoreVitalInstrumentor
     from .processors import Judgement
     from .run import Run
+    from .store import get_fingerprint, open_store
     from .version import __version__
 
 _EXPORTS = {
@@ -22,6 +23,8 @@ _EXPORTS = {
     "SettingsError": "config",
     "__version__": "version",
     "disabled": "call_context",
+    "get_fingerprint": "store",
+    "open_store": "store",
 }
 
 __all__ = [
@@ -32,6 +35,8 @@ __all__ = [
     "SettingsError",
     "__version__",
     "disabled",
+    "get_fingerprint",
+    "open_store",
 ]
 
 

@@ -48,7 +48,9 @@ def heat_maps(columns: Mapping[str, NDArray[Any]], width: int, signals: Sequence
         signals: names of `SIGNALS`; none: the three that tell the most.
     """
     maps: list[RenderableType] = []
-    for name in signals or [_MIGRATED.get(each, each) if each not in columns else each for each in _DEFAULT]:
+    for each in signals or _DEFAULT:
+        instead = _MIGRATED.get(each, each)
+        name = instead if each not in columns and instead in columns else each
         found = layer_map(columns, name)
         maps.append(Text(f"{SIGNALS[name]}: not measured", "dim") if found is None else _drawn(found, width))
     return Group(*maps)

@@ -3,9 +3,9 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from .. import semconv
 from ..store import open_store
-from ..store.stored import RunSummary, StoredEvent
+from ..store.stored import RunSummary, StoredEvent, StoredRun
 from .errors import UserError
 from .options import (
     AsCsv,
@@ -36,6 +36,10 @@ from .options import (
 )
 from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
 from .render import level_style, printable, verdict_panel
+from .tables import columns_json, layer_rows, step_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _ID_LENGTH: Final = 12
 _PANEL_WIDTH: Final = 100
@@ -112,25 +116,38 @@ def show(
         ),
     ] = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Show everything that is stored of a run: the verdict, its evidence, the steps that tell the most.
 
+    With --csv one row per step; with --layers one per step and layer. --json --layers adds them to the verdict.
+
     Example: corevital show last --layers
     """
-    if (layers or signal) and not as_json and html is None:
-        _show_layers(run_id, db, signal or ())
-        return
+    one_format(as_json=as_json, as_csv=as_csv)
+    if html is not None and (as_json or as_csv):
+        raise UserError("--html does not go with --json or --csv.")
+    layers = layers or bool(signal)
     with open_store(database(db)) as store:
         stored = store.run(run_id)
+        columns = store.columns(stored) if layers or html is not None or as_csv else None  # names damage
     if html is not None:
         from .page import write_page
 
         write_page(stored, html, tokenizer=tokenizer)
         print(html)
-        return
-    if as_json:
-        print_json(stored.as_dict())
-        return
+    elif as_csv:
+        names, rows = (layer_rows if layers else step_rows)(stored)
+        write_csv(rows, names)
+    elif as_json:
+        print_json({**stored.as_dict(), **({"columns": columns_json(stored)} if layers else {})})
+    elif layers:
+        _show_layers(stored, columns, signal or ())
+    else:
+        _show_verdict(stored, steps=steps)
+
+
+def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
     out = console()
     summary = stored.summary
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9))
@@ -151,16 +168,13 @@ def show(
             out.print(f"{len(shown)} of {len(events)} recorded steps; --steps shows all", style="dim")
 
 
-def _show_layers(run_id: str, db: str | None, signals: Sequence[str]) -> None:
+def _show_layers(stored: StoredRun, columns: "Mapping[str, NDArray[Any]] | None", signals: Sequence[str]) -> None:
     """Print a run's heat maps, or the values per layer of its span where it has no run data."""
     from .heatmap import SIGNALS, heat_maps, layer_table  # NumPy
 
     unknown = next((name for name in signals if name not in SIGNALS), None)
     if unknown is not None:
         raise UserError(f"--signal {unknown}: no such signal; signals are {', '.join(SIGNALS)}.")
-    with open_store(database(db)) as store:
-        stored = store.run(run_id)
-        columns = store.columns(stored)
     out = console()
     if columns is not None:
         out.print(heat_maps(columns, out.width, signals))

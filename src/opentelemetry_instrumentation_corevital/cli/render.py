@@ -136,8 +136,23 @@ def _flags(attributes: Attributes) -> Text:
 
 
 def _blame(layers: Sequence[Any], reasons: Sequence[Any]) -> Text:
-    lines = [f"layer {layer}: {reason}" for layer, reason in zip(layers, reasons, strict=False)]
+    """Return a line per reason, in the order of blame, with the layers that it is given for."""
+    blamed: dict[str, list[int]] = {}
+    for layer, reason in zip(layers, reasons, strict=False):
+        blamed.setdefault(str(reason), []).append(int(layer))
+    lines = [f"layer{'s' if len(each) > 1 else ''} {_ranges(each)}: {reason}" for reason, each in blamed.items()]
     return Text("\n".join(lines), "bold red")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return numbers with runs of three and more consecutive ones as first-last, in the order given."""
+    groups: list[list[int]] = []
+    for number in numbers:
+        if groups and number == groups[-1][-1] + 1:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return ", ".join(f"{each[0]}-{each[-1]}" if len(each) > 2 else ", ".join(map(str, each)) for each in groups)
 
 
 def _early_warnings(attributes: Attributes) -> Text:

@@ -91,8 +91,8 @@ def export(
         else:
             count = _parquet(found, out)
     if out is not None:
-        what = "messages" if format_ is Format.OTLP else "runs"
-        print(f"{count} {what} written to {out}", file=sys.stderr)
+        what = "message" if format_ is Format.OTLP else "run"
+        print(f"{count} {what}{'' if count == 1 else 's'} written to {out}", file=sys.stderr)
 
 
 def _named(store: Store, names: Iterable[str]) -> RunList:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
-from ..run import Fingerprint
+from ..run import Fingerprint, Run
 from .filters import FLAGS
 from .labels import Label
 
@@ -196,8 +196,16 @@ class StoredRun:
         return verdict(self)
 
 
-def get_fingerprint(run: StoredRun) -> Fingerprint:
-    """Return the fingerprint that was stored with a run; what was not computed is None."""
+def get_fingerprint(run: StoredRun | Run) -> Fingerprint:
+    """Return the fingerprint of a stored run, or of one that was just made; what was not computed is None.
+
+    Raises:
+        TypeError: for a row of a list, which does not hold all of it; `Store.load` returns its run.
+    """
+    if isinstance(run, Run):
+        return run.fingerprint or Fingerprint()
+    if not isinstance(run, StoredRun):
+        raise TypeError(f"a StoredRun or a Run was expected, not {type(run).__name__}: Store.load(run) returns one")
     get = run.attributes.get
     return Fingerprint(
         prompt_hash=get(semconv.FINGERPRINT_PROMPT_HASH),

@@ -1,0 +1,65 @@
+"""A run's steps and layers as flat rows and as JSON, for programs."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import semconv
+
+if TYPE_CHECKING:
+    from ..store.stored import StoredRun
+
+Rows = tuple[list[str], Iterator[dict[str, Any]]]
+"""Names of columns, and rows by them."""
+
+
+def step_rows(run: "StoredRun") -> Rows:
+    """Return one row per step: every signal with one number a step; without run data, what recorded steps have."""
+    flat = {name: values for name, values in run.columns.items() if values.ndim == 1}
+    if flat:
+        return ["step", *flat], (
+            {"step": step, **{name: _value(values[step]) for name, values in flat.items()}}
+            for step in range(len(next(iter(flat.values()))))
+        )
+    rows = [{_short(name): _joined(value) for name, value in step.attributes.items()} for step in run.steps]
+    return list(dict.fromkeys(["step", *(name for row in rows for name in row)])), iter(rows)
+
+
+def layer_rows(run: "StoredRun") -> Rows:
+    """Return one row per step and layer, from the run data; nothing where there are none."""
+    deep = {name: values for name, values in run.columns.items() if values.ndim == 2}
+    steps, layers = (max((values.shape[axis] for values in deep.values()), default=0) for axis in (0, 1))
+    return ["step", "layer", *deep], (
+        {
+            "step": step,
+            "layer": layer,
+            **{name: _value(values[step, layer]) for name, values in deep.items() if layer < values.shape[1]},
+        }
+        for step in range(steps)
+        for layer in range(layers)
+    )
+
+
+def columns_json(run: "StoredRun") -> Mapping[str, Any]:
+    """Return the run data as lists, [steps] or [steps, layers]; what is not a finite number is None."""
+    return {name: _lists(values.tolist()) for name, values in run.columns.items()}
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(each) for each in value] if isinstance(value, list) else _finite(value)
+
+
+def _value(value: Any) -> Any:
+    return _finite(value.item())
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _short(name: str) -> str:
+    return "step" if name == semconv.STEP_INDEX else name.removeprefix(f"{semconv.STEP_EVENT}.")
+
+
+def _joined(value: Any) -> Any:
+    return ";".join(map(str, value)) if isinstance(value, list | tuple) else value

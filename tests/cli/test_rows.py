@@ -1,0 +1,127 @@
+"""`corevital show --csv` and `--json --layers`: a run's steps and layers for programs."""
+
+import csv
+import io
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+
+from opentelemetry_instrumentation_corevital import Run, get_fingerprint, open_store, semconv
+from opentelemetry_instrumentation_corevital.cli.render import verdict_lines
+from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
+from opentelemetry_instrumentation_corevital.npz import to_npz
+from opentelemetry_instrumentation_corevital.run import Fingerprint
+from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter
+from tests.assessment.runs import add_layers, make_run
+from tests.cli.conftest import Cli
+from tests.store.signals import chunk_records, emitted, in_span
+from tests.store.spans import make_spans
+
+STEPS, LAYERS = 9, 3
+
+
+@pytest.fixture
+def measured(cli: Cli) -> dict[str, np.ndarray]:
+    """Store a run with run data and return them."""
+    (span,) = make_spans()
+    assert span.context is not None
+    cli.store([span])
+    columns = run_columns(add_layers(make_run(STEPS), LAYERS), content=False)
+    columns["hidden_l2_norm"][4, 1] = np.inf
+    columns["surprisal"][2] = np.nan
+    exporter = SQLiteLogExporter(cli.db)
+    context = in_span(span.context.trace_id, span.context.span_id)
+    exporter.export(emitted(*chunk_records(to_npz(columns), 4000, context=context)))
+    exporter.shutdown()
+    return columns
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_row_per_step(cli: Cli, measured: dict[str, np.ndarray]) -> None:
+    code, out, err = cli("show", "last", "--csv")
+    found = rows_of(out)
+    assert (code, err) == (0, "")
+    assert [row["step"] for row in found] == [str(step) for step in range(STEPS)]
+    assert "tokens" not in found[0]
+    assert [float(row["entropy"]) for row in found] == pytest.approx(measured["entropy"].tolist())
+    assert found[2]["surprisal"] == "", "what was not measured is empty"
+    assert not set(found[0]) & {"hidden_l2_norm"}
+
+
+def test_a_row_per_step_and_layer(cli: Cli, measured: dict[str, np.ndarray]) -> None:
+    found = rows_of(cli("show", "last", "--csv", "--layers")[1])
+    assert [(int(row["step"]), int(row["layer"])) for row in found] == list(np.ndindex(STEPS, LAYERS))
+    norms = [row["hidden_l2_norm"] for row in found]
+    assert norms.pop(4 * LAYERS + 1) == ""
+    assert [float(norm) for norm in norms] == pytest.approx(
+        np.delete(measured["hidden_l2_norm"].ravel(), 4 * LAYERS + 1).tolist()
+    )
+
+
+def test_json_with_layers_is_strict_json(cli: Cli, measured: dict[str, np.ndarray]) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    assert "columns" not in json.loads(cli("show", "last", "--json")[1])
+    told = json.loads(cli("show", "last", "--json", "--layers")[1], parse_constant=refuse)
+    assert told["columns"].keys() == measured.keys()
+    assert told["columns"]["hidden_l2_norm"][4][1] is None
+    assert told["columns"]["entropy"] == pytest.approx(measured["entropy"].tolist())
+
+
+def test_without_run_data_the_recorded_steps_are_the_rows(cli: Cli) -> None:
+    cli.store(make_spans(events=3))
+    assert cli("show", "last", "--csv")[1] == "step,entropy\n0,0.0\n1,0.5\n2,1.0\n"
+    assert cli("show", "last", "--csv", "--layers")[1] == "step,layer\n"
+
+
+@pytest.mark.parametrize("how", [("--csv",), ("--html", "page.html"), ("--layers",), ("--json", "--layers")])
+def test_damaged_run_data_are_named(cli: Cli, measured: dict[str, np.ndarray], how: tuple[str, ...]) -> None:
+    with sqlite3.connect(cli.db) as connection:
+        connection.execute("UPDATE run_data SET data = substr(data, 1, 100)")
+    code, out, err = cli("show", "last", *how)
+    assert (code, out) == (1, "")
+    assert "the run's data are damaged" in err
+    assert cli("show", "last")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "options", [("--json", "--csv"), ("--html", "x.html", "--csv"), ("--html", "x.html", "--json")]
+)
+def test_one_form_at_a_time(cli: Cli, options: tuple[str, ...]) -> None:
+    cli.store(make_spans())
+    assert cli("show", "last", *options)[:2] == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("layers", "shown"),
+    [
+        ([3], "layer 3: a"),
+        ([0, 1, 2, 7], "layers 0-2, 7: a"),
+        ([5, 4, 3], "layers 5, 4, 3: a"),
+        ([1, 2], "layers 1, 2: a"),
+    ],
+)
+def test_layers_blamed_for_one_reason_share_a_line(layers: list[int], shown: str) -> None:
+    lines = dict(verdict_lines({semconv.BLAME_LAYERS: layers, semconv.BLAME_REASONS: ["a"] * len(layers)}))
+    assert str(lines["blame"]) == shown
+    apart = dict(verdict_lines({semconv.BLAME_LAYERS: [4, 5], semconv.BLAME_REASONS: ["x", "y"]}))
+    assert str(apart["blame"]) == "layer 4: x\nlayer 5: y"
+
+
+def test_fingerprints(cli: Cli) -> None:
+    cli.store(make_spans())
+    with open_store(cli.db) as store:
+        stored, (row,) = store.run("last"), store.runs()
+    assert get_fingerprint(stored).prompt_hash == "ab" * 32
+    live: Run = make_run(2)
+    assert get_fingerprint(live) == Fingerprint()
+    live.fingerprint = Fingerprint("cd", "text", "ef")
+    assert get_fingerprint(live) is live.fingerprint
+    with pytest.raises(TypeError, match=r"Store\.load"):
+        get_fingerprint(row)  # type: ignore[arg-type]
