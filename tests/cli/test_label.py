@@ -52,6 +52,7 @@ def test_each_sequence_has_its_own(cli: Cli) -> None:
         (("last", "--remove", "--note", "x"), "--note goes with --outcome"),
         (("last", "--outcome", "not a word"), "give one word of at most 64 letters"),
         (("last", "--outcome", ""), "give one word"),
+        (("last", "--outcome", "none"), "any and none mean any label and none"),
         (("last", "--outcome", "x" * 65), "give one word"),
         (("ffffff", "--outcome", "correct"), "holds no run ffffff"),
         (("last", "--outcome", "correct", "--db", "none.db"), "none.db: there is no such file"),

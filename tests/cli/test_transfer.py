@@ -50,7 +50,7 @@ def test_a_report_to_standard_output_and_to_a_file(filled: Cli, tmp_path: Path) 
         assert [layer["layer_index"] for layer in step["layers"]] == [0, 1]
     assert told["extensions"]["corevital"]["attributes"] == run.attributes
     code, out, err = filled("export", "last", "--pretty", "--out", "report.json")
-    assert (code, out, err) == (0, "", "1 runs written to report.json\n")
+    assert (code, out, err) == (0, "", "1 run written to report.json\n")
     assert json.loads((tmp_path / "report.json").read_text()) == told
     assert (tmp_path / "report.json").read_text().startswith('{\n  "')
 

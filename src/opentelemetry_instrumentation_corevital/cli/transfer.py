@@ -175,7 +175,8 @@ def import_(
         print_json({"stored": stored, "problems": problems})
     else:
         _tell(problems)
-        print(f"{stored} records stored in {writer.path}{f', {len(problems)} problems' if problems else ''}")
+        told = f", {len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else ""
+        print(f"{stored} record{'' if stored == 1 else 's'} stored in {writer.path}{told}")
     if problems:
         raise typer.Exit(1)
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from .. import semconv
 from .database import StoreError
+from .labels import ANY_OR_NONE
 
 FLAGS: Final = tuple(semconv.HEALTH_FLAGS)
 LEVELS: Final = ("low", "medium", "high")
@@ -69,10 +70,10 @@ class RunFilter:
         if self.prompt_hash is not None:
             start = self.prompt_hash.lower()
             given += [("prompt_hash >= ?", start), ("prompt_hash < ?", start + "g")]  # hexadecimal digits end at f
-        if self.label not in (None, "any", "none"):
+        if self.label is not None and self.label not in ANY_OR_NONE:
             given.append(("label = ?", self.label))
         conditions = [condition for condition, value in given if value is not None]
-        if self.label in ("any", "none"):
+        if self.label in ANY_OR_NONE:
             conditions.append(f"label IS {'NOT ' if self.label == 'any' else ''}NULL")
         if self.flag is not None:
             conditions.append(f"{self._flag()} = 1")

@@ -11,6 +11,8 @@ from .editing import editing
 
 OUTCOMES: Final = ("correct", "incorrect")
 """The words that calibration and evaluation understand; others are for one's own use."""
+ANY_OR_NONE: Final = ("any", "none")
+"""What a filter says for a run with a label, and for one without."""
 _MOST_CHARACTERS: Final = 64
 COPY_LABEL: Final = (
     "UPDATE runs SET label = (SELECT outcome FROM labels WHERE labels.trace_id = runs.trace_id "
@@ -44,7 +46,7 @@ def set_label(path: str | Path, trace_id: str, span_id: str, outcome: str | None
     if outcome is not None and not _is_word(outcome):
         raise StoreError(
             f"outcome {outcome!r}: give one word of at most {_MOST_CHARACTERS} letters, digits, - or _, "
-            f"such as {' or '.join(OUTCOMES)}."
+            f"such as {' or '.join(OUTCOMES)}; {' and '.join(ANY_OR_NONE)} mean any label and none."
         )
     key = (trace_id, span_id)
     with editing(path) as connection:
@@ -65,4 +67,6 @@ def read_label(connection: sqlite3.Connection, trace_id: str, span_id: str) -> L
 
 
 def _is_word(outcome: str) -> bool:
+    if outcome in ANY_OR_NONE:
+        return False  # a filter could not tell it from them
     return 0 < len(outcome) <= _MOST_CHARACTERS and outcome.replace("-", "").replace("_", "").isalnum()
