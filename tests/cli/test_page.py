@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.cli import models
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.cli.page import page, token_texts, write_page
 from opentelemetry_instrumentation_corevital.cli.timeline import HEIGHT, WIDTH, Line, lines, marks
@@ -105,6 +106,24 @@ def test_ids_stand_for_tokens_that_nobody_can_read(tmp_path: Path, monkeypatch: 
     run = stored(tmp_path, **{semconv.GEN_AI_REQUEST_MODEL: "nobody/has-this"})
     texts = token_texts(run, None)
     assert texts == [f"[{token}]" for token in run.columns["tokens"].tolist()]
+
+
+def test_tokens_come_out_as_they_stand_in_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token alone may lose its space, or be a part of a character."""
+
+    class Bytes:
+        def decode(self, tokens: list[int]) -> str:
+            return bytes(tokens).decode(errors="replace").removeprefix(" ")
+
+    run = stored(tmp_path)
+    text = "a na\u00efve \u6d77 bird sings here, once more".encode()[:40].ljust(40)
+    columns = {**run.columns, "tokens": np.frombuffer(text, np.uint8).astype(np.int32)}
+    monkeypatch.setattr(models, "load_tokenizer", lambda _: Bytes())
+    texts = token_texts(dataclasses.replace(run, data=to_npz(columns)), None)
+    assert texts is not None
+    assert len(texts) == 40
+    assert "".join(texts) == text.decode()
+    assert texts[4:6] == ["", "\u00ef"]
 
 
 def test_the_file_is_written_whole_or_not_at_all(

@@ -18,6 +18,7 @@ from .errors import UserError
 from .heatmap import SIGNALS, buckets, layer_map, value_range
 from .output import whole_file
 from .render import printable, verdict_lines
+from .text import token_pieces
 from .timeline import HEIGHT, WIDTH, lines, marks
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:
         if tokenizer is not None:
             raise
         return [f"[{token}]" for token in ids.tolist()]
-    return [printable(known.decode([token])) for token in ids.tolist()]
+    return [printable(piece) for piece in token_pieces(known, ids.tolist())]
 
 
 def _tokens(steps: int, texts: Sequence[str] | None, found: Sequence[Any]) -> list[dict[str, Any]]:
