@@ -74,18 +74,19 @@ def load_model(
     return LoadedModel(model, tokenizer, DEMO_NAME if name == DEMO else name)
 
 
-def load_tokenizer(name: str) -> Any:
+def load_tokenizer(name: str, *, local: bool = False) -> Any:
     """Load a tokenizer alone.
 
     Args:
         name: a folder, a hub id, or `smollm2` under any of its names.
+        local: only one that is on this machine: nobody is asked for it, nothing is loaded from elsewhere.
 
     Raises:
         UserError: with one sentence that says what to do.
     """
     _, transformers = _libraries()
     is_demo = name.rpartition("/")[2] == DEMO_NAME.rpartition("/")[2] and not Path(name).exists()
-    source, options = _source(DEMO if is_demo else name, None)
+    source, options = _source(DEMO if is_demo else name, None, local=local)
     with _quiet(transformers):
         return _tokenizer(transformers, name, source, options)
 
@@ -222,7 +223,7 @@ def _dtype(torch: Any, name: str | None) -> Any:
     return getattr(torch, name)
 
 
-def _source(name: str, revision: str | None) -> tuple[str, dict[str, Any]]:
+def _source(name: str, revision: str | None, *, local: bool = False) -> tuple[str, dict[str, Any]]:
     """Return what `from_pretrained` is called with: a folder or a hub id, and options."""
     # False, not None: None asks on the terminal whether to run the checkpoint's own code.
     options: dict[str, Any] = {"trust_remote_code": False}
@@ -239,7 +240,7 @@ def _source(name: str, revision: str | None) -> tuple[str, dict[str, Any]]:
         raise UserError(f"--model {name}: is a file; give the folder that `save_pretrained` wrote.")
     if path.is_absolute() or name.startswith((".", "~")) or "\\" in name or name.count("/") > 1:
         raise UserError(f"--model {name}: there is no such folder.")
-    if not _hub_has(name, revision):
+    if local or not _hub_has(name, revision):
         options["local_files_only"] = True
     return name, options if revision is None else {**options, "revision": revision}
 

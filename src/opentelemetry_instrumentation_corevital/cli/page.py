@@ -104,7 +104,8 @@ def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:
     from .models import load_tokenizer
 
     try:
-        known = load_tokenizer(tokenizer or run.summary.model or "")
+        # The stored name is what some service said: it has nothing loaded from elsewhere.
+        known = load_tokenizer(tokenizer) if tokenizer else load_tokenizer(run.summary.model or "", local=True)
     except UserError:
         if tokenizer is not None:
             raise
