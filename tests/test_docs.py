@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -67,3 +68,20 @@ def test_every_column_of_the_run_data_is_described() -> None:
     page = (ROOT / "docs" / "run-data.md").read_text()
     for name in (*COLUMNS, *HIDDEN_SIGNALS, *SELF_SIGNALS, *CROSS_SIGNALS, "hidden_cosine", "attention_previous_heads"):
         assert f"`{name}`" in page, name
+
+
+def test_the_figures_of_the_store_are_those_that_were_measured() -> None:
+    page = (ROOT / "docs" / "store.md").read_text(encoding="utf-8").partition("## What it costs")[2]
+    measured = json.loads((ROOT / "docs" / "results" / "store.json").read_text(encoding="utf-8"))
+    many, real = measured["many_runs"], measured["real"]
+    figures = [
+        *(measured[mode][name] for mode in ("full", "summary") for name in ("steps_per_second", "bytes_per_step")),
+        *(real[mode]["bytes_per_step"] for mode in ("full", "summary")),
+        *(each[name] for each in many["growth"] for name in ("runs", "bytes_per_run", "runs_per_second")),
+        max(many["list_ms"].values()),
+        many["show_ms"],
+        many["show_full_run_with_its_data_ms"],
+    ]
+    for figure in figures:
+        assert re.search(rf"(?<![\d.,]){re.escape(f'{figure:,}')}(?![\d])", page), figure
+    assert measured["command"].removesuffix(" --runs 100000") in page

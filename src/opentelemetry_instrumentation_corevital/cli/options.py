@@ -43,7 +43,7 @@ def database(path: str | None) -> str:
 def _complete(values: Callable[[list[RunSummary]], list[str]]) -> Callable[[typer.Context, str], list[str]]:
     def complete(context: typer.Context, incomplete: str) -> list[str]:
         try:
-            with open_store(database(context.params.get("db"))) as store:
+            with open_store(database(context.params.get("db") or context.params.get("path"))) as store:
                 found = values(store.runs(limit=_MOST_COMPLETIONS * 10))
         except (StoreError, UserError, ValueError, OSError):
             return []
@@ -92,7 +92,10 @@ Model = Annotated[
 ]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only runs since then: 2h, 7d, 2026-03-01, ISO 8601.")]
 RiskAbove = Annotated[float | None, typer.Option(help="Only runs whose risk is above this.")]
-Level = Annotated[str | None, typer.Option(help=f"Only runs of this risk level: {', '.join(LEVELS)}.")]
+Level = Annotated[
+    str | None,
+    typer.Option(help=f"Only runs of this risk level: {', '.join(LEVELS)}.", autocompletion=lambda: list(LEVELS)),
+]
 Flag = Annotated[
     str | None,
     typer.Option(
