@@ -105,11 +105,17 @@ def test_the_format_is_otlp(tmp_path: Path) -> None:
     fill(tmp_path / "runs.db")
     export_to(tmp_path / "runs.db", tmp_path / "lines.json")
     messages = [json.loads(line) for line in (tmp_path / "lines.json").read_text().splitlines()]
-    span = next(m for m in messages if "resourceSpans" in m)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    spans = [
+        span
+        for message in messages
+        for resource in message.get("resourceSpans", ())
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+    span, steps = next((s, a) for s in spans for a in s["attributes"] if a["key"] == semconv.STEPS_TOTAL)
     assert len(span["traceId"]) == 32
     assert len(span["spanId"]) == 16
     assert span["startTimeUnixNano"].isdigit()
-    steps = next(a for a in span["attributes"] if a["key"] == semconv.STEPS_TOTAL)
     assert steps["value"]["intValue"].isdigit()
     assert {next(iter(message)) for message in messages} == {"resourceSpans", "resourceLogs", "resourceMetrics"}
 
