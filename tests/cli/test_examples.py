@@ -16,7 +16,9 @@ from tests.legacy.reports import report, write_database, write_file
 from tests.store.spans import make_spans
 from tests.support import instrumented, prompt, sharpen, tiny_model
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "store.md"
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "store.md"
+README = ROOT / "README.md"
 
 
 def commands(group: Any = None, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -29,8 +31,8 @@ def commands(group: Any = None, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{name}", command.help or ""
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+def blocks(language: str, page: Path = PAGE) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
@@ -67,8 +69,16 @@ def test_every_command_of_the_page_does_what_it_says(folder: Path, capsys: pytes
         assert (folder / made).exists(), made
 
 
+def test_the_commands_of_the_readme_work(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [line for block in blocks("sh", README) for line in block.splitlines()]
+    reading = [line for line in lines if line.startswith("corevital ") and not line.startswith("corevital run ")]
+    assert len(reading) >= 8
+    for line in reading:
+        assert run_command(shlex.split(line, comments=True)[1:]) == 0, (line, capsys.readouterr().err)
+
+
 def test_the_page_has_an_example_of_every_command() -> None:
-    text = PAGE.read_text(encoding="utf-8") + (PAGE.parent.parent / "README.md").read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8") + README.read_text(encoding="utf-8")
     for name, _ in commands():
         assert f"corevital {name}" in text, name
 
