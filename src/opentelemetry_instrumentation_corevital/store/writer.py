@@ -73,7 +73,10 @@ class StoreWriter:
         """Records of this process that were not stored: malformed, too many, or the file could not be written."""
         self._lock = threading.RLock()  # held by every transaction, and by a fork
         self._file = WatchedFile(self.path, self._synchronous, _BUSY_SECONDS)
-        self._wake = threading.Condition(threading.Lock())  # guards what follows, `dropped` and `_told`
+        # Guards what follows, `dropped` and `_told`. Never held by way of the condition, whose `__exit__` is Python: a
+        # Ctrl-C that comes there leaves it locked for good.
+        self._guard = threading.Lock()
+        self._wake = threading.Condition(self._guard)
         self._queue: deque[_Entry] = deque()
         self._queued_bytes = 0  # of the queue and of the batch that is being written
         self._submitted = 0
@@ -84,7 +87,7 @@ class StoreWriter:
 
     def submit(self, records: Sequence[Record]) -> bool:
         """Queue records; never waits for the disk. Return False if some did not fit and were dropped."""
-        with self._wake:
+        with self._guard:
             accepted = self._enqueue(records, None)
             reason = self._refusal()
         self.drop(len(records) - accepted, reason)
@@ -99,7 +102,7 @@ class StoreWriter:
             the rest, which may still be written.
         """
         receipt = Receipt(len(records))
-        with self._wake:
+        with self._guard:
             fits = not self._closed and self._queued_bytes + sum(each.bytes for each in records) <= self._queue_bytes
             if fits:
                 self._enqueue(records, receipt)
@@ -112,7 +115,7 @@ class StoreWriter:
         return receipt
 
     def _enqueue(self, records: Sequence[Record], receipt: Receipt | None) -> int:
-        """Queue records until one does not fit and return how many did; the caller holds `_wake`."""
+        """Queue records until one does not fit and return how many did; the caller holds `_guard`."""
         accepted = 0
         for record in records:
             if self._closed or self._queued_bytes + record.bytes > self._queue_bytes:
@@ -134,18 +137,18 @@ class StoreWriter:
 
         Whether it could be written, `last_error` tells.
         """
-        with self._wake:
+        with self._guard:
             target, threadless = self._submitted, self._thread is None
         if threadless:
             self._work_off()
-        with self._wake:
+        with self._guard:
             return self._wake.wait_for(lambda: self._settled >= target, timeout)
 
     def close(self, timeout: float = 30.0) -> None:
         """Write what is queued, for at most about `timeout` seconds, and close the file. Later records are refused."""
         deadline = time.monotonic() + timeout
         self.flush(timeout)
-        with self._wake:
+        with self._guard:
             self._closed = True
             thread = self._thread
             self._wake.notify_all()
@@ -161,7 +164,7 @@ class StoreWriter:
         """
         if not count:
             return
-        with self._wake:
+        with self._guard:
             self.dropped += count
             first = reason not in self._told
             self._told.add(reason)
@@ -186,7 +189,7 @@ class StoreWriter:
 
     def _work(self) -> None:
         while True:
-            with self._wake:
+            with self._guard:
                 self._wake.wait_for(lambda: self._queue or self._closed)
                 if not self._queue:
                     break
@@ -196,7 +199,7 @@ class StoreWriter:
     def _work_off(self) -> None:
         """Write until the queue is empty."""
         while True:
-            with self._wake:
+            with self._guard:
                 batch = [self._queue.popleft() for _ in range(min(BATCH_RECORDS, len(self._queue)))]
             if not batch:
                 return
@@ -205,7 +208,7 @@ class StoreWriter:
                 self._keeper.written()
                 self._keep_small()
             finally:
-                with self._wake:
+                with self._guard:
                     self._settled += len(batch)
                     self._queued_bytes -= sum(record.bytes for record, _ in batch)
                     self._wake.notify_all()
@@ -286,11 +289,11 @@ class StoreWriter:
     def hold_for_fork(self) -> None:
         """Wait for the open transaction's end and let no other begin."""
         self._lock.acquire()
-        self._wake.acquire()
+        self._guard.acquire()
 
     def release_after_fork(self) -> None:
         """Go on, in the process that forked."""
-        self._wake.release()
+        self._guard.release()
         self._lock.release()
 
     def begin_anew(self) -> None:
