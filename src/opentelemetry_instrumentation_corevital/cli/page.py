@@ -17,7 +17,7 @@ from ..version import __version__
 from .errors import UserError
 from .heatmap import SIGNALS, buckets, layer_map, value_range
 from .output import whole_file
-from .render import printable, verdict_lines
+from .render import message_text, printable, verdict_lines
 from .text import token_pieces
 from .timeline import HEIGHT, WIDTH, lines, marks
 
@@ -136,8 +136,6 @@ def _tokens(steps: int, texts: Sequence[str] | None, found: Sequence[Any]) -> li
 
 
 def _messages(run: "StoredRun") -> list[tuple[str, str]]:
-    from .read import message_text
-
     named = (("prompt", semconv.GEN_AI_INPUT_MESSAGES), ("answer", semconv.GEN_AI_OUTPUT_MESSAGES))
     texts = [(title, message_text(run.attributes.get(name))) for title, name in named]
     return [(title, printable(text)) for title, text in texts if text is not None]

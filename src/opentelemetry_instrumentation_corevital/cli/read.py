@@ -1,6 +1,5 @@
 """`corevital runs` and `corevital show`: what the store holds."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,7 +34,7 @@ from .options import (
     filters,
 )
 from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
-from .render import level_style, printable, verdict_panel
+from .render import level_style, message_text, printable, verdict_panel
 from .tables import columns_json, layer_rows, step_rows
 
 if TYPE_CHECKING:
@@ -248,14 +247,6 @@ def _steps(events: list[StoredEvent]) -> Table:
     for event in events:
         table.add_row(*(_cell(event.attributes.get(name)) for name in names.values()))
     return table
-
-
-def message_text(attribute: Any) -> str | None:
-    """Return the text of a GenAI messages attribute; None where it is not there or was cut off."""
-    try:
-        return str(json.loads(attribute)[0]["parts"][0]["content"])
-    except (TypeError, ValueError, LookupError):
-        return None
 
 
 def _cell(value: Any) -> str:

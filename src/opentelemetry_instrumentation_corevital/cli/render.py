@@ -222,6 +222,14 @@ def mapping(text: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def message_text(attribute: Any) -> str | None:
+    """Return the text of a GenAI messages attribute; None where it is not there or was cut off."""
+    try:
+        return str(json.loads(attribute)[0]["parts"][0]["content"])
+    except (TypeError, ValueError, LookupError):
+        return None
+
+
 def sparkline(values: Sequence[float], width: int = 60, *, top: float | None = None) -> str:
     """Return a line of bars from 0 to `top`, or the largest value; a value that is not finite is a gap.
 
