@@ -1,25 +1,32 @@
 """What a caller tells about the generate() calls below it, carried in the OpenTelemetry context.
 
 The context follows the call through attach and detach, through asyncio, and into whatever thread it is attached in.
+Into a thread that somebody starts it does not go by itself; a streamer takes it along.
 """
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.trace import get_current_span, set_span_in_context
 
 _DISABLED_KEY: Final = otel_context.create_key("corevital-disabled")
 _PROMPT_KEY: Final = otel_context.create_key("corevital-prompt")
+
+# On the streamer itself a context would break its pickling and copying.
+_made_in: weakref.WeakKeyDictionary[Any, Context] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
 class PromptHint:
     """What a caller knows of its prompt that generate() does not see."""
 
-    text: str | None = None
-    """The prompt before a chat template."""
+    text: str | tuple[str, ...] | None = None
+    """The prompt before a chat template; of a batch one for each prompt."""
     chat: bool = False
     """Whether a chat template made the prompt's tokens."""
     tokenizer: Any = None
@@ -35,9 +42,9 @@ def disabled() -> Iterator[None]:
         yield
 
 
-def is_disabled() -> bool:
-    """Whether the current context is inside `disabled()`."""
-    return bool(otel_context.get_value(_DISABLED_KEY))
+def is_disabled(context: Context | None = None) -> bool:
+    """Whether a context, by default the current one, is inside `disabled()`."""
+    return bool(otel_context.get_value(_DISABLED_KEY, context))
 
 
 @contextmanager
@@ -47,10 +54,30 @@ def prompt_hint(hint: PromptHint) -> Iterator[None]:
         yield
 
 
-def current_hint() -> PromptHint:
-    """Return what the caller told about its prompt."""
-    hint = otel_context.get_value(_PROMPT_KEY)
+def current_hint(context: Context | None = None) -> PromptHint:
+    """Return what the caller told about its prompt in a context, by default the current one."""
+    hint = otel_context.get_value(_PROMPT_KEY, context)
     return hint if isinstance(hint, PromptHint) else PromptHint()
+
+
+def keep_context(streamer: Any) -> None:
+    """Let the generate() call that gets this streamer know the context it was made in."""
+    _made_in[streamer] = otel_context.get_current()
+
+
+def calling_context(streamer: Any) -> Context:
+    """Return the context that a call belongs to.
+
+    It is the thread's own; in a thread without a span, the usual one for streaming, its span and whatever else the
+    thread lacks come from where the streamer was made.
+    """
+    current = otel_context.get_current()
+    if streamer is None or get_current_span(current).get_span_context().is_valid:
+        return current
+    made_in = _made_in.get(streamer)
+    if made_in is None:
+        return current
+    return set_span_in_context(get_current_span(made_in), Context({**made_in, **current}))
 
 
 @contextmanager

@@ -7,12 +7,13 @@ from collections.abc import Collection, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-import wrapt
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
+from . import callers
+from .chats import recent_chats
 from .package import _instruments
-from .patches import ClassPatch
+from .patches import ClassPatch, PatchTable
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ class CoreVitalInstrumentor(BaseInstrumentor):
     """
 
     # State is the class's: BaseInstrumentor is a singleton whose __init__ runs at every construction.
-    _patches: tuple[ClassPatch, ...] = ()
     _recorder: "Recorder | None" = None
-    _hooked = False
     _refused = False
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -85,42 +84,20 @@ class CoreVitalInstrumentor(BaseInstrumentor):
             logger.info("CoreVital is switched off (enabled=false)")
             return
         type(self)._recorder = _recorder(settings, tracer_provider, meter_provider, logger_provider, judgements)
-        self._patch_on_import()
+        _patches.apply(_imported)
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         recorder, type(self)._recorder = self._recorder, None
         if recorder is not None:
             recorder.instruments.close()
-        for patch in self._patches:
-            patch.remove()
-        if self._patches:
+        _patches.remove()
+        recent_chats.clear()
+        if _GENERATION_MODULE in sys.modules:
             from .capture.hooks import detach_all
             from .capture.registry import unwrap_attention_functions
 
             detach_all()
             unwrap_attention_functions()
-
-    def _patch_on_import(self) -> None:
-        if _GENERATION_MODULE in sys.modules:
-            self._patch(sys.modules[_GENERATION_MODULE])
-        elif not type(self)._hooked:  # hooks cannot be taken back, so there is at most one
-            type(self)._hooked = True
-            wrapt.register_post_import_hook(_generation_imported, _GENERATION_MODULE)
-
-    def _patch(self, module: ModuleType) -> None:
-        recorder = self._recorder
-        if recorder is None:
-            return
-        if not self._patches:
-            from .capture.taps import tap_logits_processor, tap_stopping_criteria
-
-            type(self)._patches = (
-                ClassPatch("generate", _generate),
-                ClassPatch("_get_logits_processor", tap_logits_processor),
-                ClassPatch("_get_stopping_criteria", tap_stopping_criteria),
-            )
-        for patch in self._patches:
-            patch.apply(module.GenerationMixin)
 
 
 def _generate(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
@@ -130,12 +107,44 @@ def _generate(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
     return recorder.generate(wrapped, model, args, kwargs)
 
 
-def _generation_imported(module: ModuleType) -> None:
+def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
+    from .capture.taps import tap_logits_processor, tap_stopping_criteria
+
+    return (
+        ("GenerationMixin", ClassPatch("generate", _generate)),
+        ("GenerationMixin", ClassPatch("_get_logits_processor", tap_logits_processor)),
+        ("GenerationMixin", ClassPatch("_get_stopping_criteria", tap_stopping_criteria)),
+    )
+
+
+_patches = PatchTable(
+    {
+        _GENERATION_MODULE: _generation_patches,
+        "transformers.generation.streamers": lambda: (("TextStreamer", ClassPatch("__init__", callers.streamer_made)),),
+        "transformers.pipelines.base": lambda: (("Pipeline", ClassPatch("forward", callers.pipeline_forward)),),
+        "transformers.tokenization_utils_base": lambda: (
+            ("PreTrainedTokenizerBase", ClassPatch("apply_chat_template", callers.template_applied)),
+            ("PreTrainedTokenizerBase", ClassPatch("__call__", callers.tokenized)),
+        ),
+        "transformers.processing_utils": lambda: (
+            ("ProcessorMixin", ClassPatch("apply_chat_template", callers.template_applied)),
+        ),
+        "transformers.cli.serving.utils": lambda: (
+            ("InferenceThread", ClassPatch("submit", callers.work_submitted)),
+            ("InferenceThread", ClassPatch("async_submit", callers.work_submitted)),
+        ),
+    }
+)
+
+
+def _imported(module: ModuleType) -> None:
     with _lock:
+        if CoreVitalInstrumentor._recorder is None:
+            return
         try:
-            CoreVitalInstrumentor()._patch(module)
+            _patches.patch(module)
         except Exception:
-            logger.exception("CoreVital could not patch %s and stays off", _GENERATION_MODULE)
+            logger.exception("CoreVital could not patch %s; what passes there is not seen", module.__name__)
 
 
 def _recorder(

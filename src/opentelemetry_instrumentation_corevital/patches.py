@@ -1,6 +1,8 @@
 """Patches on a class, put on and taken off without a trace, also when somebody else patched on top."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import wrapt
@@ -52,3 +54,44 @@ class ClassPatch:
         if not self._active:
             return wrapped(*args, **kwargs)
         return self._wrapper(wrapped, instance, args, kwargs)
+
+
+class PatchTable:
+    """Patches on classes of modules that may not be imported yet.
+
+    Args:
+        patches: of every module, when it is there, class name and patch.
+    """
+
+    def __init__(self, patches: Mapping[str, Callable[[], Sequence[tuple[str, ClassPatch]]]]) -> None:
+        self._makers = patches
+        self._made: dict[str, Sequence[tuple[str, ClassPatch]]] = {}
+        self._hooked: set[str] = set()
+
+    def apply(self, on_import: Callable[[ModuleType], None]) -> None:
+        """Patch what is imported, and have `on_import` called with each of the other modules when it is.
+
+        Such a hook cannot be taken back, so there is at most one for each module.
+        """
+        for name in self._makers:
+            if (module := sys.modules.get(name)) is not None:
+                self.patch(module)
+            elif name not in self._hooked:
+                self._hooked.add(name)
+                wrapt.register_post_import_hook(on_import, name)
+
+    def patch(self, module: ModuleType) -> None:
+        """Patch the classes of one module; what this version of it does not have is left out."""
+        name = module.__name__
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        for class_name, patch in self._made[name]:
+            owner = getattr(module, class_name, None)
+            if isinstance(owner, type):
+                patch.apply(owner)
+
+    def remove(self) -> None:
+        """Take all patches off."""
+        for patches in self._made.values():
+            for _, patch in patches:
+                patch.remove()

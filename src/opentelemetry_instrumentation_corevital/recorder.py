@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -18,7 +19,8 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import ProxyTracerProvider, Span, SpanKind, Tracer, get_tracer_provider, set_span_in_context
 
 from . import semconv
-from .call_context import current_hint, is_disabled
+from .call_context import PromptHint, calling_context, current_hint, is_disabled
+from .chats import recent_chats
 from .config import Settings
 from .emission import attributes as emitted
 from .emission.metrics import Instruments, call_tokens
@@ -30,6 +32,7 @@ from .safety import breaker_open, report_internal_error, shielded
 from .texts import CallTexts
 
 if TYPE_CHECKING:
+    from .capture.call import Call
     from .capture.session import Session
 
 logger = logging.getLogger(__name__)
@@ -90,13 +93,19 @@ class Recorder:
     def _begin(self, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> "_Recording | None":
         if is_disabled() or breaker_open() or not is_instrumentation_enabled():
             return None
+        from .capture.call import Call
+
+        call = Call(model, args, kwargs)
+        parent = calling_context(call.arguments.get("streamer"))
+        if is_disabled(parent):
+            return None
         with shielded("capture.attach"):
             # Also for a call that is not measured: it may be the one in which a graph is compiled, and a graph whose
             # attention function changes afterwards is compiled once more.
             from .capture.registry import wrap_attention_functions
 
             wrap_attention_functions()
-        recording = _Recording(self, model, args, kwargs)
+        recording = _Recording(self, call, parent)
         self._tell_if_nowhere(recording.span)
         try:
             recording.enter()
@@ -157,21 +166,32 @@ def chosen(trace_id: int, ratio: float) -> bool:
     return number < round(ratio * 2**64)
 
 
+def _hint(call: "Call", context: Context) -> PromptHint:
+    """Return what is known of a call's prompt: told by its caller, else as the chat whose tokens it got."""
+    hint = current_hint(context)
+    if hint.text is None and len(recent_chats):
+        with shielded("recorder.chat"):
+            tokens = call.prompt_tokens()
+            chat = recent_chats.find(tokens) if tokens else None
+            if chat is not None:
+                return replace(hint, text=chat.text, chat=True, tokenizer=hint.tokenizer or chat.tokenizer)
+    return hint
+
+
 class _Recording:
     """One call, from its span's start to its end."""
 
-    def __init__(self, recorder: Recorder, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        from .capture.call import Call
+    def __init__(self, recorder: Recorder, call: "Call", parent: Context) -> None:
         from .capture.model import describe_model
 
         self.recorder = recorder
         self.settings = recorder.settings
         self.start_ns = time.time_ns()
-        self.hint = current_hint()
-        self.model: ModelInfo = describe_model(model)
+        self.call = call
+        self.hint = _hint(call, parent)
+        self.model: ModelInfo = describe_model(call.model)
         self.start = emitted.start_attributes(self.model.name, chat=self.hint.chat)
         enlisted: list[RunJudgement] = []
-        parent = otel_context.get_current()
         self.span: Span = recorder.tracer.start_span(
             " ".join((self.start[semconv.GEN_AI_OPERATION_NAME], self.model.name)),
             context=otel_context.set_value(ENLISTED_KEY, enlisted, parent),
@@ -182,8 +202,7 @@ class _Recording:
         self.context: Context = set_span_in_context(self.span, parent)
         wanted = self.span.is_recording() or self.settings.capture_unsampled
         self.captured = wanted and chosen(self.span.get_span_context().trace_id, self.settings.capture_ratio)
-        self.call = Call(model, args, kwargs)
-        self.session = self._session(model) if self.captured else None
+        self.session = self._session(call.model) if self.captured else None
         self.report = Report(
             settings=self.settings,
             tracer=recorder.tracer,

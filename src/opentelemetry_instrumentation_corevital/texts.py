@@ -25,18 +25,20 @@ class CallTexts:
         """Give the runs their prompts' text: as the caller told it, else decoded, else not at all."""
         if self._settings.prompt_hash == "off" and not self._settings.content_on_span:
             return
-        if self._hint.text is not None:
+        told = self._hint.text
+        texts = (told,) if isinstance(told, str) else told
+        if texts and not len(runs) % len(texts):
             for run in runs:
-                run.prompt = Prompt(self._hint.text, "text", self._hint.chat)
+                run.prompt = Prompt(texts[_prompt_of(run, runs, texts)], "text", self._hint.chat)
             return
         tokenizer, prompts = self._tokenizer(), None
         if tokenizer is not None:
             prompts = self._call.prompt_tokens()
         if prompts is None or len(runs) % len(prompts):
             return
-        texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in prompts]
+        decoded = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in prompts]
         for run in runs:
-            run.prompt = Prompt(texts[run.sequence_index * len(texts) // len(runs)], "decoded", self._hint.chat)
+            run.prompt = Prompt(decoded[_prompt_of(run, runs, decoded)], "decoded", self._hint.chat)
 
     def messages(self, run: Run) -> dict[str, Any]:
         """Return the attributes of the prompt's and the answer's text, if content is switched on."""
@@ -53,3 +55,7 @@ class CallTexts:
             if owner is not None:
                 return owner
         return getattr(self._call.arguments.get("streamer"), "tokenizer", None)
+
+
+def _prompt_of(run: Run, runs: Sequence[Run], prompts: Sequence[str]) -> int:
+    return run.sequence_index * len(prompts) // len(runs)
