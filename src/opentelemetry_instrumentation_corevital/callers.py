@@ -66,7 +66,7 @@ def tokenized(wrapped: Callable[..., Any], _tokenizer: Any, args: Any, kwargs: A
 
 
 def work_submitted(wrapped: Callable[..., Any], _thread: Any, args: Any, kwargs: Any) -> Any:
-    """Wrap a method that hands work to the thread in which `transformers serve` generates; its request is the parent."""
+    """Wrap a method that hands work to the thread of `transformers serve`; its request is the parent."""
     with shielded("callers.submit"):
         if args:
             args = (_in_context(args[0]), *args[1:])

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     )
     prompt_hash: Literal["sha256", "hmac", "off"] = Field("sha256", description="how the prompt's text is hashed")
     hash_key: str | None = Field(None, description="secret key of prompt_hash=hmac", repr=False)
+    flush_on_sigterm: bool = Field(
+        True, description="zero-code only: export what is held before SIGTERM ends a process that does not handle it"
+    )
     sqlite_path: str | None = Field(
         None, description="file of the `corevital_sqlite` exporter; default: corevital/corevital.db in the data folder"
     )

@@ -115,6 +115,14 @@ OTEL_COREVITAL_HASH_KEY = "OTEL_COREVITAL_HASH_KEY"
 Secret key of `OTEL_COREVITAL_PROMPT_HASH=hmac`.
 """
 
+OTEL_COREVITAL_FLUSH_ON_SIGTERM = "OTEL_COREVITAL_FLUSH_ON_SIGTERM"
+"""
+.. envvar:: OTEL_COREVITAL_FLUSH_ON_SIGTERM
+
+`true` (the default): under zero-code start-up, a process that does not handle SIGTERM exports what it holds before it
+dies of the signal.
+"""
+
 OTEL_COREVITAL_SQLITE_PATH = "OTEL_COREVITAL_SQLITE_PATH"
 """
 .. envvar:: OTEL_COREVITAL_SQLITE_PATH

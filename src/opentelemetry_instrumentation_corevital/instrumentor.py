@@ -14,6 +14,7 @@ from . import callers
 from .chats import recent_chats
 from .package import _instruments
 from .patches import ClassPatch, PatchTable
+from .termination import flush_at_sigterm, leave_sigterm
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class CoreVitalInstrumentor(BaseInstrumentor):
                 return  # a bad declarative file has been told about: the loader's second call must not undo it
             try:
                 super().instrument(**kwargs)
+                if zero_code and self._recorder is not None and self._recorder.settings.flush_on_sigterm:
+                    flush_at_sigterm()
             except ValueError as error:
                 type(self)._refused = True
                 if not zero_code:
@@ -88,6 +91,7 @@ class CoreVitalInstrumentor(BaseInstrumentor):
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         recorder, type(self)._recorder = self._recorder, None
+        leave_sigterm()
         if recorder is not None:
             recorder.instruments.close()
         _patches.remove()

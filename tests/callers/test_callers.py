@@ -300,6 +300,37 @@ def test_a_thread_pool_keeps_runs_apart(model: Any, tokenizer: Any) -> None:
     assert len({span.context.trace_id for span in telemetry.spans}) == len(prompts)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("way", ["def", "async def", "stream"])
+def test_a_fastapi_requests_span_is_the_parent(model: Any, tokenizer: Any, way: str) -> None:
+    from fastapi import FastAPI
+    from fastapi.responses import StreamingResponse
+    from fastapi.testclient import TestClient
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+    app, inputs = FastAPI(), dict(tokenizer(QUESTION, return_tensors="pt"))
+
+    def answer() -> str:
+        return str(tokenizer.decode(model.generate(**inputs, **OPTIONS)[0]))
+
+    async def answer_async() -> str:
+        return answer()
+
+    def stream() -> StreamingResponse:
+        streamer = TextIteratorStreamer(tokenizer)
+        threading.Thread(target=model.generate, kwargs={**inputs, **OPTIONS, "streamer": streamer}).start()
+        return StreamingResponse(iter(streamer))
+
+    app.get("/answer", response_model=None)({"def": answer, "async def": answer_async, "stream": stream}[way])
+    with instrumented() as telemetry:
+        FastAPIInstrumentor.instrument_app(app, tracer_provider=telemetry.tracer_provider)
+        with TestClient(app) as client:
+            assert client.get("/answer").status_code == 200
+        run = telemetry.span
+        request = spans_by_name(telemetry)["GET /answer"]
+        assert run.parent is not None
+        assert run.parent.span_id == request.context.span_id  # type: ignore[union-attr]
+
+
 def test_everything_is_taken_back() -> None:
     from transformers import Pipeline, PreTrainedTokenizerBase, ProcessorMixin
 
