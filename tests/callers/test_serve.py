@@ -1,4 +1,4 @@
-"""A real `transformers serve` under `opentelemetry-instrument`, with the real model and requests as clients send them."""
+"""A real `transformers serve` under `opentelemetry-instrument`, with the real model and a client's requests."""
 
 import json
 import signal
