@@ -216,6 +216,8 @@ def test_lower_limits_of_the_sdk_leave_the_verdict_and_a_true_count() -> None:
     assert attributes["corevital.steps.recorded"] == len(span.events) == 8
     assert attributes["gen_ai.operation.name"] == "text_completion"
     assert attributes["gen_ai.request.model"]
+    verdict = {"risk.score", "risk.level", "narrative", "warnings", "steps.total", "health.nan_detected"}
+    assert {f"corevital.{name}" for name in verdict} <= attributes.keys()
 
 
 # --- budgets -----------------------------------------------------------------------------------------------------

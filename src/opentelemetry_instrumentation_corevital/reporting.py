@@ -114,6 +114,8 @@ class Report:
             self._run(span, run)
         finally:
             if recording:
+                if getattr(span, "dropped_attributes", 0):
+                    span.set_attributes(emitted.sequence_attributes(run))
                 span.end(run.end_ns)
 
     def _run(self, span: Span, run: Run) -> None:

@@ -13,6 +13,7 @@ from . import budget
 from .attributes import SERIES_POINTS, absent_attribute, present, series_attributes, summary_attributes
 from .layers import layer_attributes
 from .steps import StepEvents, choose_steps
+from .verdict import verdict_attributes
 
 _JUDGEMENT_RESERVE: Final = 6 * 1024
 """What judgements are taken to have set on a span whose attributes cannot be read back."""
@@ -86,6 +87,8 @@ def emit_run(
         | absent_attribute({**run.absent, **holes, **cut})
         | {semconv.STEPS_RECORDED: recorded}
     )
+    if getattr(span, "dropped_attributes", 0):  # the SDK drops the oldest: these must be the newest
+        span.set_attributes({**verdict_attributes(run), semconv.STEPS_RECORDED: recorded})
     used = limit - room + sum(budget.event_bytes(semconv.STEP_EVENT, event) for _, event in events)
     return Reported(used, events_lost, points_lost, messages_lost)
 

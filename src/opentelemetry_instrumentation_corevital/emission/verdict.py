@@ -1,4 +1,4 @@
-"""The verdict as a log event, `gen_ai.evaluation.result` of the GenAI conventions, beside the span."""
+"""The verdict in few words: as a log event, `gen_ai.evaluation.result`, and on a span with little room."""
 
 from typing import Any
 
@@ -7,6 +7,19 @@ from opentelemetry.context import Context
 
 from .. import semconv
 from ..run import Run
+
+
+def verdict_attributes(run: Run) -> dict[str, Any]:
+    """Return what must survive on a span whose SDK allows fewer attributes than a run has."""
+    attributes: dict[str, Any] = {semconv.STEPS_TOTAL: run.steps, semconv.WARNINGS: list(run.warnings)}
+    if run.narrative:
+        attributes[semconv.NARRATIVE] = run.narrative
+    if run.health is not None:
+        flags = run.health.flags().items()
+        attributes |= {semconv.HEALTH_FLAGS[name]: value for name, value in flags if value is not None}
+    if run.risk is not None:
+        attributes |= {semconv.RISK_SCORE: round(run.risk.score, 6), semconv.RISK_LEVEL: run.risk.level}
+    return attributes
 
 
 def emit_verdict(logger: Logger, run: Run, context: Context) -> None:

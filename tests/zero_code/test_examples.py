@@ -12,7 +12,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.store import open_store
 
-APP = Path(__file__).parent.parent / "examples" / "zero_code" / "app.py"
+APP = Path(__file__).parents[2] / "examples" / "zero_code" / "app.py"
 MANUAL = APP.parent.parent / "manual" / "app.py"
 
 pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("real_model")]

@@ -1,0 +1,52 @@
+"""How a program under `opentelemetry-instrument` may end without losing what it has measured."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.subprocesses import exporting, run, stored_spans
+from tests.wire.processes import process, wait_until
+from tests.zero_code.receivers import http_receiver
+from tests.zero_code.test_exporters import program
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_flushes(number: signal.Signals, tmp_path: Path) -> None:
+    log = tmp_path / "program.log"
+    with http_receiver() as received:
+        variables = {
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint,
+            "OTEL_BSP_SCHEDULE_DELAY": "60000",  # longer than the test: only the end can have exported it
+            "OTEL_BLRP_SCHEDULE_DELAY": "60000",
+            "OTEL_METRIC_EXPORT_INTERVAL": "60000",
+        }
+        with process([*exporting("otlp", "otlp", "otlp"), *program("waits")], log, variables) as running:
+            wait_until(lambda: "generated" in log.read_text(), 60)
+            assert not received.messages
+            running.send_signal(number)
+            assert running.wait(20) in (-number, 128 + number), log.read_text()
+    assert len(received.spans()) == 1
+    assert "corevital.runs" in received.metric_names()
+    assert "gen_ai.evaluation.result" in received.event_names()
+
+
+def test_forked_workers_export_their_runs(tmp_path: Path) -> None:
+    database = tmp_path / "runs.db"
+    with http_receiver() as received:
+        run(
+            [*exporting("otlp,corevital_sqlite"), *program("forked")],
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+            OTEL_EXPORTER_OTLP_ENDPOINT=received.endpoint,
+            OTEL_COREVITAL_SQLITE_PATH=str(database),
+        )
+    stored = [span.attributes["corevital.steps.total"] for span in stored_spans(database)]
+    assert sorted(stored) == [4, 5, 6]
+    sent = [
+        item.value.int_value
+        for span in received.spans()
+        for item in span.attributes
+        if item.key == "corevital.steps.total"
+    ]
+    assert sorted(sent) == [4, 5, 6]

@@ -1,0 +1,94 @@
+"""An ordinary program under `opentelemetry-instrument`: every exporter, every signal, one and several at once."""
+
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opentelemetry_instrumentation_corevital.store import open_store
+from tests.subprocesses import exporting, json_objects, run
+from tests.zero_code.receivers import Received, grpc_receiver, http_receiver
+
+PROGRAMS = Path(__file__).parent / "programs"
+METRICS = {"corevital.runs", "corevital.run.risk_score", "corevital.step.entropy", "gen_ai.client.operation.duration"}
+
+
+def program(name: str) -> list[str]:
+    return [sys.executable, str(PROGRAMS / f"{name}.py")]
+
+
+def attributes_of(span: Any) -> dict[str, Any]:
+    return {item.key: item.value for item in span.attributes}
+
+
+def assert_all_received(received: Received) -> None:
+    """Two runs, the second below the program's own span, with verdict, metrics and events."""
+    runs = [span for span in received.spans() if span.name.startswith("text_completion ")]
+    (request,) = [span for span in received.spans() if span.name == "request"]
+    assert len(runs) == 2
+    assert [run.parent_span_id for run in runs] == [b"", request.span_id]
+    assert runs[1].trace_id == request.trace_id
+    for found in runs:
+        attributes = attributes_of(found)
+        assert attributes["corevital.capture.mode"].string_value == "full"
+        assert attributes["corevital.risk.level"].string_value == "low"
+        assert attributes["corevital.steps.recorded"].int_value == len(found.events) == 4
+    assert received.metric_names() >= METRICS
+    assert received.event_names().count("gen_ai.evaluation.result") == 2
+    assert received.event_names().count("corevital.run.data") == 2
+
+
+def test_several_exporters_at_once_over_http(tmp_path: Path) -> None:
+    database = tmp_path / "runs.db"
+    names = "otlp,console,corevital_sqlite"
+    with http_receiver() as received:
+        found = run(
+            [*exporting(names, names, names), *program("tiny")],
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+            OTEL_EXPORTER_OTLP_ENDPOINT=received.endpoint,
+            OTEL_COREVITAL_SQLITE_PATH=str(database),
+            OTEL_COREVITAL_CAPTURE="full",
+        )
+    assert_all_received(received)
+    printed = json_objects(found.stdout)
+    assert len([item for item in printed if "corevital.risk.score" in item.get("attributes", {})]) >= 2
+    assert "corevital.step.entropy" in found.stdout
+    assert "gen_ai.evaluation.result" in found.stdout
+    with open_store(database) as store:
+        stored = store.runs()
+        assert len(stored) == 2
+        assert all("hidden_l2_norm" in store.load(item).columns for item in stored)
+    with sqlite3.connect(database) as connection:
+        kept = {name for (name,) in connection.execute("SELECT name FROM metrics")}
+    assert kept >= METRICS
+
+
+def test_the_default_protocol_is_grpc_and_carries_every_signal() -> None:
+    with grpc_receiver() as received:
+        run(
+            [*exporting("otlp", "otlp", "otlp"), *program("tiny")],
+            OTEL_EXPORTER_OTLP_ENDPOINT=received.endpoint,
+            OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+            OTEL_COREVITAL_CAPTURE="full",
+        )
+    assert_all_received(received)
+
+
+@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
+def test_one_signal_alone(signal: str) -> None:
+    chosen = {name: "otlp" if name == signal else "none" for name in ("traces", "metrics", "logs")}
+    with http_receiver() as received:
+        run(
+            [*exporting(**chosen), *program("tiny")],
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+            OTEL_EXPORTER_OTLP_ENDPOINT=received.endpoint,
+        )
+    assert {kind for kind, _ in received.messages} == {signal.removesuffix("s") if signal == "traces" else signal}
+    if signal == "metrics":
+        assert received.metric_names() >= METRICS
+    elif signal == "logs":
+        assert received.event_names().count("gen_ai.evaluation.result") == 2
+    else:
+        assert len(received.spans()) == 3

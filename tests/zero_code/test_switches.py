@@ -1,0 +1,154 @@
+"""What switches CoreVital or the SDK off, thins it or limits it, under `opentelemetry-instrument`."""
+
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from opentelemetry_instrumentation_corevital.semconv import SCOPE_NAME
+from tests.subprocesses import exporting, json_objects, run, stored_spans
+from tests.zero_code.test_exporters import program
+
+
+@pytest.fixture(scope="module")
+def plain_tokens() -> str:
+    """What the program prints without OpenTelemetry."""
+    return run(program("tiny")).stdout
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "corevital"},
+        {"OTEL_SDK_DISABLED": "true"},
+        {"OTEL_COREVITAL_ENABLED": "false"},
+    ],
+    ids=lambda variables: next(iter(variables)),
+)
+def test_what_is_switched_off_is_off(variables: dict[str, str], plain_tokens: str, tmp_path: Path) -> None:
+    database = tmp_path / "runs.db"
+    found = run(
+        [*exporting("corevital_sqlite"), *program("tiny")], OTEL_COREVITAL_SQLITE_PATH=str(database), **variables
+    )
+    assert found.stdout == plain_tokens
+    assert not database.exists() or not [span for span in stored_spans(database) if span.scope == SCOPE_NAME]
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "kept"),
+    [
+        ("always_off", "", []),
+        ("always_on", "", [None, "sampled", "not sampled"]),
+        ("traceidratio", "0", []),
+        ("parentbased_always_on", "", [None, "sampled"]),
+        ("parentbased_traceidratio", "0", ["sampled"]),
+    ],
+)
+def test_samplers_decide_what_is_recorded(sampler: str, argument: str, kept: list[str | None], tmp_path: Path) -> None:
+    database = tmp_path / "runs.db"
+    found = run(
+        [*exporting("corevital_sqlite", "console"), *program("sampled")],
+        OTEL_COREVITAL_SQLITE_PATH=str(database),
+        OTEL_TRACES_SAMPLER=sampler,
+        OTEL_TRACES_SAMPLER_ARG=argument or "1",
+    )
+    spans = stored_spans(database) if database.exists() else []
+    parents = {f"{0xAB + 1:032x}": "sampled", f"{0xAB:032x}": "not sampled"}
+    assert [parents.get(span.trace_id) for span in spans] == kept
+    (runs,) = [
+        metric["data"]["data_points"]
+        for item in json_objects(found.stdout)
+        for resource in item.get("resource_metrics", ())
+        for scope in resource["scope_metrics"]
+        for metric in scope["metrics"]
+        if metric["name"] == "corevital.runs"
+    ]
+    captured = {point["attributes"]["corevital.captured"]: point["value"] for point in runs}
+    assert captured.get(True, 0) == len(kept)
+    assert captured.get(False, 0) == 3 - len(kept)
+
+
+def test_the_declarative_file_configures_corevital_and_its_limits(tmp_path: Path) -> None:
+    configuration = tmp_path / "otel.yaml"
+    configuration.write_text(
+        """
+        file_format: "1.0"
+        resource:
+          attributes: [{name: service.name, value: declared}]
+        tracer_provider:
+          limits: {event_count_limit: 8, attribute_count_limit: 40}
+          processors:
+            - simple: {exporter: {console: {}}}
+        instrumentation/development:
+          python:
+            corevital: {capture: full, layers: "0"}
+        """
+    )
+    found = run([exporting("x")[0], *program("tiny")], OTEL_CONFIG_FILE=str(configuration), NEW_TOKENS="20")
+    spans = [item for item in json_objects(found.stdout) if item.get("name", "").startswith("text_completion")]
+    assert len(spans) == 2
+    for span in spans:
+        attributes = span["attributes"]
+        assert span["resource"]["attributes"]["service.name"] == "declared"
+        assert len(span["events"]) == attributes["corevital.steps.recorded"] == 8
+        assert len(attributes) <= 40
+        for name in ("gen_ai.operation.name", "gen_ai.request.model", "corevital.risk.score", "corevital.narrative"):
+            assert name in attributes, "the verdict survives"
+        assert all(attributes[f"corevital.health.{flag}_detected"] is False for flag in ("nan", "inf"))
+
+
+def test_a_bad_option_in_the_declarative_file_is_one_line(tmp_path: Path, plain_tokens: str) -> None:
+    configuration = tmp_path / "otel.yaml"
+    configuration.write_text(
+        'file_format: "1.0"\ninstrumentation/development:\n  python:\n    corevital: {captur: full}\n'
+    )
+    found = run([exporting("x")[0], *program("tiny")], OTEL_CONFIG_FILE=str(configuration))
+    assert found.stdout == plain_tokens
+    (line,) = [line for line in found.stderr.splitlines() if "captur" in line]
+    assert "did you mean 'capture'" in line
+    assert "corevital.risk" not in found.stdout
+
+
+def test_lowered_limits_leave_the_verdict_and_a_true_count(tmp_path: Path) -> None:
+    database = tmp_path / "runs.db"
+    run(
+        [*exporting("corevital_sqlite"), *program("tiny")],
+        OTEL_COREVITAL_SQLITE_PATH=str(database),
+        OTEL_COREVITAL_CAPTURE="full",
+        OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="48",
+        OTEL_SPAN_EVENT_COUNT_LIMIT="5",
+        NEW_TOKENS="20",
+    )
+    runs = [span for span in stored_spans(database) if span.scope == SCOPE_NAME]
+    assert len(runs) == 2
+    for span in runs:
+        assert span.attributes["corevital.steps.recorded"] == 5
+        assert {"corevital.risk.score", "corevital.risk.level", "gen_ai.operation.name"} <= span.attributes.keys()
+
+
+def test_without_the_distro_one_line_says_that_nothing_is_exported(tmp_path: Path, plain_tokens: str) -> None:
+    """The same environment, but for the package `opentelemetry-distro`."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    (site,) = (tmp_path / "venv" / "lib").glob("*/site-packages")
+    for item in Path(sysconfig.get_path("purelib")).iterdir():
+        if not item.name.startswith("opentelemetry_distro"):
+            (site / item.name).symlink_to(item)
+    start = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
+    found = run([str(python), "-c", start, "--traces_exporter=console", str(python), program("tiny")[1]])
+    assert found.stdout == plain_tokens, "no exporter has printed anything"
+    assert found.stderr.count("opentelemetry-distro") == 1
+
+
+def test_transformers_may_be_imported_first(tmp_path: Path) -> None:
+    database = tmp_path / "runs.db"
+    run(
+        [*exporting("corevital_sqlite"), *program("imports_first")],
+        OTEL_COREVITAL_SQLITE_PATH=str(database),
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="corevital",
+    )
+    (span,) = stored_spans(database)
+    assert span.attributes["corevital.capture.mode"] == "full"
+    assert span.attributes["corevital.steps.total"] == 3
