@@ -75,7 +75,7 @@ def http_receiver() -> Iterator[Received]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            signal = _PATHS[self.path]
+            signal = _PATHS[self.path[self.path.index("/v1/") :]]  # Langfuse has it below a path of its own
             received.messages.append((signal, _MESSAGES[signal][0].FromString(body)))
             self.send_response(200)
             self.send_header("Content-Type", "application/x-protobuf")
