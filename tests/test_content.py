@@ -14,6 +14,7 @@ import torch
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
+from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.npz import from_npz
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
 from tests.support import VOCABULARY, Telemetry, instrumented, tiny_model
@@ -138,6 +139,26 @@ def test_switched_on_the_messages_are_on_the_span_and_nowhere_else(
         assert "zq" not in data.to_json()
     assert "zq" not in str(telemetry.metrics())
     assert not [message for message in caplog.messages if "zq" in message]
+
+
+def test_in_events_the_messages_are_the_conventions_event_and_nowhere_else(tmp_path: Path) -> None:
+    telemetry, prompt, output = run({"capture_message_content": "EVENT_ONLY"}, tmp_path / "runs.db")
+    assert not [span for span in telemetry.spans if "zq" in span.to_json()]
+    event, *_ = [record for record in telemetry.logs if record.event_name == semconv.CONTENT_EVENT]
+    (question,), (answer,) = event.attributes["gen_ai.input.messages"], event.attributes["gen_ai.output.messages"]
+    assert question["parts"][0] == {"type": "text", "content": Tokenizer().decode(prompt)}
+    assert answer["parts"][0]["content"] == Tokenizer().decode(output)
+    assert event.attributes["gen_ai.operation.name"] == "text_completion"
+    assert event.attributes["gen_ai.usage.output_tokens"] == len(output)
+    assert event.severity_number.value == 5, "DEBUG, as the conventions ask"
+    spans = {span.context.span_id for span in telemetry.spans if span.context}
+    assert event.span_id in spans
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
+        ((stored,),) = connection.execute(
+            "SELECT attributes FROM logs WHERE event_name = ? AND span_id = ?",
+            (semconv.CONTENT_EVENT, f"{event.span_id:016x}"),
+        ).fetchall()
+    assert json.dumps(json.loads(stored)["gen_ai.output.messages"]) == json.dumps([answer])
 
 
 def test_switched_on_the_token_ids_are_in_the_run_data(tmp_path: Path) -> None:

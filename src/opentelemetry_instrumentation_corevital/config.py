@@ -52,12 +52,15 @@ class Settings(BaseSettings):
     capture_message_content: ContentMode = Field(
         "no_content",
         validation_alias=CONTENT_ENV,
-        description="message text on spans: `span_only`, `span_and_event`; the GenAI conventions' switch",
+        description="where message text may be; the GenAI conventions' switch",
     )
     run_data: Literal["auto", "on", "off"] = Field(
         "auto", description="every step x signal x layer as log events; `auto`: of runs that are reported in full"
     )
-    step_events: Literal["span", "off"] = Field("span", description="carrier of the `corevital.step` events")
+    step_events: Literal["span", "logs", "off"] = Field(
+        "span",
+        description="carrier of the `corevital.step` events; `logs`: as log events, all, while the run goes on",
+    )
     max_step_events: int = Field(96, ge=0, le=96, description="largest number of `corevital.step` events of a span")
     max_span_bytes: int | None = Field(
         None, ge=4096, description="bytes of an encoded span; default 32768 in summary, 65536 in full"
@@ -131,6 +134,16 @@ class Settings(BaseSettings):
     def content_on_span(self) -> bool:
         """Whether message text may be set on spans."""
         return self.capture_message_content in ("span_only", "span_and_event")
+
+    @property
+    def content_in_events(self) -> bool:
+        """Whether message text may be in log events."""
+        return self.capture_message_content in ("event_only", "span_and_event")
+
+    @property
+    def content(self) -> bool:
+        """Whether content may leave the process at all."""
+        return self.capture_message_content != "no_content"
 
 
 def environment_variable(option: str) -> str:

@@ -23,7 +23,9 @@ from .call_context import PromptHint, calling_context, current_hint, is_disabled
 from .chats import recent_chats
 from .config import Settings
 from .emission import attributes as emitted
+from .emission.live import LiveSteps
 from .emission.metrics import Instruments, call_tokens
+from .emission.run_data import takes_logs
 from .layer_selection import LayerSelection
 from .processors import ENLISTED_KEY, RunJudgement, in_order
 from .reporting import Report
@@ -202,6 +204,7 @@ class _Recording:
         self.context: Context = set_span_in_context(self.span, parent)
         wanted = self.span.is_recording() or self.settings.capture_unsampled
         self.captured = wanted and chosen(self.span.get_span_context().trace_id, self.settings.capture_ratio)
+        self.live = self._live()
         self.session = self._session(call.model) if self.captured else None
         self.report = Report(
             settings=self.settings,
@@ -213,6 +216,8 @@ class _Recording:
             context=self.context,
             model=self.model,
             texts=CallTexts(self.settings, self.hint, self.call),
+            start=self.start,
+            live=self.live,
         )
         self._token: Any = None
         self._before: Any = None
@@ -226,7 +231,15 @@ class _Recording:
         with shielded("capture.attach"):
             options = Options(self.settings.attention_steps, LayerSelection(self.settings.layers))
             inside = Inside(model, attach(model), options)
-        return Session(self.call, self.model, self.start_ns, inside, kernels=self.settings.kernels == "auto")
+        kernels = self.settings.kernels == "auto"
+        return Session(self.call, self.model, self.start_ns, inside, kernels=kernels, follower=self.live)
+
+    def _live(self) -> LiveSteps | None:
+        """Return what tells the steps while the call goes on, if that is wanted and somebody listens."""
+        if not (self.captured and self.settings.step_events == "logs" and self.span.is_recording()):
+            return None
+        logger = self.recorder.logger
+        return LiveSteps(logger, self.context, self.settings) if takes_logs(logger) else None
 
     def enter(self) -> None:
         """Make the span current and let the thread's taps report to this call."""

@@ -5,8 +5,8 @@ Every part is shielded on its own: what fails is missing, and the rest is told.
 
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry._logs import Logger
@@ -17,6 +17,8 @@ from . import semconv
 from .config import Settings
 from .emission import attributes as emitted
 from .emission import budget
+from .emission.content import Messages, emit_content, span_attributes
+from .emission.live import LiveSteps
 from .emission.metrics import Instruments
 from .emission.run_data import pack, records, takes_logs
 from .emission.span import capture_attributes, emit_run, in_full
@@ -41,6 +43,8 @@ class Report:
         context: holds that span.
         model: what generated.
         texts: the call's prompts and answers.
+        start: the GenAI attributes that its span started with.
+        live: what has told the steps while the call went on.
     """
 
     settings: Settings
@@ -52,6 +56,8 @@ class Report:
     context: Context
     model: ModelInfo
     texts: CallTexts
+    start: Mapping[str, Any] = field(default_factory=dict)
+    live: LiveSteps | None = None
 
     def write(self, runs: Sequence[Run], error: BaseException | None) -> None:
         """Judge the runs and emit everything that is told of them."""
@@ -124,6 +130,12 @@ class Report:
                 judgement.on_run_ending(span, run)
         instruments = self.instruments
         context = set_span_in_context(span, self.context)
+        said: Messages = {}
+        with shielded("report.content"):
+            if span.is_recording() and self.settings.content:
+                said = self.texts.messages(run)
+                if self.settings.content_in_events and said:
+                    emit_content(self.logger, run, said, self._request(run), context)
         with shielded("report.verdict"):
             if span.is_recording():  # before the run data, behind which a full queue would drop it
                 emit_verdict(self.logger, run, context)
@@ -133,7 +145,9 @@ class Report:
         with shielded("report.span"):
             if span.is_recording():
                 limit, reserved = self._span_limit(run.sequence_count)
-                reported = emit_run(span, run, self.settings, limit, self.texts.messages(run))
+                live = self._live_steps(run)
+                on_span = span_attributes(said) if self.settings.content_on_span else {}
+                reported = emit_run(span, run, self.settings, limit, on_span, live=live)
                 _process_bytes.give_back(reserved - reported.bytes)
                 instruments.record_dropped("step_event", reported.dropped_events, context)
                 instruments.record_dropped("series_point", reported.dropped_points, context)
@@ -141,13 +155,29 @@ class Report:
         with shielded("report.run_metrics"):
             instruments.record_run(run, context)
 
+    def _request(self, run: Run) -> dict[str, Any]:
+        """Return what a log event says of the call that a run belongs to."""
+        return {
+            **self.start,
+            **emitted.request_attributes(run.decoding, content=True),
+            **emitted.response_attributes(self.model.name, [run]),
+        }
+
+    def _live_steps(self, run: Run) -> int:
+        """Return how many of a run's steps were told while it went on."""
+        if self.live is not None:
+            return self.live.told[run.sequence_index]
+        if self.settings.step_events == "logs":
+            run.absent["step_events"] = "step_events=logs, but no LoggerProvider takes log events"
+        return 0
+
     def _run_data(self, run: Run, context: Context) -> None:
         """Emit every step x signal x layer, before the span says what had to be left out."""
         logger, policy = self.logger, self.settings.run_data
         wanted = policy == "on" or (policy == "auto" and in_full(run, self.settings))
         if not wanted or not run.columns or not takes_logs(logger):
             return
-        data, left_out = pack(run, content=self.settings.content_on_span)
+        data, left_out = pack(run, content=self.settings.content)
         if left_out:
             what = "all of it" if data is None else ", ".join(left_out)
             run.absent["run_data"] = f"left out for its size: {what}"

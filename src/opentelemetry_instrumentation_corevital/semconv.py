@@ -138,7 +138,7 @@ MODEL_QUANTIZATION: Final = _attribute(
 MODEL_REVISION: Final = _attribute("corevital.model.revision", "string", "", "commit of the hub repository, if known")
 STEPS_TOTAL: Final = _attribute("corevital.steps.total", "int", "{step}", "steps (tokens) of this sequence")
 STEPS_RECORDED: Final = _attribute(
-    "corevital.steps.recorded", "int", "{step}", "steps that are in the span as `corevital.step` events"
+    "corevital.steps.recorded", "int", "{step}", "steps told as `corevital.step` events: on the span, or as log events"
 )
 SEQUENCE_COUNT: Final = _attribute(
     "corevital.sequence.count", "int", "{sequence}", "on a call's span: sequences, each with a span of its own"
@@ -334,6 +334,14 @@ EXCEPTION_MESSAGE: Final = _define(
 )
 EXCEPTION_STACKTRACE: Final = _define(
     "event attribute", "exception.stacktrace", "string", "", "traceback; only with content on", content=True
+)
+CONTENT_EVENT: Final = _define(
+    "event",
+    "gen_ai.client.inference.operation.details",
+    "-",
+    "",
+    "log event: the call's `gen_ai.*` attributes with prompt and answer as structured messages; only with content on",
+    content=True,
 )
 EVALUATION_EVENT: Final = _define(
     "event", "gen_ai.evaluation.result", "-", "", "log event: the verdict, beside the span"

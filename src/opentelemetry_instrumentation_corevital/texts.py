@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from . import semconv
 from .call_context import PromptHint
 from .config import Settings
-from .emission.content import message_attributes
+from .emission.content import Messages, messages
 from .run import Prompt, Run
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class CallTexts:
 
     def give_prompts(self, runs: Sequence[Run]) -> None:
         """Give the runs their prompts' text: as the caller told it, else decoded, else not at all."""
-        if self._settings.prompt_hash == "off" and not self._settings.content_on_span:
+        if self._settings.prompt_hash == "off" and not self._settings.content:
             return
         told = self._hint.text
         texts = (told,) if isinstance(told, str) else told
@@ -40,15 +40,15 @@ class CallTexts:
         for run in runs:
             run.prompt = Prompt(decoded[_prompt_of(run, runs, decoded)], "decoded", self._hint.chat)
 
-    def messages(self, run: Run) -> dict[str, Any]:
-        """Return the attributes of the prompt's and the answer's text, if content is switched on."""
-        if not self._settings.content_on_span:
+    def messages(self, run: Run) -> Messages:
+        """Return the prompt's and the answer's text, if content is switched on."""
+        if not self._settings.content:
             return {}
         tokenizer = self._tokenizer()
         if tokenizer is None:
             run.absent[semconv.GEN_AI_OUTPUT_MESSAGES] = "no tokenizer is known"
         answer = None if tokenizer is None else tokenizer.decode(run.tokens.tolist(), skip_special_tokens=True)
-        return message_attributes(run, answer)
+        return messages(run, answer)
 
     def _tokenizer(self) -> Any:
         for owner in (self._hint.tokenizer, self._call.arguments.get("tokenizer")):

@@ -168,13 +168,15 @@ def test_a_run_is_read_back_from_jaeger(jaeger: str, tmp_path: Path) -> None:
     ]
     with process(command, tmp_path / "jaeger.log", {"COLLECTOR_OTLP_ENABLED": "true"}):
         wait_until(lambda: listening(http) and listening(query))
-        model, broken = tiny_model(), tiny_model(seed=2)
+        model, broken, torn = tiny_model(), tiny_model(seed=2), tiny_model(seed=4, num_hidden_layers=6)
         broken.lm_head.register_forward_hook(lambda module, inputs, output: output * math.nan)
+        torn.model.layers[3].register_forward_hook(lambda module, inputs, output: output * math.nan)
         with recording(HttpExporter(endpoint=f"http://127.0.0.1:{http}/v1/traces"), "jaeger-test") as memory:
             model.generate(prompt(), max_new_tokens=30, do_sample=False)
             broken.generate(prompt(), max_new_tokens=5, do_sample=False)
+            torn.generate(prompt(), max_new_tokens=7, do_sample=False)
         url = f"http://127.0.0.1:{query}/api/traces?{urllib.parse.urlencode({'service': 'jaeger-test'})}"
-        traces = wait_until(lambda: (found := get_json(url)["data"]) and len(found) == 2 and found)
+        traces = wait_until(lambda: (found := get_json(url)["data"]) and len(found) == 3 and found)
     (span,) = [s for trace in traces for s in trace["spans"] if len(s["logs"]) == 30]
     tags = {tag["key"]: tag["value"] for tag in span["tags"]}
     original = next(s for s in memory.get_finished_spans() if len(s.events) == 30)
@@ -185,3 +187,12 @@ def test_a_run_is_read_back_from_jaeger(jaeger: str, tmp_path: Path) -> None:
     fields = {field["key"]: field["value"] for field in span["logs"][3]["fields"]}
     assert fields["event"] == "corevital.step"
     assert fields["corevital.step.index"] == 3
+    # Arrays with holes: layers that are not finite are left out, and another array says which layers are in.
+    (torn_span,) = [s for trace in traces for s in trace["spans"] if len(s["logs"]) == 7]
+    tags = {tag["key"]: tag["value"] for tag in torn_span["tags"]}
+    norms, layers = (json.loads(tags[f"corevital.layers.{name}"]) for name in ("l2_norm", "norm_index"))
+    assert layers == [0, 1, 2]
+    assert len(norms) == 3
+    assert json.loads(tags["corevital.layers.nonfinite"])[3] > 0
+    assert tags["corevital.health.nan_detected"] is True
+    assert json.loads(tags["corevital.blame.layers"])[0] == 3

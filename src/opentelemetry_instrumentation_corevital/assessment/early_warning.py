@@ -119,6 +119,11 @@ class EarlyWarningMonitor:
             repetition,
         )
 
+    def follow(self, part: Run) -> Iterator[Warned]:
+        """Take the steps of a run, or of its next part, and yield what holds at each."""
+        for step in _steps(part):
+            yield self.update(step)
+
     def _warn(self, signals: list[str], name: str, evidence: Callable[[], Mapping[str, Any]]) -> None:
         signals.append(name)
         if name not in self.evidence:
@@ -156,8 +161,7 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
     risk = np.zeros(run.steps, np.float32)
     active: dict[int, tuple[str, ...]] = {}
     order: dict[str, None] = {}
-    for index, step in enumerate(_steps(run)):
-        warned = monitor.update(step)
+    for index, warned in enumerate(monitor.follow(run)):
         failure[index], risk[index] = warned.failure_risk, warned.risk_so_far
         if warned.signals:
             active[index] = warned.signals

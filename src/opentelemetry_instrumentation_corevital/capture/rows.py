@@ -52,6 +52,13 @@ class RowStore:
         self._kept.append(row)
         self._times.append(time_ns)
 
+    def step(self, index: int, width: int) -> "RowStore":
+        """Return a step's row alone, as one that begins with `width` numbers."""
+        alone = RowStore()
+        alone.width = width
+        alone.append(self._kept[index], self._times[index])
+        return alone
+
     @functools.cached_property
     def rows(self) -> NDArray[np.float32]:
         """Return all rows [steps, sequences, width], when the last one is in. What a row lacks of the width is NaN."""
@@ -71,7 +78,7 @@ class RowStore:
     def more(self) -> NDArray[np.float32]:
         """Return what rows have behind the width [steps with more, sequences, signals]."""
         wide = [self._kept[step][:, self.width :] for step in self.more_steps]
-        return np.stack(wide) if wide else np.empty((0, 0, 0), np.float32)
+        return np.stack(wide) if wide else np.empty((0, len(self._kept[0]) if self._kept else 0, 0), np.float32)
 
     @functools.cached_property
     def times(self) -> NDArray[np.int64]:

@@ -1,12 +1,13 @@
 """One watched `generate()` call: what its taps see at every step, to vitals rows, to one `Run` per sequence."""
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..run import LOGIT_SIGNALS, NONFINITE_COUNTS, FinishReason, ModelInfo, Run
+from ..run import LOGIT_SIGNALS, NONFINITE_COUNTS, Decoding, FinishReason, ModelInfo, Run
 from ..safety import report_internal_error, shielded
 from .call import Call
 from .inside import Inside
@@ -20,11 +21,29 @@ STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
 _MAX_FLOAT_TOKEN: Final = 1 << 24  # token ids travel in the float32 row: exact below
 
 
+class Follower(Protocol):
+    """Is told each step of a call as soon as its numbers are on the host."""
+
+    @property
+    def layers(self) -> bool:
+        """Return whether it looks at layers, too."""
+
+    def __call__(self, step: int, parts: Sequence[Run]) -> None:
+        """Take a step, given as a Run of its own for each sequence that goes on."""
+
+
 class Session:
     """Watches one call. Everything here runs on the thread that called `generate()`."""
 
     def __init__(
-        self, call: Call, model: ModelInfo, start_ns: int, inside: Inside | None = None, *, kernels: bool = True
+        self,
+        call: Call,
+        model: ModelInfo,
+        start_ns: int,
+        inside: Inside | None = None,
+        *,
+        kernels: bool = True,
+        follower: Follower | None = None,
     ) -> None:
         self.call = call
         self.model = model
@@ -34,6 +53,7 @@ class Session:
         self._clock = Clock()
         self._open = True
         self._kernels = kernels
+        self._follower = None if follower is None else _Following(follower)
         self._vitals: Vitals | None = None
         self._carrier: RowCarrier | None = None
         self._sequences = 0
@@ -91,10 +111,41 @@ class Session:
         try:
             self._carrier.push(self._vitals.row(input_ids[:, -1], done))
             self._steps += 1
+            if self._follower is not None:
+                self._follow(self._carrier.store, self._follower)
             if self.inside is not None:
                 self.inside.begin(self._steps)
         except Exception as error:
             self._give_up(error)
+
+    def _follow(self, store: RowStore, following: "_Following", steps: int | None = None) -> None:
+        """Tell the follower the steps whose rows have arrived since, at most `steps` in all."""
+        with shielded("capture.follower"):
+            while following.told < (store.steps if steps is None else min(steps, store.steps)):
+                step, following.told = following.told, following.told + 1
+                row = store.step(step, self._width())
+                going = [index for index in range(self._sequences) if index not in following.over]
+                following.tell(step, [self._part(row, index, layers=following.tell.layers) for index in going])
+                following.over.update(np.flatnonzero(row.rows[0, :, DONE] > 0).tolist())
+
+    def _part(self, row: RowStore, index: int, *, layers: bool) -> Run:
+        """Return one sequence's step as a Run of its own."""
+        columns, absent = self._columns(row, index, 1) if layers else (logit_columns(row.rows[:, index]), {})
+        return Run(
+            model=self.model,
+            decoding=Decoding(strategy=self.call.strategy()),
+            start_ns=self.start_ns,
+            end_ns=int(row.times[0]),
+            sequence_index=index,
+            sequence_count=self._sequences,
+            tokens=row.rows[:, index, TOKEN].astype(np.int32),
+            columns=columns,
+            time_ns=row.times,
+            absent=absent,
+        )
+
+    def _width(self) -> int:
+        return LOGIT_WIDTH + (0 if self.inside is None else self.inside.layout.hidden_width)
 
     def _give_up(self, error: Exception) -> None:
         # A run with a hole would be judged wrongly: its steps are absent as a whole.
@@ -129,6 +180,8 @@ class Session:
             counts = [0] * len(generated)
         if rows is not None:
             counts = _counts(rows, generated.shape[1])
+            if self._follower is not None:
+                self._follow(rows, self._follower, generated.shape[1])
         runs = self._runs(rows=rows, generated=generated, counts=counts, end_ns=end_ns, error=error, seed=seed)
         over: NDArray[np.bool_] = np.zeros(len(runs), bool)
         if rows is not None:
@@ -183,7 +236,7 @@ class Session:
                 return None
             rows = self._carrier.finish()
             self._vitals.release()
-            rows.width = LOGIT_WIDTH + (0 if self.inside is None else self.inside.layout.hidden_width)
+            rows.width = self._width()
             return rows
         except Exception as error:
             self._give_up(error)
@@ -263,6 +316,15 @@ class Session:
             else:
                 columns |= attention
         return columns, absent
+
+
+class _Following:
+    """How far a follower has been told."""
+
+    def __init__(self, tell: Follower) -> None:
+        self.tell = tell
+        self.told = 0
+        self.over: set[int] = set()
 
 
 def _doubt(run: Run) -> None:

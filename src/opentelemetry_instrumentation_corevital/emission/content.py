@@ -1,26 +1,55 @@
-"""Message text, only ever made when it is switched on."""
+"""Message text, only ever made when it is switched on: on the span, in a log event, or both."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
+
+from opentelemetry._logs import Logger, LogRecord, SeverityNumber
+from opentelemetry.context import Context
 
 from .. import semconv
 from ..run import Run
 
+Messages = Mapping[str, list[dict[str, Any]]]
+"""Attribute -> the GenAI conventions' messages."""
 
-def message_attributes(run: Run, answer: str | None) -> dict[str, Any]:
-    """Return prompt and answer as the GenAI conventions' JSON messages."""
-    attributes: dict[str, Any] = {}
+
+def messages(run: Run, answer: str | None) -> Messages:
+    """Return the run's prompt and answer, as far as their text is known."""
+    found = {}
     if run.prompt.text is not None:
-        attributes[semconv.GEN_AI_INPUT_MESSAGES] = _json({"role": "user", "parts": [_part(run.prompt.text)]})
+        found[semconv.GEN_AI_INPUT_MESSAGES] = [{"role": "user", "parts": [_part(run.prompt.text)]}]
     if answer is not None:
-        message = {"role": "assistant", "parts": [_part(answer)], "finish_reason": run.finish_reason or "stop"}
-        attributes[semconv.GEN_AI_OUTPUT_MESSAGES] = _json(message)
-    return attributes
+        said = {"role": "assistant", "parts": [_part(answer)], "finish_reason": run.finish_reason or "stop"}
+        found[semconv.GEN_AI_OUTPUT_MESSAGES] = [said]
+    return found
+
+
+def span_attributes(said: Messages) -> dict[str, str]:
+    """Return messages as a span has them: attributes of spans have no structure, so they are JSON."""
+    return {name: json.dumps(each, ensure_ascii=False, separators=(",", ":")) for name, each in said.items()}
+
+
+def emit_content(logger: Logger, run: Run, said: Messages, request: Mapping[str, Any], context: Context) -> None:
+    """Emit messages as the conventions' log event, whose attributes have structure.
+
+    Args:
+        logger: where it goes.
+        run: the sequence that they are of.
+        said: its messages.
+        request: the call's GenAI attributes.
+        context: holds the run's span.
+    """
+    logger.emit(
+        LogRecord(
+            timestamp=run.end_ns,
+            context=context,
+            severity_number=SeverityNumber.DEBUG,  # as the conventions ask
+            event_name=semconv.CONTENT_EVENT,
+            attributes={**request, **said},
+        )
+    )
 
 
 def _part(text: str) -> dict[str, str]:
     return {"type": "text", "content": text}
-
-
-def _json(message: dict[str, Any]) -> str:
-    return json.dumps([message], ensure_ascii=False, separators=(",", ":"))

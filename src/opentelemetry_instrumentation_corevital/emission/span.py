@@ -31,7 +31,7 @@ class Reported:
 
 
 def emit_run(
-    span: Span, run: Run, settings: Settings, limit: int, messages: Mapping[str, Any] | None = None
+    span: Span, run: Run, settings: Settings, limit: int, messages: Mapping[str, Any] | None = None, *, live: int = 0
 ) -> Reported:
     """Set a judged run's attributes and add its step events.
 
@@ -44,6 +44,7 @@ def emit_run(
         settings: capture mode and event policy.
         limit: bytes of the encoded span.
         messages: message text, if content is switched on.
+        live: steps that were told as log events already.
     """
     upgraded, full = is_upgraded(run, settings), in_full(run, settings)
     attributes = _run_attributes(run, settings, upgraded=upgraded)
@@ -78,7 +79,7 @@ def emit_run(
 
     for time_ns, event in events:
         span.add_event(semconv.STEP_EVENT, event, time_ns)
-    recorded = max(0, len(events) - int(getattr(span, "dropped_events", 0) or 0))
+    recorded = live + max(0, len(events) - int(getattr(span, "dropped_events", 0) or 0))
     span.set_attributes(
         attributes
         | layers
