@@ -24,7 +24,7 @@ LEAVES = {words: command for words, command in ALL.items() if not hasattr(comman
 
 def test_all_commands_are_there() -> None:
     names = {" ".join(words) for words in LEAVES}
-    assert names >= {"run", "runs", "show", "compare", "label", "export", "import", "migrate"}
+    assert names >= {"run", "runs", "show", "compare", "label", "export", "import", "migrate", "doctor"}
     assert names >= {f"db {name}" for name in ("check", "stats", "prune", "vacuum", "upgrade", "delete")}
 
 

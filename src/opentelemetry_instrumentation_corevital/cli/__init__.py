@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    from .app import run_command
-
+    try:
+        from .app import run_command
+    except ValueError as error:  # the SDK reads some of its variables when it is imported
+        sys.exit(f"Error: {error}")
     sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))

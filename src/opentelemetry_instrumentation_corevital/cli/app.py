@@ -17,6 +17,7 @@ from ..version import __version__
 from .calibrate import calibrate
 from .compare import compare
 from .db import db
+from .doctor import doctor
 from .errors import UserError
 from .label import label
 from .read import runs, show
@@ -41,6 +42,7 @@ app.command()(label)
 app.command()(export)
 app.command("import")(import_)
 app.command()(migrate)
+app.command()(doctor)
 app.add_typer(db, name="db")
 
 

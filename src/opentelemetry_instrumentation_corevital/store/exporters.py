@@ -45,6 +45,11 @@ class _StoreExporter:
         self._shut_down = False
 
     @property
+    def path(self) -> str:
+        """Return the file: the one given, else the setting's or the default one."""
+        return os.fsdecode(self._path or default_path())
+
+    @property
     def last_error(self) -> StoreError | None:
         """Return why the last telemetry for the file could not be stored."""
         return None if self._joined is None else self._joined.last_error

@@ -1,0 +1,144 @@
+"""A process of its own that starts OpenTelemetry as `opentelemetry-instrument` does, and sends test telemetry.
+
+Run as `python -m opentelemetry_instrumentation_corevital.doctor.probe SECONDS`; prints JSON lines. Exporters may hang,
+print or end the process: here that harms nobody. A provider's processors are caught on their way in, so that nothing
+but the test goes out.
+"""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import IO, Any, Final
+
+from .trial import SPAN_NAME, Heard, Trial, answers_of, hear
+
+_MANY: Final = 512
+"""Attributes and events of the span that measures the limits; more than any default."""
+_LONG: Final = 256 * 1024
+
+
+class _Caught:
+    """The processors and readers that the start-up hands to its providers, by signal."""
+
+    def __init__(self) -> None:
+        from opentelemetry.sdk._logs import LoggerProvider
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.trace import TracerProvider
+
+        self.found: list[tuple[str, Any]] = []
+        construct = MeterProvider.__init__
+
+        def made(provider: Any, metric_readers: Any = (), *args: Any, **keywords: Any) -> None:
+            self.found += [("metrics", reader) for reader in metric_readers]
+            construct(provider, (), *args, **keywords)
+
+        for owner, method, instead in (
+            (TracerProvider, "add_span_processor", self._catch("traces")),
+            (LoggerProvider, "add_log_record_processor", self._catch("logs")),
+            (MeterProvider, "__init__", made),
+        ):
+            setattr(owner, method, instead)
+
+    def _catch(self, signal: str) -> Callable[[Any, Any], None]:
+        def catch(_provider: Any, processor: Any) -> None:
+            self.found.append((signal, processor))
+
+        return catch
+
+
+def main() -> None:
+    """Start up, tell what is configured, test it, and leave without waiting for anybody."""
+    seconds = float(sys.argv[1])
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a console exporter's span is not for whoever reads the answers
+    heard = Heard()
+    hear(heard)
+    try:
+        caught = _Caught()
+        distro, configurator = _start()
+        trials = [Trial(signal, processor) for signal, processor in caught.found]
+        started = {
+            "distro": distro,
+            "configurator": configurator,
+            "exporters": [trial.described() for trial in trials],
+            "heard": heard.of(threading.get_ident()),
+            "corevital": _declared(),
+            **_measured(),
+        }
+        _tell(answers, started)
+        hear(heard)
+        for index, answer in enumerate(answers_of(trials, heard, seconds)):
+            _tell(answers, {"exporter": index, **answer})
+    except Exception as error:
+        _tell(answers, {"failed": f"{type(error).__name__}: {error}", "heard": heard.of(threading.get_ident())})
+    answers.close()
+    os._exit(0)  # neither threads that hang nor flushes at the exit are waited for
+
+
+def _tell(answers: IO[str], value: dict[str, Any]) -> None:
+    answers.write(json.dumps(value) + "\n")
+    answers.flush()
+
+
+def _start() -> tuple[str | None, str | None]:
+    """Configure OpenTelemetry as the zero-code start-up does; return the names of distro and configurator."""
+    wanted = os.environ.get("OTEL_PYTHON_DISTRO")
+    distro = next((each for each in entry_points(group="opentelemetry_distro") if wanted in (None, each.name)), None)
+    if distro is not None:
+        distro.load()().configure()
+    wanted = os.environ.get("OTEL_PYTHON_CONFIGURATOR")
+    found = (each for each in entry_points(group="opentelemetry_configurator") if wanted in (None, each.name))
+    configurator = next(found, None)
+    if configurator is not None:
+        configurator.load()().configure()
+    return tuple(None if each is None else each.value.partition(":")[0] for each in (distro, configurator))  # type: ignore[return-value]
+
+
+def _declared() -> dict[str, Any] | None:
+    """Return the options of CoreVital in the declarative configuration file, if there is one."""
+    path = os.environ.get("OTEL_CONFIG_FILE")
+    if not path:
+        return None
+    from opentelemetry.configuration import load_config_file
+
+    instrumentation = load_config_file(path).instrumentation_development
+    python = None if instrumentation is None else instrumentation.python
+    return dict((python or {}).get("corevital") or {})
+
+
+def _measured() -> dict[str, Any]:
+    """Return sampler, service, and the limits of spans as a span meets them; a limit that is not there is None."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+    from opentelemetry.trace import get_tracer_provider
+
+    provider = get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        return {"sampler": None, "service": None, "limits": {}}
+    sampler, provider.sampler = provider.sampler, ALWAYS_ON
+    told = {"sampler": sampler.get_description(), "service": provider.resource.attributes.get("service.name")}
+    span: Any = provider.get_tracer(__name__).start_span(SPAN_NAME)  # never ended, so nobody sees it
+    if not span.is_recording():
+        return {**told, "limits": {}}
+    numbered = {f"attribute.{index}": index for index in range(_MANY)}
+    span.set_attribute("length", "x" * _LONG)
+    length = len(span.attributes.get("length", "x" * _LONG))
+    span.set_attributes(numbered)
+    for _ in range(_MANY):
+        span.add_event("event", numbered)
+    events = span.events
+    counts = {
+        "attributes": len(span.attributes),
+        "events": len(events),
+        "event_attributes": len(events[-1].attributes) if events else 0,
+    }
+    limits = {name: None if count >= _MANY else count for name, count in counts.items()}
+    limits["length"] = None if length >= _LONG else length
+    return {**told, "limits": limits}
+
+
+if __name__ == "__main__":
+    main()
