@@ -3,27 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import transformers
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace import Span
 
-from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Run, semconv
-
-try:
-    from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
-except ImportError:  # its name until 1.44
-    from opentelemetry.sdk._logs.export import InMemoryLogExporter as InMemoryLogRecordExporter
+from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Run
+from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry as Telemetry
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 128
 
@@ -137,58 +124,6 @@ def padded_batch() -> dict[str, torch.Tensor]:
     for row, padding in enumerate((0, 3, 6)):
         ids[row, :padding], mask[row, :padding] = PAD, 0
     return {"input_ids": ids, "attention_mask": mask}
-
-
-@dataclass
-class Telemetry:
-    """Everything that a process exports, in memory."""
-
-    sampler: Sampler = ALWAYS_ON
-    span_exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
-    log_exporter: InMemoryLogRecordExporter = field(default_factory=InMemoryLogRecordExporter)
-    reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
-
-    def __post_init__(self) -> None:
-        self.tracer_provider = TracerProvider(sampler=self.sampler)
-        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.span_exporter))
-        self.meter_provider = MeterProvider([self.reader])
-        self.logger_provider = LoggerProvider()
-        self.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(self.log_exporter))
-
-    @property
-    def providers(self) -> dict[str, Any]:
-        return {
-            "tracer_provider": self.tracer_provider,
-            "meter_provider": self.meter_provider,
-            "logger_provider": self.logger_provider,
-        }
-
-    @property
-    def spans(self) -> list[ReadableSpan]:
-        return [
-            span
-            for span in self.span_exporter.get_finished_spans()
-            if span.instrumentation_scope is not None and span.instrumentation_scope.name == semconv.SCOPE_NAME
-        ]
-
-    @property
-    def span(self) -> ReadableSpan:
-        (span,) = self.spans
-        return span
-
-    @property
-    def logs(self) -> list[Any]:
-        return [data.log_record for data in self.log_exporter.get_finished_logs()]
-
-    def metrics(self) -> dict[str, list[Any]]:
-        """Return metric name -> data points."""
-        data = self.reader.get_metrics_data()
-        return {
-            metric.name: list(metric.data.data_points)
-            for resource in (data.resource_metrics if data else ())
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
 
 
 @contextmanager
