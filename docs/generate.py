@@ -1,8 +1,10 @@
-"""Writes the pages that are made from the code: docs/attributes.md and docs/configuration.md."""
+"""Writes what is made from the code: attributes.md, configuration.md, api.md, schemas/."""
 
 from pathlib import Path
 from typing import Any
 
+import public_api
+import run_schema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -20,6 +22,27 @@ _SECTIONS: dict[semconv.Kind, str] = {
 }
 
 
+_VERSIONING = """## Stability and versions
+
+A version has two numbers. Until 1.0 any change of a name raises the second one; from 1.0 on, what can break a dashboard
+raises the first.
+
+| change | until 1.0 | from 1.0 on |
+|---|---|---|
+| a name goes, or gets another type or unit; its value means something else; it becomes or stops being *content* | second number | first number |
+| a name is added; a list of words (levels, signals, reasons) gets another word | second number | second number |
+| better words on this page; a more exact or faster computation of the same definition | none | none |
+
+- A name that goes is announced in the [changelog](../CHANGELOG.md) with what takes its place. From 1.0 on it is emitted
+  beside its successor for one minor version at least.
+- `gen_ai.*`, `error.type` and `exception.*` are names of OpenTelemetry's conventions; the GenAI ones are in development there.
+  Where a convention renames one, CoreVital follows with a new version.
+- Thresholds and rules of judgements are not part of the version: a run's verdict can change with the package's version, which
+  is on the span's scope. [judgement.md](judgement.md) has what was measured.
+- `docs/schemas/names-VERSION.json` has the names for programs, `docs/schemas/run-VERSION.json` is the JSON Schema of an exported
+  run. Files of a released version never change; a test holds them against the code.""".splitlines()
+
+
 def attributes_page() -> str:
     """Return docs/attributes.md."""
     lines = [
@@ -27,9 +50,11 @@ def attributes_page() -> str:
         "",
         "Made from `semconv.py` by `make docs`; do not edit.",
         "",
-        f"Version of the `corevital.*` names: {semconv.SCHEMA_VERSION}. Until 1.0 a minor version may change a name; "
-        "the changelog says so. What is marked *content* is emitted only when message content is switched on.",
+        f"Version of the `corevital.*` names: {semconv.SCHEMA_VERSION}, on every run as `corevital.schema_version`. "
+        "What is marked *content* is emitted only when message content is switched on.",
         "A value that was not measured or is not finite is left out, never 0; `corevital.capture.absent` says why.",
+        "",
+        *_VERSIONING,
     ]
     for kind, title in _SECTIONS.items():
         lines += ["", f"## {title}", "", "| name | type | unit | meaning |", "|---|---|---|---|"]
@@ -83,8 +108,18 @@ def _values(schema: dict[str, Any]) -> str:
     return " ".join([kind["type"], *limits])
 
 
-PAGES = {"attributes.md": attributes_page, "configuration.md": configuration_page}
+PAGES = {"attributes.md": attributes_page, "configuration.md": configuration_page, "api.md": public_api.page}
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Write every page."""
+    made = run_schema.pages()
+    run_schema.refuse_to_change_what_is_released(made, run_schema.released())
     for name, page in PAGES.items():
         (DOCS / name).write_text(page(), encoding="utf-8")
+    for name, text in made.items():
+        (run_schema.FOLDER / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""docs/schemas/: the names of one version, and the JSON Schema of a Run as it is exported.
+
+`names-VERSION.json` is `semconv.py` for programs, `run-VERSION.json` the schema of what `corevital show RUN --json`
+prints, of `extensions.corevital` in a report of `corevital export`, and of `attributes` in `corevital run --json`.
+Versions in `released.json` are in somebody's hands: their files never change again.
+"""
+
+import hashlib
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.store.labels import Label
+from opentelemetry_instrumentation_corevital.store.stored import RunSummary
+
+FOLDER = Path(__file__).parent / "schemas"
+RELEASED = FOLDER / "released.json"
+
+_TYPES = {"string": "string", "int": "integer", "double": "number", "boolean": "boolean"}
+_HINTS = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+
+
+def pages() -> dict[str, str]:
+    """Return file -> text of the current version."""
+    version = semconv.SCHEMA_VERSION
+    made = {f"names-{version}.json": names(), f"run-{version}.json": run_schema()}
+    return {name: json.dumps(value, indent=1) + "\n" for name, value in made.items()}
+
+
+def released() -> dict[str, str]:
+    """Return file -> SHA-256 of the files of versions that are released."""
+    return dict(json.loads(RELEASED.read_text(encoding="utf-8")))
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def refuse_to_change_what_is_released(pages: dict[str, str], frozen: dict[str, str]) -> None:
+    """Refuse to change what is released.
+
+    Raises:
+        SystemExit: with what to do.
+    """
+    for name, text in pages.items():
+        if name in frozen and digest(text) != frozen[name]:
+            raise SystemExit(
+                f"docs/schemas/{name}: the names or the exported Run have changed, and version {semconv.SCHEMA_VERSION} "
+                "is released: raise SCHEMA_VERSION in semconv.py"
+            )
+
+
+def names() -> dict[str, Any]:
+    """Return every name that is emitted; what a name means may be put in better words, so that is left out."""
+    return {
+        "schema_version": semconv.SCHEMA_VERSION,
+        "names": [
+            {
+                "name": each.name,
+                "kind": each.kind,
+                "type": each.type,
+                "unit": each.unit,
+                **({"content": True} if each.content else {}),
+            }
+            for each in semconv.DEFINITIONS.values()
+        ],
+    }
+
+
+def run_schema() -> dict[str, Any]:
+    """Return the JSON Schema of an exported Run."""
+    version = semconv.SCHEMA_VERSION
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:corevital:run:{version}",
+        "title": f"A Run of CoreVital, version {version} of its names",
+        "description": "What `corevital show RUN --json` prints. Under $defs: `report`, the object "
+        "`extensions.corevital` of a report, and `attributes`, also in `runs` of `corevital run --json`.",
+        "type": "object",
+        "required": ["summary", "label", "attributes", "events"],
+        "additionalProperties": False,
+        "properties": {
+            "summary": {"$ref": "#/$defs/summary"},
+            "label": {"anyOf": [{"$ref": "#/$defs/label"}, {"type": "null"}]},
+            "attributes": {"$ref": "#/$defs/attributes"},
+            "events": {"type": "array", "items": {"$ref": "#/$defs/event"}},
+            "columns": {"$ref": "#/$defs/columns"},
+        },
+        "$defs": {
+            "attributes": _named("attribute", "corevital"),
+            "event": {
+                "type": "object",
+                "required": ["name", "time_ns", "attributes"],
+                "additionalProperties": False,
+                "properties": {
+                    "name": {"type": "string"},
+                    "time_ns": {"type": "integer"},
+                    "attributes": _named("event attribute", "corevital"),
+                },
+            },
+            "columns": {
+                "description": "Only with --layers: run data by column, [steps], [steps, layers] or [steps, layers, heads]; "
+                "null is not a finite number, and a migrated run has whether a layer had NaN, not how many.",
+                "type": "object",
+                "additionalProperties": {"$ref": "#/$defs/values"},
+            },
+            "values": {
+                "type": "array",
+                "items": {"anyOf": [{"type": ["number", "boolean", "null"]}, {"$ref": "#/$defs/values"}]},
+            },
+            "summary": _fields(RunSummary),
+            "label": _fields(Label),
+            "report": {
+                "type": "object",
+                "required": ["trace_id", "span_id", "sequence_index", "start_ns", "end_ns", "attributes"],
+                "additionalProperties": False,
+                "properties": {
+                    "trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+                    "span_id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+                    "sequence_index": {"type": "integer", "minimum": 0},
+                    "start_ns": {"type": "integer"},
+                    "end_ns": {"type": "integer"},
+                    "service_name": {"type": "string"},
+                    "label": {"$ref": "#/$defs/label"},
+                    "attributes": {"$ref": "#/$defs/attributes"},
+                },
+            },
+        },
+    }
+
+
+def _named(kind: semconv.Kind, namespace: str) -> dict[str, Any]:
+    """Return an object of names of a kind; others may add theirs, but not in our namespace."""
+    found = {each.name: _typed(each) for each in semconv.DEFINITIONS.values() if each.kind == kind}
+    foreign = {"not": {"pattern": rf"^{namespace}\."}}
+    return {"type": "object", "propertyNames": {"anyOf": [{"enum": list(found)}, foreign]}, "properties": found}
+
+
+def _typed(definition: semconv.Definition) -> dict[str, Any]:
+    single = definition.type.removesuffix("[]")
+    kind = {"type": _TYPES[single]}
+    made = {"type": "array", "items": kind} if definition.type.endswith("[]") else kind
+    unit = {"unit": definition.unit} if definition.unit else {}
+    return {**made, **unit}
+
+
+def _fields(data: type) -> dict[str, Any]:
+    """Return an object with the fields of a dataclass."""
+    hints = get_type_hints(data)
+    names = [field.name for field in fields(data)]
+    properties = {name: _hinted(hints[name]) for name in names}
+    return {"type": "object", "required": names, "additionalProperties": False, "properties": properties}
+
+
+def _hinted(hint: Any) -> dict[str, Any]:
+    if hint in _HINTS:
+        return {"type": _HINTS[hint]}
+    arguments = get_args(hint)
+    if hint == tuple[str, ...]:
+        return {"type": "array", "items": {"type": "string"}}
+    return {"type": [_HINTS[each] for each in arguments]}
