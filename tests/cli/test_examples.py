@@ -91,8 +91,8 @@ def test_every_help_has_an_example_that_works(folder: Path, capsys: pytest.Captu
     for name, text in commands():
         found = re.search(r"Example: corevital (.+)", " ".join(text.split()))
         assert found, f"corevital {name} --help has no example"
-        if name in ("run", "calibrate", "doctor") or "--prompt" in found[1].split():
-            continue  # test_run.py, test_calibrate.py, tests/doctor/
+        if name in ("run", "calibrate", "doctor", "collect") or "--prompt" in found[1].split():
+            continue  # test_run.py, test_calibrate.py, tests/doctor/; tests/receiver/test_command.py: it never ends
         arguments = shlex.split(found[1].replace("0682cfe782b5", some))
         assert run_command(arguments) == 0, (found[1], capsys.readouterr().err)
 

@@ -15,6 +15,7 @@ from ..config import SettingsError
 from ..store import StoreError
 from ..version import __version__
 from .calibrate import calibrate
+from .collect import collect
 from .compare import compare
 from .db import db
 from .doctor import doctor
@@ -43,6 +44,7 @@ app.command()(export)
 app.command("import")(import_)
 app.command()(migrate)
 app.command()(doctor)
+app.command()(collect)
 app.add_typer(db, name="db")
 
 

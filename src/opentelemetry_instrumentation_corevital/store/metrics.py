@@ -137,7 +137,8 @@ def _values(point: Point) -> Row:
     summary = (None, point.count, number(point.sum), number(point.min), number(point.max))
     detail: dict[str, Any]
     if isinstance(point, HistogramDataPoint):
-        detail = {"explicit_bounds": point.explicit_bounds, "bucket_counts": point.bucket_counts}
+        bounds = [float(bound) for bound in point.explicit_bounds]  # as OTLP has them
+        detail = {"explicit_bounds": bounds, "bucket_counts": point.bucket_counts}
     else:
         detail = {
             "scale": point.scale,

@@ -20,6 +20,8 @@ Read = Record | Lost
 
 _TRACE_BYTES: Final = 16
 _SPAN_BYTES: Final = 8
+_MOST_INT64: Final = 2**63 - 1  # OTLP's times and counts are unsigned, SQLite's integers are not
+_BEYOND: Final = "a time or a count in it is beyond 2^63 - 1"
 _POINTS: Final = ("gauge", "sum", "histogram", "exponential_histogram")
 
 
@@ -27,30 +29,31 @@ def read_spans(groups: Iterable[ResourceSpans]) -> Iterator[Read]:
     """Yield the spans of a request or a file."""
     for group in groups:
         for scoped in group.scope_spans:
-            origin = _source(group.resource, group.schema_url, scoped.scope, scoped.schema_url)
+            origin = read_source(group.resource, group.schema_url, scoped.scope, scoped.schema_url)
             for span in scoped.spans:
-                yield _span(span, origin)
+                yield read_span(span, origin)
 
 
 def read_logs(groups: Iterable[ResourceLogs]) -> Iterator[Read]:
     """Yield the log records of a request or a file; a chunk of run data is a record of its own kind."""
     for group in groups:
         for scoped in group.scope_logs:
-            origin = _source(group.resource, group.schema_url, scoped.scope, scoped.schema_url)
+            origin = read_source(group.resource, group.schema_url, scoped.scope, scoped.schema_url)
             for record in scoped.log_records:
-                yield _log(record, origin)
+                yield read_log(record, origin)
 
 
 def read_metrics(groups: Iterable[ResourceMetrics]) -> Iterator[Read]:
     """Yield the metrics of a request or a file."""
     for group in groups:
         for scoped in group.scope_metrics:
-            origin = _source(group.resource, group.schema_url, scoped.scope, scoped.schema_url)
+            origin = read_source(group.resource, group.schema_url, scoped.scope, scoped.schema_url)
             for metric in scoped.metrics:
-                yield _metric(metric, origin)
+                yield read_metric(metric, origin)
 
 
-def _source(resource: Resource, resource_url: str, scope: InstrumentationScope, scope_url: str) -> Source:
+def read_source(resource: Resource, resource_url: str, scope: InstrumentationScope, scope_url: str) -> Source:
+    """Return where the telemetry of a scope comes from."""
     return source_of(
         python_values(resource.attributes),
         resource_url,
@@ -61,9 +64,13 @@ def _source(resource: Resource, resource_url: str, scope: InstrumentationScope, 
     )
 
 
-def _span(span: Span, origin: Source) -> Read:
+def read_span(span: Span, origin: Source) -> Read:
+    """Return a span as a record."""
     if not _is_id(span.trace_id, _TRACE_BYTES) or not _is_id(span.span_id, _SPAN_BYTES):
         return Lost(1, "a span was left out: its ids are not 16 and 8 bytes.")
+    times = (span.start_time_unix_nano, span.end_time_unix_nano, *(event.time_unix_nano for event in span.events))
+    if max(times) > _MOST_INT64:
+        return Lost(1, f"a span was left out: {_BEYOND}.")
     return rows_of(
         SpanFields(
             span.trace_id.hex(),
@@ -88,7 +95,10 @@ def _span(span: Span, origin: Source) -> Read:
     )
 
 
-def _log(record: LogRecord, origin: Source) -> Read:
+def read_log(record: LogRecord, origin: Source) -> Read:
+    """Return a log record as a record of the store: a row of `logs`, or a chunk of run data."""
+    if max(record.time_unix_nano, record.observed_time_unix_nano) > _MOST_INT64:
+        return Lost(1, f"a log record was left out: {_BEYOND}.")
     try:
         return record_of(
             LogFields(
@@ -110,11 +120,15 @@ def _log(record: LogRecord, origin: Source) -> Read:
         return Lost(1, str(error))
 
 
-def _metric(metric: Metric, origin: Source) -> Read:
+def read_metric(metric: Metric, origin: Source) -> Read:
+    """Return a metric with its points as a record."""
     kind = metric.WhichOneof("data")
     if kind not in _POINTS:
         return Lost(1, f"a metric was left out: its type is {kind or 'not given'}.")
     data = getattr(metric, kind)
+    numbers = (_largest(point) for point in data.data_points)
+    if max(numbers, default=0) > _MOST_INT64:
+        return Lost(1, f"a metric was left out: {_BEYOND}.")
     points = tuple(_point(point, kind) for point in data.data_points)
     return rows_of_metric(
         MetricFields(
@@ -165,6 +179,10 @@ def _values(point: Any, kind: str) -> tuple[Any, ...]:
         }
     optional = [number(getattr(point, name)) if point.HasField(name) else None for name in ("sum", "min", "max")]
     return (None, point.count, *optional, to_json(detail))
+
+
+def _largest(point: Any) -> int:
+    return int(max(point.start_time_unix_nano, point.time_unix_nano, getattr(point, "count", 0)))
 
 
 def _number(point: Any) -> float | int | None:

@@ -7,7 +7,7 @@ import base64
 import gzip
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,10 +88,8 @@ def _line(number: int, line: bytes) -> Line:
     for names, kind, read in _KINDS:
         if any(name in message for name in names):
             try:
-                return Line(
-                    number, list(read(ParseDict(_ids(message, _to_base64), kind(), ignore_unknown_fields=True)))
-                )
-            except (ParseError, ValueError, RecursionError) as error:
+                return Line(number, list(read(from_json(message, kind))))
+            except (ValueError, RecursionError) as error:
                 return Line(number, [], f"not OTLP: {error}")
     return Line(number, [], "not OTLP: one of resourceSpans, resourceLogs, resourceMetrics was expected")
 
@@ -101,6 +99,19 @@ _KINDS: Final[tuple[tuple[tuple[str, str], Callable[[], Any], Callable[[Any], It
     (("resourceLogs", "resource_logs"), LogsData, lambda data: read_logs(data.resource_logs)),
     (("resourceMetrics", "resource_metrics"), MetricsData, lambda data: read_metrics(data.resource_metrics)),
 )
+
+
+def from_json(message: Mapping[str, Any], kind: Callable[[], _M]) -> _M:
+    """Return the message that parsed JSON holds.
+
+    Raises:
+        ValueError or RecursionError: if it is none.
+    """
+    try:
+        parsed: _M = ParseDict(_ids(message, _to_base64), kind(), ignore_unknown_fields=True)
+    except ParseError as error:
+        raise ValueError(str(error)) from None
+    return parsed
 
 
 def to_line(message: Message) -> str:

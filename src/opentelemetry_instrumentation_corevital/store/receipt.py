@@ -21,6 +21,8 @@ class Receipt:
         """Malformed: to send them again is of no use."""
         self.failed_records = 0
         """The file could not be written, or too much waited for it: they may be sent again."""
+        self.crowded = False
+        """Whether they failed since too much waited for the file, before it was tried."""
         self.reasons: list[str] = []
         """Why, each once."""
         self._changed = threading.Condition()

@@ -108,6 +108,7 @@ class StoreWriter:
                 self._enqueue(records, receipt)
             threadless, reason = self._thread is None, self._refusal()
         if not fits:
+            receipt.crowded = not self._closed
             receipt.failed(len(records), reason)
         elif threadless:
             self._work_off()

@@ -1,0 +1,94 @@
+"""`corevital collect`: a receiver of OTLP that stores what other processes and Collectors send."""
+
+import ipaddress
+import logging
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..config import load_settings
+from ..store import Retention
+from .errors import UserError
+from .options import Database, database
+
+if TYPE_CHECKING:
+    from ..receiver.server import Listening, Options
+
+
+def collect(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of OTLP over HTTP; 0: any free one.")] = 4418,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of OTLP over gRPC; 0: any free one.")] = 4417,
+    db: Database = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="COREVITAL_COLLECT_TOKEN",
+            help="Only take what comes with this bearer token; better in the variable, since others see options.",
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Certificate, with its chain, in PEM: both ports then speak TLS.")
+    ] = None,
+    tls_key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Key of the certificate, in PEM, without a password.")
+    ] = None,
+) -> None:
+    """Receive OTLP over HTTP and gRPC and store it, until it is told to stop (Ctrl-C, SIGTERM).
+
+    A request is acknowledged once it is on the disk. Needs the extra [collect].
+
+    Example: corevital collect --db fleet.db
+    """
+    if token is not None and not token.strip():
+        raise UserError("--token: is empty; leave it out, or give one.")
+    if (tls_cert is None) != (tls_key is None):
+        raise UserError("--tls-cert and --tls-key go together; give both or none.")
+    try:
+        from ..receiver.listening import ReceiverError, Tls
+        from ..receiver.server import Options, serve
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`corevital collect` needs {error.name}: pip install 'opentelemetry-instrumentation-corevital[collect]'"
+        ) from None
+    settings = load_settings()
+    options = Options(
+        database(db),
+        host,
+        port,
+        grpc_port,
+        token.strip() if token else None,
+        Tls(tls_cert, tls_key) if tls_cert and tls_key else None,
+        Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes),
+    )
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    try:
+        serve(options, lambda listening: _tell(options, listening))
+    except ReceiverError as error:
+        raise UserError(str(error)) from None
+    print("stopped; what was acknowledged is stored", file=sys.stderr)
+
+
+def _tell(options: "Options", listening: "Listening") -> None:
+    host = f"[{listening.host}]" if ":" in listening.host else listening.host
+    scheme = "https" if options.tls else "http"
+    print(
+        f"OTLP over HTTP at {scheme}://{host}:{listening.port}, over gRPC at {host}:{listening.grpc_port}, "
+        f"into {options.path}",
+        file=sys.stderr,
+        flush=True,
+    )
+    if options.token is None and not _loopback(listening.host):
+        print(
+            "anybody who reaches these ports can store here: set COREVITAL_COLLECT_TOKEN, and --tls-cert and --tls-key",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

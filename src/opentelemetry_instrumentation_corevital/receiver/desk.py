@@ -1,0 +1,115 @@
+"""Who may come in, and when: requests wait for one of a few workers, and one too many is sent away at once."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from .answers import BUSY_SECONDS, DISK_SECONDS, Answer, Fault, Later, Refused, RefusedError, busy
+from .bodies import protobuf_of
+from .intake import Intake
+from .limits import Limits
+from .signals import Signal
+from .statistics import Statistics
+
+
+class BusyError(Exception):
+    """Raised where there is no room for a request now."""
+
+    def __init__(self, answer: Later) -> None:
+        super().__init__(answer.reason)
+        self.answer = answer
+
+
+class Visit:
+    """One request from its first byte to its answer, and the memory that it takes."""
+
+    def __init__(self, desk: "Desk") -> None:
+        self._desk = desk
+        self.bytes = 0
+
+    def grow(self, size: int) -> None:
+        """Take room for bytes that have come.
+
+        Raises:
+            BusyError: if there is none.
+        """
+        if self._desk.waiting_bytes + size > self._desk.limits.waiting_bytes:
+            raise BusyError(busy("too many bytes wait here."))
+        self.bytes += size
+        self._desk.waiting_bytes += size
+
+
+class Desk:
+    """Takes requests of both protocols. Used by one event loop.
+
+    Args:
+        intake: where requests are stored.
+        limits: how many there may be.
+        statistics: where they are counted.
+    """
+
+    def __init__(self, intake: Intake, limits: Limits, statistics: Statistics) -> None:
+        self.intake = intake
+        self.limits = limits
+        self.statistics = statistics
+        self.waiting_bytes = 0
+        self.requests = 0
+        self.stopping = False
+        self._workers = ThreadPoolExecutor(limits.workers, "corevital-collect")
+        statistics.watch(lambda: self.waiting_bytes, lambda: self.requests, lambda: intake.healthy)
+
+    @contextmanager
+    def visit(self) -> Iterator[Visit]:
+        """Count a request that comes in.
+
+        Raises:
+            BusyError: if there are too many, or the receiver is about to stop.
+        """
+        if self.stopping:
+            raise BusyError(Later("the receiver is stopping.", BUSY_SECONDS))
+        if self.requests >= self.limits.requests:
+            raise BusyError(busy("too many requests wait here."))
+        self.requests += 1
+        visit = Visit(self)
+        try:
+            yield visit
+        finally:
+            self.requests -= 1
+            self.waiting_bytes -= visit.bytes
+
+    async def take(self, signal: Signal, protocol: str, body: bytes, encoding: str = "", kind: str = "") -> Answer:
+        """Store a request and return the answer to its sender.
+
+        A sender that goes away does not end it: what has come is stored.
+        """
+        started = time.perf_counter()
+        begin = time.monotonic() + self.limits.worker_seconds
+        work = asyncio.get_running_loop().run_in_executor(
+            self._workers, self._work, signal, body, encoding, kind, begin
+        )
+        answer = await asyncio.shield(work)
+        self.count(signal, protocol, answer, len(body), time.perf_counter() - started)
+        return answer
+
+    def count(self, signal: Signal, protocol: str, answer: Answer, size: int = 0, seconds: float = 0.0) -> None:
+        """Count an answer."""
+        self.statistics.answered(signal.name, protocol, answer, size, seconds)
+
+    def _work(self, signal: Signal, body: bytes, encoding: str, kind: str, begin: float) -> Answer:
+        if time.monotonic() > begin:
+            return busy("too many requests wait here.")
+        try:
+            packed = protobuf_of(body, encoding, kind, signal, self.limits)
+        except RefusedError as error:
+            return error.answer
+        except MemoryError:
+            return Later("no memory is left.", DISK_SECONDS)
+        except Exception as error:  # a body that no parser foresaw is not one of OTLP
+            return Refused(Fault.MALFORMED, f"the body cannot be read ({type(error).__name__}).")
+        return self.intake.take(signal, packed)
+
+    def close(self) -> None:
+        """Wait for what is being stored."""
+        self._workers.shutdown(wait=True)

@@ -1,0 +1,48 @@
+"""What a sender may ask of the receiver at most."""
+
+from dataclasses import dataclass
+from typing import Final
+
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of requests, of memory, and of time; docs/receiver.md says what becomes of what is beyond."""
+
+    body_bytes: int = 32 * MIB
+    """Of one request, as it comes and once it is decompressed."""
+    json_bytes: int = 8 * MIB
+    """Of one request in JSON, decompressed: as Python's objects it takes up to thirty times as much."""
+    item_bytes: int = 4 * MIB
+    """Of one span, log record, metric, resource or scope."""
+    items: int = 100_000
+    """Spans, log records or metrics of one request, with their resources and scopes."""
+    attributes: int = 1024
+    """Of one span, event, link, log record, data point, resource or scope."""
+    children: int = 10_000
+    """Events and links of one span, data points of one metric."""
+    waiting_bytes: int = 256 * MIB
+    """Bodies of HTTP requests that are being received or stored."""
+    requests: int = 64
+    """Requests that are being received or stored, over both protocols."""
+    grpc_reads: int = 16
+    """Requests over gRPC that are being received: each may take `body_bytes` where its size cannot be seen yet."""
+    connections: int = 256
+    """Open connections over HTTP, and as many over gRPC; one more is closed at once."""
+    workers: int = 4
+    """Requests that are decoded or wait for the disk at the same time."""
+    header_seconds: float = 10.0
+    """From a connection's first byte, or from the last answer's end, to the end of the next request's headers."""
+    idle_seconds: float = 75.0
+    """For which a connection over HTTP may be idle between requests."""
+    read_seconds: float = 30.0
+    """From a request's headers to the end of its body."""
+    worker_seconds: float = 4.0
+    """For which a request waits for a worker before its sender is asked to try again. Senders give up after 5 to 30."""
+    store_seconds: float = 6.0
+    """For which each transaction of a request waits for the disk, likewise."""
+    locked_seconds: float = 3.0
+    """For which the store is tried again while another process holds its lock."""
+    stop_seconds: float = 20.0
+    """For which requests may still be answered once the receiver is told to stop."""

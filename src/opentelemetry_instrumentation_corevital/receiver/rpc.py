@@ -1,0 +1,86 @@
+"""OTLP over gRPC."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+
+from .answers import Accepted, Answer, Fault, Later, Refused, busy
+from .desk import BusyError, Desk
+from .signals import SIGNALS, Signal
+from .status import code_of, status_of
+from .tokens import DENIED, Guard
+
+_SLOT_SECONDS: Final = 5.0
+_DETAILS: Final = "grpc-status-details-bin"
+
+
+class Rpc:
+    """The gRPC side of a receiver.
+
+    The methods are registered as if they took a stream: to a client that is the same, and the message is read when the
+    handler asks for it, which is after it has looked at the token, and for as long as it likes to wait.
+
+    Args:
+        desk: where requests go.
+        guard: who may come in.
+    """
+
+    def __init__(self, desk: Desk, guard: Guard) -> None:
+        self._desk = desk
+        self._guard = guard
+        self._reads = asyncio.Semaphore(desk.limits.grpc_reads)
+        limits = desk.limits
+        self.server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", limits.body_bytes),  # holds for what is decompressed, too
+                ("grpc.max_metadata_size", 16 * 1024),
+                ("grpc.so_reuseport", 0),  # a port in use is an error, not shared
+                ("grpc.max_concurrent_streams", limits.requests),
+                ("grpc.max_allowed_incoming_connections", limits.connections),
+                ("grpc.server_handshake_timeout_ms", int(limits.header_seconds * 1000)),
+                ("grpc.max_connection_idle_ms", int(limits.idle_seconds * 1000)),
+            ]
+        )
+        handlers = [self._handler(signal) for signal in SIGNALS]
+        self.server.add_generic_rpc_handlers(tuple(handlers))
+
+    def _handler(self, signal: Signal) -> grpc.GenericRpcHandler:
+        async def export(messages: AsyncIterator[bytes], context: Any) -> bytes:
+            answer = await self._answer(signal, messages, context)
+            if isinstance(answer, Accepted):
+                return bytes(signal.answer(answer.rejected, answer.reason).SerializeToString())
+            details = (_DETAILS, status_of(answer).SerializeToString())
+            return await context.abort(code_of(answer), answer.reason, (details,))  # type: ignore[no-any-return]
+
+        method = grpc.stream_unary_rpc_method_handler(export)  # without a deserializer: the message's bytes
+        return grpc.method_handlers_generic_handler(signal.service, {"Export": method})
+
+    async def _answer(self, signal: Signal, messages: AsyncIterator[bytes], context: Any) -> Answer:
+        answer: Answer = DENIED
+        body = b""
+        try:
+            if self._guard.admits(dict(context.invocation_metadata() or ()).get("authorization")):
+                with self._desk.visit() as visit:
+                    body = await self._read(messages)
+                    visit.grow(len(body))
+                    return await self._desk.take(signal, "grpc", body)
+        except BusyError as error:
+            answer = error.answer
+        except TimeoutError:
+            answer = Later("the message did not come in time.", 1)
+        except StopAsyncIteration:
+            answer = Refused(Fault.MALFORMED, "there was no message.")
+        self._desk.count(signal, "grpc", answer, len(body))
+        return answer
+
+    async def _read(self, messages: AsyncIterator[bytes]) -> bytes:
+        try:
+            await asyncio.wait_for(self._reads.acquire(), _SLOT_SECONDS)
+        except TimeoutError:
+            raise BusyError(busy("too many requests are being received.")) from None
+        try:
+            return await asyncio.wait_for(anext(messages), self._desk.limits.read_seconds)
+        finally:
+            self._reads.release()

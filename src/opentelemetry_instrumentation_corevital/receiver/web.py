@@ -1,0 +1,125 @@
+"""OTLP over HTTP, and what the receiver says of itself."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from .answers import Accepted, Answer, Fault, Later, Refused, RefusedError
+from .bodies import ENCODINGS, JSON, PROTOBUF, too_large
+from .desk import BusyError, Desk, Visit
+from .signals import SIGNALS, Signal
+from .status import status_of
+from .tokens import DENIED, Guard
+
+_CODES: Final = {
+    Fault.MALFORMED: 400,
+    Fault.TOO_LARGE: 413,
+    Fault.UNSUPPORTED: 415,
+    Fault.UNAUTHENTICATED: 401,
+}
+
+
+class Web:
+    """The HTTP side of a receiver.
+
+    Args:
+        desk: where requests go.
+        guard: who may come in.
+    """
+
+    def __init__(self, desk: Desk, guard: Guard) -> None:
+        self._desk = desk
+        self._guard = guard
+        routes = [Route(signal.path, self._endpoint(signal), methods=["POST"]) for signal in SIGNALS]
+        routes.append(Route("/healthz", self._health))
+        routes.append(Route("/metrics", self._metrics))
+        self.app = Starlette(routes=routes)
+
+    def _endpoint(self, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            encoding = request.headers.get("content-encoding", "").strip().lower().replace("identity", "")
+            answer = await self._answer(signal, request, encoding, kind)
+            return _response(signal, answer, kind)
+
+        return endpoint
+
+    async def _answer(self, signal: Signal, request: Request, encoding: str, kind: str) -> Answer:
+        body, answer = b"", None
+        try:
+            self._check(request, encoding, kind)
+            with self._desk.visit() as visit:
+                async with asyncio.timeout(self._desk.limits.read_seconds):
+                    body = await self._read(request, visit)
+                return await self._desk.take(signal, "http", body, encoding, kind)
+        except (RefusedError, BusyError) as error:
+            answer = error.answer
+        except TimeoutError:  # not 408, after which a sender gives up: the network may be faster another time
+            answer = Later("the body did not come in time.", 1)
+        except ClientDisconnect:
+            answer = Refused(Fault.MALFORMED, "the body broke off.")
+        self._desk.count(signal, "http", answer, len(body))
+        return answer
+
+    def _check(self, request: Request, encoding: str, kind: str) -> None:
+        """Refuse what the headers already say cannot be accepted.
+
+        Raises:
+            RefusedError: with the reason.
+        """
+        if not self._guard.admits(request.headers.get("authorization")):
+            raise RefusedError(DENIED.fault, DENIED.reason)
+        if kind not in (PROTOBUF, JSON):
+            raise RefusedError(Fault.UNSUPPORTED, f"the content type has to be {PROTOBUF} or {JSON}.")
+        if encoding and encoding not in ENCODINGS:
+            raise RefusedError(Fault.UNSUPPORTED, f"the content encoding has to be one of {', '.join(ENCODINGS)}.")
+        if int(request.headers.get("content-length", 0)) > self._desk.limits.body_bytes:
+            raise too_large(self._desk.limits.body_bytes)
+
+    async def _read(self, request: Request, visit: Visit) -> bytes:
+        pieces = list[bytes]()
+        async for piece in request.stream():
+            if visit.bytes + len(piece) > self._desk.limits.body_bytes:
+                raise too_large(self._desk.limits.body_bytes)
+            visit.grow(len(piece))
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def _health(self, _request: Request) -> Response:
+        healthy = self._desk.intake.healthy
+        status = "ok" if healthy else "the store cannot be written"
+        return JSONResponse({"status": status}, 200 if healthy else 503)
+
+    async def _metrics(self, request: Request) -> Response:
+        if not self._guard.admits(request.headers.get("authorization")):
+            return PlainTextResponse(DENIED.reason, 401, {"www-authenticate": "Bearer"})
+        return Response(self._desk.statistics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _response(signal: Signal, answer: Answer, kind: str) -> Response:
+    if isinstance(answer, Accepted):
+        return _message(signal.answer(answer.rejected, answer.reason), 200, kind, {})
+    headers = dict[str, str]()
+    if isinstance(answer, Later):
+        code = 429 if answer.busy else 503
+        headers["retry-after"] = str(answer.seconds)
+    else:
+        code = _CODES[answer.fault]
+        if answer.fault is Fault.UNAUTHENTICATED:
+            headers["www-authenticate"] = "Bearer"
+        if answer.fault is Fault.UNSUPPORTED:
+            headers["accept-encoding"] = ", ".join(ENCODINGS)
+    return _message(status_of(answer), code, kind, headers)
+
+
+def _message(message: Message, code: int, kind: str, headers: dict[str, str]) -> Response:
+    """Return a message in the format of the request."""
+    content: Any = MessageToJson(message, indent=None) if kind == JSON else message.SerializeToString()
+    return Response(content, code, headers, JSON if kind == JSON else PROTOBUF)

@@ -1,0 +1,93 @@
+"""Bodies of HTTP requests: compressed, in JSON, broken, and made to burst."""
+
+import gzip
+import json
+import tracemalloc
+import zlib
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from opentelemetry_instrumentation_corevital.receiver.answers import Fault, RefusedError
+from opentelemetry_instrumentation_corevital.receiver.bodies import JSON, PROTOBUF, decompressed, protobuf_of
+from opentelemetry_instrumentation_corevital.receiver.limits import MIB, Limits
+from opentelemetry_instrumentation_corevital.receiver.signals import SIGNALS
+from tests.receiver.collecting import spans_request
+
+TRACES = SIGNALS[0]
+
+
+def fault_of(body: bytes, encoding: str = "", kind: str = PROTOBUF, limits: Limits | None = None) -> Fault:
+    with pytest.raises(RefusedError) as caught:
+        protobuf_of(body, encoding, kind, TRACES, limits or Limits())
+    return caught.value.answer.fault
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress], ids=["gzip", "deflate"])
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1_000_000])
+def test_what_is_compressed_comes_back(pack: object, size: int) -> None:
+    data = bytes(range(251)) * (size // 251) + b"x" * (size % 251)
+    assert decompressed(pack(data), size) == data  # type: ignore[operator]
+
+
+def test_several_members_of_gzip_are_one_body() -> None:
+    assert decompressed(gzip.compress(b"one ") + gzip.compress(b"") + gzip.compress(b"body"), 100) == b"one body"
+
+
+@pytest.mark.parametrize("body", [b"", b"\x1f\x8b", gzip.compress(b"x" * 999)[:-5], b"\x1f\x8bnot gzip", b"plain"])
+def test_what_is_not_whole_is_refused(body: bytes) -> None:
+    assert fault_of(body, "gzip") is Fault.MALFORMED
+
+
+def test_a_bomb_is_left_alone_at_the_limit() -> None:
+    bomb = gzip.compress(bytes(200 * MIB))
+    tracemalloc.start()
+    try:
+        assert fault_of(bomb, "gzip", limits=Limits(body_bytes=4 * MIB)) is Fault.TOO_LARGE
+        assert tracemalloc.get_traced_memory()[1] < 10 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_limit_is_what_may_come() -> None:
+    limits = Limits(body_bytes=1000, json_bytes=500)
+    assert protobuf_of(gzip.compress(bytes(1000)), "gzip", PROTOBUF, TRACES, limits) == bytes(1000)
+    assert fault_of(gzip.compress(bytes(1001)), "gzip", limits=limits) is Fault.TOO_LARGE
+    assert fault_of(bytes(1001), limits=limits) is Fault.TOO_LARGE
+    assert fault_of(b" " * 501, kind=JSON, limits=limits) is Fault.TOO_LARGE
+
+
+def test_json_is_that_of_otlp() -> None:
+    request = spans_request(2, number=2**40, text="ü", list=[1.5, True])
+    as_dict = MessageToDict(request)
+    for span in as_dict["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+        span["traceId"], span["spanId"] = f"{1:032x}", "ABCDEF0123456789"
+    assert as_dict["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"][0]["value"] == {
+        "intValue": str(2**40)
+    }
+    packed = protobuf_of(json.dumps(as_dict).encode(), "", JSON, TRACES, Limits())
+    span = ExportTraceServiceRequest.FromString(packed).resource_spans[0].scope_spans[0].spans[0]
+    assert (span.trace_id.hex(), span.span_id.hex()) == (f"{1:032x}", "abcdef0123456789")
+    assert span.attributes == request.resource_spans[0].scope_spans[0].spans[0].attributes
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{",
+        b'{"resourceSpans": 1}',
+        b'{"resourceSpans": [1]}',
+        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "no"}]}]}]}',
+        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"kind": 1e99}]}]}]}',
+        b'{"a":' * 100_000,
+        b"[" * 100_000,
+        b'{"resourceSpans": [{"resource": {"attributes": [{"value": ' + b'{"arrayValue": {"values": [' * 5000,
+    ],
+    ids=range(11),
+)
+def test_what_is_not_otlp_in_json_is_malformed(body: bytes) -> None:
+    assert fault_of(body, kind=JSON) is Fault.MALFORMED

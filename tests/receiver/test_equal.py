@@ -1,0 +1,83 @@
+"""A run that comes over the wire is in the store as the exporter in its own process would have put it there."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc_logs
+from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc_metrics
+from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_traces
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http import _log_exporter as http_logs
+from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics
+from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_traces
+
+from opentelemetry_instrumentation_corevital.store import (
+    SQLiteLogExporter,
+    SQLiteMetricExporter,
+    SQLiteSpanExporter,
+    open_store,
+)
+from tests.receiver.collecting import Collecting, collecting
+from tests.store.spans import make_call
+from tests.store.test_otlp import TABLES, contents
+from tests.support import instrumented, prompt, sharpen, tiny_model
+
+Exporters = tuple[Any, Any, Any]
+
+
+def http(receiver: Collecting, compression: Compression = Compression.Gzip) -> Exporters:
+    url = f"http://127.0.0.1:{receiver.http}/v1"
+    return (
+        http_traces.OTLPSpanExporter(f"{url}/traces", compression=compression),
+        http_logs.OTLPLogExporter(f"{url}/logs", compression=compression),
+        http_metrics.OTLPMetricExporter(f"{url}/metrics", compression=compression),
+    )
+
+
+def grpc(receiver: Collecting, compression: Any = None) -> Exporters:
+    where = f"127.0.0.1:{receiver.grpc}"
+    return (
+        grpc_traces.OTLPSpanExporter(where, insecure=True, compression=compression),
+        grpc_logs.OTLPLogExporter(where, insecure=True, compression=compression),
+        grpc_metrics.OTLPMetricExporter(where, insecure=True, compression=compression),
+    )
+
+
+def grpc_gzip(receiver: Collecting) -> Exporters:
+    from grpc import Compression as GrpcCompression
+
+    return grpc(receiver, GrpcCompression.Gzip)
+
+
+def http_plain(receiver: Collecting) -> Exporters:
+    return http(receiver, Compression.NoCompression)
+
+
+@pytest.mark.parametrize("exporters", [http, http_plain, grpc, grpc_gzip], ids=lambda each: each.__name__)
+def test_a_run_comes_over_the_wire_as_it_was(exporters: Callable[[Collecting], Exporters], tmp_path: Path) -> None:
+    with instrumented(capture="full") as telemetry:
+        sharpen(tiny_model()).generate(prompt(), max_new_tokens=40, do_sample=False, eos_token_id=None)
+        tiny_model().generate(prompt(batch=2), max_new_tokens=12, do_sample=True)
+    items = [[*telemetry.spans, *make_call(2)], telemetry.log_exporter.get_finished_logs()]
+    metrics = telemetry.reader.get_metrics_data()
+    direct = tmp_path / "direct.db"
+    own = [SQLiteSpanExporter(direct), SQLiteLogExporter(direct), SQLiteMetricExporter(direct)]
+    for exporter, given in zip(own, [*items, metrics], strict=True):
+        exporter.export(given)  # type: ignore[attr-defined]
+    for exporter in own:
+        exporter.shutdown()
+    with collecting(tmp_path) as receiver:
+        for exporter, given in zip(exporters(receiver), [*items, metrics], strict=True):
+            for _ in range(2):  # a second delivery stores nothing twice
+                assert exporter.export(given).name == "SUCCESS", exporter
+        assert receiver.stop() == 0
+    for table in TABLES:
+        assert contents(receiver.db, table) == contents(direct, table), table
+    assert contents(receiver.db, "run_data_chunks") == []
+    with open_store(direct) as first, open_store(receiver.db) as second:
+        assert len(first.runs()) == 5
+        assert second.runs() == first.runs()
+        for run in first.runs():
+            assert second.load(run) == first.load(run)
