@@ -1,6 +1,7 @@
 """What a span, a log record or a metric may hold."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -12,19 +13,19 @@ from .limits import Limits
 
 def problem(item: Span | LogRecord | Metric, limits: Limits) -> str | None:
     """Return why an item is beyond the limits, None if it is not."""
-    if isinstance(item, Span):
-        bearers: Sequence[Any] = (item, *item.events, *item.links)
-        children = max(len(item.events), len(item.links))
-    elif isinstance(item, Metric):
-        bearers = points_of(item)
-        children = len(bearers)
-    else:
-        bearers, children = (item,), 0
-    if children > limits.children:
+    families = _families(item)
+    if any(len(family) > limits.children for family in families):  # before any of them becomes an object of Python
         return f"it has more than {limits.children} events, links or data points"
-    if any(len(bearer.attributes) > limits.attributes for bearer in bearers):
+    own = () if isinstance(item, Metric) else (item,)
+    if any(len(bearer.attributes) > limits.attributes for bearer in chain(own, *families)):
         return f"it has more than {limits.attributes} attributes"
     return None
+
+
+def _families(item: Span | LogRecord | Metric) -> tuple[Sequence[Any], ...]:
+    if isinstance(item, Span):
+        return item.events, item.links
+    return (points_of(item),) if isinstance(item, Metric) else ()
 
 
 def points_of(metric: Metric) -> Sequence[Any]:

@@ -2,16 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from .answers import BUSY_SECONDS, DISK_SECONDS, Answer, Fault, Later, Refused, RefusedError, busy
-from .bodies import protobuf_of
+from .bodies import JSON, PROTOBUF, protobuf_of
 from .intake import Intake
 from .limits import Limits
 from .signals import Signal
 from .statistics import Statistics
+
+T = TypeVar("T")
 
 
 class BusyError(Exception):
@@ -58,6 +61,7 @@ class Desk:
         self.requests = 0
         self.stopping = False
         self._workers = ThreadPoolExecutor(limits.workers, "corevital-collect")
+        self._large_worker = ThreadPoolExecutor(1, "corevital-collect-large")
         statistics.watch(lambda: self.waiting_bytes, lambda: self.requests, lambda: intake.healthy)
 
     @contextmanager
@@ -79,37 +83,56 @@ class Desk:
             self.requests -= 1
             self.waiting_bytes -= visit.bytes
 
-    async def take(self, signal: Signal, protocol: str, body: bytes, encoding: str = "", kind: str = "") -> Answer:
+    async def take(
+        self, signal: Signal, protocol: str, visit: Visit, body: bytes, encoding: str = "", kind: str = PROTOBUF
+    ) -> Answer:
         """Store a request and return the answer to its sender.
 
         A sender that goes away does not end it: what has come is stored.
+
+        Raises:
+            BusyError: if there is no room for it once it is decompressed.
         """
-        started = time.perf_counter()
-        begin = time.monotonic() + self.limits.worker_seconds
-        work = asyncio.get_running_loop().run_in_executor(
-            self._workers, self._work, signal, body, encoding, kind, begin
-        )
-        answer = await asyncio.shield(work)
+        started, packed = time.perf_counter(), body
+        answer: Answer | bytes
+        if encoding or kind == JSON:
+            large = kind == JSON and (bool(encoding) or len(body) > self.limits.large_bytes)
+            answer = await self._run(large, _unpacked, body, encoding, kind, signal, self.limits)
+            if not isinstance(answer, bytes):
+                self.count(signal, protocol, answer, len(body), time.perf_counter() - started)
+                return answer
+            packed = answer
+            visit.grow(len(packed))
+        answer = await self._run(len(packed) > self.limits.large_bytes, self.intake.take, signal, packed)
         self.count(signal, protocol, answer, len(body), time.perf_counter() - started)
         return answer
+
+    async def _run(self, large: bool, work: Callable[..., T], *arguments: Any) -> T | Later:
+        """Have a worker do something; give up if none begins in time."""
+        begin = time.monotonic() + self.limits.worker_seconds
+
+        def begun() -> T | Later:
+            return busy("too many requests wait here.") if time.monotonic() > begin else work(*arguments)
+
+        workers = self._large_worker if large else self._workers
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(workers, begun))
 
     def count(self, signal: Signal, protocol: str, answer: Answer, size: int = 0, seconds: float = 0.0) -> None:
         """Count an answer."""
         self.statistics.answered(signal.name, protocol, answer, size, seconds)
 
-    def _work(self, signal: Signal, body: bytes, encoding: str, kind: str, begin: float) -> Answer:
-        if time.monotonic() > begin:
-            return busy("too many requests wait here.")
-        try:
-            packed = protobuf_of(body, encoding, kind, signal, self.limits)
-        except RefusedError as error:
-            return error.answer
-        except MemoryError:
-            return Later("no memory is left.", DISK_SECONDS)
-        except Exception as error:  # a body that no parser foresaw is not one of OTLP
-            return Refused(Fault.MALFORMED, f"the body cannot be read ({type(error).__name__}).")
-        return self.intake.take(signal, packed)
-
     def close(self) -> None:
         """Wait for what is being stored."""
-        self._workers.shutdown(wait=True)
+        for workers in (self._workers, self._large_worker):
+            workers.shutdown(wait=True)
+
+
+def _unpacked(body: bytes, encoding: str, kind: str, signal: Signal, limits: Limits) -> bytes | Answer:
+    try:
+        return protobuf_of(body, encoding, kind, signal, limits)
+    except RefusedError as error:
+        return error.answer
+    except MemoryError:
+        return Later("no memory is left.", DISK_SECONDS)
+    except Exception as error:  # a body that no parser foresaw is not one of OTLP
+        return Refused(Fault.MALFORMED, f"the body cannot be read ({type(error).__name__}).")

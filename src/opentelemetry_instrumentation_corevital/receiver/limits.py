@@ -23,7 +23,7 @@ class Limits:
     children: int = 10_000
     """Events and links of one span, data points of one metric."""
     waiting_bytes: int = 256 * MIB
-    """Bodies of HTTP requests that are being received or stored."""
+    """Bodies that are being received or stored, as they came and decompressed, over both protocols."""
     requests: int = 64
     """Requests that are being received or stored, over both protocols."""
     grpc_reads: int = 16
@@ -31,7 +31,9 @@ class Limits:
     connections: int = 256
     """Open connections over HTTP, and as many over gRPC; one more is closed at once."""
     workers: int = 4
-    """Requests that are decoded or wait for the disk at the same time."""
+    """Requests that are decoded or wait for the disk at the same time, of those that are not large."""
+    large_bytes: int = MIB
+    """A request of more, decompressed, is large: decoded it may take many times as much, so there is one at a time."""
     header_seconds: float = 10.0
     """From a connection's first byte, or from the last answer's end, to the end of the next request's headers."""
     idle_seconds: float = 75.0

@@ -65,7 +65,7 @@ class Rpc:
                 with self._desk.visit() as visit:
                     body = await self._read(messages)
                     visit.grow(len(body))
-                    return await self._desk.take(signal, "grpc", body)
+                    return await self._desk.take(signal, "grpc", visit, body)
         except BusyError as error:
             answer = error.answer
         except TimeoutError:

@@ -58,7 +58,7 @@ class Web:
             with self._desk.visit() as visit:
                 async with asyncio.timeout(self._desk.limits.read_seconds):
                     body = await self._read(request, visit)
-                return await self._desk.take(signal, "http", body, encoding, kind)
+                return await self._desk.take(signal, "http", visit, body, encoding, kind)
         except (RefusedError, BusyError) as error:
             answer = error.answer
         except TimeoutError:  # not 408, after which a sender gives up: the network may be faster another time

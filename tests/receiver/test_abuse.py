@@ -1,0 +1,188 @@
+"""Senders that mean harm: they are turned away, memory stays bounded, and everybody else is served meanwhile."""
+
+import contextlib
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.receiver.collecting import Collecting, collecting, spans_request
+from tests.receiver.hostile import MIB, bombs, post_head, pour, zeros
+from tests.receiver.test_grpc import EXPORT
+
+MOST_GROWTH = 1024 * MIB
+"""Of memory, whatever comes. docs/receiver.md has what was measured."""
+
+
+def limited(**limits: float) -> str:
+    """Return code that runs a receiver with other limits."""
+    changes = ", ".join(f"{name}={value}" for name, value in limits.items())
+    return (
+        "import dataclasses\n"
+        "from opentelemetry_instrumentation_corevital.receiver import limits, server\n"
+        "serve = server.serve\n"
+        f"changed = limits.Limits({changes})\n"
+        "server.serve = lambda options, started: serve(dataclasses.replace(options, limits=changed), started)\n"
+    )
+
+
+def served(receiver: Collecting) -> bool:
+    return receiver.post(spans_request(1).SerializeToString())[0] == 200
+
+
+def closed_after(connection: socket.socket, most: float = 10.0) -> float:
+    """Return after how many seconds the other side closes."""
+    started = time.monotonic()
+    connection.settimeout(most)
+    with contextlib.suppress(ConnectionError):
+        while connection.recv(65_536):
+            pass
+    return time.monotonic() - started
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collecting]:
+    """A receiver that waits for a second only, and takes ten connections."""
+    code = limited(header_seconds=1, idle_seconds=1.5, read_seconds=1, connections=10, grpc_reads=2)
+    with collecting(tmp_path_factory.mktemp("hasty"), code=code) as running:
+        yield running
+
+
+def test_connections_that_ask_for_nothing_are_closed(hasty: Collecting) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.http)) as silent:
+        assert 0.5 < closed_after(silent) < 3
+    with socket.create_connection(("127.0.0.1", hasty.http)) as slow:
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            for byte in post_head(5):  # a byte now and then keeps other servers waiting for good
+                slow.sendall(bytes([byte]))
+                time.sleep(0.1)
+        assert time.monotonic() - started < 3
+    assert served(hasty)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(hasty: Collecting) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.http), timeout=10) as slow:
+        slow.sendall(post_head(1000) + b"x")
+        started, answer = time.monotonic(), slow.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1\r\n" in answer
+        assert time.monotonic() - started < 3
+        with contextlib.suppress(ConnectionError):
+            for _ in range(30):  # it goes on, and nobody listens
+                slow.sendall(b"x")
+                time.sleep(0.1)
+        assert closed_after(slow) < 1
+    assert served(hasty)
+
+
+def test_one_connection_too_many_is_closed_and_others_come_in_again(hasty: Collecting) -> None:
+    many = [socket.create_connection(("127.0.0.1", hasty.http)) for _ in range(30)]
+    time.sleep(0.3)
+    open_ones = 0
+    for connection in many:
+        connection.setblocking(False)
+        try:
+            connection.recv(1)
+        except BlockingIOError:
+            open_ones += 1
+        except ConnectionError:
+            pass
+    assert open_ones == 10
+    time.sleep(1.2)
+    assert served(hasty)
+    for connection in many:
+        connection.close()
+
+
+def test_grpc_messages_that_do_not_come_make_room(hasty: Collecting) -> None:
+    def never() -> Iterator[bytes]:
+        time.sleep(8)
+        yield b""
+
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    with contextlib.ExitStack() as stack:
+        channels = [stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{hasty.grpc}", own)) for _ in range(3)]
+        slow = [each.stream_unary(EXPORT).future(never(), timeout=20) for each in channels[:2]]
+        time.sleep(0.3)
+        started = time.monotonic()
+        assert channels[2].unary_unary(EXPORT)(spans_request(1).SerializeToString(), timeout=10) == b""
+        assert time.monotonic() - started < 3
+        for call in slow:
+            assert call.code() is grpc.StatusCode.UNAVAILABLE
+            assert call.details() == "the message did not come in time."
+
+
+def test_what_is_no_http_at_all(hasty: Collecting) -> None:
+    for nonsense in (b"\x00" * 100_000, b"GET / HTTP/9.9\r\n\r\n", b"x" * 200_000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+        connection = socket.create_connection(("127.0.0.1", hasty.http), timeout=5)
+        with connection, contextlib.suppress(ConnectionError):
+            connection.sendall(nonsense)
+            answer = connection.recv(65_536)
+            assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ")) or not answer
+    with socket.create_connection(("127.0.0.1", hasty.grpc), timeout=5) as connection:
+        connection.sendall(b"x" * 10_000)
+        assert closed_after(connection) < 5
+    with socket.create_connection(("127.0.0.1", hasty.grpc), timeout=10) as silent:
+        assert closed_after(silent) < 9
+    assert served(hasty)
+
+
+def test_a_wrong_token_does_not_send_a_body(tmp_path: Path) -> None:
+    with collecting(tmp_path, environment={"COREVITAL_COLLECT_TOKEN": "s3cret"}) as receiver:
+        before = receiver.resident
+        for _ in range(3):
+            said = pour(receiver.http, 256 * MIB, chunked=False)
+            assert not said or said.startswith(b"HTTP/1.1 401 ")
+        assert receiver.peak - before < 16 * MIB
+
+
+@pytest.mark.acceptance
+def test_bodies_of_a_gigabyte(tmp_path: Path) -> None:
+    with collecting(tmp_path) as receiver:
+        assert served(receiver)
+        before = receiver.resident
+        for chunked in (False, True):
+            said = pour(receiver.http, 1024 * MIB, chunked=chunked)
+            assert not said or said.startswith(b"HTTP/1.1 413 ")
+        code, _, _ = receiver.post(zeros(1024 * MIB), content_encoding="gzip")
+        assert code == 413
+        options = [("grpc.max_send_message_length", -1)]
+        with grpc.insecure_channel(f"127.0.0.1:{receiver.grpc}", options) as channel:
+            for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+                with pytest.raises(grpc.RpcError) as caught:
+                    channel.unary_unary(EXPORT)(bytes(1024 * MIB), compression=compression, timeout=60)
+                assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert receiver.peak - before < 200 * MIB
+        assert served(receiver)
+
+
+@pytest.mark.acceptance
+def test_bodies_that_burst(tmp_path: Path) -> None:
+    with collecting(tmp_path) as receiver:
+        assert served(receiver)
+        before = receiver.resident
+        for name, body, kind in bombs():
+            packed = gzip.compress(body, 1)
+            codes: list[int] = []
+
+            def send(packed: bytes = packed, kind: str = kind, codes: list[int] = codes) -> None:
+                codes.append(receiver.post(packed, kind=kind, content_encoding="gzip")[0])
+
+            threads = [threading.Thread(target=send) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(120)
+            assert len(codes) == 4
+            assert set(codes) <= {200, 400, 413, 429, 503}, name
+            print(
+                f"{name}: {len(body) / MIB:.0f} MiB in {len(packed) / MIB:.2f} MiB, {codes}, {receiver.peak / MIB:.0f}"
+            )
+            assert receiver.peak - before < MOST_GROWTH, name
+        assert served(receiver)
