@@ -69,6 +69,7 @@ COMMANDS: dict[str, Stability] = {
     "export": "stable",
     "import": "stable",
     "migrate": "stable",
+    "collect": "provisional",
     "doctor": "provisional",
     "db check": "stable",
     "db stats": "stable",
