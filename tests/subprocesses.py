@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parent.parent
+
 
 def script(name: str) -> str:
     """Return the path of a command of this environment."""
@@ -19,13 +21,14 @@ def script(name: str) -> str:
 
 
 def run(arguments: list[str], *, ends_with: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end."""
+    """Run a program to its end; it can import the package `tests`."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     found = subprocess.run(
         arguments,
         capture_output=True,
         text=True,
         timeout=180,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": path, **environment},
         check=False,
     )
     assert found.returncode == ends_with, found.stderr

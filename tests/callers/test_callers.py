@@ -308,6 +308,7 @@ def test_a_fastapi_requests_span_is_the_parent(model: Any, tokenizer: Any, way: 
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
     app, inputs = FastAPI(), dict(tokenizer(QUESTION, return_tensors="pt"))
+    threads: list[threading.Thread] = []
 
     def answer() -> str:
         return str(tokenizer.decode(model.generate(**inputs, **OPTIONS)[0]))
@@ -317,7 +318,8 @@ def test_a_fastapi_requests_span_is_the_parent(model: Any, tokenizer: Any, way: 
 
     def stream() -> StreamingResponse:
         streamer = TextIteratorStreamer(tokenizer)
-        threading.Thread(target=model.generate, kwargs={**inputs, **OPTIONS, "streamer": streamer}).start()
+        threads.append(threading.Thread(target=model.generate, kwargs={**inputs, **OPTIONS, "streamer": streamer}))
+        threads[-1].start()
         return StreamingResponse(iter(streamer))
 
     app.get("/answer", response_model=None)({"def": answer, "async def": answer_async, "stream": stream}[way])
@@ -325,6 +327,8 @@ def test_a_fastapi_requests_span_is_the_parent(model: Any, tokenizer: Any, way: 
         FastAPIInstrumentor.instrument_app(app, tracer_provider=telemetry.tracer_provider)
         with TestClient(app) as client:
             assert client.get("/answer").status_code == 200
+        for thread in threads:  # the stream ends before generate() returns
+            thread.join()
         run = telemetry.span
         request = spans_by_name(telemetry)["GET /answer"]
         assert run.parent is not None

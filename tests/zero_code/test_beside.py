@@ -31,7 +31,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("beside")
     venv.create(folder, with_pip=False)
     (site,) = (folder / "lib").glob("*/site-packages")
-    (site / "outer.pth").write_text(sysconfig.get_path("purelib"))
+    # A folder that a .pth file merely names has its own .pth files ignored, those of editable installs among them.
+    (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     interpreter = str(folder / "bin" / "python")
     install = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "--python", interpreter, "install"]
     installed = subprocess.run([*install, *PACKAGES], capture_output=True, text=True, check=False)
