@@ -8,6 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opentelemetry_instrumentation_corevital.capture.batched import BatchedVitals
+from opentelemetry_instrumentation_corevital.capture.rows import Clock, HostRows
 from opentelemetry_instrumentation_corevital.capture.signals import logit_signals, surprisal
 from opentelemetry_instrumentation_corevital.capture.vitals import TorchVitals
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
@@ -37,10 +39,15 @@ rows = st.one_of(
 
 
 def measured(row: list[float], token: int) -> dict[str, float]:
-    vitals = TorchVitals(None)
-    vitals.measure(torch.tensor([row], dtype=torch.float32), edited=True)
-    numbers = vitals.row(torch.tensor([token]), torch.tensor([False]))[0].tolist()
-    return dict(zip(COLUMNS, numbers, strict=False))
+    logits = torch.tensor([row], dtype=torch.float32)
+    one, batched = TorchVitals(None), BatchedVitals(None, HostRows(Clock()))
+    rows = []
+    for vitals in (one, batched):
+        vitals.measure(logits, edited=True)
+        rows.append(vitals.row(torch.tensor([token]), torch.tensor([False])))
+        vitals.finish()
+    assert torch.equal(*(row.nan_to_num(-1.0) for row in rows))
+    return dict(zip(COLUMNS, rows[0][0].tolist(), strict=False))
 
 
 def assert_equal(found: dict[str, float], expected: dict[str, float]) -> None:

@@ -15,13 +15,21 @@ NEW_TOKENS = 6
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 
+BY_TORCH = {kind: kind.measure for kind in (vitals.TorchVitals, vitals.BatchedVitals)}
+
+
+def allow_torch(patch: pytest.MonkeyPatch) -> None:
+    for kind, own in BY_TORCH.items():
+        patch.setattr(kind, "measure", own)
+
 
 @pytest.fixture(autouse=True)
 def _only_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("reduced by torch")
 
-    monkeypatch.setattr(vitals.TorchVitals, "measure", forbidden)
+    for kind in BY_TORCH:
+        monkeypatch.setattr(kind, "measure", forbidden)
 
 
 @pytest.fixture
@@ -75,7 +83,7 @@ def test_cross_attention_equals_that_by_torch() -> None:
     }
     (fused,), _ = measure(model, **arguments)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vitals.TorchVitals, "measure", _MEASURE)
+        allow_torch(patch)
         (plain,), _ = measure(model, {"kernels": "off"}, **arguments)
     assert set(fused.columns) == set(plain.columns)
     assert "cross_attention_entropy" in fused.columns
@@ -83,15 +91,12 @@ def test_cross_attention_equals_that_by_torch() -> None:
         np.testing.assert_allclose(fused.columns[name], column, rtol=3e-5, atol=3e-5, err_msg=name)
 
 
-_MEASURE = vitals.TorchVitals.measure
-
-
 def test_a_kernel_that_fails_costs_one_run_and_no_more(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from opentelemetry_instrumentation_corevital.capture import available, fused
 
-    monkeypatch.setattr(vitals.TorchVitals, "measure", _MEASURE)
+    allow_torch(monkeypatch)
     monkeypatch.setattr(available, "_broken", set())
 
     def failing(*args: Any) -> None:

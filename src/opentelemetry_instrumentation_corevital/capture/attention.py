@@ -4,7 +4,7 @@ The last query and the keys are kept by reference where the cache holds these ke
 scores, since a cache may have made the keys for this layer alone (quantised, offloaded).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from ..run import CROSS_SIGNALS
 from .anatomy import AttentionKind
 from .plan import Place, Plan, Reported, Reports, takes
-from .reduction import reduce_attended, reduce_scores
+from .reduction import reduce_attended, reduce_scores, sum_attended
 from .scores import SLICE_BYTES, Attended, Scores, from_query, unread
+from .signals import AttentionSums, VisibleKeys
 
 PENDING_BYTES: Final = 256 * 1024 * 1024
 """Attention scores that may wait for the end of the step; with more, those at hand are reduced first."""
@@ -173,6 +174,20 @@ class StepAttention:
             statistics, previous = reduce_attended(queries, keys, group, generated=self._step if group.own else 0)
             for position, member in enumerate(group.members):
                 self.reduced[whose[member]] = statistics[position, ..., : group.numbers], previous[position]
+
+    def sum_plan(self, plan: Plan, layers: Sequence[int]) -> tuple[AttentionSums, VisibleKeys] | None:
+        """Sum a step as planned over its keys, by torch: the rows [layers, B, H] of these layers.
+
+        None where they are not all alike, or where something has to be looked at more closely.
+        """
+        group = plan.groups[0]
+        alike = len(plan.groups) == 1 and group.own and not group.sinks and not self._attended
+        if not alike or group.layers * group.score_bytes > SLICE_BYTES:
+            return None
+        if [self._attentions[id(module)] for module in self._reports.modules] != [("self", layer) for layer in layers]:
+            return None
+        queries, keys = zip(*(report[1:3] for report in self._reports.all), strict=True)
+        return sum_attended(queries, keys, group, generated=self._step)
 
     def reduce(self) -> None:
         """Reduce the scores at hand, those of layers that see the same keys in the same way together."""

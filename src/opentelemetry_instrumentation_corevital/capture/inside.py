@@ -5,8 +5,8 @@ copy where it is a slice of a prefill. Attention is taken by `attention`. Then a
 or by the kernels.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,8 +20,8 @@ from .hidden import StepHidden
 from .layout import LOGIT_WIDTH, Layout
 from .listening import thread
 from .plan import Place, Plan
-from .reduction import flat, reduce_hidden
-from .signals import cosine
+from .reduction import flat, reduce_hidden, reduce_states
+from .signals import AttentionSums, VisibleKeys, attention_signals, cosine, over_heads
 
 if TYPE_CHECKING:
     from .fused import Fused
@@ -35,6 +35,18 @@ class Options:
     """Attention is looked at on every n-th step, from the first; 0: never."""
     layers: Callable[[int], Iterable[int]] = range
     """Number of layers -> indices of those that are looked at."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What was seen of a step."""
+
+    states: list[Tensor] | None = None
+    """Of the layers in their order, each [B, D] or [B, 1, D]; None where hidden states are absent, nothing where those
+    of this step cannot be told."""
+    attention: list[Tensor] = field(default_factory=list)
+    """Its parts of the row, each [B, numbers]; nothing where it is absent or left at its sums."""
+    sums: tuple[AttentionSums, VisibleKeys] | None = None
 
 
 class Inside:
@@ -119,16 +131,40 @@ class Inside:
 
         Nothing at all, or hidden states, or hidden states and attention.
         """
-        self._end()
         with torch.no_grad():
-            states = self._states(sequences)
-            attention = self._planned_parts(sequences, device) if self.attending else []
-            hidden = [self._hidden_numbers(states, device)] if states else []
-            if not hidden and self.layout.hidden and (attention or states is not None):
-                # Lost after the first step, or of this step alone: attention keeps its place behind them.
-                hidden = [torch.full((sequences, self.layout.hidden_width), torch.nan, device=device)]
+            taken = self.take(sequences, device)
+            if taken.states:
+                return [self.hidden_numbers(taken.states, device), *taken.attention]
+            self.break_off()
+            if self.keeps_hidden_place(taken):
+                return [torch.full((sequences, self.layout.hidden_width), torch.nan, device=device), *taken.attention]
+        return taken.attention
+
+    def take(self, sequences: int, device: torch.device, *, sums: bool = False) -> "Taken":
+        """Return what was seen of this step, and end it.
+
+        Args:
+            sequences: of the step.
+            device: of the parts of attention.
+            sums: whether attention may be left at its sums over the keys, for `attention_of_steps`.
+        """
+        self._end()
+        taken = Taken()
+        with torch.no_grad():
+            taken.states = self._states(sequences)
+            if self.attending:
+                plan = self._planned(sequences, device) if self.attention.keeps_keys else None
+                taken.sums = self.attention.sum_plan(plan, self.layout.attention) if sums and plan else None
+                if taken.sums is None:
+                    taken.attention = self._attention_by_torch(plan, sequences, device)
         self._forget()
-        return hidden + attention
+        return taken
+
+    def keeps_hidden_place(self, taken: Taken) -> bool:
+        """Whether a row without hidden states leaves their place empty: lost late, or of this step alone."""
+        return bool(self.layout.hidden) and (
+            bool(taken.attention) or taken.sums is not None or taken.states is not None
+        )
 
     def write(self, fused: "Fused", sequences: int, device: torch.device) -> Tensor:
         """Return a row float32 [sequences, numbers] in which all that is inside of this step is written by the kernels.
@@ -149,9 +185,11 @@ class Inside:
         if parts:
             row[:, start:] = torch.cat(parts, -1)
         readable = states if states and self._kernels_read(states, fused) else []
+        if readable or not states:
+            self.break_off()
         if not readable and layout.hidden:
             with torch.no_grad():
-                row[:, LOGIT_WIDTH:start] = self._hidden_numbers(states, device) if states else torch.nan
+                row[:, LOGIT_WIDTH:start] = self.hidden_numbers(states, device) if states else torch.nan
             fused.forget()
         ends = bool(readable) and layout.hidden[-1] == layout.layer_count - 1
         if readable or plan is not None:
@@ -167,10 +205,7 @@ class Inside:
     # --- hidden states ----------------------------------------------------------------------------------------------
 
     def _states(self, sequences: int) -> list[Tensor] | None:
-        """Return what was kept of the layers in their order, each [sequences, D] or [sequences, 1, D].
-
-        None where hidden states are absent, nothing where those of this step cannot be told.
-        """
+        """Return `Taken.states`."""
         if "hidden_states" in self.absent:
             return None
         hidden = self._hidden
@@ -187,7 +222,6 @@ class Inside:
             self._lose("hidden_states", "a layer's output has not one row per sequence")
             return None
         if hidden.overwritten():
-            self._last = None
             return []
         hidden.learn()
         return [hidden.states[layer] for layer in layers]
@@ -206,20 +240,53 @@ class Inside:
             return self._hidden.addresses
         return [state.data_ptr() for state in states]
 
-    def _hidden_numbers(self, states: list[Tensor], device: torch.device) -> Tensor:
-        """Return all numbers of hidden states [sequences, numbers]."""
+    def hidden_numbers(self, states: list[Tensor], device: torch.device) -> Tensor:
+        """Return all numbers of one step's hidden states [sequences, numbers]."""
         statistics, transformation = reduce_hidden(states, device)
-        by_layer = torch.cat((statistics, transformation[..., None]), -1)
-        return torch.cat((flat(by_layer), self._cosine(states[-1], device)), -1)
+        return self._hidden_part(statistics, transformation, states[-1].reshape(len(states[-1]), -1), 1, device)
 
-    def _cosine(self, last: Tensor, device: torch.device) -> Tensor:
-        """Return the cosine of the last layer's output with the previous step's [sequences, 1]."""
-        state = last.reshape(len(last), -1).to(torch.float32, copy=True)
-        before, self._last = self._last, state
-        ends = self.layout.hidden[-1] == self.layout.layer_count - 1
-        if not ends or before is None or before.shape != state.shape:
-            return torch.full((state.shape[0], 1), torch.nan, device=device)
-        return cosine(state, before)[:, None].to(device, non_blocking=True)
+    def numbers_of_steps(self, states: Tensor) -> Tensor:
+        """Return all numbers of several steps' hidden states.
+
+        Args:
+            states: [steps, layers, sequences, D], of steps one after the other.
+
+        Returns:
+            float32 [steps, sequences, numbers].
+        """
+        steps, layers, sequences, width = states.shape
+        by_layer = states.transpose(0, 1).reshape(layers, steps * sequences, width).float()
+        numbers = self._hidden_part(*reduce_states(by_layer), by_layer[-1], steps, states.device)
+        return numbers.view(steps, sequences, -1)
+
+    def break_off(self) -> None:
+        """Forget the last step's state: the next one has none to be compared with."""
+        self._last = None
+
+    def _hidden_part(
+        self, statistics: Tensor, transformation: Tensor, last: Tensor, steps: int, device: torch.device
+    ) -> Tensor:
+        by_layer = torch.cat((statistics, transformation[..., None]), -1)
+        return torch.cat((flat(by_layer), self._cosine(last, steps, device)), -1)
+
+    def _cosine(self, last: Tensor, steps: int, device: torch.device) -> Tensor:
+        """Return the cosines of the last layer's outputs with the previous step's.
+
+        Args:
+            last: [steps x sequences, D], the steps one after the other.
+            steps: how many.
+            device: of the result, [steps x sequences, 1].
+        """
+        states = last.to(torch.float32, copy=True)
+        sequences = len(states) // steps
+        before, self._last = self._last, states[-sequences:]
+        if self.layout.hidden[-1] != self.layout.layer_count - 1:
+            return torch.full((len(states), 1), torch.nan, device=device)
+        if before is None or before.shape != self._last.shape:
+            before = torch.full_like(self._last, torch.nan)
+        if steps > 1:
+            before = torch.cat((before, states[:-sequences]))
+        return cosine(states, before)[:, None].to(device, non_blocking=True)
 
     # --- attention --------------------------------------------------------------------------------------------------
 
@@ -231,13 +298,24 @@ class Inside:
         self.attention.read()
         return self.attention.plan(self._place, sequences, device) if self._attends(sequences) else None
 
-    def _planned_parts(self, sequences: int, device: torch.device) -> list[Tensor]:
+    def _attention_by_torch(self, plan: Plan | None, sequences: int, device: torch.device) -> list[Tensor]:
         """Return what `_attention_parts` does, where possible without a look at every single attention."""
-        plan = self._planned(sequences, device) if self.attention.keeps_keys else None
         if plan is None:
             return self._attention_parts(sequences, device) if self.attending else []
         self.attention.reduce_plan(plan)
         return self._laid_out(device)
+
+    def attention_of_steps(self, kept: Sequence[tuple[AttentionSums, VisibleKeys]]) -> Tensor:
+        """Return all numbers of several steps' attention float32 [steps, sequences, numbers], from what `take` left."""
+        first = kept[0][0].total
+        stacked = torch.stack([each for sums, _ in kept for each in sums]).view(len(kept), -1, *first.shape)
+        seen, prompt = (torch.stack([getattr(keys, name) for _, keys in kept])[:, None] for name in ("seen", "prompt"))
+        row = attention_signals(AttentionSums(*stacked.unbind(1)), seen, prompt)
+        numbers = over_heads(row).transpose(1, 2).flatten(2)
+        if not self.layout.previous:
+            return numbers
+        by_head = row.previous[:, [self.layout.attention.index(layer) for layer in self.layout.previous]]
+        return torch.cat((numbers, by_head.transpose(1, 2).flatten(2)), -1)
 
     def _attention_parts(self, sequences: int, device: torch.device) -> list[Tensor]:
         """Return all numbers of attention, by torch, each part [sequences, numbers]; nothing where it is absent."""

@@ -9,7 +9,16 @@ from torch import Tensor
 
 from .plan import Group
 from .scores import SLICE_BYTES, Scores, products
-from .signals import attention_row, cosine, hidden_statistics, over_heads, visible_keys
+from .signals import (
+    AttentionSums,
+    VisibleKeys,
+    attention_row,
+    attention_sums,
+    cosine,
+    hidden_statistics,
+    over_heads,
+    visible_keys,
+)
 
 
 def reduce_scores(group: list[Scores], *, generated: int) -> tuple[Tensor, Tensor]:
@@ -76,9 +85,23 @@ def reduce_attended(
     return _reduce_attended(queries, keys, group, group.sinks, generated)
 
 
+def sum_attended(
+    queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group, *, generated: int
+) -> tuple[AttentionSums, VisibleKeys]:
+    """Sum the attention rows [layers, B, H] of a group without learned sinks over their keys, and say what they see."""
+    values = _multiplied(queries, keys, group)
+    counted = _counted(values, group.visible, generated)
+    return attention_sums(values, counted), counted
+
+
 def _reduce_attended(
     queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group, sinks: Sequence[Tensor], generated: int
 ) -> tuple[Tensor, Tensor]:
+    return _reduce_values(_multiplied(queries, keys, group), group.visible, sinks, generated=generated)
+
+
+def _multiplied(queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group) -> Tensor:
+    """Return the softmax's inputs [layers, B, H, K]."""
     shared = group.sequences * group.shared
     plain = group.dtype == torch.float32 and not torch.is_autocast_enabled(keys[0].device.type)
     shape = len(queries), shared, group.heads // group.shared, group.keys
@@ -93,7 +116,7 @@ def _reduce_attended(
     values *= group.scale
     if group.softcap is not None:
         values = group.softcap * torch.tanh(values / group.softcap)
-    return _reduce_values(values, group.visible, sinks, generated=generated)
+    return values
 
 
 def _reduce_values(
@@ -103,11 +126,13 @@ def _reduce_values(
     sink = torch.stack(list(sinks)).float() if sinks else None
     if sink is not None and sink.ndim == 2:
         sink = sink[:, None]
-    counted = visible_keys(
-        visible, batch=values.shape[1], keys=values.shape[3], generated=generated, device=values.device
-    )
-    row = attention_row(values, counted, sink)
+    row = attention_row(values, _counted(values, visible, generated), sink)
     return over_heads(row), row.previous
+
+
+def _counted(values: Tensor, visible: Tensor | None, generated: int) -> VisibleKeys:
+    _, batch, _, keys = values.shape
+    return visible_keys(visible, batch=batch, keys=keys, generated=generated, device=values.device)
 
 
 def reduce_hidden(layers: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -122,17 +147,27 @@ def reduce_hidden(layers: list[Tensor], device: torch.device) -> tuple[Tensor, T
         alike = list(group)
         # Not stack, which makes a view of every layer first.
         states = torch.cat(alike).view(len(alike), len(alike[0]), -1).float()
-        if before is None or before.shape != states[0].shape:
-            first = torch.full_like(states[0, :, 0], torch.nan)
-        else:
-            first = 1.0 - cosine(states[0], before.to(states.device, non_blocking=True))
-        statistics.append(hidden_statistics(states).to(device, non_blocking=True))
-        inner = 1.0 - cosine(states[1:], states[:-1])
-        transformations.append(torch.cat((first[None], inner)).to(device, non_blocking=True))
+        for numbers, found in zip((statistics, transformations), reduce_states(states, before), strict=True):
+            numbers.append(found.to(device, non_blocking=True))
         before = states[-1]
     if len(statistics) == 1:
         return statistics[0], transformations[0]
     return torch.cat(statistics), torch.cat(transformations)
+
+
+def reduce_states(states: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return statistics and transformations, as `reduce_hidden`, of float32 states [layers, sequences, D].
+
+    Args:
+        states: of neighbouring layers.
+        before: [sequences, D], of the layer before the first of them.
+    """
+    if before is None or before.shape != states[0].shape:
+        first = torch.full_like(states[0, :, 0], torch.nan)
+    else:
+        first = 1.0 - cosine(states[0], before.to(states.device, non_blocking=True))
+    inner = 1.0 - cosine(states[1:], states[:-1])
+    return hidden_statistics(states), torch.cat((first[None], inner))
 
 
 def flat(by_layer: Tensor) -> Tensor:

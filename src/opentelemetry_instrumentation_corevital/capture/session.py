@@ -97,7 +97,9 @@ class Session:
             if self._vitals is None:
                 self._sequences = logits.shape[0]
                 self._carrier = carrier_for(logits.device, self._clock)
-                self._vitals = vitals_for(logits, self.inside, self._carrier, kernels=self._kernels)
+                self._vitals = vitals_for(
+                    logits, self.inside, self._carrier, kernels=self._kernels, at_once=self._follower is not None
+                )
             self._vitals.measure(logits, edited=edited)
             self._measured = True
         except Exception as error:
@@ -234,6 +236,7 @@ class Session:
         try:
             if self._absent_reason is not None:
                 return None
+            self._vitals.finish()
             rows = self._carrier.finish()
             self._vitals.release()
             rows.width = self._width()

@@ -119,6 +119,20 @@ def surprisal(signals: LogitSignals, tokens: Tensor) -> Tensor:
     return (signals.log_normalizer - chosen) / _LN2
 
 
+def numbers_of(signals: LogitSignals, tokens: Tensor) -> tuple[Tensor, ...]:
+    """Return what a row holds of a step's logits, each float32 [N], in the order of `run.COLUMNS`."""
+    return (
+        signals.entropy,
+        surprisal(signals, tokens),
+        signals.margin,
+        signals.top1_prob,
+        signals.topk_mass,
+        signals.nan,
+        signals.posinf,
+        signals.neginf,
+    )
+
+
 # --- hidden states ----------------------------------------------------------------------------------------------------
 
 
@@ -163,12 +177,12 @@ class VisibleKeys(NamedTuple):
 
     visible: Tensor | None
     """bool [B, K]; None where every key is visible."""
+    rank: Tensor | None
+    """int64 [B, K]: visible keys up to and with this one; None where every key is visible."""
     seen: Tensor
     """int64 [B, 1]: how many keys are visible, n."""
     prompt: Tensor
     """int64 [B, 1]: visible keys of the prompt, m = n - generated tokens (at least 0)."""
-    rank: Tensor
-    """int64 [B, K]: visible keys up to and with this one."""
     generated: int
     """Tokens generated before."""
 
@@ -184,11 +198,41 @@ def visible_keys(visible: Tensor | None, *, batch: int, keys: int, generated: in
         device: where the counts are to live.
     """
     if visible is None:
-        rank = torch.arange(1, keys + 1, device=device).expand(batch, keys)
-    else:
-        rank = visible.cumsum(-1).expand(batch, keys)
+        seen, prompt = (torch.full((batch, 1), count, device=device) for count in (keys, max(0, keys - generated)))
+        return VisibleKeys(None, None, seen, prompt, generated)
+    rank = visible.cumsum(-1).expand(batch, keys)
     seen = rank[:, -1:]
-    return VisibleKeys(visible, seen, (seen - generated).clamp(min=0), rank, generated)
+    return VisibleKeys(visible, rank, seen, (seen - generated).clamp(min=0), generated)
+
+
+class AttentionSums(NamedTuple):
+    """What attention rows come down to once they are summed over their keys, each float32 [..., B, H].
+
+    Masses are sums of exp(score - ceiling), not normalised. The ceiling is the largest score, or the learned sink's.
+    """
+
+    largest: Tensor
+    """Mass of the key with the largest score."""
+    total: Tensor
+    """Mass of all visible keys and the learned sink."""
+    weighted: Tensor
+    """Sum of mass x (score - ceiling) over the same, nat."""
+    sinks: Tensor
+    """Mass of the first 4 visible keys, without the learned sink."""
+    generated: Tensor
+    """Mass of generated tokens that are not among those."""
+    middle: Tensor
+    """Mass of the prompt's middle third."""
+    previous: Tensor
+    """Mass of the visible key just before the query's own."""
+    rest_total: Tensor
+    """Mass of all visible keys but the first 4."""
+    rest_weighted: Tensor
+    """Sum of mass x (score - ceiling) over the same, nat."""
+    learned: Tensor
+    """Mass of the learned sink; 0 where there is none."""
+    learned_keys: Tensor
+    """1 where a learned sink takes part, else 0."""
 
 
 class AttentionRow(NamedTuple):
@@ -228,68 +272,92 @@ def attention_row(scores: Tensor, keys: VisibleKeys, learned_sink: Tensor | None
         keys: what each of the B queries sees.
         learned_sink: float32 [H] or [..., 1, H], an extra logit of the denominator.
     """
-    rank = keys.rank[:, None, :]
+    return attention_signals(attention_sums(scores, keys, learned_sink), keys.seen, keys.prompt)
+
+
+def attention_sums(scores: Tensor, keys: VisibleKeys, learned_sink: Tensor | None = None) -> AttentionSums:
+    """Sum attention rows over their keys; arguments as those of `attention_row`."""
     if keys.visible is not None:
         scores = scores.masked_fill(~keys.visible[:, None, :], _LOWEST)
     top = scores.amax(-1, keepdim=True)
     ceiling = top if learned_sink is None else torch.maximum(top, learned_sink[..., None])
     # A weight of exp(-200) is 0 in float32, and 0 * z is 0 for the z that are left.
-    z = (scores - ceiling).clamp(min=-200.0)
+    z = (scores - ceiling).clamp_(min=-200.0)
     e = z.exp()
     if keys.visible is not None:
         e = e * keys.visible[:, None, :]
-    weights = e * z
-    total, weighted = e.sum(-1), weights.sum(-1)
-    outcomes = keys.seen.float()
-    learned = torch.zeros_like(total)
-    if learned_sink is not None:
-        sink_z = (learned_sink - ceiling.squeeze(-1)).clamp(min=-200.0)
-        learned = sink_z.exp().expand_as(total)
-        total, weighted = total + learned, weighted + learned * sink_z
-        outcomes = outcomes + (learned_sink > -torch.inf)
-    total = torch.where(total > 0, total, torch.nan)  # no visible key has a weight
-    entropy = (total.log() - weighted / total) / outcomes.log()
+    weighted = z.mul_(e)
+    masses = _masses(e, weighted, keys)
+    largest = (top - ceiling).squeeze(-1).exp()
+    none = torch.zeros_like(largest)
+    if learned_sink is None:
+        return AttentionSums(largest, e.sum(-1), weighted.sum(-1), *masses, none, none)
+    sink_z = (learned_sink - ceiling.squeeze(-1)).clamp(min=-200.0)
+    learned = sink_z.exp()
+    takes_part = (learned_sink > -torch.inf) + none
+    return AttentionSums(
+        largest, e.sum(-1) + learned, weighted.sum(-1) + learned * sink_z, *masses, learned, takes_part
+    )
 
-    third = keys.prompt // 3
-    if keys.visible is None:
-        count, generated = rank.shape[-1], keys.generated
-        prompt_keys = max(0, count - generated)
+
+def _masses(e: Tensor, weighted: Tensor, keys: VisibleKeys) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return `AttentionSums` from `sinks` to `rest_weighted`."""
+    if keys.rank is None:
+        count = e.shape[-1]
+        prompt_keys = max(0, count - keys.generated)
         third_keys = prompt_keys // 3
-        in_sinks = e[..., :SINK_KEYS].sum(-1)
-        in_generated = e[..., max(prompt_keys, SINK_KEYS) :].sum(-1)
-        in_middle = e[..., third_keys : prompt_keys - third_keys].sum(-1)
-        previous = e[..., max(0, count - 2) : count - 1].sum(-1)
-        rest_total = e[..., SINK_KEYS:].sum(-1)
-        rest_weighted = weights[..., SINK_KEYS:].sum(-1)
-    else:
+        return (
+            e[..., :SINK_KEYS].sum(-1),
+            e[..., max(prompt_keys, SINK_KEYS) :].sum(-1),
+            e[..., third_keys : prompt_keys - third_keys].sum(-1),
+            e[..., max(0, count - 2) : count - 1].sum(-1),
+            e[..., SINK_KEYS:].sum(-1),
+            weighted[..., SINK_KEYS:].sum(-1),
+        )
 
-        def mass(keys_of: Tensor) -> Tensor:
-            """Return the mass of keys, given as bool [B, 1, K]."""
-            return (e * keys_of).sum(-1)
+    def mass(keys_of: Tensor) -> Tensor:
+        """Return the mass of keys, given as bool [B, 1, K]."""
+        return (e * keys_of).sum(-1)
 
-        seen, prompt = keys.seen[:, None], keys.prompt[:, None]
-        in_sinks = mass(rank <= SINK_KEYS)
-        in_generated = mass((rank > prompt) & (rank > SINK_KEYS))
-        in_middle = mass((rank > third[:, None]) & (rank <= prompt - third[:, None]))
-        previous = mass(rank == seen - 1)
-        rest_total = mass(rank > SINK_KEYS)
-        rest_weighted = (weights * (rank > SINK_KEYS)).sum(-1)
-    rest_count = keys.seen - SINK_KEYS
-    rest_entropy = (rest_total.log() - rest_weighted / rest_total) / rest_count.float().log()
+    rank, seen, prompt = keys.rank[:, None, :], keys.seen[:, None], keys.prompt[:, None]
+    third = prompt // 3
+    return (
+        mass(rank <= SINK_KEYS),
+        mass((rank > prompt) & (rank > SINK_KEYS)),
+        mass((rank > third) & (rank <= prompt - third)),
+        mass(rank == seen - 1),
+        mass(rank > SINK_KEYS),
+        (weighted * (rank > SINK_KEYS)).sum(-1),
+    )
+
+
+def attention_signals(sums: AttentionSums, seen: Tensor, prompt: Tensor) -> AttentionRow:
+    """Compute the signals of attention rows from their sums.
+
+    Args:
+        sums: each float32 [..., B, H].
+        seen: int64 [..., B, 1], visible keys of each query.
+        prompt: int64 [..., B, 1], those of them that are of the prompt.
+    """
+    total = torch.where(sums.total > 0, sums.total, torch.nan)  # no visible key has a weight
+    outcomes = seen + sums.learned_keys
+    entropy = (total.log() - sums.weighted / total) / outcomes.log()
+    rest_count = seen - SINK_KEYS
+    rest_entropy = (sums.rest_total.log() - sums.rest_weighted / sums.rest_total) / rest_count.float().log()
     judged = (rest_count >= COLLAPSED_KEYS) & rest_entropy.isfinite()
-
-    max_weight = (top - ceiling).squeeze(-1).exp() / total
+    third = prompt // 3
+    max_weight = sums.largest / total
     nan = torch.nan
     return AttentionRow(
         entropy=torch.where(outcomes > 1, entropy.clamp(0.0, 1.0), 1.0 + 0.0 * total),
         max_weight=max_weight,
         collapsed=torch.where(judged, (rest_entropy < COLLAPSED_ENTROPY).float(), nan),
         focused=(max_weight > FOCUSED_WEIGHT).float() + 0.0 * max_weight,
-        sink=(in_sinks + learned) / total,
-        prompt=((total - learned - in_sinks - in_generated) / total).clamp(min=0.0),
-        generated=in_generated / total,
-        middle=torch.where(third > 0, in_middle / total * keys.seen / (keys.prompt - 2 * third), nan),
-        previous=torch.where(keys.seen > 1, previous / total, nan),
+        sink=(sums.sinks + sums.learned) / total,
+        prompt=((total - sums.learned - sums.sinks - sums.generated) / total).clamp(min=0.0),
+        generated=sums.generated / total,
+        middle=torch.where(third > 0, sums.middle / total * seen / (prompt - 2 * third), nan),
+        previous=torch.where(seen > 1, sums.previous / total, nan),
     )
 
 

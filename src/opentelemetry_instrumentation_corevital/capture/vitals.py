@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from .available import break_kernels, kernels_for
+from .batched import BatchedVitals
 from .inside import Inside
 from .layout import LOGIT_WIDTH
 from .rows import RowCarrier
-from .signals import LogitSignals, logit_signals, surprisal
+from .signals import LogitSignals, logit_signals, numbers_of
 
 if TYPE_CHECKING:
     from .fused import Fused
@@ -39,12 +40,15 @@ class Vitals(Protocol):
     def last_row(self, sequences: int) -> Tensor:
         """Return the row of a step whose tokens were never chosen; what it says of them does not matter. Waits."""
 
+    def finish(self) -> None:
+        """See to it that every row is written, or will be when the device is through with its work."""
+
     def release(self) -> None:
         """Give back what the call has borrowed, when all rows have arrived."""
 
 
 class TorchVitals:
-    """Rows by torch's own operations, on every device."""
+    """Rows by torch's own operations, step by step, on every device."""
 
     def __init__(self, inside: Inside | None) -> None:
         self._inside = inside
@@ -65,21 +69,7 @@ class TorchVitals:
         """See `Vitals`."""
         signals = self._signals
         assert signals is not None
-        row = torch.stack(
-            (
-                signals.entropy,
-                surprisal(signals, tokens),
-                signals.margin,
-                signals.top1_prob,
-                signals.topk_mass,
-                signals.nan,
-                signals.posinf,
-                signals.neginf,
-                tokens.float(),
-                done.float(),
-            ),
-            dim=-1,
-        )
+        row = torch.stack((*numbers_of(signals, tokens), tokens.float(), done.float()), dim=-1)
         return torch.cat((row, *self._parts), dim=-1) if self._parts else row
 
     def last_row(self, sequences: int) -> Tensor:
@@ -87,6 +77,9 @@ class TorchVitals:
         assert self._signals is not None
         no_token = torch.zeros(sequences, dtype=torch.int64, device=self._signals.nan.device)
         return self.row(no_token, no_token)
+
+    def finish(self) -> None:
+        """See `Vitals`."""
 
     def release(self) -> None:
         """See `Vitals`."""
@@ -137,6 +130,9 @@ class FusedVitals:
             torch.cuda.current_stream(self._device).synchronize()
         return row
 
+    def finish(self) -> None:
+        """See `Vitals`."""
+
     def release(self) -> None:
         """See `Vitals`."""
         self._fused.release()
@@ -148,10 +144,22 @@ class FusedVitals:
         return torch.cuda.device(self._device)
 
 
-def vitals_for(logits: Tensor, inside: Inside | None, carrier: RowCarrier, *, kernels: bool) -> Vitals:
-    """Return what makes the rows of a call with such logits, for a carrier."""
+def vitals_for(
+    logits: Tensor, inside: Inside | None, carrier: RowCarrier, *, kernels: bool, at_once: bool = True
+) -> Vitals:
+    """Return what makes the rows of a call.
+
+    Args:
+        logits: of its first step.
+        inside: what the taps have seen.
+        carrier: where the rows go.
+        kernels: whether kernels may make them.
+        at_once: whether somebody reads each row as soon as it has been pushed.
+    """
     device = logits.device
     found = kernels_for(device) if kernels and logits.dtype == torch.float32 and logits.stride(-1) == 1 else None
-    if found is None:
-        return TorchVitals(inside)
-    return FusedVitals(inside, found(device, logits.shape[0]), device, carrier)
+    if found is not None:
+        return FusedVitals(inside, found(device, logits.shape[0]), device, carrier)
+    if device.type == "cpu" and not at_once:
+        return BatchedVitals(inside, carrier)
+    return TorchVitals(inside)
