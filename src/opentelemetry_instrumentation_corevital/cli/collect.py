@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,8 @@ def collect(
         raise UserError("--token: is empty; leave it out, or give one.")
     if (tls_cert is None) != (tls_key is None):
         raise UserError("--tls-cert and --tls-key go together; give both or none.")
+    # gRPC writes a line for each handshake that fails, and anybody can let one fail. It reads this when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from ..receiver.listening import ReceiverError, Tls
         from ..receiver.server import Options, serve
