@@ -68,6 +68,18 @@ def test_an_empty_token(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--token: is empty" in refused(cli, "--token", " ")
 
 
+@pytest.mark.parametrize("token", ["two words", "schlüssel", "a\nb", "\udcff"])
+def test_a_token_that_no_header_can_carry(cli: Cli, token: str) -> None:
+    assert "--token: may only hold ASCII letters" in refused(cli, "--token", token)
+
+
+def test_the_help_names_the_extra_and_the_variable(cli: Cli) -> None:
+    code, out, _ = cli("collect", "--help")
+    assert code == 0
+    for word in ("`collect`", "COREVITAL_COLLECT_TOKEN", "corevital collect --db fleet.db", "4418", "4417"):
+        assert word in out, word
+
+
 def test_a_store_that_cannot_be_written(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "store.db").mkdir()
     assert "store.db: is a folder" in refused(cli)

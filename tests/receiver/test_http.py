@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import random
+import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +15,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from opentelemetry_instrumentation_corevital.store.maintenance import check
 from tests.receiver.collecting import JSON, PROTOBUF, Collecting, collecting, get_json, spans_request
 from tests.store.spans import rows
 
@@ -133,6 +136,24 @@ def test_a_store_that_cannot_be_written_asks_to_come_again(tmp_path: Path) -> No
         assert "is locked by another program" in log
         assert "can be written again" in log
         assert log.rstrip().endswith("stopped; what was acknowledged is stored")
+
+
+def test_a_full_disk_asks_to_come_again(tmp_path: Path) -> None:
+    with collecting(tmp_path) as receiver:
+        assert receiver.post(spans_request(1, seed=6).SerializeToString())[0] == 200
+        before = resource.prlimit(receiver.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(receiver.process.pid, resource.RLIMIT_FSIZE, (2**20, before[1]))  # as if it were full
+        body = spans_request(400, seed=8, text=random.Random(1).randbytes(2000).hex()).SerializeToString()
+        for _ in range(2):
+            code, headers, _ = receiver.post(body)
+            assert (code, headers["retry-after"]) == (503, "5")
+        assert get_json(receiver.http, "/healthz")[0] == 503
+        resource.prlimit(receiver.process.pid, resource.RLIMIT_FSIZE, before)
+        assert receiver.post(body)[0] == 200
+        assert stored(receiver, 8) == 400
+        assert get_json(receiver.http, "/healthz")[0] == 200
+        assert receiver.stop() == 0
+    assert check(receiver.db) == []
 
 
 @pytest.mark.parametrize("given", ["option", "variable"])
