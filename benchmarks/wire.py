@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from opentelemetry._logs import Logger
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
@@ -35,16 +36,17 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import set_span_in_context
+from opentelemetry.trace import Span, Tracer, set_span_in_context
 from store import LAYERS, noise  # of this folder
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.call_context import PromptHint
-from opentelemetry_instrumentation_corevital.config import load_settings
+from opentelemetry_instrumentation_corevital.config import Settings, load_settings
 from opentelemetry_instrumentation_corevital.emission.attributes import start_attributes
 from opentelemetry_instrumentation_corevital.emission.metrics import Instruments
 from opentelemetry_instrumentation_corevital.processors import default_judgements
 from opentelemetry_instrumentation_corevital.reporting import Report
+from opentelemetry_instrumentation_corevital.run import Run
 from opentelemetry_instrumentation_corevital.texts import CallTexts
 
 sys.path.append(str(Path(__file__).parent.parent))  # the servers of the tests
@@ -73,6 +75,26 @@ class Timed:
         return getattr(self._exporter, name)
 
 
+def reported(run: Run, settings: Settings, tracer: Tracer, logger: Logger) -> Span:
+    """Return the span of a run as CoreVital's recorder has it before its end: judged, with step events."""
+    start = start_attributes(run.model.name, chat=False)
+    span = tracer.start_span(f"text_completion {run.model.name}", attributes=start, start_time=run.start_ns)
+    hint = PromptHint(text="Tell me everything.")
+    Report(
+        settings=settings,
+        tracer=tracer,
+        instruments=Instruments(NoOpMeter("none")),
+        logger=logger,
+        judgements=default_judgements(settings),
+        span=span,
+        context=set_span_in_context(span, Context()),
+        model=run.model,
+        texts=CallTexts(settings, hint, None),  # type: ignore[arg-type]  # asked for tokens, which nobody wants here
+    ).write([run], None)
+    span.set_attributes(start)
+    return span
+
+
 def send(endpoint: str, runs: int, steps: int) -> tuple[dict[str, Any], InMemorySpanExporter]:
     """Report runs to an OTLP endpoint; return what it took, and the spans."""
     settings = load_settings({"capture": "full"})
@@ -82,28 +104,13 @@ def send(endpoint: str, runs: int, steps: int) -> tuple[dict[str, Any], InMemory
     tracing.add_span_processor(SimpleSpanProcessor(memory))
     tracing.add_span_processor(BatchSpanProcessor(spans))
     logging.add_log_record_processor(BatchLogRecordProcessor(logs))
-    tracer = tracing.get_tracer(semconv.SCOPE_NAME)
-    judgements, instruments = default_judgements(settings), Instruments(NoOpMeter("none"))
+    tracer, logger = tracing.get_tracer(semconv.SCOPE_NAME), logging.get_logger(semconv.SCOPE_NAME)
     shape = noise(steps, 0)
     reporting = []
     for _ in range(runs):
         run = type(shape)(**{name: getattr(shape, name) for name in _GIVEN})
         started = time.perf_counter()
-        start = start_attributes(run.model.name, chat=False)
-        span = tracer.start_span(f"text_completion {run.model.name}", attributes=start, start_time=run.start_ns)
-        hint = PromptHint(text="Tell me everything.")
-        Report(
-            settings=settings,
-            tracer=tracer,
-            instruments=instruments,
-            logger=logging.get_logger(semconv.SCOPE_NAME),
-            judgements=judgements,
-            span=span,
-            context=set_span_in_context(span, Context()),
-            model=run.model,
-            texts=CallTexts(settings, hint, None),  # type: ignore[arg-type]  # asked for tokens, which nobody wants here
-        ).write([run], None)
-        span.set_attributes(start)
+        span = reported(run, settings, tracer, logger)
         span.end(run.end_ns)
         reporting.append(time.perf_counter() - started)
     tracing.shutdown()

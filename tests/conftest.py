@@ -1,8 +1,10 @@
-"""Fixtures that bring the real parts: the demo model, a Collector, Jaeger."""
+"""Fixtures that bring the real parts: the demo model, a Collector, Jaeger, a certificate."""
 
 import importlib.metadata
 import os
 import shutil
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,6 +64,19 @@ def otelcol() -> str:
 @pytest.fixture(scope="session")
 def jaeger() -> str:
     return _binary("COREVITAL_JAEGER", "jaeger-all-in-one", "jaeger")
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a certificate for 127.0.0.1 and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    paths = folder / "cert.pem", folder / "key.pem"
+    names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
+    subprocess.run([*command.split(), names, "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True)
+    return paths
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -58,6 +58,14 @@ def test_the_limit_is_what_may_come() -> None:
     assert fault_of(b" " * 501, kind=JSON, limits=limits) is Fault.TOO_LARGE
 
 
+def test_many_small_things_in_json_are_not_opened() -> None:
+    limits = Limits(json_brackets=100)
+    assert protobuf_of(b'{"a":[' + b"{}," * 97 + b"{}]}", "", JSON, TRACES, limits) == b""
+    for piece in (b"{}", b"[]"):
+        body = b'{"resourceSpans":[' + (piece + b",") * 98 + piece + b"]}"
+        assert fault_of(body, kind=JSON, limits=limits) is Fault.TOO_LARGE
+
+
 def test_json_is_that_of_otlp() -> None:
     request = spans_request(2, number=2**40, text="ü", list=[1.5, True])
     as_dict = MessageToDict(request)

@@ -6,13 +6,16 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from tests.cli.conftest import Cli
 from tests.receiver.collecting import PROTOBUF, collecting, spans_request
+from tests.receiver.test_grpc import EXPORT
 from tests.store.spans import rows, run_code
 
 
@@ -66,6 +69,18 @@ def test_certificates(cli: Cli, tmp_path: Path) -> None:
 
 def test_an_empty_token(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--token: is empty" in refused(cli, "--token", " ")
+
+
+@pytest.mark.parametrize("token", ["two words", "schlüssel", "a\nb", "\udcff"])
+def test_a_token_that_no_header_can_carry(cli: Cli, token: str) -> None:
+    assert "--token: may only hold ASCII letters" in refused(cli, "--token", token)
+
+
+def test_the_help_names_the_extra_and_the_variable(cli: Cli) -> None:
+    code, out, _ = cli("collect", "--help")
+    assert code == 0
+    for word in ("`collect`", "COREVITAL_COLLECT_TOKEN", "corevital collect --db fleet.db", "4418", "4417"):
+        assert word in out, word
 
 
 def test_a_store_that_cannot_be_written(cli: Cli, tmp_path: Path) -> None:
@@ -130,4 +145,26 @@ def test_a_request_under_way_gets_its_answer_before_the_end(tmp_path: Path, numb
         stopping.join(30)
         idle.close()
         assert code == [0]
+    assert rows(receiver.db, "SELECT count(*) FROM spans") == [(5,)]
+
+
+def test_a_call_under_way_gets_its_answer_before_the_end(tmp_path: Path) -> None:
+    body = spans_request(5).SerializeToString()
+    told = threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        told.wait(20)
+        yield body
+
+    with collecting(tmp_path) as receiver, grpc.insecure_channel(f"127.0.0.1:{receiver.grpc}") as channel:
+        call = channel.stream_unary(EXPORT).future(slowly(), timeout=30)
+        time.sleep(0.5)
+        receiver.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        told.set()
+        assert call.result() == b""
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary(EXPORT)(body, timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert receiver.process.wait(30) == 0
     assert rows(receiver.db, "SELECT count(*) FROM spans") == [(5,)]

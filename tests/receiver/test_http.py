@@ -2,14 +2,12 @@
 
 import gzip
 import json
+import random
+import resource
 import sqlite3
-import ssl
-import subprocess
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from shutil import which
 
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -17,6 +15,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from opentelemetry_instrumentation_corevital.store.maintenance import check
 from tests.receiver.collecting import JSON, PROTOBUF, Collecting, collecting, get_json, spans_request
 from tests.store.spans import rows
 
@@ -139,6 +138,24 @@ def test_a_store_that_cannot_be_written_asks_to_come_again(tmp_path: Path) -> No
         assert log.rstrip().endswith("stopped; what was acknowledged is stored")
 
 
+def test_a_full_disk_asks_to_come_again(tmp_path: Path) -> None:
+    with collecting(tmp_path) as receiver:
+        assert receiver.post(spans_request(1, seed=6).SerializeToString())[0] == 200
+        before = resource.prlimit(receiver.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(receiver.process.pid, resource.RLIMIT_FSIZE, (2**20, before[1]))  # as if it were full
+        body = spans_request(400, seed=8, text=random.Random(1).randbytes(2000).hex()).SerializeToString()
+        for _ in range(2):
+            code, headers, _ = receiver.post(body)
+            assert (code, headers["retry-after"]) == (503, "5")
+        assert get_json(receiver.http, "/healthz")[0] == 503
+        resource.prlimit(receiver.process.pid, resource.RLIMIT_FSIZE, before)
+        assert receiver.post(body)[0] == 200
+        assert stored(receiver, 8) == 400
+        assert get_json(receiver.http, "/healthz")[0] == 200
+        assert receiver.stop() == 0
+    assert check(receiver.db) == []
+
+
 @pytest.mark.parametrize("given", ["option", "variable"])
 def test_only_who_knows_the_token_comes_in(tmp_path: Path, given: str) -> None:
     arguments = ("--token", "s3cret") if given == "option" else ()
@@ -166,42 +183,3 @@ def test_only_who_knows_the_token_comes_in(tmp_path: Path, given: str) -> None:
         assert receiver.request("GET", "/metrics", None, {"authorization": "Bearer s3cret"})[0] == 200
         assert stored(receiver, 7) == 1
         assert "s3cret" not in receiver.log.read_text()
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return a certificate for 127.0.0.1 and its key."""
-    if which("openssl") is None:
-        pytest.skip("no openssl to make a certificate with")
-    folder = tmp_path_factory.mktemp("tls")
-    paths = folder / "cert.pem", folder / "key.pem"
-    names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
-    subprocess.run([*command.split(), names, "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True)
-    return paths
-
-
-def test_tls(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
-    from grpc import ssl_channel_credentials
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-
-    from tests.store.spans import make_spans
-
-    cert, key = certificate
-    with collecting(tmp_path, "--tls-cert", str(cert), "--tls-key", str(key)) as receiver:
-        context = ssl.create_default_context(cafile=str(cert))
-        request = urllib.request.Request(
-            f"https://127.0.0.1:{receiver.http}/v1/traces",
-            spans_request(2, seed=8).SerializeToString(),
-            {"content-type": PROTOBUF},
-        )
-        with urllib.request.urlopen(request, context=context, timeout=10) as answer:
-            assert answer.status == 200
-        assert stored(receiver, 8) == 2
-        spans = make_spans(2)
-        exporter = OTLPSpanExporter(
-            f"localhost:{receiver.grpc}", credentials=ssl_channel_credentials(cert.read_bytes())
-        )
-        assert exporter.export(spans).name == "SUCCESS"
-        assert rows(receiver.db, "SELECT count(*) FROM spans") == [(4,)]
-        assert receiver.stop() == 0

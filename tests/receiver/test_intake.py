@@ -90,6 +90,14 @@ def test_a_resource_beyond_the_limits_takes_its_items_with_it(path: Path) -> Non
     assert rows(path, "SELECT count(*) FROM spans") == [(2,)]
 
 
+def test_what_takes_too_long_to_decode_is_left_out(path: Path) -> None:
+    request = spans_request(30, long=[0] * 20_000)
+    answer = take(path, request, limits=Limits(decode_seconds=0.1))
+    assert 0 < answer.rejected < 30
+    assert answer.reason == "decoding the request took more than 0.1 s; send smaller batches."
+    assert rows(path, "SELECT count(*) FROM spans") == [(30 - answer.rejected,)]
+
+
 def test_a_metric_counts_as_its_points(path: Path) -> None:
     request = ExportMetricsServiceRequest()
     metrics = request.resource_metrics.add().scope_metrics.add().metrics

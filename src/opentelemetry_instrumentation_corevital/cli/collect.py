@@ -2,6 +2,8 @@
 
 import ipaddress
 import logging
+import os
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,14 +39,21 @@ def collect(
 ) -> None:
     """Receive OTLP over HTTP and gRPC and store it, until it is told to stop (Ctrl-C, SIGTERM).
 
-    A request is acknowledged once it is on the disk. Needs the extra [collect].
+    A request is acknowledged once it is on the disk. Needs the extra `collect`.
 
     Example: corevital collect --db fleet.db
     """
-    if token is not None and not token.strip():
+    token = token if token is None else token.strip()
+    if token == "":
         raise UserError("--token: is empty; leave it out, or give one.")
+    if token and not re.fullmatch(
+        "[!-~]+", token
+    ):  # what a header can carry, so that every sender sends the same bytes
+        raise UserError("--token: may only hold ASCII letters, digits and signs, and no space.")
     if (tls_cert is None) != (tls_key is None):
         raise UserError("--tls-cert and --tls-key go together; give both or none.")
+    # gRPC writes a line for each handshake that fails, and anybody can let one fail. It reads this when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from ..receiver.listening import ReceiverError, Tls
         from ..receiver.server import Options, serve
@@ -58,7 +67,7 @@ def collect(
         host,
         port,
         grpc_port,
-        token.strip() if token else None,
+        token,
         Tls(tls_cert, tls_key) if tls_cert and tls_key else None,
         Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes),
     )

@@ -29,6 +29,10 @@ def protobuf_of(body: bytes, encoding: str, content_type: str, signal: Signal, l
         body = decompressed(body, most)
     elif len(body) > most:
         raise too_large(most)
+    if is_json and body.count(b"{") + body.count(b"[") > limits.json_brackets:
+        raise RefusedError(
+            Fault.TOO_LARGE, f"the body has more than {limits.json_brackets} objects and lists; send smaller batches."
+        )
     return _from_json(body, signal) if is_json else body
 
 

@@ -88,7 +88,7 @@ class Desk:
     ) -> Answer:
         """Store a request and return the answer to its sender.
 
-        A sender that goes away does not end it: what has come is stored.
+        A sender that goes away does not end what a worker has begun.
 
         Raises:
             BusyError: if there is no room for it once it is decompressed.
@@ -108,14 +108,17 @@ class Desk:
         return answer
 
     async def _run(self, large: bool, work: Callable[..., T], *arguments: Any) -> T | Later:
-        """Have a worker do something; give up if none begins in time."""
-        begin = time.monotonic() + self.limits.worker_seconds
-
-        def begun() -> T | Later:
-            return busy("too many requests wait here.") if time.monotonic() > begin else work(*arguments)
-
-        workers = self._large_worker if large else self._workers
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(workers, begun))
+        """Have a worker do something; give up if none begins in time, or if nobody waits for it any more."""
+        job = (self._large_worker if large else self._workers).submit(work, *arguments)
+        done = asyncio.wrap_future(job)
+        try:
+            await asyncio.wait((done,), timeout=self.limits.worker_seconds)
+        except asyncio.CancelledError:
+            job.cancel()  # else bodies that nobody waits for, or counts, would pile up here
+            raise
+        if job.cancel():  # a worker that has begun cannot be stopped
+            return busy("too many requests wait here.")
+        return await asyncio.shield(done)
 
     def count(self, signal: Signal, protocol: str, answer: Answer, size: int = 0, seconds: float = 0.0) -> None:
         """Count an answer."""

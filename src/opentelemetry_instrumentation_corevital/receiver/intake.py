@@ -98,11 +98,17 @@ class Intake:
 
 
 def _records(opened: Iterable[Scoped], signal: Signal, limits: Limits, rejected: _Rejected) -> Iterator[Record]:
+    end = time.thread_time() + limits.decode_seconds
     for scoped in opened:
         if scoped.source is None:
             rejected.add(len(scoped.items), "a resource or a scope has too many attributes, or too large ones.")
             continue
         for packed in scoped.items:
+            if time.thread_time() > end:
+                rejected.add(
+                    1, f"decoding the request took more than {limits.decode_seconds:g} s; send smaller batches."
+                )
+                continue
             read = _record(packed, scoped, signal, limits, rejected)
             if read is not None:
                 yield read

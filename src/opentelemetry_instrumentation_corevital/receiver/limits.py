@@ -14,6 +14,8 @@ class Limits:
     """Of one request, as it comes and once it is decompressed."""
     json_bytes: int = 8 * MIB
     """Of one request in JSON, decompressed: as Python's objects it takes up to thirty times as much."""
+    json_brackets: int = 500_000
+    """Objects and lists of one request in JSON: each takes microseconds and hundreds of bytes, however short it is."""
     item_bytes: int = 4 * MIB
     """Of one span, log record, metric, resource or scope."""
     items: int = 100_000
@@ -35,13 +37,15 @@ class Limits:
     large_bytes: int = MIB
     """A request of more, decompressed, is large: decoded it may take many times as much, so there is one at a time."""
     header_seconds: float = 10.0
-    """From a connection's first byte, or from the last answer's end, to the end of the next request's headers."""
+    """For a TLS handshake, and from a connection's opening to the end of its first request's headers."""
     idle_seconds: float = 75.0
-    """For which a connection over HTTP may be idle between requests."""
+    """From an answer to the end of the headers of a connection's next request."""
     read_seconds: float = 30.0
     """From a request's headers to the end of its body."""
     worker_seconds: float = 4.0
     """For which a request waits for a worker before its sender is asked to try again. Senders give up after 5 to 30."""
+    decode_seconds: float = 10.0
+    """Of a processor's time that decoding one request may take, so that how busy the machine is makes no difference."""
     store_seconds: float = 6.0
     """For which each transaction of a request waits for the disk, likewise."""
     locked_seconds: float = 3.0

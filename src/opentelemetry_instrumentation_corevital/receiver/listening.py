@@ -20,8 +20,8 @@ class Tls:
     certificate: str
     key: str
 
-    def read(self) -> tuple[bytes, bytes]:
-        """Return the certificate and the key.
+    def read(self) -> "Pair":
+        """Return what they hold.
 
         Raises:
             ReceiverError: if they cannot be read, or do not belong together.
@@ -32,15 +32,25 @@ class Tls:
                 contents.append(Path(path).read_bytes())
             except OSError as error:
                 raise ReceiverError(f"{option} {path}: cannot be read ({error.strerror}).") from None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, password=_no_password)
+            context.load_cert_chain(self.certificate, self.key, password=_no_password)
         except (ssl.SSLError, ValueError) as error:
             reason = getattr(error, "reason", None) or str(error)
             raise ReceiverError(
                 f"--tls-cert {self.certificate}, --tls-key {self.key}: cannot be used ({reason}); "
                 "give a certificate and its key without a password, both in PEM."
             ) from None
-        return contents[0], contents[1]
+        return Pair(contents[0], contents[1], context)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its key: as bytes for gRPC, as a context for HTTP."""
+
+    certificate: bytes
+    key: bytes
+    context: ssl.SSLContext
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -58,8 +68,8 @@ def listen(host: str, port: int) -> socket.socket:
         raise ReceiverError(_unusable("--port", host, port, error)) from None
 
 
-def bind_grpc(server: grpc.aio.Server, address: str, port: int, pair: tuple[bytes, bytes] | None) -> int:
-    """Have a gRPC server listen and return the port; `pair` is a certificate and its key.
+def bind_grpc(server: grpc.aio.Server, address: str, port: int, pair: Pair | None) -> int:
+    """Have a gRPC server listen and return the port.
 
     Raises:
         ReceiverError: if it cannot.
@@ -71,8 +81,8 @@ def bind_grpc(server: grpc.aio.Server, address: str, port: int, pair: tuple[byte
         socket.create_server((address, port), family=family).close()
         if pair is None:
             return int(server.add_insecure_port(where))
-        certificate, key = pair
-        return int(server.add_secure_port(where, grpc.ssl_server_credentials([(key, certificate)])))
+        credentials = grpc.ssl_server_credentials([(pair.key, pair.certificate)])
+        return int(server.add_secure_port(where, credentials))
     except (OSError, OverflowError, RuntimeError) as error:
         raise ReceiverError(_unusable("--grpc-port", address, port, error)) from None
 

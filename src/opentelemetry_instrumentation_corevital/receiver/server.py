@@ -16,7 +16,7 @@ from .connections import protocol
 from .desk import Desk
 from .intake import Intake
 from .limits import Limits
-from .listening import Tls, bind_grpc, listen
+from .listening import Pair, Tls, bind_grpc, listen
 from .rpc import Rpc
 from .statistics import Statistics
 from .tokens import Guard
@@ -58,11 +58,11 @@ def serve(options: Options, started: Callable[[Listening], None]) -> None:
         StoreError: if the store cannot be written.
     """
     open_database(options.path).close()
-    certificate = options.tls.read() if options.tls else None
-    asyncio.run(_serve(options, certificate, started))
+    pair = options.tls.read() if options.tls else None
+    asyncio.run(_serve(options, pair, started))
 
 
-async def _serve(options: Options, pair: tuple[bytes, bytes] | None, started: Callable[[Listening], None]) -> None:
+async def _serve(options: Options, pair: Pair | None, started: Callable[[Listening], None]) -> None:
     limits, loop, stop = options.limits, asyncio.get_running_loop(), asyncio.Event()
     writer = StoreWriter(options.path, patience=limits.locked_seconds, synchronous="FULL", retention=options.retention)
     desk = Desk(Intake(writer, limits), limits, Statistics())
@@ -72,7 +72,7 @@ async def _serve(options: Options, pair: tuple[bytes, bytes] | None, started: Ca
         address = listener.getsockname()[0]
         rpc = Rpc(desk, guard)
         grpc_port = bind_grpc(rpc.server, address, options.grpc_port, pair)
-        web = _Server(_configuration(Web(desk, guard), options))
+        web = _Server(_configuration(Web(desk, guard), limits, pair))
         await rpc.server.start()
         serving = asyncio.create_task(web.serve(sockets=[listener]))
         while not web.started and not serving.done():
@@ -98,11 +98,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _configuration(web: Web, options: Options) -> uvicorn.Config:
-    limits, tls = options.limits, options.tls
+def _configuration(web: Web, limits: Limits, pair: Pair | None) -> uvicorn.Config:
     return uvicorn.Config(
         web.app,
-        http=protocol(limits),
+        http=protocol(limits, pair.context if pair else None),
         loop="asyncio",
         ws="none",
         lifespan="off",
@@ -113,8 +112,6 @@ def _configuration(web: Web, options: Options) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=int(limits.idle_seconds),
         timeout_graceful_shutdown=int(limits.stop_seconds),
-        ssl_certfile=tls.certificate if tls else None,
-        ssl_keyfile=tls.key if tls else None,
     )
 
 

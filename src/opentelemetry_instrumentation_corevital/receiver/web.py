@@ -45,7 +45,9 @@ class Web:
     def _endpoint(self, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            encoding = request.headers.get("content-encoding", "").strip().lower().replace("identity", "")
+            encoding = request.headers.get("content-encoding", "").strip().lower()
+            if encoding == "identity":
+                encoding = ""
             answer = await self._answer(signal, request, encoding, kind)
             return _response(signal, answer, kind)
 

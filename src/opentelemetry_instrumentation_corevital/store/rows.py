@@ -69,8 +69,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, Mapping):
-        items = {clean(str(key)): plain(item) for key, item in value.items()}
-        return {key: item for key, item in items.items() if item is not ABSENT}
+        return {clean(str(key)): made for key, item in value.items() if (made := plain(item)) is not ABSENT}
     if isinstance(value, Sequence):
         values = [plain(item) for item in value]
         return ABSENT if any(item is ABSENT for item in values) else values
@@ -79,7 +78,7 @@ def plain(value: Any) -> Any:
 
 def clean(text: str) -> str:
     """Return text that UTF-8 can hold: a lone surrogate, which a cut-off emoji leaves, becomes a question mark."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def text(value: Any) -> str | None:
