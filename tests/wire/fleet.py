@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.subprocesses import exporting
+from tests.wire.collectors import Collector
 
 PROGRAM = Path(__file__).parent / "programs" / "generates.py"
 
@@ -39,11 +40,11 @@ class Program:
 
 
 @contextmanager
-def program(endpoint: str, log: Path, service: str, **environment: str) -> Iterator[Program]:
+def program(collector: Collector, log: Path, service: str, **environment: str) -> Iterator[Program]:
     """Start a program that sends metrics, and nothing else, twice a second."""
     variables: dict[str, Any] = {
         "OTEL_SERVICE_NAME": service,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.http}",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_METRIC_EXPORT_INTERVAL": "500",
         **environment,

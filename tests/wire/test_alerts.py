@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.wire.collectors import OVERLAYS, collector
+from tests.wire.collectors import FOLDER, collector
 from tests.wire.fleet import Program, program
 from tests.wire.processes import free_port, get_json, listening, process, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("wire")]
 
-RULES = OVERLAYS / "alerts" / "corevital.rules.yaml"
-DASHBOARD = OVERLAYS / "grafana" / "corevital.json"
+RULES = FOLDER / "alerts" / "corevital.rules.yaml"
+DASHBOARD = FOLDER / "grafana" / "corevital.json"
 # A minute and a half has to do for what takes a day: every window and `for` of the rules, and what it becomes.
 SHORTER = {"1d": "5m", "7h": "2m", "1h": "2m", "30m": "30s", "15m": "1s", "10m": "20s", "5m": "1s", "2m": "1s"}
 
@@ -97,10 +97,10 @@ def stack(otelcol: str, prometheus: str, tmp_path_factory: pytest.TempPathFactor
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     with (
-        collector(otelcol, folder, "prometheus.yaml", COREVITAL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{scraped}") as endpoint,
+        collector(otelcol, folder, "prometheus", COREVITAL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{scraped}") as sent_to,
         process(command, folder / "prometheus.log", {}),
         # So few bytes that step events are left out.
-        program(endpoint, folder / "program.log", "chat", OTEL_COREVITAL_MAX_SPAN_BYTES="4096") as running,
+        program(sent_to, folder / "program.log", "chat", OTEL_COREVITAL_MAX_SPAN_BYTES="4096") as running,
     ):
         wait_until(lambda: listening(port))
         yield Stack(running, f"http://127.0.0.1:{port}/api/v1")

@@ -85,13 +85,13 @@ def test_langfuse_gets_verdicts_where_it_looks_for_them(otelcol: str, tmp_path: 
         collector(
             otelcol,
             tmp_path,
-            "langfuse.yaml",
+            "langfuse",
             COREVITAL_OTLP_ENDPOINT=base.endpoint,
             LANGFUSE_HOST=langfuse.endpoint,
             LANGFUSE_AUTH=key,
-        ) as endpoint,
+        ) as running,
     ):
-        export(endpoint, spans, telemetry.log_exporter.get_finished_logs())
+        export(running, spans, telemetry.log_exporter.get_finished_logs())
         wait_until(lambda: len(langfuse.spans()) >= len(spans) and len(base.spans()) >= len(spans))
     assert {signal for signal, _ in langfuse.messages} == {"trace"}, "it has no place for logs and metrics"
     for path, headers in langfuse.requests:

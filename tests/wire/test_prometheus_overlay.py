@@ -23,12 +23,12 @@ def test_counters_of_two_processes_of_one_service_add_up_and_leave_with_them(ote
         collector(
             otelcol,
             tmp_path,
-            "prometheus.yaml",
+            "prometheus",
             COREVITAL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{port}",
             COREVITAL_PROMETHEUS_EXPIRATION="4s",
-        ) as endpoint,
-        program(endpoint, tmp_path / "one.log", "chat") as one,
-        program(endpoint, tmp_path / "other.log", "chat") as other,
+        ) as running,
+        program(running, tmp_path / "one.log", "chat") as one,
+        program(running, tmp_path / "other.log", "chat") as other,
     ):
         one.generate("healthy", 3)
         first = one.generate("loops", 2)
@@ -98,15 +98,15 @@ def test_spans_alone_count_what_metrics_would_have(
     with collector(
         otelcol,
         tmp_path,
-        "prometheus-spans.yaml",
+        "prometheus-spans",
         COREVITAL_PROMETHEUS_SPANS_ENDPOINT=f"127.0.0.1:{port}",
         COREVITAL_PROMETHEUS_SPANS_INTERVAL="500ms",
-    ) as endpoint:
+    ) as running:
         for telemetry in processes:
-            export(endpoint, telemetry.span_exporter.get_finished_spans())
+            export(running, telemetry.span_exporter.get_finished_spans())
         wait_until(lambda: sum(on_the_page(port).values()) >= sum(expected.values()))
         assert on_the_page(port) == expected
-        export(endpoint, processes[0].spans[:1])
+        export(running, processes[0].spans[:1])
         wait_until(lambda: sum(on_the_page(port).values()) == sum(expected.values()) + 1)
         assert {each.labels["job"] for each in scrape(port)} == {"chat"}
         assert not any("instance" in each.labels for each in scrape(port) if each.name != "target_info")
