@@ -20,8 +20,9 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("wire")]
 
 RULES = FOLDER / "alerts" / "corevital.rules.yaml"
 DASHBOARD = FOLDER / "grafana" / "corevital.json"
-# A minute and a half has to do for what takes a day: every window and `for` of the rules, and what it becomes.
-SHORTER = {"1d": "5m", "7h": "2m", "1h": "2m", "30m": "30s", "15m": "1s", "10m": "20s", "5m": "1s", "2m": "1s"}
+# A minute has to do for what takes a day: every window and `for` of the rules, and what it becomes. The windows are
+# longer than the test, so that it does not matter how slow the machine is.
+SHORTER = {"1d": "5m", "7h": "3m", "1h": "3m", "30m": "2m", "15m": "1s", "10m": "1m", "5m": "1s", "2m": "1s"}
 
 
 def run_promtool(promtool: str, *arguments: str) -> None:
@@ -132,12 +133,14 @@ def test_a_burst_of_loops_fires_its_alert(stack: Stack) -> None:
 def test_every_panel_of_the_dashboard_shows_something(stack: Stack) -> None:
     values = {"$service": "chat", "$model": ".*", "$__rate_interval": "2m", "$__range": "2m"}
     shown = dashboard()
+    for kind in ("unmeasured", "healthy", "nan", "loops"):
+        stack.program.generate(kind, 1)
     found = {}
     for expression in expressions(shown):
         query = re.sub(r"\$\w+", lambda variable: values[variable[0]], expression)
         found[expression] = wait_until(lambda query=query: stack.query(query), 20)
     (torn,) = [result for expression, result in found.items() if "nan_detected" in expression]
-    assert torn[0]["value"][1] == "1", "a counter's first event counts"
+    assert float(torn[0]["value"][1]) >= 1, "a counter's first event counts"
     for variable in shown["templating"]["list"]:
         if variable["type"] == "query":
             series, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()  # type: ignore[union-attr]

@@ -164,7 +164,7 @@ def test_runs_of_one_trace_are_judged_each_by_itself_however_far_apart(
         ) as running,
     ):
         for index, run in enumerate(runs):
-            if index:
+            if index == 1:
                 time.sleep(apart)
             own = [log for log in logs if log.log_record.span_id == run.get_span_context().span_id]
             export(running, spans[index : index + 1], own)
