@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry._logs import LogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import set_span_in_context
 
@@ -202,3 +203,19 @@ def test_the_threshold_can_be_set(otelcol: str, tmp_path: Path) -> None:
         telemetry.spans, telemetry.log_exporter.get_finished_logs(), frozenset({spans[1].get_span_context().span_id})
     )
     assert through(otelcol, tmp_path, sent, 0, COREVITAL_SAMPLING_RISK="0.4") == sent.items(risky=True)
+
+
+def test_log_records_of_no_trace_are_not_thinned_out(otelcol: str, tmp_path: Path) -> None:
+    telemetry = InMemoryTelemetry()
+    logger = telemetry.logger_provider.get_logger("app")
+    for number in range(50):
+        logger.emit(LogRecord(body=f"line {number}"))
+    logs = telemetry.log_exporter.get_finished_logs()
+    with (
+        http_receiver() as received,
+        collector(
+            otelcol, tmp_path, OVERLAY, COREVITAL_OTLP_ENDPOINT=received.endpoint, COREVITAL_SAMPLING_SHARE="10"
+        ) as running,
+    ):
+        export(running, [], logs)
+        wait_until(lambda: len(received.log_records()) == len(logs))
