@@ -79,6 +79,23 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return paths
 
 
+@pytest.fixture(scope="session")
+def prometheus() -> str:
+    return _on_the_path("prometheus")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    return _on_the_path("promtool")
+
+
+def _on_the_path(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"no {name} on the PATH: Debian's package is prometheus")
+    return path
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests with a real Collector or Jaeger ran: a skip of all of them is easily overlooked."""
     stats = terminalreporter.stats

@@ -205,6 +205,7 @@ class Report:
             **capture_attributes(self.settings),
             semconv.DECODING_STRATEGY: runs[0].decoding.strategy,
             semconv.SEQUENCE_COUNT: len(runs),
+            semconv.SEQUENCE_FLAGGED: sum(run.health is not None and bool(run.health.raised()) for run in runs),
         }
         if worst is not None:
             totals |= {semconv.RISK_SCORE: worst.score, semconv.RISK_LEVEL: worst.level}

@@ -143,6 +143,9 @@ STEPS_RECORDED: Final = _attribute(
 SEQUENCE_COUNT: Final = _attribute(
     "corevital.sequence.count", "int", "{sequence}", "on a call's span: sequences, each with a span of its own"
 )
+SEQUENCE_FLAGGED: Final = _attribute(
+    "corevital.sequence.flagged", "int", "{sequence}", "on a call's span: sequences with a raised health flag"
+)
 SEQUENCE_INDEX: Final = _attribute("corevital.sequence.index", "int", "", "on a sequence's span: its row, from 0")
 SEQUENCE_INPUT_TOKENS: Final = _attribute(
     "corevital.sequence.input_tokens", "int", "{token}", "on a sequence's span: tokens of its prompt"

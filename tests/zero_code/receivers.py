@@ -34,6 +34,8 @@ class Received:
 
     endpoint: str = ""
     messages: list[tuple[str, Any]] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    """Path and headers of what came over HTTP."""
 
     def spans(self) -> list[Any]:
         return [
@@ -56,8 +58,11 @@ class Received:
         }
 
     def event_names(self) -> list[str]:
+        return [record.event_name for record in self.log_records()]
+
+    def log_records(self) -> list[Any]:
         return [
-            record.event_name
+            record
             for signal, message in self.messages
             if signal == "logs"
             for resource in message.resource_logs
@@ -77,6 +82,7 @@ def http_receiver() -> Iterator[Received]:
                 body = gzip.decompress(body)
             signal = _PATHS[self.path[self.path.index("/v1/") :]]  # Langfuse has it below a path of its own
             received.messages.append((signal, _MESSAGES[signal][0].FromString(body)))
+            received.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
             self.send_response(200)
             self.send_header("Content-Type", "application/x-protobuf")
             self.send_header("Content-Length", "0")

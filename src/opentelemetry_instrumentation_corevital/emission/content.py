@@ -9,6 +9,7 @@ from opentelemetry.context import Context
 
 from .. import semconv
 from ..run import Run
+from .verdict import routing_attributes
 
 Messages = Mapping[str, list[dict[str, Any]]]
 """Attribute -> the GenAI conventions' messages."""
@@ -46,7 +47,7 @@ def emit_content(logger: Logger, run: Run, said: Messages, request: Mapping[str,
             context=context,
             severity_number=SeverityNumber.DEBUG,  # as the conventions ask
             event_name=semconv.CONTENT_EVENT,
-            attributes={**request, **said},
+            attributes={**request, **routing_attributes(run), **said},
         )
     )
 

@@ -12,6 +12,7 @@ from opentelemetry.context import Context
 from .. import semconv
 from ..npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
 from ..run import CROSS_SIGNALS, SELF_SIGNALS, Run
+from .verdict import routing_attributes
 
 CHUNK_BYTES: Final = 7 * 1024
 """A batch of 512 such records stays below the 4 MiB that a gRPC receiver takes."""
@@ -92,11 +93,8 @@ def records(run: Run, data: bytes, context: Context) -> Iterator[LogRecord]:
         semconv.RUN_DATA_SIZE: len(data),
         semconv.RUN_DATA_SHA256: hashlib.sha256(data).hexdigest(),
         semconv.GEN_AI_REQUEST_MODEL: run.model.name,
+        **routing_attributes(run),
     }
-    if run.risk is not None:
-        attributes |= {semconv.RISK_SCORE: run.risk.score, semconv.RISK_LEVEL: run.risk.level}
-    flags = {} if run.health is None else run.health.flags()
-    attributes |= {semconv.HEALTH_FLAGS[name]: value for name, value in flags.items()}
     for index in range(count):
         yield LogRecord(
             timestamp=run.end_ns,

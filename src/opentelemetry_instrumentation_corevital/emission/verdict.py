@@ -14,12 +14,16 @@ def verdict_attributes(run: Run) -> dict[str, Any]:
     attributes: dict[str, Any] = {semconv.STEPS_TOTAL: run.steps, semconv.WARNINGS: list(run.warnings)}
     if run.narrative:
         attributes[semconv.NARRATIVE] = run.narrative
-    if run.health is not None:
-        flags = run.health.flags().items()
-        attributes |= {semconv.HEALTH_FLAGS[name]: value for name, value in flags if value is not None}
+    return attributes | routing_attributes(run)
+
+
+def routing_attributes(run: Run) -> dict[str, Any]:
+    """Return what a router looks at: risk and flags, under the same names on a run's span and on its log events."""
+    attributes: dict[str, Any] = {}
     if run.risk is not None:
         attributes |= {semconv.RISK_SCORE: round(run.risk.score, 6), semconv.RISK_LEVEL: run.risk.level}
-    return attributes
+    flags = {} if run.health is None else run.health.flags()
+    return attributes | {semconv.HEALTH_FLAGS[name]: value for name, value in flags.items()}
 
 
 def emit_verdict(logger: Logger, run: Run, context: Context) -> None:
@@ -27,6 +31,7 @@ def emit_verdict(logger: Logger, run: Run, context: Context) -> None:
     if run.risk is None:
         return
     attributes: dict[str, Any] = {
+        **routing_attributes(run),
         semconv.EVALUATION_NAME: "corevital.risk",
         semconv.EVALUATION_SCORE: run.risk.score,
         semconv.EVALUATION_LABEL: run.risk.level,
