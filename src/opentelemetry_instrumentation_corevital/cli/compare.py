@@ -57,7 +57,7 @@ def compare(
     ] = None,
     max_new_tokens: Annotated[
         int | None,
-        typer.Option("--max-new-tokens", "--max_new_tokens", min=1, help=f"With --prompt; default: {_NEW_TOKENS}."),
+        typer.Option(min=1, help=f"With --prompt; default: {_NEW_TOKENS}."),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="With --prompt: sample, at this temperature; default: greedy.")

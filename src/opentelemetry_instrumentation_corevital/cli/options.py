@@ -58,13 +58,17 @@ def _ids(runs: list[RunSummary]) -> list[str]:
 
 complete_ids = _complete(_ids)
 complete_models = _complete(lambda runs: [run.model for run in runs if run.model])
+complete_hashes = _complete(lambda runs: [run.prompt_hash[:_ID_LENGTH] for run in runs if run.prompt_hash])
+complete_labels = _complete(lambda runs: ["any", "none", *(run.label for run in runs if run.label)])
 
 
 # --- options -----------------------------------------------------------------------------------------------------
 
 Database = Annotated[
     str | None,
-    typer.Option("--db", help="The store's file; default: OTEL_COREVITAL_SQLITE_PATH, else runs/corevital.db."),
+    typer.Option(
+        "--db", metavar="FILE", help="The store's file; default: OTEL_COREVITAL_SQLITE_PATH, else runs/corevital.db."
+    ),
 ]
 RunId = Annotated[
     str,
@@ -85,26 +89,38 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Limit = Annotated[int, typer.Option(min=1, help="How many runs at most.")]
 Model = Annotated[
     str | None,
-    typer.Option(
-        help="Only runs of this model.",
-        autocompletion=complete_models,
-    ),
+    typer.Option(metavar="MODEL", help="Only runs of this model.", autocompletion=complete_models),
 ]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only runs since then: 2h, 7d, 2026-03-01, ISO 8601.")]
 RiskAbove = Annotated[float | None, typer.Option(help="Only runs whose risk is above this.")]
 Level = Annotated[
     str | None,
-    typer.Option(help=f"Only runs of this risk level: {', '.join(LEVELS)}.", autocompletion=lambda: list(LEVELS)),
+    typer.Option(
+        metavar="LEVEL",
+        help=f"Only runs of this risk level: {', '.join(LEVELS)}.",
+        autocompletion=lambda: list(LEVELS),
+    ),
 ]
 Flag = Annotated[
     str | None,
     typer.Option(
+        metavar="FLAG",
         help="Only runs with this flag, e.g. repetition_loop.",
         autocompletion=lambda: [flag.removesuffix("_detected") for flag in FLAGS],
     ),
 ]
-PromptHash = Annotated[str | None, typer.Option(help="Only runs whose prompt hash begins so.")]
-Label = Annotated[str | None, typer.Option(help="Only runs with this label; any: with one; none: without.")]
+PromptHash = Annotated[
+    str | None,
+    typer.Option(metavar="HASH", help="Only runs whose prompt hash begins so.", autocompletion=complete_hashes),
+]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LABEL",
+        help="Only runs with this label; any: with one; none: without.",
+        autocompletion=complete_labels,
+    ),
+]
 LongerThan = Annotated[float | None, typer.Option(metavar="SECONDS", help="Only runs that took longer.")]
 TokensAbove = Annotated[int | None, typer.Option(help="Only runs that generated more tokens.")]
 

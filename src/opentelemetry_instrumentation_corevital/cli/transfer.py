@@ -48,6 +48,7 @@ def export(
         typer.Option(
             "--format",
             "-f",
+            metavar="FORMAT",
             help="report: JSON of schema 0.4.0 and more; otlp: JSON lines with all spans, logs and run data; "
             "csv, parquet: one row per run.",
         ),
