@@ -10,6 +10,7 @@ import typer
 
 from ..config import load_settings
 from ..store import RunList, RunSummary, Store, StoreWriter, open_store
+from ..store.maintenance import upgrade
 from .errors import UserError
 from .options import (
     AsJson,
@@ -92,8 +93,7 @@ def export(
         else:
             count = _parquet(found, out)
     if out is not None:
-        what = "message" if format_ is Format.OTLP else "run"
-        print(f"{count} {what}{'' if count == 1 else 's'} written to {out}", file=sys.stderr)
+        print(f"{_plural(count, 'message' if format_ is Format.OTLP else 'run')} written to {out}", file=sys.stderr)
 
 
 def _named(store: Store, names: Iterable[str]) -> RunList:
@@ -157,6 +157,7 @@ def import_(
     from ..store.otlp_json import read_lines, split
 
     writer = StoreWriter(database(db), synchronous="FULL")
+    before = _runs_in(writer.path)
     stored, problems = 0, list[str]()
     try:
         for name in files:
@@ -172,14 +173,28 @@ def import_(
                 problems += [f"{name}:{line.number}: {reason}" for reason in reasons]
     finally:
         writer.close()
+    new = _runs_in(writer.path) - before
     if as_json:
-        print_json({"stored": stored, "problems": problems})
+        print_json({"stored": stored, "new_runs": new, "problems": problems})
     else:
         _tell(problems)
-        told = f", {len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else ""
-        print(f"{stored} record{'' if stored == 1 else 's'} stored in {writer.path}{told}")
+        told = f", {_plural(len(problems), 'problem')}" if problems else ""
+        print(f"{_plural(stored, 'record')} stored in {writer.path}, {_plural(new, 'new run')}{told}")
     if problems:
         raise typer.Exit(1)
+
+
+def _runs_in(path: Path) -> int:
+    """Return how many runs a store holds, 0 where there is none yet."""
+    if not path.exists():
+        return 0
+    upgrade(path)
+    with open_store(path) as store:
+        return sum(store.models().values())
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def migrate(
