@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import IO, Annotated, Any, Final, cast
 
 import typer
 from rich.console import Console
@@ -22,9 +22,21 @@ _MOST_COMPLETIONS: Final = 30
 _UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
+class _Trimmed:
+    """Standard output without the blanks with which tables end their lines."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
+
+
 def console() -> Console:
     """Return where commands print: in colour and as wide as the terminal, plain and wide into a pipe."""
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False)
+    return Console(highlight=False, markup=False, width=_PIPED_WIDTH, file=cast("IO[str]", _Trimmed()))
 
 
 def database(path: str | None) -> str:

@@ -266,7 +266,7 @@ def _print(loaded: LoadedModel, runs: Sequence[Run], spans: Sequence[ReadableSpa
             console.rule(f"sequence {run.sequence_index}")
         console.print(verdict_panel(dict(span.attributes or {})))
         console.print(coloured_text(loaded.tokenizer, run), soft_wrap=True)
-        if run.column("surprisal") is not None:
+        if console.color_system is not None and run.column("surprisal") is not None:
             console.print(legend())
     named = [f"run {trace_id}" for trace_id in trace_ids(spans)[:1]]
     console.print(", ".join([*named, *places]), style="dim", soft_wrap=True)
