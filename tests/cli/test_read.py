@@ -52,6 +52,7 @@ def test_the_list_names_every_run_so_that_show_finds_it(cli: Cli) -> None:
     assert header.split() == EVERYTHING
     assert len(lines) == 5
     assert "\x1b" not in out, "a pipe gets no colours"
+    assert not any(line.endswith(" ") for line in out.splitlines())
     assert out.count(long) == 2
     assert out.count("0.93 high") == 2
     for line in lines:
