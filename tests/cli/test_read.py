@@ -162,6 +162,26 @@ def test_every_filter_finds_its_runs_and_they_add_up(cli: Cli) -> None:
         assert len(listed) == count + 1 if count else listed == ["No run fits."]
 
 
+def test_a_model_is_found_by_what_people_call_it(cli: Cli) -> None:
+    there = ("org/model", "other/model", "org/small", "HuggingFaceTB/SmolLM2-135M-Instruct", "saved")
+    for name in there:
+        cli.store(make_spans(**{semconv.GEN_AI_REQUEST_MODEL: name}))
+    Path("saved").mkdir()
+
+    def found(name: str) -> list[str]:
+        return [run["model"] for run in json.loads(cli("runs", "--json", "--model", name)[1])]
+
+    assert all(found(name) == [name] for name in there)
+    assert found("smollm2") == found("SmolLM2-135M-Instruct") == ["HuggingFaceTB/SmolLM2-135M-Instruct"]
+    assert found("./saved/") == ["saved"]
+    assert found("small") == ["org/small"]
+    assert found("model") == [], "there are two"
+    assert found("other/small") == []
+    assert cli("export", "--model", "small", "--format", "csv")[1].count("org/small") == 1
+    told = json.loads(cli("compare", "--models", "smollm2,small,org/small", "--json")[1])
+    assert [each["model"] for each in told["models"]] == [there[3], there[2]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

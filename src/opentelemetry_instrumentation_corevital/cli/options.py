@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 
 from ..config import data_folder, load_settings
-from ..store import RunSummary, StoreError, open_store
+from ..store import RunSummary, Store, StoreError, open_store
 from ..store.filters import FLAGS, LEVELS, RunFilter
 from .errors import UserError
+from .model_names import stored_name
 
 _PIPED_WIDTH: Final = 240  # wide enough that nothing that a script looks for is cut off
 _ID_LENGTH: Final = 12
@@ -101,7 +102,11 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Limit = Annotated[int, typer.Option(min=1, help="How many runs at most.")]
 Model = Annotated[
     str | None,
-    typer.Option(metavar="MODEL", help="Only runs of this model.", autocompletion=complete_models),
+    typer.Option(
+        metavar="MODEL",
+        help="Only runs of this model; the last part of its name will do.",
+        autocompletion=complete_models,
+    ),
 ]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only runs since then: 2h, 7d, 2026-03-01, ISO 8601.")]
 RiskAbove = Annotated[float | None, typer.Option(help="Only runs whose risk is above this.")]
@@ -169,6 +174,12 @@ def filters(
     conditions = {name: value for name, value in given.items() if value is not None}
     RunFilter(**conditions).where()  # says what is wrong before any file is opened
     return conditions
+
+
+def with_stored_model(store: Store, conditions: dict[str, Any]) -> dict[str, Any]:
+    """Return conditions with the model by the name that it has in the store."""
+    name = conditions.get("model")
+    return conditions if name is None else {**conditions, "model": stored_name(name, store.models())}
 
 
 def since_ns(text: str) -> int:

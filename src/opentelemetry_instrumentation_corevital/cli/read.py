@@ -31,6 +31,7 @@ from .options import (
     console,
     database,
     filters,
+    with_stored_model,
 )
 from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
 from .render import message_text, printable, verdict_panel
@@ -85,7 +86,7 @@ def runs(
         tokens_above=tokens_above,
     )
     with open_store(database(db)) as store:
-        found = store.runs(limit=limit, **wanted)
+        found = store.runs(limit=limit, **with_stored_model(store, wanted))
     if as_json:
         print_json([run.as_dict() for run in found])
     elif as_csv:

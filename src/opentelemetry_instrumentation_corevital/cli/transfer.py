@@ -25,6 +25,7 @@ from .options import (
     Since,
     database,
     filters,
+    with_stored_model,
 )
 from .output import RUN_COLUMNS, print_json, run_rows, whole_file, write_csv
 from .reports import report_text, write_reports
@@ -79,7 +80,7 @@ def export(
     if run_ids and (wanted or limit is not None):
         raise UserError("Name runs or filter them, not both.")
     with open_store(database(db)) as store:
-        found = _named(store, run_ids) if run_ids else store.runs(limit=limit, **wanted)
+        found = _named(store, run_ids) if run_ids else store.runs(limit=limit, **with_stored_model(store, wanted))
         if not found and not (format_ is Format.OTLP and not wanted):
             raise UserError("No run fits.")
         if format_ is Format.REPORT:
