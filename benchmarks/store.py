@@ -160,7 +160,8 @@ def median_ms(action: Callable[[], Any]) -> float:
 def grow(path: Path, runs: int) -> Iterator[tuple[int, float, int]]:
     """Fill a file; yield runs so far, runs per second of the last part, and the file's bytes."""
     done, step = 0, 1000
-    for target in sorted({1000, 10_000, runs // 2, runs}):
+    runs = max(runs, step)
+    for target in sorted({max(step, target) for target in (10_000, runs // 2, runs) if target <= runs} | {step}):
         seconds = 0.0
         begun = done
         while done < target:

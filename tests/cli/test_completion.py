@@ -37,6 +37,9 @@ def complete(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
         (("label", "last", "--outcome", "c"), ["correct"]),
         (("runs", "--risk-"), ["--risk-above"]),
         (("runs", "--model", "org/o"), ["org/other"]),
+        (("runs", "--label", "n"), ["none"]),
+        (("runs", "--prompt-hash", "a"), ["abababababab"]),
+        (("show", "last", "--signal", "hidden_l"), ["hidden_l2_norm"]),
         (("show", "la"), ["last"]),
     ],
 )

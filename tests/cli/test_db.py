@@ -137,7 +137,7 @@ def test_delete_asks_and_takes_a_call_whole(cli: Cli, monkeypatch: pytest.Monkey
     (left,) = json.loads(cli("runs", "--json")[1])
     code, out, _ = cli("db", "delete", "last", "-y")
     assert code == 0
-    assert out.startswith(f"deleted run {left['trace_id']}: ")
+    assert out == f"deleted run {left['trace_id']}: 1 span\n"
     assert rows(cli.db, "SELECT count(*) FROM spans") == [(0,)]
     assert left["trace_id"].encode() not in cli.db.read_bytes()
 

@@ -101,6 +101,14 @@ def test_without_content_or_run_data_the_page_says_so(tmp_path: Path) -> None:
     assert [line.signal for line in lines(run)] == ["entropy"]
 
 
+def test_bars_stay_in_one_line_apart_from_their_figures(tmp_path: Path) -> None:
+    run = stored(tmp_path, **{semconv.SERIES_ENTROPY: [1.0, 2.0, 4.0], semconv.ENTROPY_MEAN: 2.5})
+    assert '<span class="bars">▃▅█</span> mean 2.50' in page(run, None)
+    bare = dict(run.attributes)
+    del bare[semconv.SERIES_ENTROPY]
+    assert "<dd>mean 2.50" in page(dataclasses.replace(run, attributes=bare), None)
+
+
 def test_ids_stand_for_tokens_that_nobody_can_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "_hub_has", lambda *_: pytest.fail("the hub was asked"))
     run = stored(tmp_path, **{semconv.GEN_AI_REQUEST_MODEL: "nobody/has-this"})

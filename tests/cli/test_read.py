@@ -13,8 +13,8 @@ from rich.console import Console
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.cli.options import database
-from opentelemetry_instrumentation_corevital.cli.read import age
 from opentelemetry_instrumentation_corevital.cli.render import level_style, sparkline, verdict_panel
+from opentelemetry_instrumentation_corevital.cli.run_list import age, runs_table
 from opentelemetry_instrumentation_corevital.store import open_store
 from tests.cli.conftest import Cli
 from tests.store.spans import make_call, make_spans
@@ -37,6 +37,9 @@ LOOP: dict[str, Any] = {
 }
 
 
+EVERYTHING = ["run", "age", "model", "risk", "flags", "tokens", "finish", "prompt", "label", "warnings"]
+
+
 # --- runs --------------------------------------------------------------------------------------------------------
 
 
@@ -46,14 +49,51 @@ def test_the_list_names_every_run_so_that_show_finds_it(cli: Cli) -> None:
     code, out, _ = cli("runs")
     header, *lines = out.splitlines()
     assert code == 0
-    assert header.split() == ["run", "age", "model", "risk", "flags", "tokens", "finish", "prompt", "label", "warnings"]
+    assert header.split() == EVERYTHING
     assert len(lines) == 5
     assert "\x1b" not in out, "a pipe gets no colours"
+    assert not any(line.endswith(" ") for line in out.splitlines())
     assert out.count(long) == 2
     assert out.count("0.93 high") == 2
     for line in lines:
         assert cli("show", line.split()[0])[0] == 0, line
     assert sorted(line.split()[0].partition(":")[2] for line in lines) == ["", "", "", "0", "1"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
+def test_in_a_terminal_ids_risks_and_flags_are_whole_and_what_has_no_room_is_named(cli: Cli, width: int) -> None:
+    warnings = {semconv.WARNINGS: ["high_entropy_share", "margin_collapsing", "repetition_risk"]}
+    cli.store(make_spans(2, **LOOP, **warnings, **{semconv.GEN_AI_REQUEST_MODEL: "organisation/a-model-of-135M"}))
+    with open_store(cli.db) as store:
+        runs = store.runs()
+    table, left_out = runs_table(runs, width)
+    out = Console(file=io.StringIO(), width=width)
+    out.print(table)
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    header, first, *_ = text.splitlines()
+    assert {*header.split(), *left_out} == set(EVERYTHING)
+    assert not set(header.split()) & set(left_out)
+    assert [column for column in EVERYTHING if column in header.split()] == header.split()
+    assert len(first) <= width
+    for whole in (
+        runs[0].trace_id[:12],
+        "0.93 high",
+        "repetition_loop",
+        "a-mode" if width == 60 else "a-model-of-135M",
+    ):
+        assert whole in first
+    if "warnings" not in left_out:
+        assert all(name in text for name in runs[0].warnings), "a warning is broken in two"
+    assert ("organisation/" in text) == (width == 160)
+    assert bool(left_out) == (width < 120)
+
+
+def test_models_that_would_be_called_the_same_keep_their_organisation(cli: Cli) -> None:
+    for name in ("one/model", "other/model"):
+        cli.store(make_spans(**LOOP, **{semconv.GEN_AI_REQUEST_MODEL: name}))
+    with open_store(cli.db) as store:
+        table, _ = runs_table(store.runs(), 70)
+    assert [str(cell) for cell in table.columns[2].cells] == ["other/model", "one/model"]
 
 
 def test_calls_of_one_trace_get_names_that_show_finds(cli: Cli) -> None:
@@ -120,6 +160,26 @@ def test_every_filter_finds_its_runs_and_they_add_up(cli: Cli) -> None:
         assert len(found(*options)) == count, options
         listed = cli("runs", *options)[1].splitlines()
         assert len(listed) == count + 1 if count else listed == ["No run fits."]
+
+
+def test_a_model_is_found_by_what_people_call_it(cli: Cli) -> None:
+    there = ("org/model", "other/model", "org/small", "HuggingFaceTB/SmolLM2-135M-Instruct", "saved")
+    for name in there:
+        cli.store(make_spans(**{semconv.GEN_AI_REQUEST_MODEL: name}))
+    Path("saved").mkdir()
+
+    def found(name: str) -> list[str]:
+        return [run["model"] for run in json.loads(cli("runs", "--json", "--model", name)[1])]
+
+    assert all(found(name) == [name] for name in there)
+    assert found("smollm2") == found("SmolLM2-135M-Instruct") == ["HuggingFaceTB/SmolLM2-135M-Instruct"]
+    assert found("./saved/") == ["saved"]
+    assert found("small") == ["org/small"]
+    assert found("model") == [], "there are two"
+    assert found("other/small") == []
+    assert cli("export", "--model", "small", "--format", "csv")[1].count("org/small") == 1
+    told = json.loads(cli("compare", "--models", "smollm2,small,org/small", "--json")[1])
+    assert [each["model"] for each in told["models"]] == [there[3], there[2]]
 
 
 @pytest.mark.parametrize(

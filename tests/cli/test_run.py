@@ -52,7 +52,7 @@ def test_the_real_model_is_run_judged_stored_and_shown(
         "run", "--model", "smollm2", "--prompt", "Name three primary colours.", "--capture", "full"
     )
     assert code == 0
-    for part in ("low risk", "Red is the most", "entropy", "surprisal:", "stored in runs/corevital.db", "prompt hash"):
+    for part in ("low risk", "Red is the most", "entropy", "surprisal  ", "stored in runs/corevital.db", "prompt hash"):
         assert part in out
     code, out, _ = corevital("runs")
     assert code == 0

@@ -154,7 +154,8 @@ def test_otlp_out_and_in_is_the_same_store(cli: Cli, tmp_path: Path, monkeypatch
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(Path("telemetry.json").read_bytes())))
         code, out, err = cli("import", source, "--db", "second.db")
         assert (code, err) == (0, "")
-        assert out.endswith("records stored in second.db\n")
+        new = 0 if number else len(contents(tmp_path / "second.db", "runs"))
+        assert out.endswith(f" records stored in second.db, {new} new run{'' if new == 1 else 's'}\n")
         for table in TABLES:
             found = contents(tmp_path / "second.db", table)
             assert found == contents(tmp_path / "first.db", table), (table, number)

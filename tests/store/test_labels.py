@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from opentelemetry_instrumentation_corevital.store import (
     SQLiteMetricExporter,
     SQLiteSpanExporter,
     StoreError,
+    editing,
     open_store,
 )
+from opentelemetry_instrumentation_corevital.store.database import open_database
 from opentelemetry_instrumentation_corevital.store.labels import set_label
 from opentelemetry_instrumentation_corevital.store.maintenance import check, delete_call, vacuum
 from tests.store.signals import Metered, chunk_records, emitted, in_span, log
@@ -103,6 +106,28 @@ def test_a_deleted_run_leaves_nothing_behind(tmp_path: Path) -> None:
         assert trace_of not in everything(path), trace_of
     assert rows(path, "SELECT service_name FROM runs") == [("kept",)]
     assert check(path) == []
+
+
+def test_what_a_reader_keeps_in_the_file_is_told_and_goes_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(editing, "open_database", partial(open_database, busy_seconds=0.2))
+    path = tmp_path / "runs.db"
+    (doomed,) = make_spans(service="doomed")
+    export(path, [doomed])
+    assert doomed.context is not None
+    name = (f"{doomed.context.trace_id:032x}", [f"{doomed.context.span_id:016x}"])
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM runs").fetchone()
+        with pytest.raises(StoreError, match="is deleted, but another program still reads"):
+            delete_call(path, *name)
+        assert rows(path, "SELECT count(*) FROM runs") == [(0,)]
+        with pytest.raises(StoreError, match="gets smaller after that"):
+            vacuum(path)
+    vacuum(path)
+    for trace_of in (name[0].encode(), b"doomed"):
+        assert trace_of not in everything(path), trace_of
 
 
 def test_one_call_of_an_agent_goes_and_the_others_stay(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Runs in Python: as pandas frames, in a notebook, by their fingerprints."""
 
+import dataclasses
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -108,3 +109,11 @@ def test_a_notebook_shows_runs_and_verdicts_and_runs_no_foreign_code(path: Path,
     for part in ("repetition_loop", "layer 2: &lt;script", "incorrect", "5 in the prompt, 40 generated"):
         assert part in shown, part
     assert RunList(runs * 40)._repr_html_().endswith("<p>30 more</p>")
+
+
+def test_a_run_is_one_line_at_a_prompt_and_holds_no_content(hostile: StoredRun) -> None:
+    summary = dataclasses.replace(hostile.summary, model="org/\x1b[31m", risk_score=0.93)
+    shown = repr(dataclasses.replace(hostile, summary=summary))
+    assert shown == f"<StoredRun {summary.trace_id[:12]}:0, 'org/\\x1b[31m', risk 0.93, 40 tokens>"
+    summary = dataclasses.replace(summary, risk_score=None)
+    assert "risk not judged" in repr(dataclasses.replace(hostile, summary=summary))

@@ -20,6 +20,7 @@ from .compare import compare
 from .db import db
 from .doctor import doctor
 from .errors import UserError
+from .help import Command, Group
 from .label import label
 from .read import runs, show
 from .run import run
@@ -29,22 +30,26 @@ USAGE_ERROR: Final = 2  # what typer exits with; here 2 means an internal error
 
 app = typer.Typer(
     name="corevital",
+    cls=Group,
     help="Watch the inside of a language model's run and judge it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: name.replace("_", "-"),  # the first CoreVital's --max_new_tokens
+    },
 )
-app.command()(run)
-app.command()(runs)
-app.command()(show)
-app.command()(compare)
-app.command()(calibrate)
-app.command()(label)
-app.command()(export)
-app.command("import")(import_)
-app.command()(migrate)
-app.command()(doctor)
-app.command()(collect)
+app.command(cls=Command)(run)
+app.command(cls=Command)(runs)
+app.command(cls=Command)(show)
+app.command(cls=Command)(compare)
+app.command(cls=Command)(calibrate)
+app.command(cls=Command)(label)
+app.command(cls=Command)(export)
+app.command("import", cls=Command)(import_)
+app.command(cls=Command)(migrate)
+app.command(cls=Command)(doctor)
+app.command(cls=Command)(collect)
 app.add_typer(db, name="db")
 
 

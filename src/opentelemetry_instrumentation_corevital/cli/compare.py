@@ -13,6 +13,7 @@ from ..store import RunSummary, Store, open_store
 from ..store.comparison import ModelFigures, differences, figures, in_common, prompt_of
 from .compare_tables import as_json_value, csv_rows, print_comparison
 from .errors import UserError
+from .model_names import stored_name
 from .options import (
     AsCsv,
     AsJson,
@@ -57,7 +58,7 @@ def compare(
     ] = None,
     max_new_tokens: Annotated[
         int | None,
-        typer.Option("--max-new-tokens", "--max_new_tokens", min=1, help=f"With --prompt; default: {_NEW_TOKENS}."),
+        typer.Option(min=1, help=f"With --prompt; default: {_NEW_TOKENS}."),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="With --prompt: sample, at this temperature; default: greedy.")
@@ -159,6 +160,7 @@ def _stored(
     there = [name for name in counts if name is not None]
     if not there and not named:
         raise UserError("No run fits.")
+    named = list(dict.fromkeys(stored_name(name, counts) for name in named))
     for name in named:
         if name not in counts:
             others = f"; models are {', '.join(there)}" if there else ""

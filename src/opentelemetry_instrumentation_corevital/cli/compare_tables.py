@@ -23,7 +23,10 @@ def print_comparison(found: Sequence[ModelFigures], different: Sequence[Differen
     out.print(_models(found))
     for model, rows in groupby(different, lambda each: each.model):
         out.print()
-        out.print(_differences(model, list(rows), found[0].model))
+        differing = list(rows)
+        out.print(_differences(model, differing, found[0].model))
+        for line in _without_interval(differing):
+            out.print(line, style="dim", soft_wrap=True)
     if notes:
         out.print()
     for note in notes:
@@ -61,13 +64,13 @@ def _quantile(spread: Spread | None, *names: str) -> str:
 def _differences(model: str, rows: Sequence[Difference], reference: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
     table.title = Text(f"{printable(model)} against {printable(reference)}", "bold")
-    for name in ("", "mean", "theirs", "difference"):
+    for name in ("", "mean", "reference", "difference"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    table.add_column("95 % interval")
+    table.add_column("95 % interval", no_wrap=True)
     table.add_column("over", no_wrap=True)
     for row in rows:
         measure, style = _BY_NAME[row.measure], "bold" if row.clear else ""
-        interval = Text(row.no_interval or "", "dim")
+        interval = Text("-", "dim")
         if row.low is not None:
             interval = Text(f"{_number(measure, row.low, '+')} to {_number(measure, row.high, '+')}", style)
         table.add_row(
@@ -79,6 +82,19 @@ def _differences(model: str, rows: Sequence[Difference], reference: str) -> Tabl
             "" if row.no_interval else f"{row.units} {_UNITS[row.basis]}",
         )
     return table
+
+
+def _without_interval(rows: Sequence[Difference]) -> list[str]:
+    """Return why there is no interval, once for all that have none for the same reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.no_interval:
+            reasons.setdefault(row.no_interval, []).append(_BY_NAME[row.measure].title)
+    lines = []
+    for reason, names in reasons.items():
+        of = "" if len(names) == len(rows) else f" of {', '.join(names)}"
+        lines.append(f"No interval{of}: {reason}.")
+    return lines
 
 
 def _titled(measure: Measure) -> str:

@@ -1,6 +1,5 @@
 """`corevital db`: looking after a store's file."""
 
-import json
 import sys
 import time
 from dataclasses import asdict
@@ -16,17 +15,19 @@ from ..store.maintenance import delete_call, prune_store
 from ..store.maintenance import stats as stats_of
 from ..store.maintenance import upgrade as upgrade_file
 from ..store.maintenance import vacuum as vacuum_file
+from ..store.retention import Removed
 from .errors import UserError
+from .help import Command, Group
 from .options import AsJson, Database, RunId, Yes, console, database
 from .output import print_json
 
 DAMAGED = 4
 """Exit code of a file in which something is wrong."""
 
-db = typer.Typer(help="Look after the store's file.", no_args_is_help=True)
+db = typer.Typer(cls=Group, help="Look after the store's file.", no_args_is_help=True)
 
 
-@db.command()
+@db.command(cls=Command)
 def check(path: Database = None, as_json: AsJson = False) -> None:
     """Look for damage; exit code 4 where there is some.
 
@@ -42,7 +43,7 @@ def check(path: Database = None, as_json: AsJson = False) -> None:
         raise typer.Exit(DAMAGED)
 
 
-@db.command()
+@db.command(cls=Command)
 def stats(path: Database = None, as_json: AsJson = False) -> None:
     """Say what the store holds, and how large it is.
 
@@ -69,7 +70,7 @@ def stats(path: Database = None, as_json: AsJson = False) -> None:
     console().print(table)
 
 
-@db.command()
+@db.command(cls=Command)
 def prune(
     days: Annotated[
         float | None, typer.Option(min=0, help="Remove what was stored more days ago; default: the setting, 30.")
@@ -92,13 +93,12 @@ def prune(
     if as_json:
         print_json({"dry_run": dry_run, **asdict(removed)})
         return
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in asdict(removed).items() if count)
-    print(f"{'would remove' if dry_run else 'removed'} {counts or 'nothing'}")
+    print(f"{'would remove' if dry_run else 'removed'} {_counts(removed)}")
     if removed and not dry_run:
         print("`corevital db vacuum` makes the file smaller", file=sys.stderr)
 
 
-@db.command()
+@db.command(cls=Command)
 def vacuum(path: Database = None) -> None:
     """Make the file as small as what it holds. Nobody else may write meanwhile.
 
@@ -108,7 +108,7 @@ def vacuum(path: Database = None) -> None:
     print(f"{_size(before)} before, {_size(after)} now")
 
 
-@db.command()
+@db.command(cls=Command)
 def upgrade(path: Database = None) -> None:
     """Bring a file of an older version up to date.
 
@@ -119,7 +119,7 @@ def upgrade(path: Database = None) -> None:
     print(f"{file}: up to date")
 
 
-@db.command()
+@db.command(cls=Command)
 def delete(run_id: RunId, path: Database = None, yes: Yes = False) -> None:
     """Delete every trace of a run: its spans, steps, run data, logs and label, written over in the file.
 
@@ -140,7 +140,12 @@ def delete(run_id: RunId, path: Database = None, yes: Yes = False) -> None:
             raise UserError(f"delete {what}? Nobody is there to answer; --yes says so.")
         typer.confirm(f"Delete {what} for good?", abort=True)
     removed = delete_call(file, call[0].trace_id, [run.span_id for run in call])
-    print(f"deleted {what}: {json.dumps(asdict(removed))}")
+    print(f"deleted {what}: {_counts(removed)}")
+
+
+def _counts(removed: Removed) -> str:
+    told = ((count, name.replace("_", " ")) for name, count in asdict(removed).items() if count)
+    return ", ".join(f"{count} {name.removesuffix('s') if count == 1 else name}" for count, name in told) or "nothing"
 
 
 def _size(count: float) -> str:

@@ -6,15 +6,16 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import IO, Annotated, Any, Final, cast
 
 import typer
 from rich.console import Console
 
 from ..config import data_folder, load_settings
-from ..store import RunSummary, StoreError, open_store
+from ..store import RunSummary, Store, StoreError, open_store
 from ..store.filters import FLAGS, LEVELS, RunFilter
 from .errors import UserError
+from .model_names import stored_name
 
 _PIPED_WIDTH: Final = 240  # wide enough that nothing that a script looks for is cut off
 _ID_LENGTH: Final = 12
@@ -22,9 +23,21 @@ _MOST_COMPLETIONS: Final = 30
 _UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
+class _Trimmed:
+    """Standard output without the blanks with which tables end their lines."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
+
+
 def console() -> Console:
     """Return where commands print: in colour and as wide as the terminal, plain and wide into a pipe."""
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False)
+    return Console(highlight=False, markup=False, width=_PIPED_WIDTH, file=cast("IO[str]", _Trimmed()))
 
 
 def database(path: str | None) -> str:
@@ -58,13 +71,17 @@ def _ids(runs: list[RunSummary]) -> list[str]:
 
 complete_ids = _complete(_ids)
 complete_models = _complete(lambda runs: [run.model for run in runs if run.model])
+complete_hashes = _complete(lambda runs: [run.prompt_hash[:_ID_LENGTH] for run in runs if run.prompt_hash])
+complete_labels = _complete(lambda runs: ["any", "none", *(run.label for run in runs if run.label)])
 
 
 # --- options -----------------------------------------------------------------------------------------------------
 
 Database = Annotated[
     str | None,
-    typer.Option("--db", help="The store's file; default: OTEL_COREVITAL_SQLITE_PATH, else runs/corevital.db."),
+    typer.Option(
+        "--db", metavar="FILE", help="The store's file; default: OTEL_COREVITAL_SQLITE_PATH, else runs/corevital.db."
+    ),
 ]
 RunId = Annotated[
     str,
@@ -86,7 +103,8 @@ Limit = Annotated[int, typer.Option(min=1, help="How many runs at most.")]
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Only runs of this model.",
+        metavar="MODEL",
+        help="Only runs of this model; the last part of its name will do.",
         autocompletion=complete_models,
     ),
 ]
@@ -94,17 +112,32 @@ Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only runs since
 RiskAbove = Annotated[float | None, typer.Option(help="Only runs whose risk is above this.")]
 Level = Annotated[
     str | None,
-    typer.Option(help=f"Only runs of this risk level: {', '.join(LEVELS)}.", autocompletion=lambda: list(LEVELS)),
+    typer.Option(
+        metavar="LEVEL",
+        help=f"Only runs of this risk level: {', '.join(LEVELS)}.",
+        autocompletion=lambda: list(LEVELS),
+    ),
 ]
 Flag = Annotated[
     str | None,
     typer.Option(
+        metavar="FLAG",
         help="Only runs with this flag, e.g. repetition_loop.",
         autocompletion=lambda: [flag.removesuffix("_detected") for flag in FLAGS],
     ),
 ]
-PromptHash = Annotated[str | None, typer.Option(help="Only runs whose prompt hash begins so.")]
-Label = Annotated[str | None, typer.Option(help="Only runs with this label; any: with one; none: without.")]
+PromptHash = Annotated[
+    str | None,
+    typer.Option(metavar="HASH", help="Only runs whose prompt hash begins so.", autocompletion=complete_hashes),
+]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LABEL",
+        help="Only runs with this label; any: with one; none: without.",
+        autocompletion=complete_labels,
+    ),
+]
 LongerThan = Annotated[float | None, typer.Option(metavar="SECONDS", help="Only runs that took longer.")]
 TokensAbove = Annotated[int | None, typer.Option(help="Only runs that generated more tokens.")]
 
@@ -141,6 +174,12 @@ def filters(
     conditions = {name: value for name, value in given.items() if value is not None}
     RunFilter(**conditions).where()  # says what is wrong before any file is opened
     return conditions
+
+
+def with_stored_model(store: Store, conditions: dict[str, Any]) -> dict[str, Any]:
+    """Return conditions with the model by the name that it has in the store."""
+    name = conditions.get("model")
+    return conditions if name is None else {**conditions, "model": stored_name(name, store.models())}
 
 
 def since_ns(text: str) -> int:

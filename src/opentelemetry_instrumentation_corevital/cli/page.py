@@ -17,7 +17,7 @@ from ..version import __version__
 from .errors import UserError
 from .heatmap import SIGNALS, buckets, layer_map, value_range
 from .output import whole_file
-from .render import message_text, printable, verdict_lines
+from .render import BARS, message_text, printable, verdict_lines
 from .text import token_pieces
 from .timeline import HEIGHT, WIDTH, lines, marks
 
@@ -72,7 +72,7 @@ def page(run: "StoredRun", tokens: Sequence[str] | None) -> str:
         run=summary,
         started=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9)),
         label=run.label,
-        facts=[(name, str(value)) for name, value in verdict_lines(run.attributes)],
+        facts=[(name, *_bars_first(str(value))) for name, value in verdict_lines(run.attributes)],
         messages=_messages(run),
         tokens=_tokens(steps, tokens, found),
         has_text=tokens is not None,
@@ -84,6 +84,12 @@ def page(run: "StoredRun", tokens: Sequence[str] | None) -> str:
         maps=_maps(run),
         attributes=sorted(run.attributes.items()),
     )
+
+
+def _bars_first(text: str) -> tuple[str, str]:
+    """Return the bars with which a line begins, and the rest of it."""
+    rest = text.lstrip(BARS)
+    return text[: len(text) - len(rest)], rest.strip()
 
 
 def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:

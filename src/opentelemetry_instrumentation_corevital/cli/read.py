@@ -1,7 +1,6 @@
 """`corevital runs` and `corevital show`: what the store holds."""
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from .. import semconv
 from ..store import open_store
-from ..store.stored import RunSummary, StoredEvent, StoredRun
+from ..store.stored import StoredEvent, StoredRun
 from .errors import UserError
 from .options import (
     AsCsv,
@@ -32,15 +31,16 @@ from .options import (
     console,
     database,
     filters,
+    with_stored_model,
 )
 from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
-from .render import level_style, message_text, printable, verdict_panel
+from .render import message_text, printable, verdict_panel
+from .run_list import runs_table
 from .tables import columns_json, layer_rows, step_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ID_LENGTH: Final = 12
 _PANEL_WIDTH: Final = 100
 
 _STEP_COLUMNS: Final = {
@@ -86,7 +86,7 @@ def runs(
         tokens_above=tokens_above,
     )
     with open_store(database(db)) as store:
-        found = store.runs(limit=limit, **wanted)
+        found = store.runs(limit=limit, **with_stored_model(store, wanted))
     if as_json:
         print_json([run.as_dict() for run in found])
     elif as_csv:
@@ -94,7 +94,11 @@ def runs(
     elif not found:
         console().print("No run fits.")
     else:
-        console().print(_table(found))
+        out = console()
+        table, left_out = runs_table(found, out.width)
+        out.print(table)
+        if left_out:
+            out.print(f"A wider terminal has room for {', '.join(left_out)}, too.", style="dim")
 
 
 def show(
@@ -103,7 +107,13 @@ def show(
     steps: Annotated[bool, typer.Option("--steps", help="Print every recorded step.")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="Draw layers x steps as heat maps.")] = False,
     signal: Annotated[
-        list[str] | None, typer.Option("--signal", help="What --layers draws; may be given more than once.")
+        list[str] | None,
+        typer.Option(
+            "--signal",
+            metavar="SIGNAL",
+            help="What --layers draws; may be given more than once.",
+            autocompletion=lambda: list(_signals()),
+        ),
     ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one page that needs nothing else, for any browser.")
@@ -146,6 +156,12 @@ def show(
         _show_verdict(stored, steps=steps)
 
 
+def _signals() -> Sequence[str]:
+    from .heatmap import SIGNALS  # NumPy
+
+    return tuple(SIGNALS)
+
+
 def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
     out = console()
     summary = stored.summary
@@ -184,44 +200,6 @@ def _show_layers(stored: StoredRun, columns: "Mapping[str, NDArray[Any]] | None"
         return
     out.print(table)
     out.print("No run data, so no steps: they come with capture=full or run_data=on and a log exporter.", style="dim")
-
-
-def _table(found: list[RunSummary]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("run", "age", "model", "risk", "flags", "tokens", "finish", "prompt", "label", "warnings"):
-        table.add_column(name, no_wrap=name != "warnings")
-    now = time.time_ns()
-    calls = Counter((run.trace_id, run.sequence_index) for run in found)
-    for run in found:
-        name = run.trace_id[:_ID_LENGTH]
-        if calls[run.trace_id, run.sequence_index] > 1:
-            name = run.span_id[:_ID_LENGTH]  # the trace holds several calls
-        elif run.operation is None:
-            name += f":{run.sequence_index}"  # one of several sequences: the call's own span has the operation
-        risk = Text("-", "dim")
-        if run.risk_score is not None:
-            risk = Text(f"{run.risk_score:.2f} {run.risk_level or ''}".strip(), level_style(run.risk_level))
-        table.add_row(
-            name,
-            age((now - run.start_ns) / 1e9),
-            run.model or "-",
-            risk,
-            ", ".join(flag.removesuffix("_detected") for flag in run.flags) or "-",
-            "-" if run.output_tokens is None else str(run.output_tokens),
-            run.error_type or run.finish_reason or "-",
-            (run.prompt_hash or "-")[:8],
-            run.label or "-",
-            ", ".join(run.warnings) or "-",
-        )
-    return table
-
-
-def age(seconds: float) -> str:
-    """Return a span of time in its largest unit."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} s"
 
 
 def _telling(events: list[StoredEvent]) -> list[StoredEvent]:

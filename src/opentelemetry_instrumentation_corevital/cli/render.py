@@ -14,7 +14,7 @@ from rich.text import Text
 
 from .. import semconv
 
-_BARS: Final = "▁▂▃▄▅▆▇█"
+BARS: Final = "▁▂▃▄▅▆▇█"
 _STYLES: Final = {"low": "green", "medium": "yellow", "high": "bold red"}
 _FLAGS: Final = {
     semconv.HEALTH_NAN: "NaN",
@@ -245,4 +245,4 @@ def sparkline(values: Sequence[float], width: int = 60, *, top: float | None = N
 
 def _bar(value: float, top: float) -> str:
     share = max(0.0, value) / top if top > 0 else 0.0
-    return _BARS[min(len(_BARS) - 1, int(share * len(_BARS)))]
+    return BARS[min(len(BARS) - 1, int(share * len(BARS)))]

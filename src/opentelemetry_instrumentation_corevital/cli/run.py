@@ -23,42 +23,90 @@ from .sinks import DEFAULT_DATABASE, DEFAULT_FOLDER, SinkKind, sink_of
 from .telemetry import CommandTelemetry, Otlp
 from .text import coloured_text, legend, token_pieces
 
+_MODEL: Final = "Model and prompt"
+_DECODING: Final = "Decoding"
+_SAMPLING: Final = "Sampling"
+_RECORD: Final = "What is recorded, and where"
+
 ABOVE_RISK: Final = 3
 """Exit code of a run whose risk is above `--fail-above`."""
 
 
 def run(
-    model: Annotated[str, typer.Option("--model", "-m", help="A path, a hub id, or smollm2, the demo model.")],
-    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="The prompt; - reads standard input.")] = None,
-    prompt_file: Annotated[str | None, typer.Option(help="A UTF-8 file that holds the prompt; - as above.")] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="A path, a hub id, or smollm2, the demo model.",
+            rich_help_panel=_MODEL,
+        ),
+    ],
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "-p", help="The prompt; - reads standard input.", rich_help_panel=_MODEL)
+    ] = None,
+    prompt_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A UTF-8 file that holds the prompt; - as above.", rich_help_panel=_MODEL),
+    ] = None,
     chat: Annotated[
-        bool | None, typer.Option("--chat/--raw", help="Use the chat template or not; default: if there is one.")
+        bool | None,
+        typer.Option(
+            "--chat/--raw", help="Use the chat template or not; default: if there is one.", rich_help_panel=_MODEL
+        ),
     ] = None,
     max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", "--max_new_tokens", min=1, help="Generate at most so many tokens.")
+        int, typer.Option(min=1, help="Generate at most so many tokens.", rich_help_panel=_DECODING)
     ] = 128,
     sample: Annotated[
-        bool | None, typer.Option("--sample/--greedy", help="Sample; default: greedy unless a sampling option is set.")
+        bool | None,
+        typer.Option(
+            "--sample/--greedy",
+            help="Sample; default: greedy unless a sampling option is set.",
+            rich_help_panel=_SAMPLING,
+        ),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature, above 0.")] = None,
-    top_p: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Nucleus mass.")] = None,
-    top_k: Annotated[int | None, typer.Option(min=0, help="Top-k cut-off.")] = None,
-    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1 discourages repetition.")] = None,
-    num_beams: Annotated[int, typer.Option(min=1, help="Beams of a beam search.")] = 1,
-    num_return_sequences: Annotated[int, typer.Option(min=1, help="Answers to one prompt.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="Seed of torch's generators.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the fastest there is.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16; default: the checkpoint's.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of the hub repository.")] = None,
-    capture: Annotated[str | None, typer.Option(help="summary, full (default) or on_risk.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature, above 0.", rich_help_panel=_SAMPLING)
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Nucleus mass.", rich_help_panel=_SAMPLING)
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(min=0, help="Top-k cut-off.", rich_help_panel=_SAMPLING)] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Above 1 discourages repetition.", rich_help_panel=_DECODING)
+    ] = None,
+    num_beams: Annotated[int, typer.Option(min=1, help="Beams of a beam search.", rich_help_panel=_DECODING)] = 1,
+    num_return_sequences: Annotated[
+        int, typer.Option(min=1, help="Answers to one prompt.", rich_help_panel=_DECODING)
+    ] = 1,
+    seed: Annotated[int | None, typer.Option(help="Seed of torch's generators.", rich_help_panel=_SAMPLING)] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the fastest there is.", rich_help_panel=_MODEL)
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16, float16; default: the checkpoint's.", rich_help_panel=_MODEL)
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Revision of the hub repository.", rich_help_panel=_MODEL)
+    ] = None,
+    capture: Annotated[
+        str | None, typer.Option(metavar="MODE", help="summary, full (default) or on_risk.", rich_help_panel=_RECORD)
+    ] = None,
     sink: Annotated[
         SinkKind | None,
-        typer.Option(help="sqlite (default): the store. local: a report, JSON of schema 0.4.0 and more, in --out."),
+        typer.Option(
+            help="sqlite (default): the store. local: a report, JSON of schema 0.4.0 and more, in --out.",
+            rich_help_panel=_RECORD,
+        ),
     ] = None,
     db: Annotated[
         str | None,
         typer.Option(
-            help=f"File that the run is stored in; default: OTEL_COREVITAL_SQLITE_PATH, else {DEFAULT_DATABASE}."
+            metavar="FILE",
+            help=f"File that the run is stored in; default: OTEL_COREVITAL_SQLITE_PATH, else {DEFAULT_DATABASE}.",
+            rich_help_panel=_RECORD,
         ),
     ] = None,
     out: Annotated[
@@ -66,13 +114,25 @@ def run(
         typer.Option(
             metavar="DIR",
             help=f"Folder of the reports, and of corevital.db where --db is not given; default: {DEFAULT_FOLDER}.",
+            rich_help_panel=_RECORD,
         ),
     ] = None,
-    write_json: Annotated[bool, typer.Option("--write-json", help="Write the report, too, beside the store.")] = False,
-    json_pretty: Annotated[bool, typer.Option("--json-pretty", help="Indent the report.")] = False,
-    store: Annotated[bool, typer.Option("--store/--no-store", help="Whether to store the run.")] = True,
+    write_json: Annotated[
+        bool, typer.Option("--write-json", help="Write the report, too, beside the store.", rich_help_panel=_RECORD)
+    ] = False,
+    json_pretty: Annotated[
+        bool, typer.Option("--json-pretty", help="Indent the report.", rich_help_panel=_RECORD)
+    ] = False,
+    store: Annotated[
+        bool, typer.Option("--store/--no-store", help="Whether to store the run.", rich_help_panel=_RECORD)
+    ] = True,
     store_content: Annotated[
-        bool, typer.Option("--store-content", help="Store prompt and answer too, and write them into the report.")
+        bool,
+        typer.Option(
+            "--store-content",
+            help="Store prompt and answer too, and write them into the report.",
+            rich_help_panel=_RECORD,
+        ),
     ] = False,
     export_otel: Annotated[
         bool,
@@ -80,12 +140,15 @@ def run(
             "--export-otel",
             help="Send the run by OTLP, too: to --otel-endpoint, else where OTEL_EXPORTER_OTLP_ENDPOINT says, "
             "else to this machine. A set variable is enough without it.",
+            rich_help_panel=_RECORD,
         ),
     ] = False,
     otel_endpoint: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="OTLP receiver, e.g. http://localhost:4317 (gRPC) or :4318 (HTTP); is --export-otel."
+            metavar="URL",
+            help="OTLP receiver, e.g. http://localhost:4317 (gRPC) or :4318 (HTTP); is --export-otel.",
+            rich_help_panel=_RECORD,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -203,7 +266,7 @@ def _print(loaded: LoadedModel, runs: Sequence[Run], spans: Sequence[ReadableSpa
             console.rule(f"sequence {run.sequence_index}")
         console.print(verdict_panel(dict(span.attributes or {})))
         console.print(coloured_text(loaded.tokenizer, run), soft_wrap=True)
-        if run.column("surprisal") is not None:
+        if console.color_system is not None and run.column("surprisal") is not None:
             console.print(legend())
     named = [f"run {trace_id}" for trace_id in trace_ids(spans)[:1]]
     console.print(", ".join([*named, *places]), style="dim", soft_wrap=True)

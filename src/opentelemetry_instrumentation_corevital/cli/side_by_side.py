@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Columns = dict[str, NDArray[Any]]
 
 _SPARKLINE_WIDTH: Final = 24
+_WIDEST: Final = 120  # of a text that is read from line to line
 _ALIKE: Final = 1e-3  # entropies nearer than this (bit, or relative) differ by rounding: another device or batch
 
 
@@ -129,7 +130,7 @@ def _print(
         top = max(max(values) for values in series)
         table.add_row("entropy by step", *(sparkline(values, _SPARKLINE_WIDTH, top=top) for values in series), "")
     out = console()
-    out.print(table)
+    out.print(table, width=min(out.width, _WIDEST))
     if alike:
         out.print(f"Step by step they are alike over the first {alike}.")
     if not same_prompt:

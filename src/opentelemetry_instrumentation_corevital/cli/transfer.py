@@ -10,6 +10,7 @@ import typer
 
 from ..config import load_settings
 from ..store import RunList, RunSummary, Store, StoreWriter, open_store
+from ..store.maintenance import upgrade
 from .errors import UserError
 from .options import (
     AsJson,
@@ -24,6 +25,7 @@ from .options import (
     Since,
     database,
     filters,
+    with_stored_model,
 )
 from .output import RUN_COLUMNS, print_json, run_rows, whole_file, write_csv
 from .reports import report_text, write_reports
@@ -48,6 +50,7 @@ def export(
         typer.Option(
             "--format",
             "-f",
+            metavar="FORMAT",
             help="report: JSON of schema 0.4.0 and more; otlp: JSON lines with all spans, logs and run data; "
             "csv, parquet: one row per run.",
         ),
@@ -77,7 +80,7 @@ def export(
     if run_ids and (wanted or limit is not None):
         raise UserError("Name runs or filter them, not both.")
     with open_store(database(db)) as store:
-        found = _named(store, run_ids) if run_ids else store.runs(limit=limit, **wanted)
+        found = _named(store, run_ids) if run_ids else store.runs(limit=limit, **with_stored_model(store, wanted))
         if not found and not (format_ is Format.OTLP and not wanted):
             raise UserError("No run fits.")
         if format_ is Format.REPORT:
@@ -91,8 +94,7 @@ def export(
         else:
             count = _parquet(found, out)
     if out is not None:
-        what = "message" if format_ is Format.OTLP else "run"
-        print(f"{count} {what}{'' if count == 1 else 's'} written to {out}", file=sys.stderr)
+        print(f"{_plural(count, 'message' if format_ is Format.OTLP else 'run')} written to {out}", file=sys.stderr)
 
 
 def _named(store: Store, names: Iterable[str]) -> RunList:
@@ -156,6 +158,7 @@ def import_(
     from ..store.otlp_json import read_lines, split
 
     writer = StoreWriter(database(db), synchronous="FULL")
+    before = _runs_in(writer.path)
     stored, problems = 0, list[str]()
     try:
         for name in files:
@@ -171,14 +174,28 @@ def import_(
                 problems += [f"{name}:{line.number}: {reason}" for reason in reasons]
     finally:
         writer.close()
+    new = _runs_in(writer.path) - before
     if as_json:
-        print_json({"stored": stored, "problems": problems})
+        print_json({"stored": stored, "new_runs": new, "problems": problems})
     else:
         _tell(problems)
-        told = f", {len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else ""
-        print(f"{stored} record{'' if stored == 1 else 's'} stored in {writer.path}{told}")
+        told = f", {_plural(len(problems), 'problem')}" if problems else ""
+        print(f"{_plural(stored, 'record')} stored in {writer.path}, {_plural(new, 'new run')}{told}")
     if problems:
         raise typer.Exit(1)
+
+
+def _runs_in(path: Path) -> int:
+    """Return how many runs a store holds, 0 where there is none yet."""
+    if not path.exists():
+        return 0
+    upgrade(path)
+    with open_store(path) as store:
+        return sum(store.models().values())
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def migrate(

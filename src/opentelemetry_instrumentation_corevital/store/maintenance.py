@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .. import semconv
-from .database import explain, open_for_reading
+from .database import LockedError, explain, open_for_reading
 from .editing import editing, opened
 from .retention import Removed, Retention, prune, remove_orphans, used_bytes
 
@@ -142,7 +142,8 @@ def vacuum(path: str | Path) -> tuple[int, int]:
     before = file_bytes(path)
     with opened(path) as connection:
         connection.execute("VACUUM")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if not _empty_log(connection):
+            raise LockedError(f"{path}: another program still reads the file as it was; it gets smaller after that.")
     return before, file_bytes(path)
 
 
@@ -168,13 +169,23 @@ def delete_call(path: str | Path, trace_id: str, span_ids: list[str]) -> Removed
 
     Raises:
         StoreError: if the file cannot be written.
+        LockedError: if it is done, but somebody's reading keeps the bytes in the file.
     """
     with editing(path) as connection:
         removed = _delete(connection, trace_id, span_ids)
         remove_orphans(connection)
     with opened(path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log held it, too
+        if not _empty_log(connection):  # until then the file holds what was there, or the log does
+            raise LockedError(
+                f"{path}: the run is deleted, but another program still reads the file as it was, so its bytes are not "
+                "overwritten yet; close that program, then `corevital db vacuum` does it."
+            )
     return removed
+
+
+def _empty_log(connection: sqlite3.Connection) -> bool:
+    """Move the write-ahead log into the file; return False where somebody's reading prevents it."""
+    return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
 def _delete(connection: sqlite3.Connection, trace_id: str, span_ids: list[str]) -> Removed:

@@ -29,7 +29,7 @@ def runs_table(runs: "Sequence[RunSummary]") -> str:
             escape(run.error_type or run.finish_reason or "-"),
             escape(run.label or "-"),
         )
-        rows.append(_row(cells, "td"))
+        rows.append(_row(cells, "td", wrap=False))
     more = f"<p>{len(runs) - _MOST_ROWS} more</p>" if len(runs) > _MOST_ROWS else ""
     return f"<table>{_row(heads, 'th')}{''.join(rows)}</table>{more}"
 
@@ -54,8 +54,8 @@ def verdict(run: "StoredRun") -> str:
     return f"<p>{title}</p><p>{escape(summary.narrative or '')}</p><table>{cells}</table>"
 
 
-def _row(cells: Sequence[str], tag: str) -> str:
-    style = ' style="text-align:left"'
+def _row(cells: Sequence[str], tag: str, *, wrap: bool = True) -> str:
+    style = f' style="text-align:left{"" if wrap else ";white-space:nowrap"}"'
     return f"<tr>{''.join(f'<{tag}{style}>{cell}</{tag}>' for cell in cells)}</tr>"
 
 

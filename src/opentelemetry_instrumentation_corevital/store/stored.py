@@ -117,7 +117,7 @@ class StoredEvent:
     attributes: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StoredRun:
     """A run with everything that is stored of it; its verdict in a notebook."""
 
@@ -189,6 +189,13 @@ class StoredRun:
                 frame = frame.set_index("index")
         frame.index.name = "step"
         return frame
+
+    def __repr__(self) -> str:
+        """Return one line: all that a run holds would be a megabyte, and may be content."""
+        run = self.summary
+        risk = "risk not judged" if run.risk_score is None else f"risk {run.risk_score:.2f}"
+        name = f"{run.trace_id[:12]}:{run.sequence_index}"
+        return f"<{type(self).__name__} {name}, {run.model!r}, {risk}, {run.output_tokens} tokens>"
 
     def _repr_html_(self) -> str:
         from .notebook import verdict

@@ -1,0 +1,98 @@
+"""The list of runs as a table that fits where it is printed."""
+
+import time
+from collections import Counter
+from typing import Final
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from ..store.stored import RunSummary
+from .render import level_style
+
+Columns = dict[str, list[str]]
+
+_ID_LENGTH: Final = 12
+_GAP: Final = 2
+_GO_FIRST: Final = ("prompt", "warnings", "finish", "tokens", "age", "label")
+_NUMBERS: Final = ("age", "tokens")
+_SHORTEST_MODEL: Final = 12
+
+
+def runs_table(runs: list[RunSummary], width: int) -> tuple[Table, list[str]]:
+    """Return a table of runs, and the names of columns that there was no room for.
+
+    Where it is narrow, models lose their organisation, then columns go; ids, risks and flags are whole everywhere.
+    """
+    columns, left_out = _columns(runs), list[str]()
+    if _needed(columns) > width:
+        columns["model"] = _short(columns["model"])
+    for name in _GO_FIRST:
+        if _needed(columns) <= width:
+            break
+        del columns[name]
+        left_out.append(name)
+    others = _needed({name: cells for name, cells in columns.items() if name != "model"})
+    room = max(_SHORTEST_MODEL, width - others - _GAP)
+    columns["model"] = [name if cell_len(name) <= room else f"{name[: room - 1]}\u2026" for name in columns["model"]]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        table.add_column(name, no_wrap=name != "warnings", justify="right" if name in _NUMBERS else "left")
+    for run, *cells in zip(runs, *columns.values(), strict=True):
+        table.add_row(
+            *(
+                Text(cell, level_style(run.risk_level) if name == "risk" else "")
+                for name, cell in zip(columns, cells, strict=True)
+            )
+        )
+    return table, left_out
+
+
+def _columns(runs: list[RunSummary]) -> Columns:
+    now = time.time_ns()
+    calls = Counter((run.trace_id, run.sequence_index) for run in runs)
+    return {
+        "run": [_name(run, alone=calls[run.trace_id, run.sequence_index] == 1) for run in runs],
+        "age": [age((now - run.start_ns) / 1e9) for run in runs],
+        "model": [run.model or "-" for run in runs],
+        "risk": [
+            "-" if run.risk_score is None else f"{run.risk_score:.2f} {run.risk_level or ''}".strip() for run in runs
+        ],
+        "flags": [", ".join(flag.removesuffix("_detected") for flag in run.flags) or "-" for run in runs],
+        "tokens": ["-" if run.output_tokens is None else str(run.output_tokens) for run in runs],
+        "finish": [run.error_type or run.finish_reason or "-" for run in runs],
+        "prompt": [(run.prompt_hash or "-")[:8] for run in runs],
+        "label": [run.label or "-" for run in runs],
+        "warnings": [", ".join(run.warnings) or "-" for run in runs],
+    }
+
+
+def _name(run: RunSummary, *, alone: bool) -> str:
+    if not alone:
+        return run.span_id[:_ID_LENGTH]  # the trace holds several calls
+    # One of several sequences: the call's own span has the operation.
+    return run.trace_id[:_ID_LENGTH] + (f":{run.sequence_index}" if run.operation is None else "")
+
+
+def _needed(columns: Columns) -> int:
+    """Return the width at which only warnings are wrapped, and those between their names."""
+    total = _GAP * (len(columns) - 1)
+    for name, cells in columns.items():
+        parts = (part for cell in cells for part in cell.split(" ")) if name == "warnings" else cells
+        total += max(map(cell_len, (name, *parts)))
+    return total
+
+
+def _short(models: list[str]) -> list[str]:
+    """Return models without their organisations, unless two would be called the same."""
+    short = {name: name.rpartition("/")[2] for name in models}
+    return [short[name] for name in models] if len(set(short.values())) == len(short) else models
+
+
+def age(seconds: float) -> str:
+    """Return a span of time in its largest unit."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
