@@ -50,7 +50,7 @@ COMPONENTS: Final = (
     Component("margin_median", "its median"),
     Component("margin_high", "its 90 % quantile"),
     Component("topk_mass", "mean of the summed probability of the 10 most probable tokens"),
-    Component("first_choice", "share of the steps at which the most probable token was chosen"),
+    Component("first_choice", "share of the steps at which the most probable token was chosen, or one within 1 %"),
     Component("repeated_grams", "share of the groups of 4 tokens that stood in the run before"),
     Component("late_repeated_grams", "the same among the last 64 groups"),
     Component("recent_tokens", "share of the tokens that stood among the 32 before them"),
