@@ -1,10 +1,12 @@
-"""Writes what is made from the code: attributes.md, configuration.md, api.md, schemas/."""
+"""Writes what is made from the code: attributes.md, configuration.md, api.md, metrics.md, judgement.md, schemas/."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import public_api
 import run_schema
+import templated
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -108,7 +110,12 @@ def _values(schema: dict[str, Any]) -> str:
     return " ".join([kind["type"], *limits])
 
 
-PAGES = {"attributes.md": attributes_page, "configuration.md": configuration_page, "api.md": public_api.page}
+PAGES = {
+    "attributes.md": attributes_page,
+    "configuration.md": configuration_page,
+    "api.md": public_api.page,
+    **{name: partial(templated.page, name) for name in ("metrics.md", "judgement.md")},
+}
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import opentelemetry_instrumentation_corevital as package
 from opentelemetry_instrumentation_corevital import environment_variables, semconv
+from opentelemetry_instrumentation_corevital.assessment.early_warning import SIGNALS
 from opentelemetry_instrumentation_corevital.config import CONTENT_ENV, Settings, environment_variable
 from opentelemetry_instrumentation_corevital.run import COLUMNS, CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
 
@@ -24,6 +25,48 @@ def test_the_pages_made_from_the_code_are_up_to_date(monkeypatch: pytest.MonkeyP
     made |= {f"schemas/{name}": text for name, text in generate.run_schema.pages().items()}
     for name, text in made.items():
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, f"run `make docs` ({name})"
+
+
+FIELDS = {
+    "metrics.md": ["definition", "unit", "default", "carried by", "evidence", "measured", "when it stands out"],
+    "judgement.md": ["definition", "unit", "default", "evidence", "measured", "when it fires"],
+}
+
+
+def entries(name: str) -> dict[str, str]:
+    """Return the entries of a page: name -> text. Each has all fields, and none is empty."""
+    found = {}
+    for text in (ROOT / "docs" / name).read_text(encoding="utf-8").split("\n### ")[1:]:
+        heading, _, body = text.partition("\n")
+        rows = re.findall(r"^\| ([a-z ]+) \| (.+) \|$", body.split("\n## ")[0], re.M)[: len(FIELDS[name])]
+        assert [field for field, _ in rows] == FIELDS[name], heading
+        found |= dict.fromkeys(re.findall(r"`([^`]+)`", heading), body)
+    return found
+
+
+def test_every_signal_has_an_entry() -> None:
+    signals = {*COLUMNS, *HIDDEN_SIGNALS, *SELF_SIGNALS, *CROSS_SIGNALS, "hidden_cosine", "attention_previous_heads"}
+    assert entries("metrics.md").keys() == signals | {"fingerprint.vector"}
+
+
+def test_every_verdict_has_an_entry() -> None:
+    verdicts = {
+        *semconv.HEALTH_FLAGS,
+        *SIGNALS,
+        *("high_entropy_steps", "high_entropy_share", "failure_risk", "risk_so_far"),
+        *("confident_confusion", "degenerating_generation", "context_loss"),
+        *("risk", "blame", "fingerprint", "narrative"),
+    }
+    assert entries("judgement.md").keys() == verdicts
+
+
+def test_a_page_that_asks_for_a_figure_that_is_not_there_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    templated = importlib.import_module("templated")
+    for place in ("{{figure NaN and infinity | no such row}}", "{{carriers no_such_word}}", "{{nothing}}"):
+        with pytest.raises(KeyError):
+            templated.filled(place)
+    assert templated.filled("{{limit gram}} of {{limit norm_jump}}") == "4 of 1.8"
 
 
 def test_every_setting_is_read_and_has_its_variable() -> None:

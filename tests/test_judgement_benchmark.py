@@ -2,8 +2,10 @@
 
 import importlib
 import math
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +15,18 @@ import pytest
 import torch
 from transformers import LogitsProcessorList
 
+from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
+from opentelemetry_instrumentation_corevital.assessment.health import judge_health
+from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
+from opentelemetry_instrumentation_corevital.calibration import Profile, read_profile
 from tests.support import Keep, instrumented, tiny_model
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
+DOCS = FOLDER.parent / "docs"
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks")
+
+ARITHMETIC = re.compile(r"\d\s*[-+*/x=]\s*\d|\b(plus|minus|multipl\w*|divided|subtract\w*|sum of|square root)\b", re.I)
 
 SENTENCE = "the owl's presence was a reminder of the importance of the natural world. "
 
@@ -29,11 +38,13 @@ def parts() -> Iterator[Any]:
     before = set(sys.modules)
     try:
         names = ("judged.figures", "judged.fitting", "judged.replay", "runset.collect", "runset.labels", "runset.store")
-        yield SimpleNamespace(**{name.split(".")[1]: importlib.import_module(name) for name in names})
+        found = {name.split(".")[1]: importlib.import_module(name) for name in names}
+        planted = {"planted": "planted.store", "profile": "planted.profile", "page": "judgement"}
+        yield SimpleNamespace(**found, **{as_: importlib.import_module(name) for as_, name in planted.items()})
     finally:
         sys.path.remove(str(FOLDER))
         for name in set(sys.modules) - before:
-            if name.startswith(("judged", "runset")):
+            if name.startswith(("judged", "judgement", "planted", "runset")):
                 del sys.modules[name]
 
 
@@ -156,6 +167,7 @@ def test_the_halves_share_no_prompt_and_what_stays_unseen_is_not_in_the_set(samp
         groups[sample.half].add(sample.prompt["group"])
         said = " ".join(turn["content"] for turn in sample.prompt.get("messages", ())) + sample.prompt.get("text", "")
         assert "capital" not in said.lower()
+        assert not ARITHMETIC.search(said), said
         assert "gemma" not in sample.plan["model"].lower()
     assert groups["fit"].isdisjoint(groups["report"])
     assert min(map(len, groups.values())) > 0.4 * sum(map(len, groups.values()))
@@ -234,8 +246,53 @@ def test_a_sample_is_judged_as_a_run(parts: Any, samples: list[Any]) -> None:
     assert not one.ordinary
 
 
-def test_runs_with_layer_data_raise_no_flag_of_a_layer(parts: Any) -> None:
-    raised = [parts.replay.replay(sample).run.health.raised() for sample in parts.store.load(parts.store.LAYERS)]
-    others = [flag for flags in raised for flag in flags if flag != "repetition_loop_detected"]
-    assert len(others) <= 0.02 * len(raised)
-    assert sum(map(bool, raised)) <= 0.02 * len(raised)
+def test_the_packaged_profile_is_made_of_the_committed_runs(parts: Any) -> None:
+    made = parts.profile.made()
+    assert packaged(parts) == made.model_copy(update={"made": packaged(parts).made})
+    assert (packaged(parts).made.runs, packaged(parts).made.steps) == (made.made.runs, made.made.steps)
+
+
+@pytest.mark.parametrize("profiled", [False, True])
+def test_healthy_runs_raise_no_flag_of_a_layer_and_blame_nobody(parts: Any, profiled: bool) -> None:
+    """Of all kinds of prompts: a profile of a few kinds blames layers for the others."""
+    samples = [sample for sample in parts.store.load(parts.store.LAYERS) if sample.half == "report"]
+    runs = [parts.replay.as_run(sample) for sample in samples]
+    assert {sample.prompt["class"] for sample in samples} == {"long", "short", "repeat", "free"}
+    thresholds = replace(DEFAULT, profile=packaged(parts) if profiled else None)
+    flagged = blaming = 0
+    for run in runs:
+        run.health = judge_health(run, thresholds)
+        flagged += bool(set(run.health.raised()) - {"repetition_loop_detected"})
+        blaming += bool(judge_blame(run, thresholds))
+    assert flagged <= 0.02 * len(runs)
+    assert blaming <= 0.02 * len(runs)
+
+
+def test_planted_faults_are_blamed_on_their_layer(parts: Any) -> None:
+    thresholds = replace(DEFAULT, profile=packaged(parts))
+    hits: dict[str, list[bool]] = {}
+    for one in parts.planted.load():
+        if one.fault is not None and one.reached and one.half == "report":
+            one.run.health = judge_health(one.run, thresholds)
+            blame = judge_blame(one.run, thresholds)
+            hits.setdefault(one.fault, []).append(bool(blame) and blame[0].layer == one.layer)
+    assert len(hits) == 9
+    hidden = hits.pop("cache of zeros")  # in layers that hardly read their cache there is nothing to see
+    assert np.mean(hidden) >= 0.5
+    assert np.mean([hit for each in hits.values() for hit in each]) >= 0.98
+
+
+def packaged(parts: Any) -> Profile:
+    (file,) = parts.profile.FOLDER.iterdir()
+    return read_profile(file)
+
+
+@pytest.mark.acceptance
+def test_the_page_of_results_is_what_the_committed_runs_give(parts: Any) -> None:
+    """All of it but the cost, which is that of a machine."""
+    assert without_cost(parts.page.page()) == without_cost((DOCS / "results" / "judgement.md").read_text("utf-8"))
+
+
+def without_cost(page: str) -> list[str]:
+    """Return the page's sections, without the first lines, which name the machine."""
+    return [section for section in page.split("\n## ")[1:] if not section.startswith("Cost")]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from planted.profile import made
+from planted.profile import KINDS, made
 from planted.store import STEP, Planted, load
 from runset import store as runset
 
@@ -14,12 +14,13 @@ from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
 from opentelemetry_instrumentation_corevital.assessment.compound import judge_compound
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
-from opentelemetry_instrumentation_corevital.run import Run
+from opentelemetry_instrumentation_corevital.run import Health, Run
 
 from .figures import Figure, Section, share
 from .replay import as_run
 
 _NONFINITE: Final = {"NaN": "nan_detected", "Inf": "inf_detected"}
+_NARROW: Final = "with a profile of long and short answers alone"
 _NEW_FLAGS: Final = ("nan_detected", "inf_detected", "attention_collapse_detected", "mid_layer_anomaly_detected")
 
 
@@ -28,14 +29,16 @@ def sections() -> list[Section]:
     runs = load()
     faulty = [one for one in runs if one.fault is not None and one.reached]
     report = [one for one in faulty if one.half == "report"]
-    with_profile = replace(DEFAULT, profile=made())
+    with_profile, narrow = (replace(DEFAULT, profile=made(kinds)) for kinds in (KINDS, ("long", "short")))
     healthy = [one.run for one in runs if one.fault is None and one.half == "report"]
-    long = [as_run(sample) for sample in runset.load(runset.LAYERS) if sample.half == "report"]
+    samples = [sample for sample in runset.load(runset.LAYERS) if sample.half == "report"]
+    asked = [as_run(sample) for sample in samples if sample.prompt["class"] == "repeat"]
+    healthy += [as_run(sample) for sample in samples if sample.prompt["class"] != "repeat"]
     return [
         _nonfinite(faulty, with_profile),
-        _blamed(report, faulty, with_profile),
-        _healthy(healthy + long, with_profile),
-        _compound(healthy + long, with_profile),
+        _blamed(report, faulty, with_profile, narrow),
+        _healthy(healthy, asked, with_profile, narrow),
+        _compound(healthy + asked, with_profile),
     ]
 
 
@@ -58,23 +61,29 @@ def _nonfinite(faulty: Sequence[Planted], thresholds: Thresholds) -> Section:
     )
 
 
-def _blamed(report: Sequence[Planted], faulty: Sequence[Planted], thresholds: Thresholds) -> Section:
+def _blamed(
+    report: Sequence[Planted], faulty: Sequence[Planted], thresholds: Thresholds, narrow: Thresholds
+) -> Section:
     found: dict[str, list[bool]] = defaultdict(list)
-    bare: list[bool] = []
     for one in report:
         found[str(one.fault)].append(_first(one.run, thresholds) == one.layer)
-        bare.append(_first(one.run, DEFAULT) == one.layer)
+    bare, chats = ([_first(one.run, how) == one.layer for one in report] for how in (DEFAULT, narrow))
     every = [_first(one.run, thresholds) == one.layer for one in faulty]
     total = [hit for hits in found.values() for hit in hits]
     rows = [
         share("the layer with the fault is blamed first", sum(total), len(total), least=0.95),
         share("... on all prompts", sum(every), len(every)),
         share("... without the profile", sum(bare), len(bare)),
+        share(f"... {_NARROW}", sum(chats), len(chats)),
         *(share(f"... {fault}", sum(hits), len(hits)) for fault, hits in sorted(found.items())),
     ]
     notes = [
         "The profile is made of one half of the prompts, the figures are of the other. A run that ended before its "
-        "fault is left out. A cache of zeros is missed in layers that attend to the first token almost alone.",
+        "fault is left out. A cache of zeros is missed in layers that attend to the first token almost alone: their "
+        "attention does not leave what is usual over all kinds of text. A profile of fewer kinds has narrower tails "
+        "and misses fewer of them, but blames layers of healthy runs of other kinds, as the next section shows. "
+        "Thresholds from 1.4 to 1.8, larger ones during repetition, and the weight on the first keys as one more "
+        "signal were tried: none meets both goals.",
     ]
     return Section("Blame of planted faults, with the profile", rows, notes)
 
@@ -85,34 +94,58 @@ def _first(run: Run, thresholds: Thresholds) -> int | None:
     return blame[0].layer if blame else None
 
 
-def _healthy(runs: Sequence[Run], thresholds: Thresholds) -> Section:
+def _healthy(runs: Sequence[Run], asked: Sequence[Run], thresholds: Thresholds, narrow: Thresholds) -> Section:
     rows: list[Figure] = []
     for name, how in (("with the profile", thresholds), ("without it", DEFAULT)):
-        health = [judge_health(run, how) for run in runs]
-        loops = sum(bool(one.repetition_loop_detected) for one in health)
-        flags = Counter(flag for one in health for flag in _NEW_FLAGS if one.flags().get(flag))
-        flagged = sum(any(one.flags().get(flag) for flag in _NEW_FLAGS) for one in health)
-        blamed = 0
-        for run, one in zip(runs, health, strict=True):
-            run.health = one
-            blamed += bool(judge_blame(run, how))
         goal = 0.02 if how is thresholds else None
+        health = _judged(runs, how)
         five = sum(bool(one.raised()) for one in health)
-        told = ", ".join(f"{flag} {count}" for flag, count in flags.items()) or "none"
+        loops = sum(bool(one.repetition_loop_detected) for one in health)
         rows += [
             share(f"{name}: any of the five flags", five, len(runs), most=goal),
-            share(f"{name}: any but the loop's ({told})", flagged, len(runs)),
-            share(f"{name}: any blamed layer", blamed, len(runs), most=goal),
+            _others(name, health, None),
+            share(f"{name}: any blamed layer", _blaming(runs, how), len(runs), most=goal),
             share(f"{name}: the loop's flag", loops, len(runs)),
         ]
+    for name, how in (("with the profile", thresholds), ("without it", DEFAULT)):
+        kind, goal = f"repetition that was asked for, {name}", 0.02 if how is thresholds else None
+        rows += [
+            _others(kind, _judged(asked, how), goal),
+            share(f"{kind}: any blamed layer", _blaming(asked, how), len(asked), most=goal),
+        ]
+    every = [*runs, *asked]
+    _judged(every, narrow)
+    rows.append(share(f"all of them, {_NARROW}: any blamed layer", _blaming(every, narrow), len(every)))
     return Section(
         "Healthy runs with layer data",
         rows,
         [
             "Nobody planted anything here, but a model of this size loops by itself; how rightly its loops are told "
-            "is measured above."
+            "is measured above. Repetition that was asked for: lists, tables, code, JSON, counting, refrains, a word "
+            "so many times. Of these runs most are cut off after 96 tokens, many in mid-refrain: the loop's flag is "
+            "not counted."
         ],
     )
+
+
+def _judged(runs: Sequence[Run], thresholds: Thresholds) -> list[Health]:
+    """Judge the runs' health, which the blame goes by."""
+    for run in runs:
+        run.health = judge_health(run, thresholds)
+    return [run.health for run in runs if run.health is not None]
+
+
+def _blaming(runs: Sequence[Run], thresholds: Thresholds) -> int:
+    """Return how many of the runs, whose health was judged alike, blame a layer."""
+    return sum(bool(judge_blame(run, thresholds)) for run in runs)
+
+
+def _others(name: str, health: Sequence[Health], goal: float | None) -> Figure:
+    """Return how many have a flag other than the loop's, and which."""
+    flags = Counter(flag for one in health for flag in _NEW_FLAGS if one.flags().get(flag))
+    told = ", ".join(f"{flag} {count}" for flag, count in flags.items()) or "none"
+    flagged = sum(any(one.flags().get(flag) for flag in _NEW_FLAGS) for one in health)
+    return share(f"{name}: any but the loop's ({told})", flagged, len(health), most=goal)
 
 
 def _compound(runs: Sequence[Run], thresholds: Thresholds) -> Section:

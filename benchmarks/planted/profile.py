@@ -3,10 +3,12 @@
     python benchmarks/planted/profile.py
 
 Of the healthy runs of the fitting halves: those of `planted/`, which have every signal, and those of `runset/` with
-layer data, which are longer and answer other prompts. `corevital calibrate` does the same with runs of its own.
+layer data, which are longer and of all kinds of prompts: layers do otherwise in code, in lists and without a chat
+template. `corevital calibrate` does the same with runs of its own.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -23,11 +25,14 @@ from planted.store import load
 FOLDER = Path(calibration.__file__).with_name("profiles")
 
 
-def made() -> Profile:
-    """Return the profile of the fitting halves."""
+KINDS = ("long", "short", "repeat", "free")
+
+
+def made(kinds: Sequence[str] = KINDS) -> Profile:
+    """Return the profile of the fitting halves, of some kinds of prompts of the run set."""
     own = [one.run for one in load() if one.fault is None and one.half == "fit"]
-    others = [as_run(sample) for sample in runset.load(runset.LAYERS) if sample.half == "fit"]
-    return fit_profile([*own, *others])
+    samples = [sample for sample in runset.load(runset.LAYERS) if sample.half == "fit"]
+    return fit_profile([*own, *(as_run(sample) for sample in samples if sample.prompt["class"] in kinds)])
 
 
 if __name__ == "__main__":

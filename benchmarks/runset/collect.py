@@ -1,11 +1,12 @@
 """Generate the runs of the run set with SmolLM2-135M-Instruct and write what was measured, in shards.
 
     python benchmarks/runset/collect.py OUT                     # phase 1: all prompts, batched; minutes on a GPU
-    python benchmarks/runset/collect.py OUT --layers 340        # phase 2: layer data, through CoreVital itself
+    python benchmarks/runset/collect.py OUT --layers            # phase 2: layer data, through CoreVital itself
+    python benchmarks/runset/collect.py OUT --layers free       # ... of some classes of prompts only
     python benchmarks/runset/collect.py OUT --limit 8 --device cpu
 
 Phase 1 decodes with `generate()` and takes every number from CoreVital's own definitions (`capture/signals.py`) on the
-raw logits of the batch. Phase 2 runs CoreVital with `capture=full` on long answers and keeps its layer columns.
+raw logits of the batch. Phase 2 runs CoreVital with `capture=full` and keeps its layer columns.
 Weights: the file that COREVITAL_SMOLLM2_GGUF names, else the demo model of `corevital run --model smollm2`.
 A shard is one .npz for each batch: runs end to end, `offsets` says where each begins.
 """
@@ -50,7 +51,10 @@ LAYER_SIGNALS = (
     "collapsed_head_rate",
     "focused_head_rate",
 )
-BATCH = 600
+LAYER_RUNS = {"long": 140, "short": 200, "repeat": 140, "free": 40}
+"""Class of prompts -> runs with layer data."""
+
+BATCH, LAYER_BATCH = 600, 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +207,14 @@ def collect(model: Any, tokenizer: Any, prompts: list[dict[str, Any]], args: arg
     return count
 
 
+def layer_batches(prompts: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the prompts of phase 2 in batches of one class."""
+    for kind, count in LAYER_RUNS.items():
+        chosen = [prompt for prompt in prompts if prompt["class"] == kind][:count]
+        for begin in range(0, len(chosen), LAYER_BATCH):
+            yield chosen[begin : begin + LAYER_BATCH]
+
+
 class Keep:
     """A judgement that keeps the runs."""
 
@@ -224,15 +236,13 @@ def collect_layers(model: Any, tokenizer: Any, prompts: list[dict[str, Any]], ar
     instrumentor = CoreVitalInstrumentor()
     instrumentor.instrument(judgements=[keep], capture="full", capture_unsampled=True)
     end = model.generation_config.eos_token_id
-    plan = Plan("layers", ("long", "short", "repeat"), 96, temperature=0.7, top_p=0.95, seed=1004)
-    chosen = [prompt for prompt in prompts if prompt["class"] in plan.classes]
-    chosen.sort(key=lambda prompt: plan.classes.index(prompt["class"]))
-    chosen = chosen[: args.layers]
-    for number, begin in enumerate(range(0, len(chosen), 70)):
+    plan = Plan("layers", tuple(LAYER_RUNS), 96, temperature=0.7, top_p=0.95, seed=1004)
+    for number, batch in enumerate(layer_batches(prompts)):
+        if batch[0]["class"] not in (args.layers or LAYER_RUNS):
+            continue
         if time.monotonic() - began > args.seconds:
             print(f"time is up before layers {number}", flush=True)
             break
-        batch = chosen[begin : begin + 70]
         inputs = padded([encode(tokenizer, prompt) for prompt in batch], end, args.device)
         torch.manual_seed(plan.seed + number)
         keep.runs.clear()
@@ -294,7 +304,7 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=512, help="at most so many in every run")
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no batch after so many seconds")
-    parser.add_argument("--layers", type=int, default=0, help="phase 2, with so many runs, instead of phase 1")
+    parser.add_argument("--layers", nargs="*", choices=LAYER_RUNS, help="phase 2, all classes or some, not phase 1")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     prompts = json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))
@@ -304,7 +314,7 @@ def main() -> None:
         prompts = [p for kind in kinds for p in [p for p in prompts if p["class"] == kind][:each]][: args.limit]
     model, tokenizer = load(args.device, getattr(torch, args.dtype))
     print(f"loaded on {args.device} as {args.dtype}", flush=True)
-    count = (collect_layers if args.layers else collect)(model, tokenizer, prompts, args)
+    count = (collect if args.layers is None else collect_layers)(model, tokenizer, prompts, args)
     print(f"{count} runs in {args.out}")
 
 

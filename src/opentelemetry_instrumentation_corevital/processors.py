@@ -207,24 +207,23 @@ class BlameProcessor(Profiled):
 
 
 class FingerprintProcessor(Judgement):
-    """Hashes of the prompt and of the run's identity."""
+    """How the run behaved, as a vector; hashes of the prompt and of the run's identity."""
 
     role: ClassVar[str] = "fingerprint"
 
-    def __init__(self, *, enabled: bool = True, key: str | None = None) -> None:
-        self._enabled = enabled
+    def __init__(self, *, hashed: bool = True, key: str | None = None) -> None:
+        self._hashed = hashed
         self._key = key
 
     def on_run_ending(self, span: Span, run: Run) -> None:
-        """Hash the prompt, if it is known."""
-        if not self._enabled:
-            run.absent["prompt_hash"] = "switched off (prompt_hash=off)"
-            return
-        fingerprint = run.fingerprint = judge_fingerprint(run, key=self._key)
+        """Compute the vector, and hash the prompt, if it is known."""
+        fingerprint = run.fingerprint = judge_fingerprint(run, hashed=self._hashed, key=self._key)
         run.absent.update(fingerprint.absent)
         _set(
             span,
             {
+                semconv.FINGERPRINT_VECTOR: None if fingerprint.vector is None else list(fingerprint.vector),
+                semconv.FINGERPRINT_VERSION: fingerprint.version,
                 semconv.FINGERPRINT_PROMPT_HASH: fingerprint.prompt_hash,
                 semconv.FINGERPRINT_PROMPT_HASH_SOURCE: fingerprint.prompt_hash_source,
                 semconv.FINGERPRINT_RUN_HASH: fingerprint.run_hash,
@@ -261,7 +260,7 @@ def default_judgements(settings: Settings) -> list[RunJudgement]:
         RiskProcessor(thresholds),
         BlameProcessor(thresholds, profiles),
         FingerprintProcessor(
-            enabled=settings.prompt_hash != "off",
+            hashed=settings.prompt_hash != "off",
             key=settings.hash_key if settings.prompt_hash == "hmac" else None,
         ),
         NarrativeProcessor(thresholds),

@@ -296,6 +296,15 @@ COMPOUND_SEVERITIES: Final = _attribute(
 COMPOUND_EVIDENCE: Final = _attribute(
     "corevital.compound.evidence", "string", "", "JSON object: compound signal -> the numbers that raised it"
 )
+FINGERPRINT_VECTOR: Final = _attribute(
+    "corevital.fingerprint.vector",
+    "double[]",
+    "1",
+    "how the run behaved: numbers in [0, 1] that can be compared between runs (docs/metrics.md)",
+)
+FINGERPRINT_VERSION: Final = _attribute(
+    "corevital.fingerprint.version", "string", "", "which components the vector has: `1`, or `1-outside` without layers"
+)
 FINGERPRINT_PROMPT_HASH: Final = _attribute(
     "corevital.fingerprint.prompt_hash", "string", "", "SHA-256 (or HMAC) of the prompt's text, hexadecimal"
 )

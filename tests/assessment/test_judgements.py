@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from opentelemetry.trace import INVALID_SPAN
 
 from opentelemetry_instrumentation_corevital.assessment.early_warning import (
     EarlyWarningMonitor,
@@ -14,6 +15,7 @@ from opentelemetry_instrumentation_corevital.assessment.fingerprint import judge
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk, risk_level
+from opentelemetry_instrumentation_corevital.processors import HealthProcessor
 from opentelemetry_instrumentation_corevital.run import Prompt, Run
 from tests.assessment.runs import NOT_REPEATING, add_layers, make_run
 
@@ -94,6 +96,13 @@ def test_what_was_not_measured_is_absent_with_its_reason() -> None:
     assert run.risk is None, "no risk is claimed from nothing"
     assert run.early_warning is not None
     assert "beam_search" in run.early_warning.absent["entropy_rising"]
+
+
+@pytest.mark.parametrize(("high", "warned"), [(12, False), (13, True)])
+def test_a_share_of_high_entropy_steps_is_warned_about_above_its_threshold(high: int, warned: bool) -> None:
+    run = make_run(entropy=[5.0] * high + [1.0] * (40 - high))
+    HealthProcessor().on_run_ending(INVALID_SPAN, run)
+    assert ("high_entropy_share" in run.warnings) == warned
 
 
 # --- risk --------------------------------------------------------------------------------------------------------

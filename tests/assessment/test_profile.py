@@ -41,7 +41,7 @@ def healthy(seed: int, steps: int = 60) -> Run:
 
 @pytest.fixture(scope="module")
 def profile() -> Profile:
-    return fit_profile([healthy(seed) for seed in range(20)], prompts=["a", "b"])
+    return fit_profile([healthy(seed) for seed in range(40)], prompts=["a", "b"])
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_numbers_are_those_of_the_pooled_steps(profile: Profile) -> None:
     """Median, 1.4826 x median absolute deviation and quantiles in float64, one number at a time."""
-    runs = [healthy(seed) for seed in range(20)]
+    runs = [healthy(seed) for seed in range(40)]
     found = profile.layers["layer_transformation"].steps
     for layer in range(LAYERS):
         values = sorted(float(v) for run in runs for v in run.columns["layer_transformation"][1:, layer])
@@ -65,8 +65,8 @@ def test_numbers_are_those_of_the_pooled_steps(profile: Profile) -> None:
         for level, quantiles in zip(LEVELS, found.quantiles, strict=True):
             assert quantiles[layer] == pytest.approx(float(np.quantile(values, level)), rel=2e-3)
     assert profile.layers["log2_gain"].steps.location[0] is None, "the first layer has no gain"
-    assert profile.made.runs == 20
-    assert profile.made.steps == 20 * 60
+    assert profile.made.runs == 40
+    assert profile.made.steps == 40 * 60
 
 
 def test_a_profile_is_written_and_read_back(profile: Profile, tmp_path: Path) -> None:
@@ -239,11 +239,39 @@ def test_degeneration_needs_all_three_signals() -> None:
     assert names(make_run(47, **{key: value[:47] for key, value in worse.items()})) == []
 
 
+@pytest.mark.parametrize(
+    ("entropy", "margin", "steps", "told"),
+    [(4.0, 0.4, 4, False), (4.1, 0.4, 4, True), (5.0, 0.29, 4, False), (5.0, 0.31, 4, True), (5.0, 0.4, 3, False)],
+)
+def test_confusion_around_its_thresholds(entropy: float, margin: float, steps: int, told: bool) -> None:
+    both = np.isin(np.arange(60), [30, 31, 33, 36][:steps])
+    run = make_run(60, entropy=np.where(both, entropy, 1.0), margin=np.where(both, margin, 0.1))
+    assert names(run) == (["confident_confusion"] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("entropy", "surprisal", "margin", "told"),
+    [
+        (2.55, 2.05, 0.29, True),
+        (2.45, 2.05, 0.29, False),
+        (2.55, 1.95, 0.29, False),
+        (2.55, 2.05, 0.31, False),
+    ],
+)
+def test_degeneration_around_its_thresholds(entropy: float, surprisal: float, margin: float, told: bool) -> None:
+    columns = {
+        "entropy": column(1.0, entropy, 44),
+        "surprisal": column(1.0, surprisal, 44),
+        "margin": column(0.6, margin, 44),
+    }
+    assert names(make_run(60, **columns)) == (["degenerating_generation"] if told else [])
+
+
 def test_the_prompt_is_lost_where_attention_leaves_it_while_entropy_is_high(profile: Profile) -> None:
     thresholds = dataclasses.replace(DEFAULT, profile=profile)
     run = healthy(300)
     run.input_tokens = 40
-    known = fit_profile([dataclasses.replace(healthy(seed), input_tokens=40) for seed in range(20)])
+    known = fit_profile([dataclasses.replace(healthy(seed), input_tokens=40) for seed in range(40)])
     thresholds = dataclasses.replace(DEFAULT, profile=known)
     assert names(run, thresholds) == []
     run.columns["attention_mass_prompt"][40:] = 0.001

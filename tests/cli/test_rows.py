@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,5 +124,9 @@ def test_fingerprints(cli: Cli) -> None:
     assert get_fingerprint(live) == Fingerprint()
     live.fingerprint = Fingerprint("cd", "text", "ef")
     assert get_fingerprint(live) is live.fingerprint
+    attributes = {semconv.FINGERPRINT_VECTOR: [0.25, 0.5], semconv.FINGERPRINT_VERSION: "1-outside"}
+    other = get_fingerprint(replace(stored, attributes=stored.attributes | attributes))
+    assert (other.vector, other.version) == ((0.25, 0.5), "1-outside")
+    assert get_fingerprint(stored).vector is None, "what was not computed"
     with pytest.raises(TypeError, match=r"Store\.load"):
         get_fingerprint(row)  # type: ignore[arg-type]

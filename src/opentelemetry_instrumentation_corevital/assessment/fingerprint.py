@@ -1,4 +1,4 @@
-"""Hashes of a run: which prompt it answered, and with which model and settings."""
+"""What tells runs apart: how each behaved (`behaviour.py`), which prompt it answered, by which model and settings."""
 
 import hashlib
 import hmac
@@ -6,18 +6,38 @@ import json
 import unicodedata
 
 from ..run import Fingerprint, Run
+from .behaviour import vector
 
 
-def judge_fingerprint(run: Run, *, key: str | None = None) -> Fingerprint:
-    """Hash the prompt and the run's identity.
+def judge_fingerprint(run: Run, *, hashed: bool = True, key: str | None = None) -> Fingerprint:
+    """Return the vector of the run's behaviour, and hashes of the prompt and of the run's identity.
 
     Args:
         run: its `prompt.text` is read and not kept.
+        hashed: whether the prompt is hashed.
         key: None for SHA-256; a secret for HMAC-SHA-256, whose results cannot be guessed from likely prompts.
     """
-    if run.prompt.text is None:
-        return Fingerprint(absent={"prompt_hash": "neither the prompt's text nor a tokenizer is known"})
-    prompt = hash_text(normalize_prompt(run.prompt.text), key)
+    absent: dict[str, str] = {}
+    numbers: tuple[float, ...] | None = None
+    version: str | None = None
+    if isinstance(found := vector(run), str):
+        absent["fingerprint"] = found
+    else:
+        numbers, version = tuple(round(value, 4) for value in found[0].tolist()), found[1]
+    prompt = run_hash = None
+    if not hashed:
+        absent["prompt_hash"] = "switched off (prompt_hash=off)"
+    elif run.prompt.text is None:
+        absent["prompt_hash"] = "neither the prompt's text nor a tokenizer is known"
+    else:
+        prompt, run_hash = _hashes(run, run.prompt.text, key)
+    source = None if prompt is None else run.prompt.source
+    return Fingerprint(prompt, source, run_hash, numbers, version, absent)
+
+
+def _hashes(run: Run, text: str, key: str | None) -> tuple[str, str]:
+    """Return the hash of the prompt and that of the run's identity."""
+    prompt = hash_text(normalize_prompt(text), key)
     identity = json.dumps(
         {
             "prompt": prompt,
@@ -29,7 +49,7 @@ def judge_fingerprint(run: Run, *, key: str | None = None) -> Fingerprint:
         sort_keys=True,
         separators=(",", ":"),
     )
-    return Fingerprint(prompt_hash=prompt, prompt_hash_source=run.prompt.source, run_hash=hash_text(identity, key))
+    return prompt, hash_text(identity, key)
 
 
 def normalize_prompt(text: str) -> str:

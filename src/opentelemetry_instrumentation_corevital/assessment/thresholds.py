@@ -89,7 +89,7 @@ class Thresholds:
     profile: Profile | None = None
     """What is usual for the run's model, where that is known."""
 
-    window_excess: float = 1.8
+    window_excess: float = 1.6
     """How far out, in units of the healthy runs' 0.1 % quantile (`Spread.excess`), a layer's median over a window of
     steps has to be to stand out ..."""
 

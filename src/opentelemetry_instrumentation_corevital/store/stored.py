@@ -214,10 +214,13 @@ def get_fingerprint(run: StoredRun | Run) -> Fingerprint:
     if not isinstance(run, StoredRun):
         raise TypeError(f"a StoredRun or a Run was expected, not {type(run).__name__}: Store.load(run) returns one")
     get = run.attributes.get
+    vector = get(semconv.FINGERPRINT_VECTOR)
     return Fingerprint(
         prompt_hash=get(semconv.FINGERPRINT_PROMPT_HASH),
         prompt_hash_source=get(semconv.FINGERPRINT_PROMPT_HASH_SOURCE),
         run_hash=get(semconv.FINGERPRINT_RUN_HASH),
+        vector=None if vector is None else tuple(vector),
+        version=get(semconv.FINGERPRINT_VERSION),
     )
 
 

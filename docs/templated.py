@@ -1,0 +1,91 @@
+"""Pages of `templates/` with what the code and the measurements say filled in.
+
+- `{{limit NAME}}`: the default of a threshold.
+- `{{figure SECTION | ROW}}`: a value of results/judgement.md, of the row that begins so.
+- `{{carriers WORD ...}}`: the names of telemetry with one of these words between their dots.
+- `{{failure_risk}}`, `{{components}}`, `{{outside}}`, `{{fewest}}`, `{{fingerprint_version}}`, `{{component_table}}`.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.assessment import behaviour
+from opentelemetry_instrumentation_corevital.assessment.failure_risk import INTERCEPT, LOOP, RECURRING
+from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
+
+DOCS = Path(__file__).parent
+
+_PLACE = re.compile(r"\{\{(\w+)(?: ([^}]+))?\}\}")
+_KINDS = {"attribute": "span", "event attribute": "event", "metric": "metric"}
+
+
+def page(name: str) -> str:
+    """Return a page."""
+    title, rest = (DOCS / "templates" / name).read_text(encoding="utf-8").split("\n", 1)
+    made = f"Made from the code, `docs/templates/{name}` and [the results](results/judgement.md) by `make docs`; do not edit."
+    return f"{title}\n\n{made}\n{filled(rest)}"
+
+
+def filled(text: str) -> str:
+    """Return the text with its places filled in.
+
+    Raises:
+        KeyError: if one asks for what is not there.
+    """
+    return _PLACE.sub(_value, text)
+
+
+def _value(place: re.Match[str]) -> str:
+    kind, what = place[1], place[2]
+    if kind == "limit":
+        return _number(getattr(DEFAULT, what))
+    if kind == "figure":
+        section, _, row = what.partition(" | ")
+        return _figure(section, row)
+    if kind == "carriers":
+        return _carriers(what.split())
+    return _FIXED[kind]
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _figure(section: str, row: str) -> str:
+    results = (DOCS / "results" / "judgement.md").read_text(encoding="utf-8")
+    _, _, rest = results.partition(f"\n## {section}\n")
+    for line in rest.partition("\n## ")[0].splitlines():
+        cells = line.strip("|").split(" | ")
+        if cells[0].strip().startswith(row):
+            return cells[1].strip(" |")
+    raise KeyError(f"results/judgement.md has no row {row!r} under {section!r}")
+
+
+def _carriers(words: list[str]) -> str:
+    found: dict[str, list[str]] = {}
+    for definition in semconv.DEFINITIONS.values():
+        if definition.kind in _KINDS and not set(definition.name.split(".")).isdisjoint(words):
+            found.setdefault(_KINDS[definition.kind], []).append(f"`{definition.name}`")
+    if not found:
+        raise KeyError(f"no name of semconv.py has one of {words}")
+    return "; ".join(f"{kind} {', '.join(names)}" for kind, names in found.items())
+
+
+def _component_table() -> str:
+    rows = [
+        f"| {number} | `{each.name}` | {each.meaning}{' *inside*' if each.inside else ''} |"
+        for number, each in enumerate(behaviour.COMPONENTS)
+    ]
+    return "\n".join(["| | component | definition |", "|---|---|---|", *rows])
+
+
+_FIXED = {
+    "failure_risk": f"{-INTERCEPT:.2f} - {LOOP:.2f} loop - {RECURRING:.2f} recurring",
+    "components": str(len(behaviour.COMPONENTS)),
+    "outside": behaviour.OUTSIDE,
+    "fewest": str(behaviour.FEWEST_STEPS),
+    "fingerprint_version": behaviour.VERSION,
+    "component_table": _component_table(),
+}
