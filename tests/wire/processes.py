@@ -40,6 +40,17 @@ def listening(port: int) -> bool:
     return False
 
 
+def collector_environment(state: Path) -> dict[str, str]:
+    """Return variables that give a Collector ports and a folder of its own."""
+    return {
+        "COREVITAL_COLLECTOR_GRPC": f"127.0.0.1:{free_port()}",
+        "COREVITAL_COLLECTOR_HTTP": f"127.0.0.1:{free_port()}",
+        "COREVITAL_COLLECTOR_HEALTH": f"127.0.0.1:{free_port()}",
+        "COREVITAL_COLLECTOR_METRICS_PORT": str(free_port()),
+        "COREVITAL_COLLECTOR_STATE": str(state),
+    }
+
+
 def get_json(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=10) as response:
         return json.load(response)

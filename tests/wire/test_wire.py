@@ -29,7 +29,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
 from opentelemetry_instrumentation_corevital.npz import from_npz
 from tests.support import prompt, tiny_model
-from tests.wire.processes import COLLECTOR_CONFIG, free_port, get_json, listening, process, wait_until
+from tests.wire.processes import (
+    COLLECTOR_CONFIG,
+    collector_environment,
+    free_port,
+    get_json,
+    listening,
+    process,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 
@@ -69,7 +77,6 @@ def test_the_bundled_collector_configuration_is_valid(otelcol: str) -> None:
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 def test_runs_pass_a_collector_intact(otelcol: str, transport: str, tmp_path: Path) -> None:
-    grpc, http, own = free_port(), free_port(), free_port()
     overlay = {
         "exporters": {"file": {"path": str(tmp_path / "received.jsonl"), "flush_interval": "100ms"}},
         "service": {
@@ -77,18 +84,15 @@ def test_runs_pass_a_collector_intact(otelcol: str, transport: str, tmp_path: Pa
         },
     }
     (tmp_path / "overlay.yaml").write_text(yaml.safe_dump(overlay))
-    environment = {
-        "COREVITAL_COLLECTOR_GRPC": f"127.0.0.1:{grpc}",
-        "COREVITAL_COLLECTOR_HTTP": f"127.0.0.1:{http}",
-        "COREVITAL_COLLECTOR_METRICS_PORT": str(own),
-    }
+    environment = collector_environment(tmp_path / "state")
+    grpc, http = (environment[f"COREVITAL_COLLECTOR_{protocol}"] for protocol in ("GRPC", "HTTP"))
     command = [otelcol, "--config", str(COLLECTOR_CONFIG), "--config", str(tmp_path / "overlay.yaml")]
     with process(command, tmp_path / "collector.log", environment):
-        wait_until(lambda: listening(grpc) and listening(http))
-        url = f"http://127.0.0.1:{http}/v1"
+        wait_until(lambda: get_json(f"http://{environment['COREVITAL_COLLECTOR_HEALTH']}"))
+        url = f"http://{http}/v1"
         exporter: Any = HttpExporter(endpoint=f"{url}/traces")
         if transport == "grpc":
-            exporter = GrpcExporter(endpoint=f"127.0.0.1:{grpc}", insecure=True)
+            exporter = GrpcExporter(endpoint=grpc, insecure=True)
         model = tiny_model()
         logs, metrics = OTLPLogExporter(endpoint=f"{url}/logs"), OTLPMetricExporter(endpoint=f"{url}/metrics")
         with recording(exporter, "wire", logs, metrics) as memory:
