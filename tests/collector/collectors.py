@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogs
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
@@ -15,6 +16,9 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetrics
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
 
+from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter
+from tests.store.test_otlp import TABLES, contents
+from tests.support import Telemetry as InMemory
 from tests.wire.processes import COLLECTOR_CONFIG, collector_environment, get_json, process, wait_until
 
 ROOT = COLLECTOR_CONFIG.parent
@@ -22,6 +26,35 @@ FOLDER = ROOT / "collector"
 # Files of the folder that configure something else.
 _OTHERS = {"builder-config.yaml"}
 OVERLAYS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.name not in _OTHERS)
+
+
+class Telemetry(NamedTuple):
+    """What was recorded of some calls, as exporters take it."""
+
+    spans: Any
+    logs: Any
+    metrics: Any
+
+
+def telemetry_of(kept: InMemory) -> Telemetry:
+    return Telemetry(kept.spans, kept.log_exporter.get_finished_logs(), kept.reader.get_metrics_data())
+
+
+def store_directly(path: Path, telemetry: Telemetry) -> None:
+    """Store with the exporters of this process."""
+    for kind, given in zip((SQLiteSpanExporter, SQLiteLogExporter, SQLiteMetricExporter), telemetry, strict=True):
+        exporter: Any = kind(path)
+        exporter.export(given)
+        exporter.shutdown()
+
+
+def assert_same(path: Path, expected: Path) -> None:
+    """Compare every table of two stores."""
+    for table in TABLES:
+        wanted = contents(expected, table)
+        assert wanted or table == "span_links", f"{table} is empty: nothing was compared"
+        assert contents(path, table) == wanted, table
+    assert contents(path, "run_data_chunks") == []
 
 
 @dataclass
@@ -46,6 +79,21 @@ class Collector:
             return tuple(kind(self.grpc, insecure=True) for kind in (GrpcSpans, GrpcLogs, GrpcMetrics))  # type: ignore[return-value]
         url = f"http://{self.http}/v1"
         return HttpSpans(f"{url}/traces"), HttpLogs(f"{url}/logs"), HttpMetrics(f"{url}/metrics")
+
+    def send(self, telemetry: Telemetry, transport: str = "grpc") -> None:
+        """Send everything; it is taken."""
+        for exporter, given in zip(self.exporters(transport), telemetry, strict=True):
+            assert exporter.export(given).name == "SUCCESS", exporter
+            exporter.shutdown()
+
+    def post(self, body: bytes) -> int:
+        """Send a request for spans; return its status."""
+        request = Request(f"http://{self.http}/v1/traces", body, {"content-type": "application/x-protobuf"})
+        try:
+            with urlopen(request, timeout=60) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            return error.code
 
     def waiting(self) -> int:
         """Return how many bytes wait in its queues."""

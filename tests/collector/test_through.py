@@ -8,15 +8,10 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
-from opentelemetry_instrumentation_corevital.store import (
-    SQLiteLogExporter,
-    SQLiteMetricExporter,
-    SQLiteSpanExporter,
-    open_store,
-)
-from tests.collector.collectors import collector
+from opentelemetry_instrumentation_corevital.store import open_store
+from tests.collector.collectors import Telemetry, assert_same, collector, store_directly, telemetry_of
 from tests.receiver.collecting import collecting
-from tests.store.test_otlp import TABLES, contents
+from tests.store.test_otlp import contents
 from tests.support import instrumented
 from tests.test_real_model import HEALTHY, LOOPING, chat
 from tests.wire.processes import wait_until
@@ -25,12 +20,12 @@ pytestmark = [pytest.mark.wire, pytest.mark.real_model, pytest.mark.xdist_group(
 
 
 @pytest.fixture(scope="module")
-def telemetry(smollm2: LoadedModel) -> tuple[Any, Any, Any]:
+def telemetry(smollm2: LoadedModel) -> Telemetry:
     """Spans, logs and metrics of two calls of a real model, one of which loops."""
     with instrumented(capture="full") as kept:
         smollm2.model.generate(**chat(smollm2, LOOPING), max_new_tokens=120, do_sample=False)
         smollm2.model.generate(**chat(smollm2, HEALTHY, "What is a cat?"), max_new_tokens=12, do_sample=False)
-    return kept.spans, kept.log_exporter.get_finished_logs(), kept.reader.get_metrics_data()
+    return telemetry_of(kept)
 
 
 def shown(path: Path, run_id: str, capsys: pytest.CaptureFixture[str]) -> Any:
@@ -40,28 +35,20 @@ def shown(path: Path, run_id: str, capsys: pytest.CaptureFixture[str]) -> Any:
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 def test_a_real_run_is_shown_as_if_it_had_been_stored_directly(
-    otelcol: str, telemetry: tuple[Any, Any, Any], transport: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    otelcol: str, telemetry: Telemetry, transport: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     direct = tmp_path / "direct.db"
-    for exporter, given in zip(
-        (SQLiteSpanExporter(direct), SQLiteLogExporter(direct), SQLiteMetricExporter(direct)), telemetry, strict=True
-    ):
-        exporter.export(given)
-        exporter.shutdown()
+    store_directly(direct, telemetry)
     with collecting(tmp_path, environment={"COREVITAL_COLLECT_TOKEN": "secret"}) as receiver:
         endpoint = {
             "COREVITAL_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.http}",
             "COREVITAL_COLLECT_TOKEN": "secret",
         }
         with collector(otelcol, tmp_path / "collector", **endpoint) as between:
-            for exporter, given in zip(between.exporters(transport), telemetry, strict=True):
-                assert exporter.export(given).name == "SUCCESS"
+            between.send(telemetry, transport)
             wait_until(lambda: len(contents(receiver.db, "runs")) == 3 and between.waiting() == 0)
         assert receiver.stop() == 0
-    for table in TABLES:
-        if table != "span_links":
-            assert contents(direct, table), f"{table} is empty: nothing was compared"
-        assert contents(receiver.db, table) == contents(direct, table), table
+    assert_same(receiver.db, direct)
     with open_store(direct) as first, open_store(receiver.db) as second:
         assert second.runs() == first.runs()
         for run in first.runs():

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -17,7 +18,7 @@ pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 # Variables that have no sensible default.
 REQUIRED = {
     "COREVITAL_BACKEND_ENDPOINT": "http://127.0.0.1:9",
-    "COREVITAL_GATEWAYS": "[127.0.0.1:9, 127.0.0.1:10]",
+    "COREVITAL_GATEWAYS": "{static: {hostnames: [127.0.0.1:9, 127.0.0.1:10]}}",
 }
 COMBINATIONS = [
     (),
@@ -50,11 +51,29 @@ def test_a_combination_is_valid(otelcol: str, overlays: tuple[str, ...]) -> None
     assert found.stderr == "", "neither warnings nor deprecated names"
 
 
-@pytest.mark.parametrize("overlay", ["otlp", "gateway"])
-def test_what_has_to_be_set_is_asked_for(otelcol: str, overlay: str) -> None:
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [("otlp", "otlp_http/backend: at least one endpoint must be"), ("gateway", "no resolvers specified")],
+)
+def test_what_has_to_be_set_is_asked_for(otelcol: str, overlay: str, message: str) -> None:
     found = validate(otelcol, (overlay,))
     assert found.returncode == 1
-    assert "endpoint" in found.stderr
+    assert message in found.stderr
+
+
+def test_what_the_overlays_say_of_their_variables_is_valid(otelcol: str) -> None:
+    """Variables whose value is YAML, as the heads of the files have them."""
+    examples = [
+        (path.stem, variable, value)
+        for path in FOLDER.glob("*.yaml")
+        for variable, value in re.findall(r"(COREVITAL_\w+)='([^']*)'", path.read_text(encoding="utf-8"))
+    ]
+    examples.append(("gateway", "COREVITAL_GATEWAYS", '{dns: {hostname: gateways, port: "4317"}}'))
+    assert examples[-1][2] in (FOLDER / "gateway.yaml").read_text(encoding="utf-8")
+    assert {variable for _, variable, _ in examples} >= {"COREVITAL_BACKEND_HEADERS", "COREVITAL_GATEWAYS"}
+    for overlay, variable, value in examples:
+        found = validate(otelcol, (overlay,), **{**REQUIRED, variable: value})
+        assert found.returncode == 0, (overlay, found.stderr)
 
 
 def test_the_base_starts_with_nothing_set_in_an_empty_folder(
