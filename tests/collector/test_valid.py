@@ -96,5 +96,5 @@ def test_the_base_starts_with_nothing_set_in_an_empty_folder(
             assert answer.status == 200
         with urlopen(f"http://127.0.0.1:{ports['METRICS_PORT']}/metrics", timeout=10) as answer:
             assert b"otelcol_exporter_queue_size" in answer.read()
-    assert {path.name for path in tmp_path.iterdir()} == {"corevital-collector", "log"}
-    assert any((tmp_path / "corevital-collector").iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {"corevital-queue", "log"}
+    assert any((tmp_path / "corevital-queue").iterdir())

@@ -47,7 +47,7 @@ def collector_environment(state: Path) -> dict[str, str]:
         "COREVITAL_COLLECTOR_HTTP": f"127.0.0.1:{free_port()}",
         "COREVITAL_COLLECTOR_HEALTH": f"127.0.0.1:{free_port()}",
         "COREVITAL_COLLECTOR_METRICS_PORT": str(free_port()),
-        "COREVITAL_COLLECTOR_STATE": str(state),
+        "COREVITAL_COLLECTOR_QUEUE": str(state),
     }
 
 
