@@ -1,4 +1,4 @@
-"""The builder's manifest has the components that the configurations and the page use, of one version, and no others."""
+"""The builder's manifest has the components that the configurations use, of one version, and no others."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.collector.collectors import FOLDER, OVERLAYS, ROOT
+from tests.collector.collectors import FOLDER, OVERLAYS
 from tests.wire.processes import COLLECTOR_CONFIG
 
 pytestmark = pytest.mark.wire
@@ -20,12 +20,9 @@ ALL = {"langfuse", "prometheus", "risk-sampling"} <= set(OVERLAYS)
 
 
 def configurations() -> Iterator[Any]:
-    """Yield the base, the overlays, and what docs/collector.md adds to them."""
+    """Yield the base and the overlays."""
     for path in (COLLECTOR_CONFIG, *(FOLDER / f"{name}.yaml" for name in OVERLAYS)):
         yield yaml.safe_load(path.read_text(encoding="utf-8"))
-    page = (ROOT / "docs" / "collector.md").read_text(encoding="utf-8")
-    for block in re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
-        yield yaml.safe_load(block)
 
 
 @pytest.fixture(scope="module")
