@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.collector.collectors import Collector, assert_same, collector, store_directly, telemetry_of
-from tests.receiver.collecting import collecting
+from tests.receiver.collecting import collecting, spans_request
 from tests.support import instrumented, prompt, sharpen, tiny_model
 from tests.wire.processes import free_port, wait_until
 
@@ -75,3 +75,25 @@ def test_a_trace_meets_in_one_gateway_and_a_process_in_one(otelcol: str, tmp_pat
     assert sorted(map(bool, logs)) == [False, True], "what one process says comes together"
     assert [bool(count) for count in metrics] == [bool(count) for count in logs]
     assert_same(receiver.db, direct)
+
+
+def test_what_waits_for_a_gateway_that_is_gone_goes_to_the_rest(otelcol: str, tmp_path: Path) -> None:
+    ports, file = [free_port(), free_port()], tmp_path / "gateway.jsonl"
+    both, rest = (
+        {"COREVITAL_GATEWAYS": f"{{static: {{hostnames: {hosts}}}}}", "COREVITAL_GATEWAY_INSECURE": "true"}
+        for hosts in (f"[127.0.0.1:{ports[0]}, 127.0.0.1:{ports[1]}]", f"[127.0.0.1:{ports[0]}]")
+    )
+
+    def arrived() -> list[str]:
+        return sorted(span["traceId"] for span in items(file, "resourceSpans", "scopeSpans", "spans"))
+
+    gateway = {"COREVITAL_COLLECTOR_GRPC": f"127.0.0.1:{ports[0]}", "COREVITAL_FILE": str(file)}
+    with collector(otelcol, tmp_path / "gateway", "no-store", "file", **gateway):
+        with collector(otelcol, tmp_path / "agent", "no-store", "gateway", **both) as agent:
+            for seed in range(40):
+                assert agent.post(spans_request(seed=seed).SerializeToString()) == 200
+            wait_until(arrived)
+            assert agent.waiting() > 0
+        with collector(otelcol, tmp_path / "agent", "no-store", "gateway", **rest) as agent:
+            wait_until(lambda: len(arrived()) >= 40 and agent.waiting() == 0)
+        assert arrived() == [f"{seed + 1:032x}" for seed in range(40)]
