@@ -51,7 +51,7 @@ from opentelemetry_instrumentation_corevital.texts import CallTexts
 
 sys.path.append(str(Path(__file__).parent.parent))  # the servers of the tests
 
-from tests.wire.processes import COLLECTOR_CONFIG, free_port, listening, process, wait_until
+from tests.wire.processes import COLLECTOR_CONFIG, collector_environment, get_json, process, wait_until
 
 
 class Timed:
@@ -166,23 +166,18 @@ def _items(message: dict[str, Any], outer: str, scope: str, item: str) -> Iterat
 
 def through_collector(otelcol: str, folder: Path, runs: int, steps: int) -> dict[str, Any]:
     """Send runs through a real Collector; return what they weigh and how many of them came through whole."""
-    grpc, http, own = free_port(), free_port(), free_port()
     file = folder / "received.jsonl"
     overlay = {
         "exporters": {"file": {"path": str(file), "flush_interval": "100ms"}},
         "service": {"pipelines": {signal: {"exporters": ["file"]} for signal in ("traces", "metrics", "logs")}},
     }
     (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
-    environment = {
-        "COREVITAL_COLLECTOR_GRPC": f"127.0.0.1:{grpc}",
-        "COREVITAL_COLLECTOR_HTTP": f"127.0.0.1:{http}",
-        "COREVITAL_COLLECTOR_METRICS_PORT": str(own),
-        "COREVITAL_COLLECTOR_STATE": str(folder),
-    }
+    environment = collector_environment(folder / "state")
+    grpc = environment["COREVITAL_COLLECTOR_GRPC"]
     command = [otelcol, "--config", str(COLLECTOR_CONFIG), "--config", str(folder / "overlay.yaml")]
     with process(command, folder / "collector.log", environment):
-        wait_until(lambda: listening(grpc))
-        figures, memory = send(f"127.0.0.1:{grpc}", runs, steps)
+        wait_until(lambda: get_json(f"http://{environment['COREVITAL_COLLECTOR_HEALTH']}"))
+        figures, memory = send(grpc, runs, steps)
         time.sleep(2)
     ids, chunks, announced = collected(file)
     whole = 0

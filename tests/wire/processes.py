@@ -40,6 +40,17 @@ def listening(port: int) -> bool:
     return False
 
 
+def collector_environment(state: Path) -> dict[str, str]:
+    """Return variables that give a Collector ports and a folder of its own."""
+    return {
+        "COREVITAL_COLLECTOR_GRPC": f"127.0.0.1:{free_port()}",
+        "COREVITAL_COLLECTOR_HTTP": f"127.0.0.1:{free_port()}",
+        "COREVITAL_COLLECTOR_HEALTH": f"127.0.0.1:{free_port()}",
+        "COREVITAL_COLLECTOR_METRICS_PORT": str(free_port()),
+        "COREVITAL_COLLECTOR_QUEUE": str(state),
+    }
+
+
 def get_json(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=10) as response:
         return json.load(response)
@@ -60,3 +71,25 @@ def process(arguments: list[str], log: Path, environment: dict[str, str]) -> Ite
             except subprocess.TimeoutExpired:
                 running.kill()
                 running.wait()
+
+
+@contextlib.contextmanager
+def jaeger_server(binary: str, log: Path) -> Iterator[tuple[str, str]]:
+    """Run Jaeger; yield the base URLs of its OTLP over HTTP and of its query API."""
+    http, query = free_port(), free_port()
+    command = [
+        binary,
+        f"--collector.otlp.http.host-port=127.0.0.1:{http}",
+        f"--collector.otlp.grpc.host-port=127.0.0.1:{free_port()}",
+        f"--query.http-server.host-port=127.0.0.1:{query}",
+        f"--query.grpc-server.host-port=127.0.0.1:{free_port()}",
+        f"--admin.http.host-port=127.0.0.1:{free_port()}",
+        f"--collector.http-server.host-port=127.0.0.1:{free_port()}",
+        f"--collector.grpc-server.host-port=127.0.0.1:{free_port()}",
+        f"--http-server.host-port=127.0.0.1:{free_port()}",
+        f"--processor.jaeger-binary.server-host-port=127.0.0.1:{free_port()}",
+        f"--processor.jaeger-compact.server-host-port=127.0.0.1:{free_port()}",
+    ]
+    with process(command, log, {"COLLECTOR_OTLP_ENABLED": "true"}):
+        wait_until(lambda: listening(http) and listening(query))
+        yield f"http://127.0.0.1:{http}", f"http://127.0.0.1:{query}"

@@ -29,7 +29,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
 from opentelemetry_instrumentation_corevital.npz import from_npz
 from tests.support import prompt, tiny_model
-from tests.wire.processes import COLLECTOR_CONFIG, free_port, get_json, listening, process, wait_until
+from tests.wire.processes import (
+    COLLECTOR_CONFIG,
+    collector_environment,
+    get_json,
+    jaeger_server,
+    process,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 
@@ -69,7 +76,6 @@ def test_the_bundled_collector_configuration_is_valid(otelcol: str) -> None:
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
 def test_runs_pass_a_collector_intact(otelcol: str, transport: str, tmp_path: Path) -> None:
-    grpc, http, own = free_port(), free_port(), free_port()
     overlay = {
         "exporters": {"file": {"path": str(tmp_path / "received.jsonl"), "flush_interval": "100ms"}},
         "service": {
@@ -77,18 +83,15 @@ def test_runs_pass_a_collector_intact(otelcol: str, transport: str, tmp_path: Pa
         },
     }
     (tmp_path / "overlay.yaml").write_text(yaml.safe_dump(overlay))
-    environment = {
-        "COREVITAL_COLLECTOR_GRPC": f"127.0.0.1:{grpc}",
-        "COREVITAL_COLLECTOR_HTTP": f"127.0.0.1:{http}",
-        "COREVITAL_COLLECTOR_METRICS_PORT": str(own),
-    }
+    environment = collector_environment(tmp_path / "state")
+    grpc, http = (environment[f"COREVITAL_COLLECTOR_{protocol}"] for protocol in ("GRPC", "HTTP"))
     command = [otelcol, "--config", str(COLLECTOR_CONFIG), "--config", str(tmp_path / "overlay.yaml")]
     with process(command, tmp_path / "collector.log", environment):
-        wait_until(lambda: listening(grpc) and listening(http))
-        url = f"http://127.0.0.1:{http}/v1"
+        wait_until(lambda: get_json(f"http://{environment['COREVITAL_COLLECTOR_HEALTH']}"))
+        url = f"http://{http}/v1"
         exporter: Any = HttpExporter(endpoint=f"{url}/traces")
         if transport == "grpc":
-            exporter = GrpcExporter(endpoint=f"127.0.0.1:{grpc}", insecure=True)
+            exporter = GrpcExporter(endpoint=grpc, insecure=True)
         model = tiny_model()
         logs, metrics = OTLPLogExporter(endpoint=f"{url}/logs"), OTLPMetricExporter(endpoint=f"{url}/metrics")
         with recording(exporter, "wire", logs, metrics) as memory:
@@ -152,30 +155,15 @@ def plain(value: dict[str, Any]) -> Any:
 
 
 def test_a_run_is_read_back_from_jaeger(jaeger: str, tmp_path: Path) -> None:
-    http, grpc, query, admin = (free_port() for _ in range(4))
-    command = [
-        jaeger,
-        f"--collector.otlp.http.host-port=127.0.0.1:{http}",
-        f"--collector.otlp.grpc.host-port=127.0.0.1:{grpc}",
-        f"--query.http-server.host-port=127.0.0.1:{query}",
-        f"--query.grpc-server.host-port=127.0.0.1:{free_port()}",
-        f"--admin.http.host-port=127.0.0.1:{admin}",
-        f"--collector.http-server.host-port=127.0.0.1:{free_port()}",
-        f"--collector.grpc-server.host-port=127.0.0.1:{free_port()}",
-        f"--http-server.host-port=127.0.0.1:{free_port()}",
-        f"--processor.jaeger-binary.server-host-port=127.0.0.1:{free_port()}",
-        f"--processor.jaeger-compact.server-host-port=127.0.0.1:{free_port()}",
-    ]
-    with process(command, tmp_path / "jaeger.log", {"COLLECTOR_OTLP_ENABLED": "true"}):
-        wait_until(lambda: listening(http) and listening(query))
+    with jaeger_server(jaeger, tmp_path / "jaeger.log") as (http, query):
         model, broken, torn = tiny_model(), tiny_model(seed=2), tiny_model(seed=4, num_hidden_layers=6)
         broken.lm_head.register_forward_hook(lambda module, inputs, output: output * math.nan)
         torn.model.layers[3].register_forward_hook(lambda module, inputs, output: output * math.nan)
-        with recording(HttpExporter(endpoint=f"http://127.0.0.1:{http}/v1/traces"), "jaeger-test") as memory:
+        with recording(HttpExporter(endpoint=f"{http}/v1/traces"), "jaeger-test") as memory:
             model.generate(prompt(), max_new_tokens=30, do_sample=False)
             broken.generate(prompt(), max_new_tokens=5, do_sample=False)
             torn.generate(prompt(), max_new_tokens=7, do_sample=False)
-        url = f"http://127.0.0.1:{query}/api/traces?{urllib.parse.urlencode({'service': 'jaeger-test'})}"
+        url = f"{query}/api/traces?{urllib.parse.urlencode({'service': 'jaeger-test'})}"
         traces = wait_until(lambda: (found := get_json(url)["data"]) and len(found) == 3 and found)
     (span,) = [s for trace in traces for s in trace["spans"] if len(s["logs"]) == 30]
     tags = {tag["key"]: tag["value"] for tag in span["tags"]}
