@@ -1,7 +1,6 @@
 """Over the wire: OTLP through the bundled Collector configuration, and a run read back from Jaeger."""
 
 import base64
-import contextlib
 import json
 import math
 import subprocess
@@ -17,43 +16,13 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
 from opentelemetry_instrumentation_corevital.npz import from_npz
 from tests.support import prompt, tiny_model
 from tests.wire.processes import COLLECTOR_CONFIG, free_port, get_json, listening, process, wait_until
+from tests.wire.recording import recording
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
-
-
-@contextlib.contextmanager
-def recording(exporter: Any, service: str, logs: Any = None, metrics: Any = None) -> Iterator[InMemorySpanExporter]:
-    resource = Resource.create({"service.name": service})
-    memory, provider = InMemorySpanExporter(), TracerProvider(resource=resource)
-    provider.add_span_processor(SimpleSpanProcessor(memory))
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    logger_provider = LoggerProvider(resource=resource)
-    if logs is not None:
-        logger_provider.add_log_record_processor(BatchLogRecordProcessor(logs))
-    meter_provider = MeterProvider([PeriodicExportingMetricReader(metrics)] if metrics else [], resource=resource)
-    instrumentor = CoreVitalInstrumentor()
-    instrumentor.instrument(
-        tracer_provider=provider, logger_provider=logger_provider, meter_provider=meter_provider, capture="full"
-    )
-    try:
-        yield memory
-    finally:
-        instrumentor.uninstrument()
-        for closing in (provider, logger_provider, meter_provider):
-            closing.shutdown()
 
 
 def test_the_bundled_collector_configuration_is_valid(otelcol: str) -> None:
