@@ -50,7 +50,7 @@ def sent(phoenix: Phoenix, smollm2: LoadedModel) -> list[ReadableSpan]:
     with recording(over_grpc, "phoenix-test") as second:
         torn.generate(prompt(), max_new_tokens=7, do_sample=False)
         broken.generate(prompt(), max_new_tokens=5, do_sample=False)
-    spans = [*first.get_finished_spans(), *second.get_finished_spans()]
+    spans = [*first.spans, *second.spans]
     assert len(spans) == 3
     wait_until(lambda: len(phoenix.spans()) == len(spans), 30)
     return spans
