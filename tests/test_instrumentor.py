@@ -1,10 +1,13 @@
 """instrument() and uninstrument(): idempotent, thread-safe, leaving no trace; the providers that they meet."""
 
+import gc
 import logging
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import NonRecordingSpan, Span
 from transformers.generation.utils import GenerationMixin
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Judgement, Run, SettingsError, disabled
 from tests.support import Telemetry, instrumented, prompt, tiny_model
@@ -82,6 +86,79 @@ def test_threads_may_switch_it_while_others_generate() -> None:
         thread.join()
     assert failures == []
     assert all(now is then for now, then in zip(methods(), before, strict=True))
+
+
+def objects() -> Counter[str]:
+    """Count what lives: CoreVital's objects by type, and all objects together."""
+    gc.collect()
+    alive = gc.get_objects()
+    names = (f"{type(each).__module__}.{type(each).__qualname__}" for each in alive)
+    ours = Counter(name for name in names if name.startswith("opentelemetry_instrumentation_corevital"))
+    ours["all"] = len(alive)
+    return ours
+
+
+def test_a_hundred_rounds_on_several_providers_from_several_threads(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)  # one thread instruments what another has instrumented: each time a warning is kept
+    model, before, attention = tiny_model(), methods(), dict(ALL_ATTENTION_FUNCTIONS)
+    expected, telemetries = generate(model), [Telemetry() for _ in range(3)]
+    failures: list[BaseException] = []
+
+    def rounds(telemetry: Telemetry, count: int) -> None:
+        try:
+            for _ in range(count):
+                CoreVitalInstrumentor().instrument(**telemetry.providers, capture="full")
+                assert torch.equal(generate(model), expected)
+                CoreVitalInstrumentor().uninstrument()
+        except BaseException as error:
+            failures.append(error)
+
+    def in_threads(count: int) -> int:
+        threads = [threading.Thread(target=rounds, args=(telemetry, count)) for telemetry in telemetries]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ids = [span.context.span_id for telemetry in telemetries for span in telemetry.spans if span.context]
+        assert len(ids) == len(set(ids))
+        for telemetry in telemetries:
+            telemetry.span_exporter.clear()
+            telemetry.log_exporter.clear()
+        return len(ids)
+
+    in_threads(5)
+    first = objects()
+    assert 0 < in_threads(34) <= 3 * 34, "a run is told once, and not at all where another thread has uninstrumented"
+    last = objects()
+    grown = last["all"] - first["all"]
+    first["all"] = last["all"] = 0
+    assert failures == []
+    assert last == first
+    assert grown < 100, "less than one object a round"
+    assert all(now is then for now, then in zip(methods(), before, strict=True))
+    assert dict(ALL_ATTENTION_FUNCTIONS) == attention
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    for telemetry in telemetries:
+        assert len(telemetry.tracer_provider._active_span_processor._span_processors) == 1
+        telemetry.span_exporter.clear()
+        with instrumented(telemetry, capture="full"):
+            generate(model, max_new_tokens=12, eos_token_id=None)
+            names = telemetry.metrics()
+            assert "corevital.layer.attention_entropy" in names, "what is observed is that of this round"
+            assert len(names["corevital.layer.l2_norm"]) == 2
+        assert len(telemetry.spans) == 1
+
+
+def test_a_provider_that_is_dropped_is_not_kept() -> None:
+    model, telemetry = tiny_model(), Telemetry()
+    with instrumented(telemetry):
+        generate(model)
+    providers = [weakref.ref(provider) for provider in telemetry.providers.values()]
+    for provider in telemetry.providers.values():
+        provider.shutdown()
+    del telemetry, provider
+    gc.collect()
+    assert [provider() for provider in providers] == [None] * 3
 
 
 def test_another_librarys_patch_on_top_of_ours_stays() -> None:

@@ -155,10 +155,9 @@ def _recorder(
     settings: Any, tracer_provider: Any, meter_provider: Any, logger_provider: Any, judgements: Sequence[Any]
 ) -> "Recorder":
     from opentelemetry._logs import get_logger
-    from opentelemetry.metrics import get_meter
 
     from . import safety
-    from .emission.metrics import Instruments
+    from .emission.metrics import instruments_of
     from .processors import RunJudgement, default_judgements, in_order
     from .recorder import Recorder
     from .semconv import SCOPE_NAME
@@ -172,7 +171,7 @@ def _recorder(
     return Recorder(
         settings=settings,
         tracer=trace.get_tracer(SCOPE_NAME, __version__, tracer_provider),
-        instruments=Instruments(get_meter(SCOPE_NAME, __version__, meter_provider)),
+        instruments=instruments_of(meter_provider),
         logger=get_logger(SCOPE_NAME, __version__, logger_provider),
         judgements=in_order(default_judgements(settings), judgements),
     )

@@ -17,7 +17,15 @@ from . import semconv
 from .config import Settings
 from .emission import attributes as emitted
 from .emission import budget
-from .emission.content import Messages, emit_content, span_attributes
+from .emission.content import (
+    EXCEPTION_BYTES,
+    MESSAGE_BYTES,
+    TRACEBACK_BYTES,
+    Messages,
+    emit_content,
+    shortened,
+    span_attributes,
+)
 from .emission.live import LiveSteps
 from .emission.metrics import Instruments
 from .emission.run_data import pack, records, takes_logs
@@ -101,7 +109,7 @@ class Report:
         """Say that the call ended with an exception."""
         from .capture.session import error_name
 
-        description = str(error) if self.settings.content_on_span else None
+        description = shortened(str(error), MESSAGE_BYTES) if self.settings.content_on_span else None
         self.span.set_status(Status(StatusCode.ERROR, description))
         self.span.set_attribute(semconv.ERROR_TYPE, error_name(error))
 
@@ -147,8 +155,9 @@ class Report:
                 limit, reserved = self._span_limit(run.sequence_count)
                 live = self._live_steps(run)
                 on_span = span_attributes(said) if self.settings.content_on_span else {}
-                reported = emit_run(span, run, self.settings, limit, on_span, live=live)
-                _process_bytes.give_back(reserved - reported.bytes)
+                exception = EXCEPTION_BYTES if run.error_type and self.settings.content_on_span else 0
+                reported = emit_run(span, run, self.settings, limit - exception, on_span, live=live)
+                _process_bytes.give_back(reserved - reported.bytes - exception)
                 instruments.record_dropped("step_event", reported.dropped_events, context)
                 instruments.record_dropped("series_point", reported.dropped_points, context)
                 instruments.record_dropped("message", reported.dropped_messages, context)
@@ -217,6 +226,6 @@ class Report:
 
         event = {semconv.EXCEPTION_TYPE: error_name(error)}
         if self.settings.content_on_span:
-            event[semconv.EXCEPTION_MESSAGE] = str(error)
-            event[semconv.EXCEPTION_STACKTRACE] = "".join(traceback.format_exception(error))
+            event[semconv.EXCEPTION_MESSAGE] = shortened(str(error), MESSAGE_BYTES)
+            event[semconv.EXCEPTION_STACKTRACE] = shortened("".join(traceback.format_exception(error)), TRACEBACK_BYTES)
         self.span.add_event(semconv.EXCEPTION_EVENT, event)

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,6 +86,12 @@ class Collector:
             assert exporter.export(given).name == "SUCCESS", exporter
             exporter.shutdown()
 
+    def export(self, spans: Sequence[Any], logs: Sequence[Any] = ()) -> None:
+        """Send finished spans and log records over HTTP; they are taken."""
+        to_spans, to_logs, _ = self.exporters("http")
+        results = [exporter.export(given) for exporter, given in ((to_spans, spans), (to_logs, logs)) if given]
+        assert all(result.name == "SUCCESS" for result in results)
+
     def post(self, body: bytes) -> int:
         """Send a request for spans; return its status."""
         request = Request(f"http://{self.http}/v1/traces", body, {"content-type": "application/x-protobuf"})
@@ -133,3 +139,4 @@ def collector(otelcol: str, folder: Path, *overlays: str | Path, **variables: st
 
         wait_until(healthy)
         yield Collector(environment, log, running.pid)
+    assert not re.search("failed to (execute|eval)", log.read_text()), "conditions and statements fit what came"

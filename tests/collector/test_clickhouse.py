@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
 from tests.collector.collectors import FOLDER, collector, telemetry_of
-from tests.collector.environments import python_with
+from tests.environments import python_with
 from tests.support import instrumented, prompt, sharpen, tiny_model
 from tests.wire.processes import free_port, listening, process, wait_until
 
@@ -24,12 +23,11 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.wire, pytest.mark.xdist_group(
 @pytest.fixture
 def clickhouse(tmp_path: Path) -> Iterator[str]:
     """The base URL of ClickHouse with the schema; it is a library here (chdb), behind a server of the tests."""
-    python, port = python_with(tmp_path / "chdb", "chdb==4.4.0"), free_port()
+    python, port = python_with("chdb==4.4.0"), free_port()
     server = [str(python), str(Path(__file__).with_name("clickhouse_server.py")), str(port)]
     with process([*server, str(FOLDER / "clickhouse.sql")], tmp_path / "clickhouse.log", {"TMPDIR": str(tmp_path)}):
         wait_until(lambda: listening(port), 60)
         yield f"http://127.0.0.1:{port}"
-    shutil.rmtree(tmp_path / "chdb")  # almost a gigabyte
 
 
 def ask(url: str, query: str) -> list[dict[str, Any]]:

@@ -18,11 +18,11 @@ def test_a_run_is_read_back_from_jaeger(otelcol: str, jaeger: str, tmp_path: Pat
         sharpen(tiny_model()).generate(prompt(), max_new_tokens=20, do_sample=False, eos_token_id=None)
     assert kept.span.context is not None
     with (
-        jaeger_server(jaeger, tmp_path / "jaeger.log") as (otlp, query),
-        collector(otelcol, tmp_path, "no-store", "jaeger", COREVITAL_JAEGER_ENDPOINT=otlp) as between,
+        jaeger_server(jaeger, tmp_path / "jaeger.log") as server,
+        collector(otelcol, tmp_path, "no-store", "jaeger", COREVITAL_JAEGER_ENDPOINT=server.http) as between,
     ):
         between.send(telemetry_of(kept))
-        url = f"{query}/api/traces/{kept.span.context.trace_id:032x}"
+        url = f"{server.query}/api/traces/{kept.span.context.trace_id:032x}"
         ((span,),) = [trace["spans"] for trace in wait_until(lambda: get_json(url)["data"])]
     tags = {tag["key"]: tag["value"] for tag in span["tags"]}
     attributes = kept.span.attributes or {}

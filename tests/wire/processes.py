@@ -9,7 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 COLLECTOR_CONFIG = Path(__file__).parent.parent.parent / "collector-config.yaml"
 
@@ -73,14 +73,25 @@ def process(arguments: list[str], log: Path, environment: dict[str, str]) -> Ite
                 running.wait()
 
 
+class JaegerServer(NamedTuple):
+    """Where a Jaeger listens."""
+
+    http: str
+    """Base URL of OTLP over HTTP."""
+    grpc: str
+    """Host and port of OTLP over gRPC."""
+    query: str
+    """Base URL of the query API."""
+
+
 @contextlib.contextmanager
-def jaeger_server(binary: str, log: Path) -> Iterator[tuple[str, str]]:
-    """Run Jaeger; yield the base URLs of its OTLP over HTTP and of its query API."""
-    http, query = free_port(), free_port()
+def jaeger_server(binary: str, log: Path) -> Iterator[JaegerServer]:
+    """Run Jaeger."""
+    http, grpc, query = free_port(), free_port(), free_port()
     command = [
         binary,
         f"--collector.otlp.http.host-port=127.0.0.1:{http}",
-        f"--collector.otlp.grpc.host-port=127.0.0.1:{free_port()}",
+        f"--collector.otlp.grpc.host-port=127.0.0.1:{grpc}",
         f"--query.http-server.host-port=127.0.0.1:{query}",
         f"--query.grpc-server.host-port=127.0.0.1:{free_port()}",
         f"--admin.http.host-port=127.0.0.1:{free_port()}",
@@ -91,5 +102,5 @@ def jaeger_server(binary: str, log: Path) -> Iterator[tuple[str, str]]:
         f"--processor.jaeger-compact.server-host-port=127.0.0.1:{free_port()}",
     ]
     with process(command, log, {"COLLECTOR_OTLP_ENABLED": "true"}):
-        wait_until(lambda: listening(http) and listening(query))
-        yield f"http://127.0.0.1:{http}", f"http://127.0.0.1:{query}"
+        wait_until(lambda: listening(http) and listening(grpc) and listening(query))
+        yield JaegerServer(f"http://127.0.0.1:{http}", f"127.0.0.1:{grpc}", f"http://127.0.0.1:{query}")

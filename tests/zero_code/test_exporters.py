@@ -65,6 +65,34 @@ def test_several_exporters_at_once_over_http(tmp_path: Path) -> None:
     assert kept >= METRICS
 
 
+def test_the_console_alone_prints_every_signal() -> None:
+    found = run([*exporting("console", "console", "console"), *program("tiny")])
+    printed = json_objects(found.stdout)
+    spans = [item for item in printed if "corevital.risk.score" in item.get("attributes", {})]
+    assert len([span for span in spans if span.get("events")]) == 2
+    assert len([item for item in printed if item.get("event_name") == "gen_ai.evaluation.result"]) == 2
+    metrics = {
+        metric["name"]
+        for item in printed
+        for resource in item.get("resource_metrics", ())
+        for scope in resource["scope_metrics"]
+        for metric in scope["metrics"]
+    }
+    assert metrics >= METRICS
+
+
+def test_the_store_alone_takes_every_signal(tmp_path: Path) -> None:
+    database, name = tmp_path / "runs.db", "corevital_sqlite"
+    run([*exporting(name, name, name), *program("tiny")], OTEL_COREVITAL_SQLITE_PATH=str(database))
+    with open_store(database) as store:
+        assert len(store.runs()) == 2
+    with sqlite3.connect(database) as connection:
+        kept = {name for (name,) in connection.execute("SELECT name FROM metrics")}
+        events = [name for (name,) in connection.execute("SELECT event_name FROM logs")]
+    assert kept >= METRICS
+    assert events.count("gen_ai.evaluation.result") == 2
+
+
 def test_the_default_protocol_is_grpc_and_carries_every_signal() -> None:
     with grpc_receiver() as received:
         run(

@@ -24,13 +24,19 @@ def wrap_attention_functions() -> None:
     """Wrap every registered attention function that is not wrapped yet: more may be registered at any time."""
     mapping = _mapping()
     for name in list(mapping):
-        function = mapping[name]
-        if _wrapped.get(name, (None, None))[0] is function:
+        if _is_wrapped(name, mapping[name]):
             continue
         with _lock:
+            function = mapping[name]
+            if _is_wrapped(name, function):  # by another thread; a wrapper is never wrapped again
+                continue
             wrapper = _wrap(name, function)
             _wrapped[name] = wrapper, function
             mapping[name] = wrapper
+
+
+def _is_wrapped(name: str, function: Callable[..., Any]) -> bool:
+    return _wrapped.get(name, (None, None))[0] is function
 
 
 def unwrap_attention_functions() -> None:

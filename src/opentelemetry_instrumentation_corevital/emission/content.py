@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import Context
@@ -13,6 +13,21 @@ from .verdict import routing_attributes
 
 Messages = Mapping[str, list[dict[str, Any]]]
 """Attribute -> the GenAI conventions' messages."""
+
+MESSAGE_BYTES: Final = 1024
+"""Most bytes of an exception's message."""
+TRACEBACK_BYTES: Final = 4096
+EXCEPTION_BYTES: Final = 2 * MESSAGE_BYTES + TRACEBACK_BYTES + 256
+"""What an exception takes of a span: its event, and its message once more as the status's description."""
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many bytes of UTF-8: of a longer one its beginning and its end."""
+    data, gap = text.encode(errors="replace"), " ... "
+    if len(data) <= most:
+        return text
+    half = (most - len(gap)) // 2
+    return gap.join(part.decode(errors="ignore") for part in (data[:half], data[-half:]))
 
 
 def messages(run: Run, answer: str | None) -> Messages:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from opentelemetry.context import Context
-from opentelemetry.metrics import Meter, Observation
+from opentelemetry.metrics import Meter, MeterProvider, Observation, get_meter, get_meter_provider
 
 from .. import semconv
 from ..run import Run
+from ..version import __version__
 from .attributes import call_input_tokens, first_token_seconds
 from .layers import layer_means
 
@@ -147,6 +149,30 @@ class Instruments:
         """Count what had to be left out."""
         if count:
             self.dropped.add(count, {semconv.LABEL_DROPPED_KIND: kind}, context)
+
+
+class _Global:
+    """Stands for the global provider, which may be set after the first instruments were made."""
+
+
+_GLOBAL: Final = _Global()
+_made: WeakKeyDictionary[Any, Instruments] = WeakKeyDictionary()
+
+
+def instruments_of(provider: MeterProvider | None) -> Instruments:
+    """Return the instruments on a provider's meter (None: the global one's), made once.
+
+    An observed instrument cannot be taken back, and asked for once more a meter gives the first one, with its callback.
+    """
+    given = get_meter_provider() if provider is None else provider
+    keys = (given, _GLOBAL) if given is get_meter_provider() else (given,)
+    try:
+        found = next((_made[key] for key in keys if key in _made), None)
+        if found is None:
+            found = _made[keys[-1]] = Instruments(get_meter(semconv.SCOPE_NAME, __version__, provider))
+    except TypeError:  # a foreign provider without hash or weak references
+        found = Instruments(get_meter(semconv.SCOPE_NAME, __version__, provider))
+    return found
 
 
 def call_tokens(runs: Sequence[Run]) -> tuple[int | None, int | None]:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
+from tests.collector.collectors import collector
+from tests.collector.fleet import program
+from tests.collector.reported import FLAGGED, healthy, looping, medium, report
+from tests.collector.scraping import Sample, scrape, total
 from tests.support import instrumented, prompt, tiny_model
-from tests.wire.collectors import collector, export
-from tests.wire.fleet import program
 from tests.wire.processes import free_port, wait_until
-from tests.wire.reported import FLAGGED, healthy, looping, medium, report
-from tests.wire.scraping import Sample, scrape, total
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 
@@ -103,10 +103,10 @@ def test_spans_alone_count_what_metrics_would_have(
         COREVITAL_PROMETHEUS_SPANS_INTERVAL="500ms",
     ) as running:
         for telemetry in processes:
-            export(running, telemetry.span_exporter.get_finished_spans())
+            running.export(telemetry.span_exporter.get_finished_spans())
         wait_until(lambda: sum(on_the_page(port).values()) >= sum(expected.values()))
         assert on_the_page(port) == expected
-        export(running, processes[0].spans[:1])
+        running.export(processes[0].spans[:1])
         wait_until(lambda: sum(on_the_page(port).values()) == sum(expected.values()) + 1)
         assert {each.labels["job"] for each in scrape(port)} == {"chat"}
         assert not any("instance" in each.labels for each in scrape(port) if each.name != "target_info")

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.collector.collectors import Collector
 from tests.subprocesses import exporting
-from tests.wire.collectors import Collector
 
 PROGRAM = Path(__file__).parent / "programs" / "generates.py"
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.wire.collectors import FOLDER, collector
-from tests.wire.fleet import Program, program
+from tests.collector.collectors import FOLDER, collector
+from tests.collector.fleet import Program, program
 from tests.wire.processes import free_port, get_json, listening, process, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("wire")]

@@ -10,9 +10,9 @@ from opentelemetry.trace import Status, StatusCode
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
-from tests.wire.collectors import collector, export
+from tests.collector.collectors import collector
+from tests.collector.reported import FLAGGED, attributes, healthy, looping, medium, report, torn
 from tests.wire.processes import wait_until
-from tests.wire.reported import FLAGGED, attributes, healthy, looping, medium, report, torn
 from tests.zero_code.receivers import http_receiver
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
@@ -91,7 +91,7 @@ def test_langfuse_gets_verdicts_where_it_looks_for_them(otelcol: str, tmp_path: 
             LANGFUSE_AUTH=key,
         ) as running,
     ):
-        export(running, spans, telemetry.log_exporter.get_finished_logs())
+        running.export(spans, telemetry.log_exporter.get_finished_logs())
         wait_until(lambda: len(langfuse.spans()) >= len(spans) and len(base.spans()) >= len(spans))
     assert {signal for signal, _ in langfuse.messages} == {"trace"}, "it has no place for logs and metrics"
     for path, headers in langfuse.requests:

@@ -14,9 +14,9 @@ from opentelemetry.trace import set_span_in_context
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
-from tests.wire.collectors import collector, export
+from tests.collector.collectors import collector
+from tests.collector.reported import FLAGGED, healthy, looping, medium, report, torn
 from tests.wire.processes import wait_until
-from tests.wire.reported import FLAGGED, healthy, looping, medium, report, torn
 from tests.zero_code.receivers import Received, http_receiver
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
@@ -119,7 +119,7 @@ def through(otelcol: str, folder: Path, mixed: Mixed, share: float, **environmen
             **environment,
         ) as running,
     ):
-        export(running, mixed.spans, mixed.logs)
+        running.export(mixed.spans, mixed.logs)
         return settled(received, sum(mixed.items(risky=True).values()))
 
 
@@ -168,7 +168,7 @@ def test_runs_of_one_trace_are_judged_each_by_itself_however_far_apart(
             if index == 1:
                 time.sleep(apart)
             own = [log for log in logs if log.log_record.span_id == run.get_span_context().span_id]
-            export(running, spans[index : index + 1], own)
+            running.export(spans[index : index + 1], own)
         assert settled(received, 1) == sent.items(risky=True)
 
 
@@ -189,7 +189,7 @@ def test_everything_for_the_base_and_the_sampled_for_another(otelcol: str, tmp_p
             LANGFUSE_HOST=other.endpoint,
         ) as running,
     ):
-        export(running, mixed.spans, mixed.logs)
+        running.export(mixed.spans, mixed.logs)
         assert settled(base, sum(everything.values())) == everything
         risky = mixed.items(risky=True)
         spans = Counter({item: count for item, count in risky.items() if item[1] == "span"})
@@ -217,5 +217,5 @@ def test_log_records_of_no_trace_are_not_thinned_out(otelcol: str, tmp_path: Pat
             otelcol, tmp_path, OVERLAY, COREVITAL_OTLP_ENDPOINT=received.endpoint, COREVITAL_SAMPLING_SHARE="10"
         ) as running,
     ):
-        export(running, [], logs)
+        running.export([], logs)
         wait_until(lambda: len(received.log_records()) == len(logs))

@@ -1,0 +1,135 @@
+"""The largest span that there can be: every option, prompt and answer, every verdict, an exception."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from opentelemetry.context import Context
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import set_span_in_context
+
+from opentelemetry_instrumentation_corevital import Run, semconv
+from opentelemetry_instrumentation_corevital.call_context import PromptHint
+from opentelemetry_instrumentation_corevital.config import load_settings
+from opentelemetry_instrumentation_corevital.emission.attributes import start_attributes
+from opentelemetry_instrumentation_corevital.emission.content import shortened
+from opentelemetry_instrumentation_corevital.emission.metrics import Instruments
+from opentelemetry_instrumentation_corevital.processors import default_judgements
+from opentelemetry_instrumentation_corevital.reporting import Report
+from opentelemetry_instrumentation_corevital.run import Decoding, ModelInfo
+from opentelemetry_instrumentation_corevital.texts import CallTexts
+from tests.assessment.runs import NOT_REPEATING, add_layers
+from tests.test_span import assert_described, encoded_bytes, long_run
+
+LAYERS, STEPS = 80, 2000
+
+ELSEWHERE = {
+    semconv.GEN_AI_REQUEST_CHOICE_COUNT,  # of a call with several sequences, whose verdicts are on spans of their own
+    semconv.SEQUENCE_COUNT,
+    semconv.SEQUENCE_INDEX,
+    semconv.SEQUENCE_INPUT_TOKENS,
+    semconv.SEQUENCE_OUTPUT_TOKENS,
+    semconv.MODEL_NAME,
+    semconv.MIGRATED_FROM,  # of runs that are read from files
+}
+
+
+class Words:
+    """A tokenizer."""
+
+    def decode(self, tokens: list[int], **_: Any) -> str:
+        return " ".join("word"[: 1 + token % 4] for token in tokens)
+
+
+def run_with_everything(attention_every: int) -> Run:
+    """A long run that loops in the end, with NaN in one layer, an outlier in others, and layers without attention."""
+    run = add_layers(long_run(STEPS), LAYERS, every=attention_every)
+    run.tokens = np.concatenate([NOT_REPEATING[: STEPS - 600], np.tile(NOT_REPEATING[:20], 30)]).astype(np.int32)
+    run.columns["hidden_l2_norm"][100, 1:40] = 1e6
+    for name in run.columns.keys() & {"hidden_l2_norm", "hidden_max_abs"}:
+        run.columns[name][:, 50] = np.nan
+    run.columns["hidden_nan"][:, 50] = 12
+    for name in ("attention_entropy", "attention_entropy_std", "collapsed_head_rate"):
+        run.columns[name][:, ::7] = np.nan
+    for name in ("hidden_nan", "hidden_inf", "hidden_l2_norm", "hidden_max_abs"):
+        run.columns[name][:, 3] = np.nan  # a layer that was not looked at
+    run.columns["collapsed_head_rate"][1000:] += 0.8
+    run.columns["entropy"][1500:] += 6
+    run.columns["entropy"][5] = np.nan
+    run.model = ModelInfo(
+        *("organisation/a-model-with-a-long-name", "TinyForCausalLM", "bfloat16", "cuda:0", LAYERS, 64),
+        *("flash_attention_2", "bitsandbytes_4bit", "0123456789abcdef" * 2),
+    )
+    run.error_type, run.finish_reason = "ValueError", "error"
+    run.decoding = Decoding("sample", STEPS, 0.7, 0.9, 50, stop_strings=("\n\n", "###"), seed=7)
+    return run
+
+
+def reported(capture: str, message: str) -> ReadableSpan:
+    """Return the span of that run, as the recorder has it written."""
+    options = {"layers": f"0..{LAYERS - 1}", "capture_ratio": 0.5, "capture_message_content": "span_and_event"}
+    settings = load_settings({"capture": capture, **options})
+    run = run_with_everything(8 if capture == "summary" else 1)
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer, start = provider.get_tracer(semconv.SCOPE_NAME), start_attributes(run.model.name, chat=True)
+    span = tracer.start_span(f"chat {run.model.name}", attributes=start)
+    hint = PromptHint("What is it? " * 50, chat=True, tokenizer=Words(), seed=7)
+    report = Report(
+        settings=settings,
+        tracer=tracer,
+        instruments=Instruments(NoOpMeter("none")),
+        logger=LoggerProvider(shutdown_on_exit=False).get_logger(semconv.SCOPE_NAME),
+        judgements=default_judgements(settings),
+        span=span,
+        context=set_span_in_context(span, Context()),
+        model=run.model,
+        texts=CallTexts(settings, hint, SimpleNamespace(arguments={})),  # type: ignore[arg-type]
+    )
+    try:
+        raise ValueError(message)
+    except ValueError as error:
+        report.write([run], error)
+        report.write_failure(error)
+    span.end()
+    (finished,) = exporter.get_finished_spans()
+    return finished
+
+
+@pytest.mark.parametrize(("capture", "limit"), [("summary", 32 * 1024), ("full", 64 * 1024), ("on_risk", 64 * 1024)])
+@pytest.mark.parametrize("message", ["short", "long " * 5000])
+def test_it_has_every_attribute_and_keeps_to_its_limits(capture: str, limit: int, message: str) -> None:
+    span = reported(capture, message)
+    attributes = dict(span.attributes or {})
+    every = {name for kind, name in semconv.DEFINITIONS if kind == "attribute"} - ELSEWHERE
+    if capture != "on_risk":
+        every.remove(semconv.CAPTURE_UPGRADED)
+    cut = {name for name, why in json.loads(str(attributes[semconv.CAPTURE_ABSENT])).items() if why.startswith("cut")}
+    assert every - attributes.keys() <= cut & semconv.content_attributes(), "nothing but message text is left out"
+    assert len(attributes) <= 100
+    assert attributes[semconv.GEN_AI_OPERATION_NAME] == "chat"
+    assert span.dropped_attributes == span.dropped_events == 0
+    assert encoded_bytes(span) <= limit
+    assert_described(span)
+    (exception,) = [dict(event.attributes or {}) for event in span.events if event.name == semconv.EXCEPTION_EVENT]
+    for told in (span.status.description, exception[semconv.EXCEPTION_MESSAGE]):
+        assert str(told).startswith(message[:400])
+        assert len(str(told)) <= 1024
+    stacktrace = str(exception[semconv.EXCEPTION_STACKTRACE])
+    assert stacktrace.startswith("Traceback")
+    assert stacktrace.strip().endswith(message[-400:].strip())
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00e9", "\u6d77", "\U0001f30a"])
+def test_a_long_text_keeps_its_beginning_and_its_end(letter: str) -> None:
+    assert shortened(letter * 10, 100) == letter * 10
+    short = shortened(f"begin{letter * 500}end", 100)
+    assert short.startswith("begin")
+    assert short.endswith("end")
+    assert 80 < len(short.encode()) <= 100
