@@ -20,6 +20,7 @@ PUBLIC: dict[str, dict[str, Stability]] = {
     PACKAGE: {
         "CoreVitalInstrumentor": "stable",
         "Judgement": "provisional",
+        "RAGContext": "provisional",
         "Run": "provisional",
         "Settings": "provisional",
         "SettingsError": "stable",
@@ -27,6 +28,7 @@ PUBLIC: dict[str, dict[str, Stability]] = {
         "disabled": "stable",
         "get_fingerprint": "provisional",
         "open_store": "stable",
+        "rag_context": "provisional",
     },
     f"{PACKAGE}.store": {
         "Receipt": "provisional",

@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .call_context import disabled
+    from .call_context import disabled, rag_context
     from .config import Settings, SettingsError
     from .instrumentor import CoreVitalInstrumentor
     from .processors import Judgement
+    from .rag import RAGContext
     from .run import Run
     from .store import get_fingerprint, open_store
     from .version import __version__
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "CoreVitalInstrumentor": "instrumentor",
     "Judgement": "processors",
+    "RAGContext": "rag",
     "Run": "run",
     "Settings": "config",
     "SettingsError": "config",
@@ -25,11 +27,13 @@ _EXPORTS = {
     "disabled": "call_context",
     "get_fingerprint": "store",
     "open_store": "store",
+    "rag_context": "call_context",
 }
 
 __all__ = [
     "CoreVitalInstrumentor",
     "Judgement",
+    "RAGContext",
     "Run",
     "Settings",
     "SettingsError",
@@ -37,6 +41,7 @@ __all__ = [
     "disabled",
     "get_fingerprint",
     "open_store",
+    "rag_context",
 ]
 
 

@@ -10,12 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opentelemetry import baggage
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import get_current_span, set_span_in_context
 
+from . import semconv
+from .rag import RAGContext
+
 _DISABLED_KEY: Final = otel_context.create_key("corevital-disabled")
 _PROMPT_KEY: Final = otel_context.create_key("corevital-prompt")
+_RAG_KEY: Final = otel_context.create_key("corevital-rag")
 
 # On the streamer itself a context would break its pickling and copying.
 _made_in: weakref.WeakKeyDictionary[Any, Context] = weakref.WeakKeyDictionary()
@@ -58,6 +63,28 @@ def current_hint(context: Context | None = None) -> PromptHint:
     """Return what the caller told about its prompt in a context, by default the current one."""
     hint = otel_context.get_value(_PROMPT_KEY, context)
     return hint if isinstance(hint, PromptHint) else PromptHint()
+
+
+@contextmanager
+def rag_context(retrieved: RAGContext) -> Iterator[None]:
+    """Tell what was retrieved for the prompts of the generate() calls in the block."""
+    with _value(_RAG_KEY, retrieved):
+        yield
+
+
+def current_rag(context: Context | None = None) -> RAGContext | None:
+    """Return what was told of retrieval in a context, by default the current one.
+
+    Where nobody in this process has told it, the counts that an earlier service put into the baggage.
+    """
+    told = otel_context.get_value(_RAG_KEY, context)
+    if isinstance(told, RAGContext):
+        return told
+    tokens, documents = (
+        int(text) if isinstance(text := baggage.get_baggage(name, context), str) and text.isdecimal() else None
+        for name in (semconv.RAG_CONTEXT_TOKEN_COUNT, semconv.RAG_DOCUMENT_COUNT)
+    )
+    return None if tokens is None and documents is None else RAGContext(tokens, document_count=documents)
 
 
 def keep_context(streamer: Any) -> None:

@@ -19,7 +19,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import ProxyTracerProvider, Span, SpanKind, Tracer, get_tracer_provider, set_span_in_context
 
 from . import semconv
-from .call_context import PromptHint, calling_context, current_hint, is_disabled
+from .call_context import PromptHint, calling_context, current_hint, current_rag, is_disabled
 from .chats import recent_chats
 from .config import Settings
 from .emission import attributes as emitted
@@ -218,6 +218,7 @@ class _Recording:
             texts=CallTexts(self.settings, self.hint, self.call),
             start=self.start,
             live=self.live,
+            rag=current_rag(parent),
         )
         self._token: Any = None
         self._before: Any = None

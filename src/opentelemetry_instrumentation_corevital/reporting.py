@@ -32,6 +32,7 @@ from .emission.run_data import pack, records, takes_logs
 from .emission.span import capture_attributes, emit_run, in_full
 from .emission.verdict import emit_verdict
 from .processors import RunJudgement
+from .rag import RAGContext
 from .run import Decoding, ModelInfo, Run
 from .safety import shielded
 from .texts import CallTexts
@@ -53,6 +54,7 @@ class Report:
         texts: the call's prompts and answers.
         start: the GenAI attributes that its span started with.
         live: what has told the steps while the call went on.
+        rag: what was retrieved for the call's prompts.
     """
 
     settings: Settings
@@ -66,6 +68,7 @@ class Report:
     texts: CallTexts
     start: Mapping[str, Any] = field(default_factory=dict)
     live: LiveSteps | None = None
+    rag: RAGContext | None = None
 
     def write(self, runs: Sequence[Run], error: BaseException | None) -> None:
         """Judge the runs and emit everything that is told of them."""
@@ -78,6 +81,12 @@ class Report:
                 | emitted.response_attributes(self.model.name, runs)
                 | emitted.model_attributes(self.model)
             )
+        with shielded("report.rag"):
+            if self.rag is not None:
+                retrieved, cut = emitted.rag_attributes(self.rag, content=self.settings.content_on_span)
+                self.span.set_attributes(retrieved)
+                for run in runs:
+                    run.absent.update(cut)
         if len(runs) == 1:
             self._run(self.span, runs[0])
         else:

@@ -140,6 +140,24 @@ STEPS_TOTAL: Final = _attribute("corevital.steps.total", "int", "{step}", "steps
 STEPS_RECORDED: Final = _attribute(
     "corevital.steps.recorded", "int", "{step}", "steps told as `corevital.step` events: on the span, or as log events"
 )
+RAG_CONTEXT_TOKEN_COUNT: Final = _attribute(
+    "corevital.rag.context_token_count",
+    "int",
+    "{token}",
+    "tokens of the prompt that were retrieved, as the caller told it",
+)
+RAG_DOCUMENT_COUNT: Final = _attribute(
+    "corevital.rag.document_count", "int", "{document}", "documents that were retrieved, as the caller told it"
+)
+RAG_DOC_IDS: Final = _attribute(
+    "corevital.rag.retrieved_doc_ids", "string[]", "", "their ids; only with content on", content=True
+)
+RAG_DOC_TITLES: Final = _attribute(
+    "corevital.rag.retrieved_doc_titles", "string[]", "", "their titles; only with content on", content=True
+)
+RAG_METADATA: Final = _attribute(
+    "corevital.rag.metadata", "string", "", "what else the caller told, as JSON; only with content on", content=True
+)
 SEQUENCE_COUNT: Final = _attribute(
     "corevital.sequence.count", "int", "{sequence}", "on a call's span: sequences, each with a span of its own"
 )

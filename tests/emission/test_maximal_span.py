@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import set_span_in_context
 
-from opentelemetry_instrumentation_corevital import Run, semconv
+from opentelemetry_instrumentation_corevital import RAGContext, Run, semconv
 from opentelemetry_instrumentation_corevital.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.attributes import start_attributes
@@ -32,6 +32,7 @@ LAYERS, STEPS = 80, 2000
 ELSEWHERE = {
     semconv.GEN_AI_REQUEST_CHOICE_COUNT,  # of a call with several sequences, whose verdicts are on spans of their own
     semconv.SEQUENCE_COUNT,
+    semconv.SEQUENCE_FLAGGED,
     semconv.SEQUENCE_INDEX,
     semconv.SEQUENCE_INPUT_TOKENS,
     semconv.SEQUENCE_OUTPUT_TOKENS,
@@ -80,7 +81,7 @@ def reported(capture: str, message: str) -> ReadableSpan:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer, start = provider.get_tracer(semconv.SCOPE_NAME), start_attributes(run.model.name, chat=True)
     span = tracer.start_span(f"chat {run.model.name}", attributes=start)
-    hint = PromptHint("What is it? " * 50, chat=True, tokenizer=Words(), seed=7)
+    hint = PromptHint("What is it? " * 20, chat=True, tokenizer=Words(), seed=7)
     report = Report(
         settings=settings,
         tracer=tracer,
@@ -91,6 +92,7 @@ def reported(capture: str, message: str) -> ReadableSpan:
         context=set_span_in_context(span, Context()),
         model=run.model,
         texts=CallTexts(settings, hint, SimpleNamespace(arguments={})),  # type: ignore[arg-type]
+        rag=RAGContext(4096, ["document-1", "document-2"], ["A title"] * 2, {"index": "wiki"}),
     )
     try:
         raise ValueError(message)

@@ -1,15 +1,16 @@
 """Generating with a loaded model while CoreVital watches: shared by `corevital run` and `compare --prompt`."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from opentelemetry.trace import Span
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..call_context import PromptHint, prompt_hint
+from ..call_context import PromptHint, prompt_hint, rag_context
 from ..instrumentor import CoreVitalInstrumentor
+from ..rag import RAGContext
 from ..run import Run
 from .errors import UserError
 from .models import LoadedModel
@@ -76,6 +77,7 @@ def generate(
     seed: int | None,
     generation: dict[str, Any],
     options: dict[str, Any],
+    rag: RAGContext | None = None,
 ) -> list[Run]:
     """Answer a prompt, watched and judged; return a run per sequence.
 
@@ -88,6 +90,7 @@ def generate(
         seed: of torch's generators; None leaves them.
         generation: what `generation_options` returned.
         options: of `CoreVitalInstrumentor.instrument`.
+        rag: what was retrieved for the prompt.
 
     Raises:
         UserError: if the model cannot answer so.
@@ -105,7 +108,8 @@ def generate(
         torch.manual_seed(seed)
     hint = PromptHint(text=text, chat=chat, tokenizer=loaded.tokenizer, seed=seed)
     try:
-        with prompt_hint(hint), _progress(status, generation) as streamer:
+        retrieved = nullcontext() if rag is None else rag_context(rag)
+        with prompt_hint(hint), retrieved, _progress(status, generation) as streamer:
             loaded.model.generate(**inputs, **generation, streamer=streamer)
     except (ValueError, NotImplementedError) as error:
         raise UserError(f"{loaded.name} cannot generate with these options: {error}") from error

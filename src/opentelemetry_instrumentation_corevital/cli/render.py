@@ -105,6 +105,8 @@ def verdict_lines(attributes: Attributes) -> list[tuple[str, str | Text]]:
     lines.append(("tokens", _tokens(attributes)))
     lines.append(("model", _model(attributes)))
     lines.append(("decoding", _decoding(attributes)))
+    if retrieved := _retrieved(attributes):
+        lines.append(("retrieved", retrieved))
     if semconv.FINGERPRINT_PROMPT_HASH in attributes:
         source = get(semconv.FINGERPRINT_PROMPT_HASH_SOURCE)
         lines.append(("prompt hash", f"{str(get(semconv.FINGERPRINT_PROMPT_HASH))[:16]} ({source})"))
@@ -204,6 +206,11 @@ def _model(attributes: Attributes) -> str:
     )
     known = ", ".join(str(detail) for detail in details if detail is not None)
     return f"{'unknown' if name is None else name}{f' ({known})' if known else ''}"
+
+
+def _retrieved(attributes: Attributes) -> str:
+    counted = ((semconv.RAG_CONTEXT_TOKEN_COUNT, "tokens"), (semconv.RAG_DOCUMENT_COUNT, "documents"))
+    return ", ".join(f"{attributes[name]} {what}" for name, what in counted if name in attributes)
 
 
 def _decoding(attributes: Attributes) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from .. import semconv
 from ..config import load_settings
+from ..rag import RAGContext
 from ..run import Run
 from ..store import StoreError
 from .errors import UserError
@@ -54,6 +55,16 @@ def run(
         bool | None,
         typer.Option(
             "--chat/--raw", help="Use the chat template or not; default: if there is one.", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    rag: Annotated[
+        str | None,
+        typer.Option(
+            "--rag-context",
+            metavar="FILE",
+            help="JSON about what was retrieved for the prompt: context_token_count, retrieved_doc_ids, "
+            "retrieved_doc_titles, metadata.",
+            rich_help_panel=_MODEL,
         ),
     ] = None,
     max_new_tokens: Annotated[
@@ -160,7 +171,7 @@ def run(
 
     Example: corevital run --model smollm2 --prompt "Name three primary colours."
     """
-    text = _prompt_text(prompt, prompt_file)
+    text, retrieved = _prompt_text(prompt, prompt_file), _rag_context(rag)
     options = {} if capture is None else {"capture": capture}
     settings = load_settings(options)
     if capture is None and "capture" not in settings.model_fields_set:
@@ -194,7 +205,14 @@ def run(
         loaded = load_model(model, device=device, dtype=dtype, revision=revision)
     with place.recording() as recorded:
         telemetry = CommandTelemetry(recorded, content_to_otlp=content_to_otlp, otlp=otlp)
-        runs = generate(loaded, text, telemetry, status, chat=chat, seed=seed, generation=generation, options=options)
+        runs = generate(
+            *(loaded, text, telemetry, status),
+            chat=chat,
+            seed=seed,
+            generation=generation,
+            options=options,
+            rag=retrieved,
+        )
         telemetry.close()
         spans = spans_of_runs(telemetry)
         problem: StoreError | UserError | None = telemetry.storing_failed()
@@ -224,16 +242,29 @@ def _prompt_text(prompt: str | None, prompt_file: str | None) -> str:
     if "-" in (prompt, prompt_file):
         text = sys.stdin.read()
     elif prompt_file is not None:
-        try:
-            text = Path(prompt_file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else f"it is not UTF-8 at byte {error.start}"
-            raise UserError(f"--prompt-file {prompt_file}: cannot be read: {reason}.") from None
+        text = _read("--prompt-file", prompt_file)
     else:
         text = prompt or ""
     if not text.strip():
         raise UserError("The prompt is empty.")
     return text
+
+
+def _rag_context(path: str | None) -> RAGContext | None:
+    if path is None:
+        return None
+    try:
+        return RAGContext.from_json(_read("--rag-context", path))
+    except ValueError as error:
+        raise UserError(f"--rag-context {path}: {error}.") from None
+
+
+def _read(option: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it is not UTF-8 at byte {error.start}"
+        raise UserError(f"{option} {path}: cannot be read: {reason}.") from None
 
 
 # --- after it ----------------------------------------------------------------------------------------------------

@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
+from ..rag import RAGContext
 from ..run import Decoding, ModelInfo, Run
+from .budget import attribute_bytes
 
 PROVIDER: Final = "huggingface"
 SERIES_POINTS: Final = 256
+RETRIEVED_BYTES: Final = 2048
+"""Most bytes of each attribute about retrieved documents: a list of a thousand leaves no room for the verdict."""
 
 Attributes = dict[str, Any]
 
@@ -98,6 +102,27 @@ def model_attributes(model: ModelInfo) -> Attributes:
             semconv.MODEL_REVISION: model.revision,
         }
     )
+
+
+def rag_attributes(rag: RAGContext, *, content: bool) -> tuple[Attributes, dict[str, str]]:
+    """Return what was retrieved, on the call's span, and what of it is left out with the reason."""
+    counts = present(
+        {
+            semconv.RAG_CONTEXT_TOKEN_COUNT: rag.context_token_count,
+            semconv.RAG_DOCUMENT_COUNT: rag.document_count,
+        }
+    )
+    if not content:
+        return counts, {}
+    said: Attributes = {
+        semconv.RAG_DOC_IDS: list(rag.retrieved_doc_ids),
+        semconv.RAG_DOC_TITLES: list(rag.retrieved_doc_titles),
+        semconv.RAG_METADATA: json.dumps(dict(rag.metadata), ensure_ascii=False) if rag.metadata else None,
+    }
+    said = {name: value for name, value in said.items() if value}
+    cut = [name for name, value in said.items() if attribute_bytes(name, value) > RETRIEVED_BYTES]
+    kept = {name: value for name, value in said.items() if name not in cut}
+    return counts | kept, dict.fromkeys(cut, f"cut: larger than {RETRIEVED_BYTES} bytes")
 
 
 def sequence_attributes(run: Run) -> Attributes:

@@ -17,6 +17,7 @@ from .timeline import field_of, unpack
 
 SCHEMA: Final = "0.4.0"
 _SAMPLING: Final = ("sample", "beam_sample")
+_RETRIEVED: Final = ("context_token_count", "document_count", "retrieved_doc_ids", "retrieved_doc_titles", "metadata")
 _PER_STEP: Final = ("top1_prob", "hidden_cosine")
 
 
@@ -109,6 +110,8 @@ def _extensions(run: StoredRun) -> dict[str, Any]:
         }
     if summary.prompt_hash is not None:
         made["fingerprint"] = {"prompt_hash": summary.prompt_hash}
+    if retrieved := _present({name: get(f"corevital.rag.{name}") for name in _RETRIEVED}):
+        made["rag"] = retrieved
     if summary.narrative is not None:
         made["narrative"] = {"summary": summary.narrative}
     return made

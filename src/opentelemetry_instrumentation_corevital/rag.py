@@ -1,0 +1,68 @@
+"""What was retrieved for a prompt: told by the caller, since generate() sees nothing but tokens."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RAGContext:
+    """What a retrieval step put into a prompt (retrieval-augmented generation).
+
+    The two counts are always told. Ids, titles and metadata are content: they leave only where that is switched on.
+
+    Attributes:
+        context_token_count: tokens of the prompt that were retrieved.
+        retrieved_doc_ids: ids of the documents, in the order of the prompt.
+        retrieved_doc_titles: their titles.
+        metadata: whatever else is worth keeping, as JSON can hold it.
+        document_count: documents; by default as many as there are ids or titles.
+
+    Raises:
+        ValueError: if a value cannot be taken; the message names the field.
+    """
+
+    context_token_count: int | None = None
+    retrieved_doc_ids: Sequence[str] = ()
+    retrieved_doc_titles: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    document_count: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("context_token_count", "document_count"):
+            count = getattr(self, name)
+            if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
+                raise ValueError(f"{name}: expected an integer of 0 or more, not {count!r}")
+        for name in ("retrieved_doc_ids", "retrieved_doc_titles"):
+            texts = getattr(self, name)
+            if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+                raise ValueError(f"{name}: expected strings, not {texts!r}")
+            object.__setattr__(self, name, tuple(texts))
+        try:
+            if not isinstance(self.metadata, Mapping):
+                raise TypeError("it is no mapping")
+            json.dumps(dict(self.metadata), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"metadata: expected what JSON can hold: {error}") from None
+        if self.document_count is None and (self.retrieved_doc_ids or self.retrieved_doc_titles):
+            count = max(len(self.retrieved_doc_ids), len(self.retrieved_doc_titles))
+            object.__setattr__(self, "document_count", count)
+
+    @classmethod
+    def from_json(cls, text: str) -> "RAGContext":
+        """Read a JSON object whose names are this class's.
+
+        Raises:
+            ValueError: if it is not one; the message says what was expected, and where.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {error.lineno}, column {error.colno}: no JSON: {error.msg}") from None
+        names = [each.name for each in fields(cls)]
+        if not isinstance(values, dict):
+            raise ValueError(f"expected an object with {', '.join(names)}")
+        if unknown := sorted(values.keys() - set(names)):
+            raise ValueError(f"{', '.join(unknown)}: unknown; there are {', '.join(names)}")
+        return cls(**values)
