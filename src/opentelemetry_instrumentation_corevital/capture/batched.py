@@ -70,9 +70,9 @@ class BatchedVitals:
             return taken
         self._write_hidden()
         if taken.states:
-            self._hidden = inside.hidden_numbers(taken.states, logits.device)
+            self._hidden = inside.numbers.of_step(taken.states, logits.device, ends=inside.ends)
         else:
-            inside.break_off()
+            inside.numbers.break_off()
             if inside.keeps_hidden_place(taken):
                 self._hidden = torch.full((len(logits), inside.layout.hidden_width), torch.nan)
         return taken
@@ -149,7 +149,8 @@ class BatchedVitals:
         parts, self._hidden_parts = self._hidden_parts, []
         if parts and self._inside is not None:
             try:
-                _write(parts, self._inside.numbers_of_steps(self._states[: len(parts)]))
+                states = self._states[: len(parts)]
+                _write(parts, self._inside.numbers.of_steps(states, ends=self._inside.ends))
             except Exception as error:
                 self._inside.fail(error)
 

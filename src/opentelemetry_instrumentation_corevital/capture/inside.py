@@ -17,11 +17,12 @@ from ..safety import report_internal_error
 from .anatomy import Anatomy, AttentionKind
 from .attention import Key, StepAttention
 from .hidden import StepHidden
+from .hidden_numbers import HiddenNumbers
 from .layout import LOGIT_WIDTH, Layout
 from .listening import thread
 from .plan import Place, Plan
-from .reduction import flat, reduce_hidden, reduce_states
-from .signals import AttentionSums, VisibleKeys, attention_signals, cosine, over_heads
+from .reduction import flat
+from .signals import AttentionSums, VisibleKeys, attention_signals, over_heads
 
 if TYPE_CHECKING:
     from .fused import Fused
@@ -71,10 +72,10 @@ class Inside:
             {key: (at.kind, at.layer) for key, at in anatomy.attention_of.items() if at.layer in selected}
         )
         """Where the taps report attention to."""
+        self.numbers = HiddenNumbers()
         self._hidden = StepHidden(self._layers, anatomy, give_up=self.give_up, lose=self._lose_hidden)
         self._step = 0
         self._readable: tuple[torch.Size, torch.dtype] | None = None
-        self._last: Tensor | None = None
         if not anatomy.layers:
             self.absent = dict.fromkeys(("hidden_states", "attention"), "the model's layers were not found")
         elif not options.attention_every:
@@ -134,8 +135,8 @@ class Inside:
         with torch.no_grad():
             taken = self.take(sequences, device)
             if taken.states:
-                return [self.hidden_numbers(taken.states, device), *taken.attention]
-            self.break_off()
+                return [self.numbers.of_step(taken.states, device, ends=self.ends), *taken.attention]
+            self.numbers.break_off()
             if self.keeps_hidden_place(taken):
                 return [torch.full((sequences, self.layout.hidden_width), torch.nan, device=device), *taken.attention]
         return taken.attention
@@ -186,13 +187,15 @@ class Inside:
             row[:, start:] = torch.cat(parts, -1)
         readable = states if states and self._kernels_read(states, fused) else []
         if readable or not states:
-            self.break_off()
+            self.numbers.break_off()
         if not readable and layout.hidden:
             with torch.no_grad():
-                row[:, LOGIT_WIDTH:start] = self.hidden_numbers(states, device) if states else torch.nan
+                row[:, LOGIT_WIDTH:start] = (
+                    self.numbers.of_step(states, device, ends=self.ends) if states else torch.nan
+                )
             fused.forget()
-        ends = bool(readable) and layout.hidden[-1] == layout.layer_count - 1
         if readable or plan is not None:
+            ends = bool(readable) and self.ends
             fused.inside(row, self._addresses_of(readable), self._step, ends=ends, plan=plan)
         self._forget()
         return row
@@ -240,53 +243,10 @@ class Inside:
             return self._hidden.addresses
         return [state.data_ptr() for state in states]
 
-    def hidden_numbers(self, states: list[Tensor], device: torch.device) -> Tensor:
-        """Return all numbers of one step's hidden states [sequences, numbers]."""
-        statistics, transformation = reduce_hidden(states, device)
-        return self._hidden_part(statistics, transformation, states[-1].reshape(len(states[-1]), -1), 1, device)
-
-    def numbers_of_steps(self, states: Tensor) -> Tensor:
-        """Return all numbers of several steps' hidden states.
-
-        Args:
-            states: [steps, layers, sequences, D], of steps one after the other.
-
-        Returns:
-            float32 [steps, sequences, numbers].
-        """
-        steps, layers, sequences, width = states.shape
-        by_layer = states.transpose(0, 1).reshape(layers, steps * sequences, width).float()
-        numbers = self._hidden_part(*reduce_states(by_layer), by_layer[-1], steps, states.device)
-        return numbers.view(steps, sequences, -1)
-
-    def break_off(self) -> None:
-        """Forget the last step's state: the next one has none to be compared with."""
-        self._last = None
-
-    def _hidden_part(
-        self, statistics: Tensor, transformation: Tensor, last: Tensor, steps: int, device: torch.device
-    ) -> Tensor:
-        by_layer = torch.cat((statistics, transformation[..., None]), -1)
-        return torch.cat((flat(by_layer), self._cosine(last, steps, device)), -1)
-
-    def _cosine(self, last: Tensor, steps: int, device: torch.device) -> Tensor:
-        """Return the cosines of the last layer's outputs with the previous step's.
-
-        Args:
-            last: [steps x sequences, D], the steps one after the other.
-            steps: how many.
-            device: of the result, [steps x sequences, 1].
-        """
-        states = last.to(torch.float32, copy=True)
-        sequences = len(states) // steps
-        before, self._last = self._last, states[-sequences:]
-        if self.layout.hidden[-1] != self.layout.layer_count - 1:
-            return torch.full((len(states), 1), torch.nan, device=device)
-        if before is None or before.shape != self._last.shape:
-            before = torch.full_like(self._last, torch.nan)
-        if steps > 1:
-            before = torch.cat((before, states[:-sequences]))
-        return cosine(states, before)[:, None].to(device, non_blocking=True)
+    @property
+    def ends(self) -> bool:
+        """Whether the last layer is among those that are looked at."""
+        return self.layout.hidden[-1] == self.layout.layer_count - 1
 
     # --- attention --------------------------------------------------------------------------------------------------
 

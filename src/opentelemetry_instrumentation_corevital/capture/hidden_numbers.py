@@ -1,0 +1,57 @@
+"""All numbers of hidden states, by torch: of a step, or of several at once."""
+
+import torch
+from torch import Tensor
+
+from .reduction import flat, reduce_hidden, reduce_states
+from .signals import cosine
+
+
+class HiddenNumbers:
+    """Reduces the layers' states of one step after the other, each compared with the one before it."""
+
+    def __init__(self) -> None:
+        self._last: Tensor | None = None
+
+    def of_step(self, states: list[Tensor], device: torch.device, *, ends: bool) -> Tensor:
+        """Return the numbers of one step's hidden states.
+
+        Args:
+            states: of the layers in their order, each [B, D] or [B, 1, D].
+            device: of the result.
+            ends: whether the last of them is the model's last layer, whose states are compared.
+
+        Returns:
+            float32 [B, numbers]: every layer's statistics and transformation, and the cosine with the step before.
+        """
+        return self._laid_out(*reduce_hidden(states, device), states[-1].reshape(len(states[-1]), -1), 1, ends=ends)
+
+    def of_steps(self, states: Tensor, *, ends: bool) -> Tensor:
+        """Return the numbers [steps, B, numbers] of the hidden states [steps, layers, B, D] of steps in a row."""
+        steps, layers, sequences, width = states.shape
+        by_layer = states.transpose(0, 1).reshape(layers, steps * sequences, width).float()
+        numbers = self._laid_out(*reduce_states(by_layer), by_layer[-1], steps, ends=ends)
+        return numbers.view(steps, sequences, -1)
+
+    def break_off(self) -> None:
+        """Forget the last step: the next one has none to be compared with."""
+        self._last = None
+
+    def _laid_out(self, statistics: Tensor, transformation: Tensor, last: Tensor, steps: int, *, ends: bool) -> Tensor:
+        by_layer = torch.cat((statistics, transformation[..., None]), -1)
+        if ends:
+            cosines = self._cosines(last, steps).to(statistics.device, non_blocking=True)
+        else:
+            cosines = torch.full((len(last),), torch.nan, device=statistics.device)
+        return torch.cat((flat(by_layer), cosines[:, None]), -1)
+
+    def _cosines(self, last: Tensor, steps: int) -> Tensor:
+        """Return the cosines [steps x B] of the last layer's states [steps x B, D] with those of the step before."""
+        states = last.to(torch.float32, copy=True)
+        sequences = len(states) // steps
+        before, self._last = self._last, states[-sequences:]
+        if before is None or before.shape != self._last.shape:
+            before = torch.full_like(self._last, torch.nan)
+        if steps > 1:
+            before = torch.cat((before, states[:-sequences]))
+        return cosine(states, before)
