@@ -54,7 +54,6 @@ class BatchedVitals:
             self._write_logits()
             self._logits = _room_for(logits.shape, torch.float32)
         self._logits[len(self._logit_parts)].copy_(logits)
-        self._taken, self._hidden = Taken(), None
         if self._inside is None:
             return
         try:
@@ -88,6 +87,7 @@ class BatchedVitals:
     def row(self, tokens: Tensor, done: Tensor) -> Tensor:
         """See `Vitals`. What is left for later is not written yet."""
         taken, hidden, inside = self._taken, self._hidden, self._inside
+        self._taken, self._hidden = Taken(), None  # the layers' outputs are not held for longer
         start = end = LOGIT_WIDTH
         if inside is not None and (taken.states or hidden is not None):
             end += inside.layout.hidden_width
