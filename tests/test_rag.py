@@ -65,18 +65,24 @@ def test_counts_come_from_an_earlier_service_by_the_baggage() -> None:
             otel_context.detach(token)
 
     assert calling("77") == {semconv.RAG_CONTEXT_TOKEN_COUNT: 77}
-    assert calling("-1") == calling("many") == {}
+    assert calling("-1") == calling("many") == calling("9" * 5000) == {}
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"context_token_count": -1}, "context_token_count: expected an integer of 0 or more, not -1"),
-        ({"document_count": True}, "document_count: expected an integer of 0 or more, not True"),
-        ({"retrieved_doc_ids": "doc-1"}, "retrieved_doc_ids: expected strings, not 'doc-1'"),
-        ({"retrieved_doc_titles": [1]}, r"retrieved_doc_titles: expected strings, not \[1\]"),
+        ({"context_token_count": -1}, "context_token_count: expected an integer of 0 or more"),
+        ({"context_token_count": 2**63}, "context_token_count: expected an integer of 0 or more"),
+        ({"document_count": True}, "document_count: expected an integer of 0 or more"),
+        ({"retrieved_doc_ids": "doc-1"}, "retrieved_doc_ids: expected a list of strings$"),
+        ({"retrieved_doc_ids": None}, "retrieved_doc_ids: expected a list of strings"),
+        ({"retrieved_doc_ids": {"doc-1": 1}}, "retrieved_doc_ids: expected a list of strings"),
+        ({"retrieved_doc_titles": [1]}, "retrieved_doc_titles: expected a list of strings"),
+        ({"retrieved_doc_titles": ["\udc80"]}, "retrieved_doc_titles: a text is not valid Unicode"),
         ({"metadata": {"score": float("nan")}}, "metadata: expected what JSON can hold"),
-        ({"metadata": [1]}, "metadata: expected what JSON can hold: it is no mapping"),
+        ({"metadata": {"text": "\udc80"}}, "metadata: expected what JSON can hold"),
+        ({"metadata": {"set": {1}}}, "metadata: expected what JSON can hold"),
+        ({"metadata": [1]}, "metadata: expected a mapping"),
     ],
 )
 def test_a_value_that_cannot_be_taken_is_named(values: dict[str, Any], message: str) -> None:
@@ -90,11 +96,25 @@ def test_a_value_that_cannot_be_taken_is_named(values: dict[str, Any], message: 
         ('{"context_token_count": 3,\n oops}', "line 2, column 2: no JSON"),
         ("[]", "expected an object with context_token_count"),
         ('{"documents": []}', "documents: unknown; there are context_token_count"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_where(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RAGContext.from_json(text)
+
+
+def test_counts_are_told_of_calls_that_are_not_measured_too() -> None:
+    counts = {semconv.RAG_CONTEXT_TOKEN_COUNT: 120, semconv.RAG_DOCUMENT_COUNT: 2}
+    assert about_rag(generated(RETRIEVED, capture_ratio=0.0, capture_message_content="span_only")[-1]) == counts
+
+
+def test_later_changes_do_not_reach_it_and_its_repr_has_no_content() -> None:
+    metadata = {"scores": [0.5]}
+    retrieved = RAGContext(1, ["doc-1"], ["Title"], metadata)
+    metadata["scores"].append(float("nan"))
+    assert retrieved.metadata == {"scores": [0.5]}
+    assert repr(retrieved) == "RAGContext(context_token_count=1, document_count=1)"
 
 
 def test_json_gives_what_it_says() -> None:

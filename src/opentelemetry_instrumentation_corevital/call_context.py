@@ -20,6 +20,7 @@ from .rag import RAGContext
 
 _DISABLED_KEY: Final = otel_context.create_key("corevital-disabled")
 _PROMPT_KEY: Final = otel_context.create_key("corevital-prompt")
+_COUNT_DIGITS: Final = 18
 _RAG_KEY: Final = otel_context.create_key("corevital-rag")
 
 # On the streamer itself a context would break its pickling and copying.
@@ -81,10 +82,15 @@ def current_rag(context: Context | None = None) -> RAGContext | None:
     if isinstance(told, RAGContext):
         return told
     tokens, documents = (
-        int(text) if isinstance(text := baggage.get_baggage(name, context), str) and text.isdecimal() else None
+        _count(baggage.get_baggage(name, context))
         for name in (semconv.RAG_CONTEXT_TOKEN_COUNT, semconv.RAG_DOCUMENT_COUNT)
     )
     return None if tokens is None and documents is None else RAGContext(tokens, document_count=documents)
+
+
+def _count(told: object) -> int | None:
+    """Return a count from the baggage, which anybody on the way may have written."""
+    return int(told) if isinstance(told, str) and told.isdecimal() and len(told) <= _COUNT_DIGITS else None
 
 
 def keep_context(streamer: Any) -> None:

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Final
+
+_LARGEST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,7 @@ class RAGContext:
         context_token_count: tokens of the prompt that were retrieved.
         retrieved_doc_ids: ids of the documents, in the order of the prompt.
         retrieved_doc_titles: their titles.
-        metadata: whatever else is worth keeping, as JSON can hold it.
+        metadata: whatever else is worth keeping, as JSON can hold it; a copy is kept.
         document_count: documents; by default as many as there are ids or titles.
 
     Raises:
@@ -24,27 +26,17 @@ class RAGContext:
     """
 
     context_token_count: int | None = None
-    retrieved_doc_ids: Sequence[str] = ()
-    retrieved_doc_titles: Sequence[str] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    retrieved_doc_ids: Sequence[str] = field(default=(), repr=False)
+    retrieved_doc_titles: Sequence[str] = field(default=(), repr=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     document_count: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("context_token_count", "document_count"):
-            count = getattr(self, name)
-            if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
-                raise ValueError(f"{name}: expected an integer of 0 or more, not {count!r}")
+            _check_count(name, getattr(self, name))
         for name in ("retrieved_doc_ids", "retrieved_doc_titles"):
-            texts = getattr(self, name)
-            if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-                raise ValueError(f"{name}: expected strings, not {texts!r}")
-            object.__setattr__(self, name, tuple(texts))
-        try:
-            if not isinstance(self.metadata, Mapping):
-                raise TypeError("it is no mapping")
-            json.dumps(dict(self.metadata), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"metadata: expected what JSON can hold: {error}") from None
+            object.__setattr__(self, name, _texts(name, getattr(self, name)))
+        object.__setattr__(self, "metadata", _copied(self.metadata))
         if self.document_count is None and (self.retrieved_doc_ids or self.retrieved_doc_titles):
             count = max(len(self.retrieved_doc_ids), len(self.retrieved_doc_titles))
             object.__setattr__(self, "document_count", count)
@@ -60,9 +52,43 @@ class RAGContext:
             values = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"line {error.lineno}, column {error.colno}: no JSON: {error.msg}") from None
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
         names = [each.name for each in fields(cls)]
         if not isinstance(values, dict):
             raise ValueError(f"expected an object with {', '.join(names)}")
         if unknown := sorted(values.keys() - set(names)):
             raise ValueError(f"{', '.join(unknown)}: unknown; there are {', '.join(names)}")
         return cls(**values)
+
+
+# Messages name the field and not its value, which is content.
+
+
+def _check_count(name: str, count: object) -> None:
+    if count is None:
+        return
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= _LARGEST:
+        raise ValueError(f"{name}: expected an integer of 0 or more, below 2^63")
+
+
+def _texts(name: str, texts: object) -> tuple[str, ...]:
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name}: expected a list of strings")
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: a text is not valid Unicode") from None
+    return tuple(texts)
+
+
+def _copied(metadata: object) -> dict[str, Any]:
+    if not isinstance(metadata, Mapping):
+        raise ValueError("metadata: expected a mapping")
+    try:
+        text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
+        text.encode()
+        copy: dict[str, Any] = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"metadata: expected what JSON can hold ({type(error).__name__})") from None
+    return copy

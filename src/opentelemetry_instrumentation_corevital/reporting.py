@@ -110,6 +110,7 @@ class Report:
             | emitted.usage_attributes(self.model.name, tokens)
             | emitted.model_attributes(self.model)
             | capture_attributes(self.settings)
+            | ({} if self.rag is None else emitted.rag_attributes(self.rag, content=False)[0])
             | {semconv.SCHEMA: semconv.SCHEMA_VERSION}
             | emitted.absent_attribute({"run": f"not chosen by capture_ratio={self.settings.capture_ratio:g}"})
         )

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital.capture import batched, session
+from opentelemetry_instrumentation_corevital.capture.rows import Clock, HostRows
 from opentelemetry_instrumentation_corevital.run import Run
 from tests.capture.test_inside import measure
-from tests.support import padded_batch, prompt, sharpen, tiny_model
+from tests.support import Keep, instrumented, padded_batch, prompt, sharpen, tiny_model
 
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,3 +72,88 @@ def test_what_is_kept_has_a_bounded_size() -> None:
         assert room.shape[1:] == shape
         assert len(room) == 1 or room.nbytes <= batched.KEPT_BYTES
     assert len(batched._room_for((1, 10), torch.float32)) == batched.STEPS
+
+
+@pytest.mark.parametrize("late_write", [0, 1, 2], ids=["logits", "hidden states", "attention"])
+def test_an_interrupt_leaves_no_number_that_was_not_computed(late_write: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep, model, writes = Keep(), sharpen(tiny_model()), []
+    arguments = {"input_ids": prompt(9), "do_sample": False, "eos_token_id": None}
+
+    def interrupted(*args: Any) -> None:
+        writes.append(args)
+        if len(writes) == late_write + 1:
+            raise KeyboardInterrupt
+        write(*args)
+
+    write = batched._write
+    monkeypatch.setattr(batched, "_write", interrupted)
+    with instrumented(judgements=[keep], attention_every=1), pytest.raises(KeyboardInterrupt):
+        model.generate(max_new_tokens=20, **arguments)
+    (run,) = keep.runs
+    assert 0 < run.steps < 20
+    assert_same([run], measure(model, {}, max_new_tokens=run.steps, **arguments)[0])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), ValueError("a bug")])
+def test_a_failed_call_whose_numbers_cannot_be_computed_has_none(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(*_: Any) -> Any:
+        raise error
+
+    def failing(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if ids.shape[1] == 12:
+            raise ZeroDivisionError
+        return scores
+
+    monkeypatch.setattr(batched, "logit_signals", unable)
+    keep = Keep()
+    with instrumented(judgements=[keep]), pytest.raises(ZeroDivisionError):
+        tiny_model().generate(prompt(9), max_new_tokens=20, do_sample=False, logits_processor=[failing])
+    (run,) = keep.runs
+    assert run.columns == {}
+    assert run.absent["entropy"] == f"internal error ({type(error).__name__})"
+
+
+def test_inference_mode_after_an_ordinary_call_is_watched_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, keep = sharpen(tiny_model()), Keep()
+    arguments = {"input_ids": prompt(9), "max_new_tokens": 12, "do_sample": False, "eos_token_id": None}
+    with instrumented(judgements=[keep], attention_every=1):
+        model.generate(**arguments)
+        with torch.inference_mode():
+            model.generate(**arguments)
+        model.generate(**arguments)
+    ordinary, inferred, again = keep.runs
+    assert_same([ordinary, ordinary], [inferred, again])
+
+
+def test_defaults_of_the_process_do_not_matter() -> None:
+    arguments = {"max_new_tokens": 12, "do_sample": False, "eos_token_id": None}
+    model, inputs = (
+        sharpen(tiny_model()),
+        {"input_ids": prompt(9), "attention_mask": torch.ones(1, 9, dtype=torch.int64)},
+    )
+    in_place(model)
+    plain, _ = measure(model, {}, **inputs, **arguments)
+    model = sharpen(tiny_model())
+    in_place(model)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found, _ = measure(model, {}, **inputs, **arguments)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_same(plain, found)
+
+
+def test_rows_are_made_on_the_host_whatever_the_default_device() -> None:
+    carrier = HostRows(Clock())
+    with torch.device("meta"):
+        vitals = batched.BatchedVitals(None, carrier)
+        for token in range(3):
+            logits = torch.arange(5.0, device="cpu")[None]
+            vitals.measure(logits, edited=False)
+            row = vitals.row(torch.tensor([token], device="cpu"), torch.tensor([False], device="cpu"))
+            carrier.push(row)
+        vitals.finish()
+    assert row.device.type == "cpu"
+    assert not row.isnan().any()

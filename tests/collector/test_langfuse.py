@@ -35,9 +35,8 @@ METADATA = {
 def mapped(sent: dict[str, Any], *, failed: bool) -> dict[str, Any]:
     """Return what Langfuse gets of a span of CoreVital's, in Python and not in OTTL."""
     flags = [flag for flag, name in semconv.HEALTH_FLAGS.items() if sent.get(name)]
-    found = {
-        name: value for name, value in sent.items() if not name.startswith(("corevital.series.", "corevital.layers."))
-    }
+    long = ("corevital.series.", "corevital.layers.", semconv.FINGERPRINT_VECTOR)
+    found = {name: value for name, value in sent.items() if not name.startswith(long)}
     metadata = {f"corevital_{name}": sent[source] for name, source in METADATA.items() if source in sent}
     if flags:
         metadata["corevital_flags"] = flags

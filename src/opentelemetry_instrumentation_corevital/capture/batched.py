@@ -25,6 +25,8 @@ STEPS: Final = 8
 KEPT_BYTES: Final = 768 * 1024
 """What their logits may take, and their hidden states: more would leave a core's own cache before it is reduced."""
 
+_HOST: Final[dict[str, Any]] = {"dtype": torch.float32, "device": "cpu"}
+
 Part = NDArray[np.float32]
 """A part [sequences, numbers] of a row that waits for its numbers."""
 
@@ -35,9 +37,9 @@ class BatchedVitals:
     def __init__(self, inside: Inside | None, carrier: RowCarrier) -> None:
         self._inside = inside
         self._carrier = carrier
-        self._logits = torch.empty(0, 0, 0)
+        self._logits = torch.empty(0, 0, 0, device="cpu")
         """[steps, sequences, vocabulary], one for each of `_logit_parts`."""
-        self._states = torch.empty(0)
+        self._states = torch.empty(0, device="cpu")
         """[steps, layers, sequences, D], one for each of `_hidden_parts`."""
         self._sums: list[Any] = []
         """One for each of `_attention_parts`."""
@@ -45,8 +47,10 @@ class BatchedVitals:
         self._hidden_parts: list[Part] = []
         self._attention_parts: list[Part] = []
         self._taken = Taken()
+        self._keeps_states = False
+        """Whether the hidden part of the step under way is left for later."""
         self._hidden: Tensor | None = None
-        """The hidden part of the step under way, where it is not left for later."""
+        """That part, where it is not."""
 
     def measure(self, logits: Tensor, *, edited: bool) -> None:  # noqa: ARG002 - it copies the logits in any case
         """See `Vitals`."""
@@ -54,27 +58,30 @@ class BatchedVitals:
             self._write_logits()
             self._logits = _room_for(logits.shape, torch.float32)
         self._logits[len(self._logit_parts)].copy_(logits)
+        self._taken, self._keeps_states, self._hidden = Taken(), False, None
         if self._inside is None:
             return
         try:
-            self._taken = self._take(self._inside, logits)
+            self._take(self._inside, logits)
         except Exception as error:
             self._inside.fail(error)
 
     @torch.no_grad()
-    def _take(self, inside: Inside, logits: Tensor) -> Taken:
+    def _take(self, inside: Inside, logits: Tensor) -> None:
         taken = inside.take(len(logits), logits.device, sums=True)
-        if taken.states and _alike(taken.states):
-            self._keep(taken.states)
-            return taken
-        self._write_hidden()
-        if taken.states:
-            self._hidden = inside.numbers.of_step(taken.states, logits.device, ends=inside.ends)
+        states, taken.states = taken.states, []  # the layers' outputs are not held for longer
+        if states and _alike(states):
+            self._keep(states)
+            self._keeps_states = True
         else:
-            inside.numbers.break_off()
-            if inside.keeps_hidden_place(taken):
-                self._hidden = torch.full((len(logits), inside.layout.hidden_width), torch.nan)
-        return taken
+            self._write_hidden()
+            if states:
+                self._hidden = inside.numbers.of_step(states, logits.device, ends=inside.ends)
+            else:
+                inside.numbers.break_off()
+                if inside.keeps_hidden_place(states, taken):
+                    self._hidden = torch.full((len(logits), inside.layout.hidden_width), torch.nan, **_HOST)
+        self._taken = taken
 
     def _keep(self, states: list[Tensor]) -> None:
         first = states[0]
@@ -87,9 +94,8 @@ class BatchedVitals:
     def row(self, tokens: Tensor, done: Tensor) -> Tensor:
         """See `Vitals`. What is left for later is not written yet."""
         taken, hidden, inside = self._taken, self._hidden, self._inside
-        self._taken, self._hidden = Taken(), None  # the layers' outputs are not held for longer
         start = end = LOGIT_WIDTH
-        if inside is not None and (taken.states or hidden is not None):
+        if inside is not None and (self._keeps_states or hidden is not None):
             end += inside.layout.hidden_width
         width = end + sum(part.shape[1] for part in taken.attention)
         if inside is not None and taken.sums is not None:
@@ -121,7 +127,7 @@ class BatchedVitals:
 
     def last_row(self, sequences: int) -> Tensor:
         """See `Vitals`."""
-        no_token = torch.zeros(sequences, dtype=torch.int64)
+        no_token = torch.zeros(sequences, dtype=torch.int64, device="cpu")
         row = self.row(no_token, no_token)
         self.finish()
         return row
@@ -135,34 +141,42 @@ class BatchedVitals:
     def release(self) -> None:
         """See `Vitals`."""
 
+    # Parts are forgotten once they are written, and not before: an interrupt may come at any moment, and what has not
+    # been written then is written by `finish`.
+
     @torch.no_grad()
     def _write_logits(self) -> None:
-        parts, self._logit_parts = self._logit_parts, []
+        parts = self._logit_parts
         if not parts:
             return
         tokens = torch.from_numpy(np.concatenate([part[:, TOKEN] for part in parts]).astype(np.int64))
         numbers = torch.stack(numbers_of(logit_signals(self._logits[: len(parts)].flatten(0, 1)), tokens), -1)
         _write([part[:, : len(COLUMNS)] for part in parts], numbers.view(len(parts), -1, len(COLUMNS)))
+        self._logit_parts = []
 
     @torch.no_grad()
     def _write_hidden(self) -> None:
-        parts, self._hidden_parts = self._hidden_parts, []
-        if parts and self._inside is not None:
-            try:
-                states = self._states[: len(parts)]
-                _write(parts, self._inside.numbers.of_steps(states, ends=self._inside.ends))
-            except Exception as error:
-                self._inside.fail(error)
+        parts, inside = self._hidden_parts, self._inside
+        if not parts or inside is None:
+            return
+        try:
+            states = self._states[: len(parts)]
+            _write(parts, inside.numbers.of_steps(states, ends=inside.ends))
+            inside.numbers.go_on(states[-1, -1])
+        except Exception as error:
+            inside.fail(error)
+        self._hidden_parts = []
 
     @torch.no_grad()
     def _write_attention(self) -> None:
-        parts, self._attention_parts = self._attention_parts, []
-        sums, self._sums = self._sums, []
-        if parts and self._inside is not None:
-            try:
-                _write(parts, self._inside.attention_of_steps(sums))
-            except Exception as error:
-                self._inside.fail(error)
+        parts, inside = self._attention_parts, self._inside
+        if not parts or inside is None:
+            return
+        try:
+            _write(parts, inside.attention_of_steps(self._sums))
+        except Exception as error:
+            inside.fail(error)
+        self._attention_parts, self._sums = [], []
 
 
 def _write(parts: Sequence[Part], numbers: Tensor) -> None:
@@ -173,9 +187,9 @@ def _write(parts: Sequence[Part], numbers: Tensor) -> None:
 
 def _room_for(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Return room for several tensors of a shape."""
-    one = torch.empty((1, *shape), dtype=dtype)
+    one = torch.empty((1, *shape), dtype=dtype, device="cpu")
     steps = max(1, min(STEPS, KEPT_BYTES // max(1, one.nbytes)))
-    return one if steps == 1 else torch.empty((steps, *shape), dtype=dtype)
+    return one if steps == 1 else torch.empty((steps, *shape), dtype=dtype, device="cpu")
 
 
 def _alike(states: list[Tensor]) -> bool:

@@ -117,7 +117,10 @@ class StepHidden:
     # --- all at once ------------------------------------------------------------------------------------------------
 
     def _collect(self, module: nn.Module, output: Any) -> None:
-        self._collected.append((module, output, output._version))
+        if isinstance(output, Tensor) and not output.is_inference():
+            self._collected.append((module, output, output._version))
+        else:  # not like the pattern; and tensors of inference mode have no version
+            self._look_at(module, output)
 
     def settle(self) -> None:
         """Take what was only collected, when the step is over."""

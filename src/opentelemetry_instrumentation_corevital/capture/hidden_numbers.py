@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .reduction import flat, reduce_hidden, reduce_states
+from .reduction import flat, moved, reduce_hidden, reduce_states
 from .signals import cosine
 
 
@@ -24,14 +24,24 @@ class HiddenNumbers:
         Returns:
             float32 [B, numbers]: every layer's statistics and transformation, and the cosine with the step before.
         """
-        return self._laid_out(*reduce_hidden(states, device), states[-1].reshape(len(states[-1]), -1), 1, ends=ends)
+        last = states[-1].reshape(len(states[-1]), -1)
+        numbers = self._laid_out(*reduce_hidden(states, device), last, 1, ends=ends)
+        self.go_on(last)
+        return numbers
 
     def of_steps(self, states: Tensor, *, ends: bool) -> Tensor:
-        """Return the numbers [steps, B, numbers] of the hidden states [steps, layers, B, D] of steps in a row."""
+        """Return the numbers [steps, B, numbers] of the hidden states [steps, layers, B, D] of steps in a row.
+
+        It can be asked for again, until `go_on` is told the last of these steps.
+        """
         steps, layers, sequences, width = states.shape
         by_layer = states.transpose(0, 1).reshape(layers, steps * sequences, width).float()
         numbers = self._laid_out(*reduce_states(by_layer), by_layer[-1], steps, ends=ends)
         return numbers.view(steps, sequences, -1)
+
+    def go_on(self, last: Tensor) -> None:
+        """Keep a copy of the last layer's states [B, D] of a step, for the next one to be compared with."""
+        self._last = last.to(torch.float32, copy=True)
 
     def break_off(self) -> None:
         """Forget the last step: the next one has none to be compared with."""
@@ -40,18 +50,17 @@ class HiddenNumbers:
     def _laid_out(self, statistics: Tensor, transformation: Tensor, last: Tensor, steps: int, *, ends: bool) -> Tensor:
         by_layer = torch.cat((statistics, transformation[..., None]), -1)
         if ends:
-            cosines = self._cosines(last, steps).to(statistics.device, non_blocking=True)
+            cosines = moved(self._cosines(last.float(), steps), statistics.device)
         else:
-            cosines = torch.full((len(last),), torch.nan, device=statistics.device)
+            cosines = torch.full((len(last),), torch.nan, dtype=torch.float32, device=statistics.device)
         return torch.cat((flat(by_layer), cosines[:, None]), -1)
 
-    def _cosines(self, last: Tensor, steps: int) -> Tensor:
+    def _cosines(self, states: Tensor, steps: int) -> Tensor:
         """Return the cosines [steps x B] of the last layer's states [steps x B, D] with those of the step before."""
-        states = last.to(torch.float32, copy=True)
         sequences = len(states) // steps
-        before, self._last = self._last, states[-sequences:]
-        if before is None or before.shape != self._last.shape:
-            before = torch.full_like(self._last, torch.nan)
+        before = self._last
+        if before is None or before.shape != states[:sequences].shape:
+            before = torch.full_like(states[:sequences], torch.nan)
         if steps > 1:
             before = torch.cat((before, states[:-sequences]))
         return cosine(states, before)

@@ -21,7 +21,7 @@ from .hidden_numbers import HiddenNumbers
 from .layout import LOGIT_WIDTH, Layout
 from .listening import thread
 from .plan import Place, Plan
-from .reduction import flat
+from .reduction import flat, moved
 from .signals import AttentionSums, VisibleKeys, attention_signals, over_heads
 
 if TYPE_CHECKING:
@@ -137,9 +137,13 @@ class Inside:
             if taken.states:
                 return [self.numbers.of_step(taken.states, device, ends=self.ends), *taken.attention]
             self.numbers.break_off()
-            if self.keeps_hidden_place(taken):
-                return [torch.full((sequences, self.layout.hidden_width), torch.nan, device=device), *taken.attention]
+            if self.keeps_hidden_place(taken.states, taken):
+                return [self._nothing(sequences, device), *taken.attention]
         return taken.attention
+
+    def _nothing(self, sequences: int, device: torch.device) -> Tensor:
+        """Return the place of hidden states that are not there."""
+        return torch.full((sequences, self.layout.hidden_width), torch.nan, dtype=torch.float32, device=device)
 
     def take(self, sequences: int, device: torch.device, *, sums: bool = False) -> "Taken":
         """Return what was seen of this step, and end it.
@@ -161,11 +165,9 @@ class Inside:
         self._forget()
         return taken
 
-    def keeps_hidden_place(self, taken: Taken) -> bool:
+    def keeps_hidden_place(self, states: list[Tensor] | None, taken: Taken) -> bool:
         """Whether a row without hidden states leaves their place empty: lost late, or of this step alone."""
-        return bool(self.layout.hidden) and (
-            bool(taken.attention) or taken.sums is not None or taken.states is not None
-        )
+        return bool(self.layout.hidden) and (bool(taken.attention) or taken.sums is not None or states is not None)
 
     def write(self, fused: "Fused", sequences: int, device: torch.device) -> Tensor:
         """Return a row float32 [sequences, numbers] in which all that is inside of this step is written by the kernels.
@@ -289,9 +291,7 @@ class Inside:
         if layout.cross:
             parts.append(flat(self._stacked("cross", layout.cross, device)))
         if layout.previous:
-            previous = [
-                self.attention.reduced["self", layer][1].to(device, non_blocking=True) for layer in layout.previous
-            ]
+            previous = [moved(self.attention.reduced["self", layer][1], device) for layer in layout.previous]
             parts.append(flat(torch.stack(previous)))
         return parts
 
@@ -337,7 +337,7 @@ class Inside:
         return Place(kind, start + layout.attention.index(layer) * len(SELF_SIGNALS), by_head)
 
     def _stacked(self, kind: AttentionKind, layers: tuple[int, ...], device: torch.device) -> Tensor:
-        return torch.stack([self.attention.reduced[kind, layer][0].to(device, non_blocking=True) for layer in layers])
+        return torch.stack([moved(self.attention.reduced[kind, layer][0], device) for layer in layers])
 
     def _attention_silence(self) -> str:
         if self.attention.unknown is not None:

@@ -248,7 +248,8 @@ def logits_row_kernel(
     tl.store(out + 7, neginf)
 
     token = tl.load(tokens + index * token_stride)
-    x = tl.load(logits + index * stride + token).to(tl.float32)
+    within = (token >= 0) & (token < stride)  # a sequence that is over is padded with whatever its caller likes
+    x = tl.load(logits + index * stride + token, mask=within, other=float("nan")).to(tl.float32)
     impossible = (x == -_INF) & (log_total == log_total)
     tl.store(out + 1, tl.where(impossible, _INF, (log_total - (x - shift)) / _LN2))
     tl.store(out + token_at, token.to(tl.float32))

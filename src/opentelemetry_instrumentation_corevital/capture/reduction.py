@@ -148,7 +148,7 @@ def reduce_hidden(layers: list[Tensor], device: torch.device) -> tuple[Tensor, T
         # Not stack, which makes a view of every layer first.
         states = torch.cat(alike).view(len(alike), len(alike[0]), -1).float()
         for numbers, found in zip((statistics, transformations), reduce_states(states, before), strict=True):
-            numbers.append(found.to(device, non_blocking=True))
+            numbers.append(moved(found, device))
         before = states[-1]
     if len(statistics) == 1:
         return statistics[0], transformations[0]
@@ -165,9 +165,14 @@ def reduce_states(states: Tensor, before: Tensor | None = None) -> tuple[Tensor,
     if before is None or before.shape != states[0].shape:
         first = torch.full_like(states[0, :, 0], torch.nan)
     else:
-        first = 1.0 - cosine(states[0], before.to(states.device, non_blocking=True))
+        first = 1.0 - cosine(states[0], moved(before, states.device))
     inner = 1.0 - cosine(states[1:], states[:-1])
     return hidden_statistics(states), torch.cat((first[None], inner))
+
+
+def moved(numbers: Tensor, device: torch.device) -> Tensor:
+    """Return numbers on a device, without a wait unless that is the host, where they are read at once."""
+    return numbers.to(device, non_blocking=device.type != "cpu")
 
 
 def flat(by_layer: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class RowStore:
         return len(self._kept)
 
     def append(self, row: NDArray[np.float32], time_ns: int) -> None:
-        """Add one step's row [sequences, signals], which nobody changes any more."""
+        """Add one step's row [sequences, signals]; one on the host may be written until the carrier has finished."""
         self._kept.append(row)
         self._times.append(time_ns)
 
@@ -92,7 +92,7 @@ class RowCarrier(Protocol):
     store: RowStore
 
     def room(self, sequences: int, width: int) -> Tensor:
-        """Return memory [sequences, width] that kernels may write the next row to, before it is pushed."""
+        """Return memory [sequences, width] for the next row, written before it is pushed; on a CPU after that, too."""
 
     def push(self, row: Tensor) -> None:
         """Take one step's row [sequences, signals]; must not wait for the device."""
@@ -111,7 +111,8 @@ class HostRows:
 
     def room(self, sequences: int, width: int) -> Tensor:
         """Return memory for a row."""
-        self._room = torch.empty((sequences, width), dtype=torch.float32)
+        # NaN, so that a number that is never written is none.
+        self._room = torch.full((sequences, width), torch.nan, dtype=torch.float32, device="cpu")
         return self._room
 
     def push(self, row: Tensor) -> None:

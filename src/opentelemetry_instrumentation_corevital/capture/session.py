@@ -12,7 +12,7 @@ from ..safety import report_internal_error, shielded
 from .call import Call
 from .inside import Inside
 from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, hidden_columns, logit_columns
-from .rows import Clock, RowCarrier, RowStore, carrier_for
+from .rows import Clock, HostRows, RowCarrier, RowStore, carrier_for
 from .vitals import Vitals, vitals_for
 
 STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
@@ -207,9 +207,14 @@ class Session:
             return None
         try:
             rows = self._vitals.last_row(self._sequences).cpu().numpy()
-        except RuntimeError:
+        except RuntimeError as error:
+            if isinstance(self._carrier, HostRows):
+                self._give_up(error)
             # On CUDA sampling refuses logits by an assertion after which the device does not answer any more.
             self._failed_step_unread = True
+            return None
+        except Exception as error:
+            self._give_up(error)
             return None
         with shielded("capture.failed_step"):
             faults = [self._faults(row[None]) for row in rows]

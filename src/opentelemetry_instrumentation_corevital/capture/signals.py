@@ -114,7 +114,9 @@ def surprisal(signals: LogitSignals, tokens: Tensor) -> Tensor:
     Returns:
         [N] float32 in bit; +Inf for a token whose raw probability is 0, NaN where there is no distribution.
     """
-    chosen = signals.shifted.gather(-1, tokens[:, None]).squeeze(-1)
+    # A sequence that is over is padded with whatever its caller likes; nobody reads its signals.
+    within = tokens.clamp(0, signals.shifted.shape[-1] - 1)
+    chosen = signals.shifted.gather(-1, within[:, None]).squeeze(-1)
     chosen = chosen.masked_fill(chosen <= _LOWEST, -torch.inf)
     return (signals.log_normalizer - chosen) / _LN2
 

@@ -15,6 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Status
 
 from .. import semconv
 from ..store import SQLiteLogExporter, SQLiteSpanExporter, StoreError
@@ -193,7 +194,7 @@ def _without_content(span: ReadableSpan) -> ReadableSpan:
         events=[event for event in span.events if event.name != semconv.EXCEPTION_EVENT],
         links=span.links,
         kind=span.kind,
-        status=span.status,
+        status=Status(span.status.status_code),  # its description is the exception's message
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
