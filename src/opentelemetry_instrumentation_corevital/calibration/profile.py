@@ -178,12 +178,6 @@ class Profile(_Part):
                     raise ValueError(f"{name}: has {len(spread.location)} entries, expected {width}")
         return self
 
-    @property
-    def high_entropy_bits(self) -> float | None:
-        """Return the entropy that one step in twenty of the model's healthy runs is above."""
-        spreads = self.signals.get("entropy")
-        return None if spreads is None else float(spreads.steps.quantile(0.95)[0])
-
 
 def last_part(name: str) -> str:
     """Return a model's name without its organisation."""
