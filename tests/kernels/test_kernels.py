@@ -88,6 +88,18 @@ def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
     assert row[:, DONE].bool().tolist() == done.tolist()
 
 
+@pytest.mark.parametrize("padding", [-1, 50, 10**9])
+def test_padding_that_is_no_token_is_not_looked_up(padding: int) -> None:
+    logits, tokens = normal(2, 50), torch.tensor([3, padding], device=DEVICE)
+    row, fused = blank(2, LOGIT_WIDTH), Fused(DEVICE, 2)
+    fused.logits(logits, edited=False)
+    fused.tokens(tokens, torch.tensor([False, True], device=DEVICE), row, None)
+    wanted = surprisal(logit_signals(logits), tokens)
+    assert float(row[0, 1]) == pytest.approx(float(wanted[0]), abs=1e-4)
+    assert row[1, 1].isnan()
+    assert wanted[1].isfinite()
+
+
 # --- hidden states ----------------------------------------------------------------------------------------------------
 
 
