@@ -127,3 +127,30 @@ def test_the_figures_of_the_store_are_those_that_were_measured() -> None:
     for figure in figures:
         assert re.search(rf"(?<![\d.,]){re.escape(f'{figure:,}')}(?![\d])", page), figure
     assert measured["command"].removesuffix(" --runs 100000") in page
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the places of a page that a link can name: its headings, as GitHub spells them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        page
+        for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "benchmarks/**/*.md")
+        for page in ROOT.glob(pattern)
+    ],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    # A template's page lies in the folder above it.
+    folder = page.parent.parent if page.parent.name == "templates" else page.parent
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target) or "{{" in target:
+            continue
+        place, _, anchor = target.partition("#")
+        linked = (folder / place).resolve() if place else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target

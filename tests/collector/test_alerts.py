@@ -14,6 +14,7 @@ import yaml
 
 from tests.collector.collectors import FOLDER, collector
 from tests.collector.fleet import Program, program
+from tests.test_docs import anchors
 from tests.wire.processes import free_port, get_json, listening, process, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("wire")]
@@ -55,11 +56,6 @@ def test_every_alert_is_tested_both_ways_and_says_what_to_do() -> None:
 def alerts() -> list[dict[str, Any]]:
     groups = yaml.safe_load(RULES.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
-
-
-def anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @dataclass
