@@ -75,7 +75,7 @@ def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def run_code(code: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run_code(code: str, *arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process of its own; a hang fails the test."""
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), *arguments],
