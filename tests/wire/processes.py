@@ -1,6 +1,7 @@
 """Servers that the tests start: a Collector and Jaeger, on ports that are free."""
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -14,11 +15,19 @@ from typing import Any, NamedTuple
 COLLECTOR_CONFIG = Path(__file__).parent.parent.parent / "collector-config.yaml"
 
 
+# Below the ports that systems give to outgoing connections (from 32768 or 49152 on), so that none of these takes a port
+# before the server does for which it was chosen; above every default port of the Collector and Jaeger.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = itertools.cycle(range(20_000 + 1_000 * (_WORKER % 12), 21_000 + 1_000 * (_WORKER % 12)))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port on which nothing listens; another one each time, and another in each process of the tests."""
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 def wait_until(ready: Callable[[], Any], seconds: float = 20.0) -> Any:
