@@ -1,9 +1,13 @@
 """Settings: where a value comes from, and what is said of a bad one."""
 
 import logging
+import os
+import threading
+import time
 
 import pytest
 
+from opentelemetry_instrumentation_corevital import config
 from opentelemetry_instrumentation_corevital.config import CONTENT_ENV, SettingsError, load_settings
 from opentelemetry_instrumentation_corevital.layer_selection import LayerSelection
 
@@ -107,3 +111,25 @@ def test_layers_are_selected_by_index_and_range(text: str, count: int, layers: l
 def test_other_selections_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be `all` or a list"):
         LayerSelection(text)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_waits_for_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pydantic's first validation holds a lock that a process forked meanwhile would find held for good."""
+    begun, ended = threading.Event(), threading.Event()
+
+    class Slow(config.Settings):
+        def model_post_init(self, context: object) -> None:
+            begun.set()
+            time.sleep(0.3)
+            ended.set()
+
+    monkeypatch.setattr(config, "Settings", Slow)
+    thread = threading.Thread(target=load_settings)
+    thread.start()
+    assert begun.wait(10)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if ended.is_set() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    thread.join()

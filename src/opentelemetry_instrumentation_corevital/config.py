@@ -3,15 +3,20 @@
 import difflib
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from .forks import held_by_forks
 from .layer_selection import LayerSelection
 
 logger = logging.getLogger(__name__)
+# pydantic sets things up in the first validation, behind a lock of its own: for a process forked meanwhile that would
+# never come free. Again from the same thread: a signal handler may read settings.
+_validating = held_by_forks(threading.RLock())
 
 ENV_PREFIX = "OTEL_COREVITAL_"
 CONTENT_ENV = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -168,7 +173,8 @@ def load_settings(keywords: Mapping[str, Any] | None = None) -> Settings:
     # The alias is what pydantic-settings reads from the environment; a keyword has to use it too.
     renamed = {CONTENT_ENV if name == "capture_message_content" else name: value for name, value in given.items()}
     try:
-        return Settings(**renamed)
+        with _validating:
+            return Settings(**renamed)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem, given) for problem in error.errors())) from None
 

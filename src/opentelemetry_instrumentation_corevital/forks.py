@@ -1,10 +1,21 @@
 """Locks of modules, across forks."""
 
 import os
-import threading
+from typing import Any, Protocol, TypeVar
 
 
-def held_by_forks(lock: threading.Lock) -> threading.Lock:
+class _Lock(Protocol):
+    """A `threading.Lock` or `threading.RLock`."""
+
+    def acquire(self) -> Any: ...
+
+    def release(self) -> None: ...
+
+
+L = TypeVar("L", bound=_Lock)
+
+
+def held_by_forks(lock: L) -> L:
     """Let every fork hold a lock, so that a child finds it free and what it guards whole; return the lock.
 
     For the locks of modules only: there is no way back.

@@ -207,10 +207,10 @@ def _delete(connection: sqlite3.Connection, trace_id: str, span_ids: list[str]) 
 
 def _all_spans(connection: sqlite3.Connection, trace_id: str, span_ids: list[str]) -> list[str]:
     found = connection.execute(
-        "SELECT span_id FROM spans WHERE trace_id = ?1 UNION SELECT span_id FROM run_data WHERE trace_id = ?1 "
-        "UNION SELECT span_id FROM run_data_chunks WHERE trace_id = ?1 UNION SELECT span_id FROM labels "
-        "WHERE trace_id = ?1",
-        (trace_id,),
+        "SELECT span_id FROM spans WHERE trace_id = :trace UNION SELECT span_id FROM run_data WHERE trace_id = :trace "
+        "UNION SELECT span_id FROM run_data_chunks WHERE trace_id = :trace UNION SELECT span_id FROM labels "
+        "WHERE trace_id = :trace",
+        {"trace": trace_id},
     )
     return sorted({*span_ids, *(row[0] for row in found)})
 
