@@ -12,7 +12,7 @@ import platform
 import sys
 from pathlib import Path
 
-from judged import baselines, composition, cost, early, faults, fingerprints, fitting, loops, risk
+from judged import baselines, composition, cost, early, faults, fingerprints, fitting, layer_fitting, loops, risk
 from judged.figures import render
 from judged.replay import replay
 from runset.store import load
@@ -48,6 +48,7 @@ def main() -> None:
         replays = [replay(sample) for sample in load()]
         fitting.loop_thresholds(replays)
         print(fitting.failure_risk(replays))
+        layer_fitting.layer_thresholds()
         return
     if "--cost" in sys.argv:
         before = Path(sys.argv[-1]).read_text(encoding="utf-8").partition("## Cost")[0]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from opentelemetry_instrumentation_corevital.calibration import (
 )
 from opentelemetry_instrumentation_corevital.calibration.find import file_name
 from opentelemetry_instrumentation_corevital.calibration.profile import LEVELS
-from opentelemetry_instrumentation_corevital.calibration.signals import windows
+from opentelemetry_instrumentation_corevital.calibration.signals import layer_signals, windows
 from opentelemetry_instrumentation_corevital.run import ModelInfo, Run
 from tests.assessment.runs import add_layers, make_run
 
@@ -64,7 +65,8 @@ def test_numbers_are_those_of_the_pooled_steps(profile: Profile) -> None:
         assert found.scale[layer] == pytest.approx(scale, rel=2e-3)
         for level, quantiles in zip(LEVELS, found.quantiles, strict=True):
             assert quantiles[layer] == pytest.approx(float(np.quantile(values, level)), rel=2e-3)
-    assert profile.layers["log2_gain"].steps.location[0] is None, "the first layer has no gain"
+    gain, norm = (profile.layers[name].steps.location for name in ("log2_gain", "log2_norm"))
+    assert gain[0] == norm[0], "nothing is before the first layer"
     assert profile.made.runs == 40
     assert profile.made.steps == 40 * 60
 
@@ -187,6 +189,55 @@ def test_the_layer_in_which_it_began_comes_first(profile: Profile) -> None:
     found = deviations(run, dataclasses.replace(DEFAULT, profile=profile))
     assert found is not None
     assert [each.layer for each in where_it_began(found)] == [3, 6]
+
+
+def test_of_layers_that_stand_out_within_half_a_window_the_shallowest_is_where_it_began(profile: Profile) -> None:
+    for later, first in ((28, 3), (29, 6)):
+        run = healthy(201)
+        run.columns["layer_transformation"][24, 6] = 30.0
+        run.columns["layer_transformation"][later, 3] = 30.0
+        found = deviations(run, dataclasses.replace(DEFAULT, profile=profile))
+        assert found is not None
+        assert where_it_began(found)[0].layer == first
+
+
+def test_the_change_of_attention_is_that_of_the_last_eight_steps_over_the_eight_before() -> None:
+    run = healthy(204)
+    entropy = run.columns["attention_entropy"]
+    entropy[40, 2] = np.nan
+    change = layer_signals(run, ["attention_entropy_change"])["attention_entropy_change"]
+    assert change.shape == entropy.shape
+    assert np.isnan(change[:16]).all(), "the first step does not count"
+    for layer in range(LAYERS):
+        for step in range(16, run.steps):
+            values = [float(value) for value in entropy[step - 15 : step + 1, layer]]
+            expected = math.fsum(values[8:]) / 8 - math.fsum(values[:8]) / 8
+            assert change[step, layer] == pytest.approx(expected, abs=1e-12, nan_ok=True)
+            assert np.isnan(change[step, layer]) == (layer == 2 and 40 <= step < 56)
+    short = dataclasses.replace(run, tokens=run.tokens[:16], columns={"attention_entropy": entropy[:16]})
+    assert np.isnan(layer_signals(short, ["attention_entropy_change"])["attention_entropy_change"]).all()
+
+
+def test_a_change_of_attention_that_stays_within_what_is_usual_is_told_by_the_change(profile: Profile) -> None:
+    """Each run has a level of its own, and this one goes from the lowest of them to the highest."""
+    levels = np.linspace(-1, 1, 21)
+    runs = [healthy(seed) for seed in range(21)]
+    for run, level in zip(runs, levels, strict=True):
+        run.columns["attention_entropy"] += level
+    thresholds = dataclasses.replace(DEFAULT, profile=fit_profile(runs))
+    run = healthy(205)
+    run.columns["attention_entropy"][:30, 5] -= 1
+    run.columns["attention_entropy"][30:, 5] += 1
+    blame = judged(run, thresholds).blame
+    assert blame is not None
+    assert [(each.layer, each.reason) for each in blame] == [(5, "attention spread changed unusually")]
+    assert abs(blame[0].evidence["step"] - 30) <= 2
+    assert blame[0].evidence["threshold"] == DEFAULT.change_excess
+    seldom = dataclasses.replace(run, columns=dict(run.columns))
+    seldom.columns["attention_entropy"] = np.where(
+        np.arange(run.steps)[:, None] % 2, np.nan, run.columns["attention_entropy"]
+    ).astype(np.float32)
+    assert judged(seldom, thresholds).blame == (), "attention was not looked at on each step"
 
 
 def test_what_follows_a_value_that_was_not_finite_is_not_judged(profile: Profile) -> None:

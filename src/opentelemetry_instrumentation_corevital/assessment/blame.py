@@ -28,6 +28,7 @@ _REASONS: Final = {
     "log2_gain": "norm grows or shrinks unusually",
     "layer_transformation": "turns its input unusually",
     "attention_entropy": "attention spread unusually",
+    "attention_entropy_change": "attention spread changed unusually",
     "collapsed_head_rate": "heads collapsed",
 }
 

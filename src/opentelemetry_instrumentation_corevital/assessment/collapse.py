@@ -12,7 +12,8 @@ class CollapseDetector:
 
     def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
         self._thresholds = thresholds
-        self._recent: deque[float] = deque(maxlen=thresholds.collapse_steps)
+        self._size = thresholds.collapse_steps
+        self._recent: deque[float] = deque(maxlen=self._size)
         self._looks = 0
         self._mean = 0.0
         self._before = 0.0
@@ -26,13 +27,13 @@ class CollapseDetector:
         self._looks += 1
         self._mean += (share - self._mean) / self._looks
         self._recent.append(share)
-        if not self.judged:
+        if self._looks < self._size:
             return
-        recent = self._now = math.fsum(self._recent) / len(self._recent)
-        if self._looks == len(self._recent):
+        recent = self._now = math.fsum(self._recent) / self._size
+        if self._looks == self._size:
             self._before = recent
         threshold = self._before + self._thresholds.collapse_rise
-        if not self._rise and recent > threshold:
+        if recent > threshold and not self._rise:
             self._rise = {
                 "step": step,
                 "rate": round(recent, 4),
@@ -43,15 +44,24 @@ class CollapseDetector:
     @property
     def judged(self) -> bool:
         """Whether there were enough looks to tell."""
-        return self._looks >= self._thresholds.collapse_steps
+        return self._looks >= self._size
 
     def rising(self) -> dict[str, float]:
         """Return the numbers of a rise that warns; empty where there is none."""
         threshold = self._before + self._thresholds.collapse_warning
         return {"value": round(self._now, 4), "threshold": round(threshold, 4)} if self._now > threshold else {}
 
+    @property
+    def _high(self) -> bool:
+        return self._mean > self._thresholds.collapse_rate and self.judged
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether attention has collapsed in what was seen so far."""
+        return bool(self._rise) or self._high
+
     def evidence(self) -> dict[str, Any]:
         """Return the numbers of a collapse in what was seen so far; empty where there is none."""
-        if self.judged and self._mean > self._thresholds.collapse_rate:
+        if self._high:
             return {"rate": round(self._mean, 4), "threshold": self._thresholds.collapse_rate}
         return dict(self._rise)

@@ -7,7 +7,7 @@
 - `degenerating_generation`: over the last 16 steps, against all before them (32 at least), the mean entropy and the
   mean surprisal have risen and the mean margin has fallen. Severity 0.7.
 - `context_loss`: in a window of steps the attention to the prompt is further below what the model's healthy runs give
-  it than `window_excess` allows, while the entropy is above their 95 % quantile. Needs the model's baseline profile.
+  it than `context_excess` allows, while the entropy is above their 95 % quantile. Needs the model's baseline profile.
   Severity 0.75.
 
 The severities are an order, not a probability.
@@ -87,7 +87,7 @@ def _context_loss(run: Run, profile: Profile, thresholds: Thresholds) -> dict[st
     if not len(starts) or len(entropies) != len(medians):
         return None
     excess = known.windows.excess(medians[:, None])[:, 0]
-    lost = (medians < known.windows.centre[0]) & (excess > thresholds.window_excess)
+    lost = (medians < known.windows.centre[0]) & (excess > thresholds.context_excess)
     lost &= entropies > usual.windows.quantile(0.95)[0]
     if not lost.any():
         return {}
@@ -97,6 +97,6 @@ def _context_loss(run: Run, profile: Profile, thresholds: Thresholds) -> dict[st
         "prompt_focus": round(float(medians[at]), 4),
         "usual": known.windows.location[0],
         "excess": round(float(excess[at]), 2),
-        "threshold": thresholds.window_excess,
+        "threshold": thresholds.context_excess,
         "entropy": round(float(entropies[at]), 4),
     }

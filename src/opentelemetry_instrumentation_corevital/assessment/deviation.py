@@ -4,6 +4,9 @@ A layer is compared with itself in healthy runs (the model's baseline profile), 
 its own doing: the gain of the norm and the turn that it adds to the residual stream, and how its attention is spread.
 The norm itself is carried on to all later layers. `Spread.excess` says how far out a number is.
 
+Attention differs more between kinds of text than from one window of a text to the next. So a layer is also compared
+with itself just before: a fault that leaves its attention within what is usual for some text still changes it at once.
+
 A single step has to be further out than a window's median, since a healthy layer reacts to single tokens ("massive
 activations", Sun et al. 2024, arXiv 2402.17762). The first step is left out: a prompt of one token ends on the model's
 own sink. Once a value was not finite, what follows is its consequence and is not judged.
@@ -15,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from ..calibration.profile import Spreads
-from ..calibration.signals import Values, layer_signals, windows
+from ..calibration.signals import WINDOW, Values, layer_signals, windows
 from ..run import Deviation, Run
 from .thresholds import Thresholds
 
@@ -26,21 +29,25 @@ ATTENTION_SIGNALS: Final = ("attention_entropy", "collapsed_head_rate")
 """How a layer's heads spread their attention: compared over windows only. The share of collapsed heads is 0 in most
 healthy layers, so it also has to have risen by `layer_collapse_rise`."""
 
+CHANGE: Final = "attention_entropy_change"
+_ALL: Final = (*OUTPUT_SIGNALS, *ATTENTION_SIGNALS, CHANGE)
+
 
 def deviations(run: Run, thresholds: Thresholds) -> list[Deviation] | None:
     """Return what is further out than the thresholds allow; None where there is nothing to compare with."""
     profile = thresholds.profile
     if profile is None:
         return None
-    values, end = layer_signals(run, (*OUTPUT_SIGNALS, *ATTENTION_SIGNALS)), first_nonfinite(run)
+    values, end = layer_signals(run, _ALL), first_nonfinite(run)
     found: list[Deviation] = []
     compared = False
-    for name in (*OUTPUT_SIGNALS, *ATTENTION_SIGNALS):
+    for name in _ALL:
         spreads = profile.layers.get(name)
         if name not in values or spreads is None or values[name].shape[1] != len(spreads.steps.centre):
             continue
         compared = True
-        found += _of_signal(name, values[name][:end], spreads, thresholds)
+        judge = _of_change if name == CHANGE else _of_signal
+        found += judge(name, values[name][:end], spreads, thresholds)
     return found if compared else None
 
 
@@ -58,10 +65,10 @@ def first_nonfinite(run: Run) -> int:
 
 def _of_signal(name: str, values: Values, spreads: Spreads, thresholds: Thresholds) -> Iterator[Deviation]:
     starts, medians = windows(values)
-    out = spreads.windows.excess(medians)
-    far = out > thresholds.window_excess
+    far = spreads.windows.beyond(medians, thresholds.window_excess)
     if name == "collapsed_head_rate":
         far &= medians - spreads.windows.centre > thresholds.layer_collapse_rise
+    out = spreads.windows.excess(medians) if far.any() else medians
     for window, layer in np.argwhere(far).tolist():
         yield Deviation(
             layer=layer,
@@ -75,8 +82,9 @@ def _of_signal(name: str, values: Values, spreads: Spreads, thresholds: Threshol
         )
     if name not in OUTPUT_SIGNALS:
         return
-    out = spreads.steps.excess(values[1:])
-    for step, layer in np.argwhere(out > thresholds.step_excess).tolist():
+    far = spreads.steps.beyond(values[1:], thresholds.step_excess)
+    out = spreads.steps.excess(values[1:]) if far.any() else values
+    for step, layer in np.argwhere(far).tolist():
         yield Deviation(
             layer=layer,
             step=step + 1,
@@ -89,11 +97,32 @@ def _of_signal(name: str, values: Values, spreads: Spreads, thresholds: Threshol
         )
 
 
+def _of_change(name: str, values: Values, spreads: Spreads, thresholds: Thresholds) -> Iterator[Deviation]:
+    """Yield each layer's largest change: there the window after it begins with what changed."""
+    far = spreads.steps.beyond(values, thresholds.change_excess)
+    if not far.any():
+        return
+    out = np.where(far, spreads.steps.excess(values), 0.0)
+    for layer in np.flatnonzero(far.any(0)).tolist():
+        step = int(out[:, layer].argmax())
+        yield Deviation(
+            layer=layer,
+            step=step - WINDOW + 1,
+            signal=name,
+            value=float(values[step, layer]),
+            usual=float(spreads.steps.centre[layer]),
+            excess=float(out[step, layer]),
+            threshold=thresholds.change_excess,
+            window=True,
+        )
+
+
 def where_it_began(found: Sequence[Deviation]) -> list[Deviation]:
     """Return one deviation of each layer, the layer where it began first.
 
     That is the shallowest of those that stand out earliest: what a layer does reaches later layers at the same step,
-    and earlier ones, through the text, at later steps. The others follow by strength.
+    and earlier ones, through the text, at later steps. Earliest means within half a window: where a window lies tells
+    a step no better. The others follow by strength.
     """
     earliest: dict[int, int] = {}
     strongest: dict[int, Deviation] = {}
@@ -104,6 +133,7 @@ def where_it_began(found: Sequence[Deviation]) -> list[Deviation]:
             strongest[each.layer] = each
     if not strongest:
         return []
-    first = min(strongest, key=lambda layer: (earliest[layer], layer))
+    begin = min(earliest.values())
+    first = min(layer for layer, step in earliest.items() if step <= begin + WINDOW // 2)
     others = sorted((each for layer, each in strongest.items() if layer != first), key=lambda d: (-d.strength, d.layer))
     return [strongest[first], *others]

@@ -16,8 +16,8 @@ mean so far, collapsed heads with the first looks at attention.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from itertools import repeat
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -48,8 +48,7 @@ _NEEDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step's numbers; NaN where a signal was not measured."""
 
     token: int
@@ -65,8 +64,7 @@ class Step:
     """Index of the first of these layers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Warned:
+class Warned(NamedTuple):
     """What holds at a step."""
 
     signals: tuple[str, ...]
@@ -94,28 +92,30 @@ class EarlyWarningMonitor:
 
     def update(self, step: Step) -> Warned:
         """Take the next step and return what holds at it."""
+        token, entropy, margin, top1_prob, nonfinite, collapsed, log_norms, first = step
+        limits = self._thresholds
         self._step += 1
-        self._entropy.add(step.entropy)
-        self._margin.add(step.margin)
-        self._top1.add(step.top1_prob)
-        self._high_entropy_steps += step.entropy > self._thresholds.high_entropy_bits
-        self._nonfinite |= step.nonfinite
-        repetition = self._repetition.update(step.token)
+        self._entropy.add(entropy)
+        self._margin.add(margin)
+        self._top1.add(top1_prob)
+        self._high_entropy_steps += entropy > limits.high_entropy_bits
+        self._nonfinite |= nonfinite
+        repetition = self._repetition.update(token)
         signals: list[str] = []
         if repetition is not None:
             self._warn(signals, "repetition_risk", repetition.evidence)
         self._logits_warn(signals)
-        if not math.isnan(step.collapsed):
-            self._collapse.update(self._step, step.collapsed)
+        if not math.isnan(collapsed):
+            self._collapse.update(self._step, collapsed)
             if rising := self._collapse.rising():
                 self._warn(signals, "attention_collapsing", lambda: rising)
-        if step.log_norms and self._step and (jump := self._norms.add(step.log_norms)):
-            self._warn(signals, "norm_jump", lambda: _jump(step.first_middle, jump, self._thresholds.norm_jump))
+        if log_norms and self._step and (jump := self._norms.add(log_norms)):
+            self._warn(signals, "norm_jump", lambda: _jump(first, jump, limits.norm_jump))
         loop = repetition is not None and repetition.loop
         return Warned(
             tuple(signals),
             failure_risk(nonfinite=self._nonfinite, loop=loop, recurring=self._repetition.recurring),
-            self._risk_so_far(repetition),
+            self._risk_so_far(loop),
             repetition,
         )
 
@@ -143,36 +143,38 @@ class EarlyWarningMonitor:
         if top1.base_count >= limits.base_steps and top1.mean < (least := limits.confidence_share * top1.base_mean):
             self._warn(signals, "confidence_drop", lambda: _numbers(top1.mean, least))
 
-    def _risk_so_far(self, repetition: Repetition | None) -> float:
+    def _risk_so_far(self, loop: bool) -> float:
         """Return the `rules` risk of the run if it were cut off here, from the flags that can be told online."""
-        raised = {
-            "nan_detected": self._nonfinite,
-            "repetition_loop_detected": repetition is not None and repetition.loop,
-            "attention_collapse_detected": bool(self._collapse.evidence()),
-        }
-        worst = max(FLAG_RISK[flag] * holds for flag, holds in raised.items())
+        worst = 0.0
+        if self._nonfinite:
+            worst = FLAG_RISK["nan_detected"]
+        elif loop:
+            worst = FLAG_RISK["repetition_loop_detected"]
+        elif self._collapse.collapsed:
+            worst = FLAG_RISK["attention_collapse_detected"]
         return min(1.0, worst + ENTROPY_SHARE_WEIGHT * self._high_entropy_steps / (self._step + 1))
 
 
 def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarning:
     """Replay a finished run through the monitor."""
     monitor = EarlyWarningMonitor(thresholds)
-    failure = np.zeros(run.steps, np.float32)
-    risk = np.zeros(run.steps, np.float32)
+    failure: list[float] = []
+    risk: list[float] = []
     active: dict[int, tuple[str, ...]] = {}
     order: dict[str, None] = {}
     for index, warned in enumerate(monitor.follow(run)):
-        failure[index], risk[index] = warned.failure_risk, warned.risk_so_far
+        failure.append(warned.failure_risk)
+        risk.append(warned.risk_so_far)
         if warned.signals:
             active[index] = warned.signals
             order.update(dict.fromkeys(warned.signals))
     return EarlyWarning(
-        failure_risk=failure,
-        risk_so_far=risk,
+        failure_risk=np.array(failure, np.float32),
+        risk_so_far=np.array(risk, np.float32),
         signals=tuple(order),
         first_step=min(active, default=None),
         active=active,
-        failure_risk_at_end=1.0 if run.failed_step else float(failure[-1]) if run.steps else None,
+        failure_risk_at_end=1.0 if run.failed_step else float(np.float32(failure[-1])) if run.steps else None,
         evidence=monitor.evidence,
         absent={name: _why_absent(run, column) for name, column in _NEEDS.items() if run.column(column) is None},
     )
@@ -195,9 +197,9 @@ def _steps(run: Run) -> Iterator[Step]:
     shares = collapsed_shares(run)
     collapsed = nothing if shares is None else shares
     first, norms = _log_norms(run)
-    rows = zip(run.tokens.tolist(), *columns, nonfinite.tolist(), collapsed.tolist(), norms, strict=True)
-    for token, entropy, margin, top1, bad, share, logs in rows:
-        yield Step(token, entropy, margin, top1, bad, share, logs, first)
+    same = repeat(first, run.steps)
+    rows = zip(run.tokens.tolist(), *columns, nonfinite.tolist(), collapsed.tolist(), norms, same, strict=True)
+    return map(Step._make, rows)
 
 
 def _log_norms(run: Run) -> tuple[int, list[Any]]:

@@ -159,8 +159,5 @@ def _loop(run: Run, thresholds: Thresholds) -> Repetition | None:
     """Return the loop that was still going on when the run was cut off; one that it left or ended is no failure."""
     if run.finish_reason == "stop":
         return None
-    detector = RepetitionDetector(thresholds)
-    last = None
-    for token in run.tokens.tolist():
-        last = detector.update(token)
+    last = RepetitionDetector(thresholds).last(run.tokens.tolist())
     return last if last is not None and last.loop else None

@@ -59,14 +59,14 @@ class NormHistory:
         self._count += 1
         if not self._means:
             self._means = list(log_norms)
-        worst, at, far, share = self._limit, -1, 0.0, 1.0 / self._count
-        for index, value in enumerate(log_norms):
-            mean = self._means[index]
-            off = value - mean
-            if -math.inf < off < math.inf:  # false for NaN, too
-                if off > worst or -off > worst:
-                    worst, at, far = abs(off), index, off
-                self._means[index] = mean + off * share
-            elif not math.isfinite(mean):
-                self._means[index] = value
-        return (at, math.exp(far)) if at >= 0 and self._count > self._steps else None
+        means, share = self._means, 1.0 / self._count
+        if math.dist(log_norms, means) <= self._limit:  # no layer is further, and all are finite: most steps
+            self._means = [mean + (value - mean) * share for mean, value in zip(means, log_norms, strict=True)]
+            return None
+        # A layer without a mean so far gets its first; what is not finite leaves its mean where it was.
+        means = [mean if math.isfinite(mean) else value for mean, value in zip(means, log_norms, strict=True)]
+        off = [value - mean for mean, value in zip(means, log_norms, strict=True)]
+        off = [each if math.isfinite(each) else 0.0 for each in off]
+        self._means = [mean + each * share for mean, each in zip(means, off, strict=True)]
+        worst = max(range(len(off)), key=lambda index: abs(off[index]))
+        return (worst, math.exp(off[worst])) if abs(off[worst]) > self._limit and self._count > self._steps else None

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration.signals import median
 from ..run import Run, middle_third
 from .thresholds import Thresholds
 
@@ -43,15 +44,15 @@ def norm_outliers(run: Run, thresholds: Thresholds) -> list[NormOutlier] | None:
     values = _later_norms(run)
     if values is None or not _comparable(values, thresholds).any():
         return None
-    median = over_steps(np.nanmedian, values)
-    deviation = np.abs(values - median)
+    usual = over_steps(np.nanmedian, values)
+    deviation = np.abs(values - usual)
     spread = over_steps(np.nanmedian, deviation)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = 0.6745 * deviation / spread
-        far = (z > thresholds.norm_outlier) & (deviation > thresholds.norm_change * median)
+        far = (z > thresholds.norm_outlier) & (deviation > thresholds.norm_change * usual)
     far &= _comparable(values, thresholds)
     return [
-        NormOutlier(layer, step + 1, float(values[step, layer]), float(median[layer]), float(z[step, layer]))
+        NormOutlier(layer, step + 1, float(values[step, layer]), float(usual[layer]), float(z[step, layer]))
         for step, layer in np.argwhere(far).tolist()
     ]
 
@@ -122,7 +123,7 @@ def windows(values: Columns, size: int) -> Columns:
 
 _WITHOUT_NAN: Final[dict[Callable[..., Any], Callable[..., Any]]] = {
     np.nanmean: np.mean,
-    np.nanmedian: np.median,
+    np.nanmedian: median,
     np.nanmax: np.max,
 }
 """What does the same, some times as fast, where there is no NaN."""

@@ -13,15 +13,16 @@ A repetition begins with the first token that recurs after `repetition_window` t
 to the last copy that holds the majority (Boyer and Moore's vote: one candidate, one counter).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from .thresholds import DEFAULT, Thresholds
 
 _TOKEN_BITS = 24
+_NEVER = (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Repetition:
+class Repetition(NamedTuple):
     """A repetition that is going on at a step."""
 
     period: int
@@ -66,20 +67,29 @@ class RepetitionDetector:
 
     def update(self, token: int) -> Repetition | None:
         """Take the next token; return the repetition that is going on."""
+        return self._told() if self._goes_on(token) else None
+
+    def last(self, tokens: Iterable[int]) -> Repetition | None:
+        """Take the next tokens; return the repetition that is going on at the last of them."""
+        goes_on = False
+        for token in tokens:
+            goes_on = self._goes_on(token)
+        return self._told() if goes_on else None
+
+    def _goes_on(self, token: int) -> bool:
+        """Take the next token; tell whether a repetition is going on."""
         self._step = step = self._step + 1
         limits = self._limits
         gram = self._gram = (self._gram << _TOKEN_BITS | token) & self._gram_bits
         if step < limits.gram - 1:
-            return None
-        before, stood = self._seen.get(gram, (0, 0))
+            return False
+        before, stood = self._seen.get(gram, _NEVER)
         self._remember(gram, stood + 1)
         if stood:
             self._recurs(step, step - before)
         self._recurring = (self._recurring << 1 | (stood > 0)) & self._window_bits
         self._third = (self._third << 1 | (stood > 1)) & self._window_bits
-        if (self._recurring & self._short_bits).bit_count() >= limits.repetition_recurring:
-            return self._told()
-        return None
+        return (self._recurring & self._short_bits).bit_count() >= limits.repetition_recurring
 
     @property
     def recurring(self) -> float:
@@ -90,7 +100,7 @@ class RepetitionDetector:
         """Keep a gram for `max_period` steps."""
         step, reach = self._step, self._limits.max_period
         oldest = self._grams[step % reach]
-        if self._seen.get(oldest, (0, 0))[0] == step - reach:  # else it has come again since
+        if self._seen.get(oldest, _NEVER)[0] == step - reach:  # else it has come again since
             self._seen.pop(oldest, None)
         self._grams[step % reach] = gram
         self._seen[gram] = (step, stood)

@@ -89,12 +89,18 @@ class Thresholds:
     profile: Profile | None = None
     """What is usual for the run's model, where that is known."""
 
-    window_excess: float = 1.6
+    window_excess: float = 2.2
     """How far out, in units of the healthy runs' 0.1 % quantile (`Spread.excess`), a layer's median over a window of
     steps has to be to stand out ..."""
 
+    change_excess: float = 1.8
+    """... the change of its attention's entropy from one window to the next ..."""
+
     step_excess: float = 3.4
     """... and its number at a single step."""
+
+    context_excess: float = 1.6
+    """How far out a window's attention to the prompt has to be for `context_loss`, in the same units."""
 
     confusion_steps: int = 4
     """Steps of 8 in a row at which the model is confused and confident that `confident_confusion` needs ..."""

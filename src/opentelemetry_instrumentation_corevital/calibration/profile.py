@@ -1,8 +1,8 @@
 """A model's baseline profile: what its healthy runs look like, as a file of JSON that says whose it is.
 
 Of every signal the file holds location (median), scale (1.4826 x median absolute deviation) and quantiles, over steps
-and over windows of steps; of layer signals for each layer. A number that does not exist (the gain of the first layer)
-is null.
+and over windows of steps; of layer signals for each layer. A number that does not exist (of a layer that was not looked
+at) is null.
 """
 
 import json
@@ -134,6 +134,11 @@ class Spread(_Part):
         healthy run never moved and this one does; NaN where the profile or the run has no number.
         """
         return excess(values, self.centre, self.quantile(LEVELS[0]), self.quantile(LEVELS[-1]))
+
+    def beyond(self, values: NDArray[np.float64], limit: float) -> NDArray[np.bool_]:
+        """Return where the excess is above a limit: the same as comparing it, in half the time."""
+        low, high = (self.centre + limit * (self.quantile(level) - self.centre) for level in (LEVELS[0], LEVELS[-1]))
+        return np.asarray((values < low) | (values > high))
 
 
 def excess(
