@@ -131,15 +131,15 @@ class Deviation:
 
     layer: int
     step: int
-    """First step of the window, where it is one."""
+    """Where it began."""
     signal: str
     value: float
+    """At that step, or the median of a window that has it, or the change from one window to it."""
     usual: float
     """Median over healthy runs."""
     excess: float
     """Distance from the median over that of the 0.1 % quantile."""
     threshold: float
-    window: bool
 
     @property
     def strength(self) -> float:

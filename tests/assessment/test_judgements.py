@@ -1,9 +1,12 @@
 """Each rule at, below and above its threshold, on runs made by hand."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry.trace import INVALID_SPAN
 
 from opentelemetry_instrumentation_corevital.assessment.early_warning import (
@@ -13,6 +16,7 @@ from opentelemetry_instrumentation_corevital.assessment.early_warning import (
 )
 from opentelemetry_instrumentation_corevital.assessment.fingerprint import judge_fingerprint, normalize_prompt
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
+from opentelemetry_instrumentation_corevital.assessment.history import NormHistory
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk, risk_level
 from opentelemetry_instrumentation_corevital.processors import HealthProcessor
@@ -191,6 +195,34 @@ def test_norm_jump_compares_a_middle_layer_with_its_mean_so_far() -> None:
         if jumped:
             assert {"step": 30, "layer": 3}.items() <= warning.evidence["norm_jump"].items()
             assert warning.evidence["norm_jump"]["value"] == pytest.approx(times, rel=1e-3)
+
+
+norms = st.one_of(st.floats(-1, 1), st.floats(-1, 1), st.sampled_from([math.nan, math.inf, -math.inf, 5.0, -5.0]))
+
+
+@given(rows=st.integers(1, 5).flatmap(lambda n: st.lists(st.lists(norms, min_size=n, max_size=n), max_size=30)))
+@settings(max_examples=400, deadline=None)
+def test_a_layers_norm_is_compared_with_the_mean_of_what_was_finite(rows: list[list[float]]) -> None:
+    history, means = NormHistory(1.8, 4), [math.nan] * 5
+    for count, row in enumerate(rows, 1):
+        furthest: tuple[float, int, float] | None = None
+        for layer, value in enumerate(row):
+            if not math.isfinite(means[layer]):
+                means[layer] = value
+                continue
+            if not math.isfinite(value):
+                continue
+            off = value - means[layer]
+            means[layer] += off / count
+            if abs(off) > math.log(1.8) and (furthest is None or abs(off) > furthest[0]):
+                furthest = abs(off), layer, off
+        told = history.add(row)
+        if furthest is None or count <= 4:
+            assert told is None
+        else:
+            assert told is not None
+            assert told[0] == furthest[1]
+            assert told[1] == pytest.approx(math.exp(furthest[2]))
 
 
 @pytest.mark.parametrize("layer", [0, 1, 4, 5])

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
 from opentelemetry_instrumentation_corevital.assessment.compound import judge_compound
@@ -25,7 +27,7 @@ from opentelemetry_instrumentation_corevital.calibration import (
     write_profile,
 )
 from opentelemetry_instrumentation_corevital.calibration.find import file_name
-from opentelemetry_instrumentation_corevital.calibration.profile import LEVELS
+from opentelemetry_instrumentation_corevital.calibration.profile import LEVELS, Spread
 from opentelemetry_instrumentation_corevital.calibration.signals import layer_signals, windows
 from opentelemetry_instrumentation_corevital.run import ModelInfo, Run
 from tests.assessment.runs import add_layers, make_run
@@ -191,14 +193,70 @@ def test_the_layer_in_which_it_began_comes_first(profile: Profile) -> None:
     assert [each.layer for each in where_it_began(found)] == [3, 6]
 
 
-def test_of_layers_that_stand_out_within_half_a_window_the_shallowest_is_where_it_began(profile: Profile) -> None:
-    for later, first in ((28, 3), (29, 6)):
-        run = healthy(201)
-        run.columns["layer_transformation"][24, 6] = 30.0
-        run.columns["layer_transformation"][later, 3] = 30.0
-        found = deviations(run, dataclasses.replace(DEFAULT, profile=profile))
-        assert found is not None
-        assert where_it_began(found)[0].layer == first
+@pytest.mark.parametrize("at", [9, 21, 24, 25, 30, 52, 56])
+def test_what_a_window_tells_is_dated_by_the_step_at_which_it_began(profile: Profile, at: int) -> None:
+    run = healthy(201)
+    run.columns["attention_entropy"][at:, 6] = 30.0  # compared over windows only
+    found = deviations(run, dataclasses.replace(DEFAULT, profile=profile))
+    assert found is not None
+    told = [each for each in found if each.signal == "attention_entropy"]
+    assert {each.layer for each in told} == ({6} if at <= 53 else set())
+    assert min((each.step for each in told), default=at) == at
+    assert where_it_began(found)[0].step >= at
+
+
+@pytest.mark.parametrize("lasts", [3, 8, 60])
+@pytest.mark.parametrize("at", [17, 30, 40, 55, 57])
+def test_a_change_of_attention_that_follows_from_another_layer_is_not_dated_before_it(
+    profile: Profile, at: int, lasts: int
+) -> None:
+    run = healthy(203)
+    run.columns["layer_transformation"][at : at + lasts, 5] = 30.0
+    run.columns["attention_entropy"][at : at + lasts, 2] = 30.0
+    run.columns["attention_entropy"][at : at + lasts, 7] = 30.0
+    found = deviations(run, dataclasses.replace(DEFAULT, profile=profile))
+    assert found is not None
+    changes = [each for each in found if each.signal == "attention_entropy_change" and each.value > 0]
+    assert {each.layer for each in changes} == {2, 7}
+    assert min(each.step for each in changes) == at
+    assert where_it_began(found)[0].layer == 2, "the shallowest of those that began together"
+
+
+def test_a_layer_that_changes_twice_is_dated_by_the_first_time(profile: Profile) -> None:
+    run = healthy(203)
+    entropy = run.columns["attention_entropy"]
+    entropy[20:24, 6] += 2.0
+    entropy[45:, 6] += 4.0
+    entropy[35:, 2] += 4.0
+    found = deviations(run, dataclasses.replace(DEFAULT, profile=profile))
+    assert found is not None
+    changes = [each for each in found if each.signal == "attention_entropy_change"]
+    assert min(each.step for each in changes if each.layer == 6) == 20
+    assert {45, 35} <= {each.step for each in changes}
+    assert where_it_began(changes)[0].layer == 6
+
+
+@given(
+    values=st.lists(
+        st.one_of(st.floats(-9, 9), st.sampled_from([math.nan, math.inf, -math.inf, 0.0, 1.0])), min_size=4, max_size=4
+    ),
+    low=st.lists(st.floats(0, 2), min_size=4, max_size=4),
+    high=st.lists(st.floats(0, 2), min_size=4, max_size=4),
+    limit=st.floats(0.5, 4),
+    unknown=st.booleans(),
+)
+def test_beyond_is_where_the_excess_is_above_a_limit(
+    values: list[float], low: list[float], high: list[float], limit: float, unknown: bool
+) -> None:
+    centre = [0.0, 1.0, -1.0, None if unknown else 2.0]
+    below = [None if each is None else each - width for each, width in zip(centre, low, strict=True)]
+    above = [None if each is None else each + width for each, width in zip(centre, high, strict=True)]
+    spread = Spread(location=centre, scale=[1.0] * 4, quantiles=[below, *[centre] * 6, above])
+    table = np.array([values])
+    with np.errstate(invalid="ignore"):
+        excess = spread.excess(table)
+    clear = ~(np.abs(excess - limit) < 1e-9)  # on the limit itself rounding decides
+    assert (spread.beyond(table, limit) == (excess > limit))[clear].all()
 
 
 def test_the_change_of_attention_is_that_of_the_last_eight_steps_over_the_eight_before() -> None:
@@ -231,7 +289,7 @@ def test_a_change_of_attention_that_stays_within_what_is_usual_is_told_by_the_ch
     blame = judged(run, thresholds).blame
     assert blame is not None
     assert [(each.layer, each.reason) for each in blame] == [(5, "attention spread changed unusually")]
-    assert abs(blame[0].evidence["step"] - 30) <= 2
+    assert blame[0].evidence["step"] == 30
     assert blame[0].evidence["threshold"] == DEFAULT.change_excess
     seldom = dataclasses.replace(run, columns=dict(run.columns))
     seldom.columns["attention_entropy"] = np.where(
@@ -331,4 +389,7 @@ def test_the_prompt_is_lost_where_attention_leaves_it_while_entropy_is_high(prof
     run.columns["entropy"][40:] = 7.0
     signal = judge_compound(run, thresholds)[0][0]
     assert signal.name == "context_loss"
+    for distance, told in ((-0.02, True), (0.02, False)):
+        limits = dataclasses.replace(thresholds, context_excess=signal.evidence["excess"] + distance)
+        assert ("context_loss" in names(run, limits)) == told
     assert 33 <= signal.evidence["step"] <= 41

@@ -16,18 +16,19 @@ COLLECTOR_CONFIG = Path(__file__).parent.parent.parent / "collector-config.yaml"
 
 
 # Below the ports that systems give to outgoing connections (from 32768 or 49152 on), so that none of these takes a port
-# before the server does for which it was chosen; above every default port of the Collector and Jaeger.
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_PORTS = itertools.cycle(range(20_000 + 1_000 * (_WORKER % 12), 21_000 + 1_000 * (_WORKER % 12)))
+# before the server does for which it was chosen, and above the default ports of OTLP, Jaeger and the health check. Each
+# process of the tests has a thousand, as long as there are no more than twelve.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 12
+_PORTS = itertools.cycle(range(20_000 + 1_000 * _WORKER, 21_000 + 1_000 * _WORKER))
 
 
 def free_port() -> int:
-    """Return a port on which nothing listens; another one each time, and another in each process of the tests."""
-    for port in _PORTS:
+    """Return a port on which nothing listens; another one each time."""
+    for port in itertools.islice(_PORTS, 1_000):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
-    raise AssertionError
+    raise AssertionError("no port is free")
 
 
 def wait_until(ready: Callable[[], Any], seconds: float = 20.0) -> Any:

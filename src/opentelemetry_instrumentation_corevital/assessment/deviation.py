@@ -8,8 +8,9 @@ Attention differs more between kinds of text than from one window of a text to t
 with itself just before: a fault that leaves its attention within what is usual for some text still changes it at once.
 
 A single step has to be further out than a window's median, since a healthy layer reacts to single tokens ("massive
-activations", Sun et al. 2024, arXiv 2402.17762). The first step is left out: a prompt of one token ends on the model's
-own sink. Once a value was not finite, what follows is its consequence and is not judged.
+activations", Sun et al. 2024, arXiv 2402.17762). What was found in a window is dated by the first step in it that is
+half as far out. The run's first step is left out: a prompt of one token ends on the model's own sink. Once a value was
+not finite, what follows is its consequence and is not judged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,8 +47,10 @@ def deviations(run: Run, thresholds: Thresholds) -> list[Deviation] | None:
         if name not in values or spreads is None or values[name].shape[1] != len(spreads.steps.centre):
             continue
         compared = True
-        judge = _of_change if name == CHANGE else _of_signal
-        found += judge(name, values[name][:end], spreads, thresholds)
+        if name == CHANGE:
+            found += _of_change(values[name][:end], values["attention_entropy"][:end], spreads, thresholds)
+        else:
+            found += _of_signal(name, values[name][:end], spreads, thresholds)
     return found if compared else None
 
 
@@ -69,16 +72,18 @@ def _of_signal(name: str, values: Values, spreads: Spreads, thresholds: Threshol
     if name == "collapsed_head_rate":
         far &= medians - spreads.windows.centre > thresholds.layer_collapse_rise
     out = spreads.windows.excess(medians) if far.any() else medians
+    ends = [*starts[1:].tolist(), len(values)]
     for window, layer in np.argwhere(far).tolist():
+        value, usual = float(medians[window, layer]), float(spreads.windows.centre[layer])
+        first = max(1, int(starts[window]) - WINDOW // 2)  # of a window before it less than half may be out
         yield Deviation(
             layer=layer,
-            step=int(starts[window]),
+            step=first + _onset(values[first : ends[window], layer], usual, value),
             signal=name,
-            value=float(medians[window, layer]),
-            usual=float(spreads.windows.centre[layer]),
+            value=value,
+            usual=usual,
             excess=float(out[window, layer]),
             threshold=thresholds.window_excess,
-            window=True,
         )
     if name not in OUTPUT_SIGNALS:
         return
@@ -93,36 +98,41 @@ def _of_signal(name: str, values: Values, spreads: Spreads, thresholds: Threshol
             usual=float(spreads.steps.centre[layer]),
             excess=float(out[step, layer]),
             threshold=thresholds.step_excess,
-            window=False,
         )
 
 
-def _of_change(name: str, values: Values, spreads: Spreads, thresholds: Thresholds) -> Iterator[Deviation]:
-    """Yield each layer's largest change: there the window after it begins with what changed."""
-    far = spreads.steps.beyond(values, thresholds.change_excess)
-    if not far.any():
-        return
-    out = np.where(far, spreads.steps.excess(values), 0.0)
+def _of_change(changes: Values, entropy: Values, spreads: Spreads, thresholds: Thresholds) -> Iterator[Deviation]:
+    """Yield the largest of changes at steps in a row, dated by the entropy [steps, layers] that changed."""
+    far = spreads.steps.beyond(changes, thresholds.change_excess)
+    out = spreads.steps.excess(changes) if far.any() else changes
     for layer in np.flatnonzero(far.any(0)).tolist():
-        step = int(out[:, layer].argmax())
-        yield Deviation(
-            layer=layer,
-            step=step - WINDOW + 1,
-            signal=name,
-            value=float(values[step, layer]),
-            usual=float(spreads.steps.centre[layer]),
-            excess=float(out[step, layer]),
-            threshold=thresholds.change_excess,
-            window=True,
-        )
+        steps = np.flatnonzero(far[:, layer])
+        for run in np.split(steps, np.flatnonzero(np.diff(steps) > 1) + 1):
+            step = int(run[out[run, layer].argmax()])
+            before, after = (entropy[step - end : step - end + WINDOW, layer] for end in (2 * WINDOW - 1, WINDOW - 1))
+            level = after.max() if changes[step, layer] > 0 else after.min()
+            yield Deviation(
+                layer=layer,
+                step=step - WINDOW + 1 + _onset(after, float(before.mean()), float(level)),
+                signal=CHANGE,
+                value=float(changes[step, layer]),
+                usual=float(spreads.steps.centre[layer]),
+                excess=float(out[step, layer]),
+                threshold=thresholds.change_excess,
+            )
+
+
+def _onset(values: Values, base: float, level: float) -> int:
+    """Return the index of the first value that is at least half as far from a base as a level is, on its side."""
+    with np.errstate(invalid="ignore"):
+        return int((np.sign(level - base) * (values - base) >= abs(level - base) / 2).argmax())
 
 
 def where_it_began(found: Sequence[Deviation]) -> list[Deviation]:
     """Return one deviation of each layer, the layer where it began first.
 
     That is the shallowest of those that stand out earliest: what a layer does reaches later layers at the same step,
-    and earlier ones, through the text, at later steps. Earliest means within half a window: where a window lies tells
-    a step no better. The others follow by strength.
+    and earlier ones, through the text, at later steps. The others follow by strength.
     """
     earliest: dict[int, int] = {}
     strongest: dict[int, Deviation] = {}
@@ -133,7 +143,6 @@ def where_it_began(found: Sequence[Deviation]) -> list[Deviation]:
             strongest[each.layer] = each
     if not strongest:
         return []
-    begin = min(earliest.values())
-    first = min(layer for layer, step in earliest.items() if step <= begin + WINDOW // 2)
+    first = min(strongest, key=lambda layer: (earliest[layer], layer))
     others = sorted((each for layer, each in strongest.items() if layer != first), key=lambda d: (-d.strength, d.layer))
     return [strongest[first], *others]

@@ -146,7 +146,7 @@ def excess(
 ) -> NDArray[np.float64]:
     """Return the distance from the centre over the tail's on that side; 0 at the centre."""
     away = values - centre
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         out = np.where(away > 0, away / (high - centre), away / (low - centre))
     return np.asarray(np.where(away == 0, 0.0, np.abs(out)))
 

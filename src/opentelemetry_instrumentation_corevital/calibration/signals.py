@@ -75,7 +75,8 @@ def _change(values: Values) -> Values:
     if len(values) <= 2 * WINDOW:
         return change
     means = np.lib.stride_tricks.sliding_window_view(values, WINDOW, axis=0).mean(-1)
-    change[2 * WINDOW :] = means[WINDOW + 1 :] - means[1:-WINDOW]
+    with np.errstate(invalid="ignore"):
+        change[2 * WINDOW :] = means[WINDOW + 1 :] - means[1:-WINDOW]
     return change
 
 
