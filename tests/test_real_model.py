@@ -45,6 +45,27 @@ def test_a_loop_is_high_risk_with_its_onset_and_an_answer_is_low(smollm2: Loaded
     assert healthy["gen_ai.response.finish_reasons"] == ("stop",)
 
 
+@pytest.mark.parametrize("factor", [1, 5])
+def test_attention_that_is_too_sharp_from_the_first_step_is_told_by_the_profile(
+    smollm2: LoadedModel, factor: int
+) -> None:
+    """As with a wrong scale or position encoding: within the run nothing changes."""
+    layers = smollm2.model.model.layers
+    hooks = [layer.self_attn.q_proj.register_forward_hook(lambda _m, _a, output: factor * output) for layer in layers]
+    keep = Keep()
+    try:
+        with instrumented(judgements=[keep], capture="full"):
+            smollm2.model.generate(**chat(smollm2, HEALTHY), max_new_tokens=12, min_new_tokens=12, do_sample=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    health = keep.runs[0].health
+    assert health is not None
+    assert health.raised() == ([] if factor == 1 else ["attention_collapse_detected"])
+    if factor == 5:
+        assert "usual" in health.evidence["attention_collapse_detected"]
+
+
 @pytest.mark.parametrize("batch", [(HEALTHY,), (HEALTHY, "What is a cat?")], ids=["one", "padded"])
 @pytest.mark.parametrize("sampled", [False, True], ids=["greedy", "sampled"])
 def test_tokens_rng_and_signals(smollm2: LoadedModel, batch: tuple[str, ...], sampled: bool) -> None:

@@ -193,6 +193,31 @@ def test_the_layer_in_which_it_began_comes_first(profile: Profile) -> None:
     assert [each.layer for each in where_it_began(found)] == [3, 6]
 
 
+@pytest.mark.parametrize(("above", "told"), [(0.14, False), (0.16, True)])
+def test_heads_that_are_collapsed_all_along_are_told_by_the_profile(profile: Profile, above: float, told: bool) -> None:
+    run, thresholds = healthy(206), dataclasses.replace(DEFAULT, profile=profile)
+    usual = profile.signals["collapsed_share"].windows.location[0]
+    assert usual is not None
+    run.columns["collapsed_head_rate"][:] = usual + above
+    assert judge_health(run).attention_collapse_detected is False, "nothing has risen"
+    health = judge_health(run, thresholds)
+    assert health.attention_collapse_detected is told
+    if told:
+        evidence = health.evidence["attention_collapse_detected"]
+        assert evidence["step"] == 1
+        assert evidence["rate"] == pytest.approx(usual + above, abs=1e-3)
+        assert evidence["usual"] == pytest.approx(usual, abs=1e-4)
+        assert evidence["threshold"] == pytest.approx(usual + DEFAULT.collapse_rise, abs=1e-3)
+        assert evidence["excess"] > DEFAULT.window_excess
+    wide = [healthy(seed) for seed in range(40)]
+    for seed, each in enumerate(wide):
+        each.columns["collapsed_head_rate"][:] += 0.1 * (seed % 5 == 0)
+    limits = dataclasses.replace(DEFAULT, profile=fit_profile(wide))
+    assert judge_health(run, limits).attention_collapse_detected is False, "such shares are known of healthy runs"
+    run.columns["collapsed_head_rate"][20:] += 0.16
+    assert "before" in judge_health(run, thresholds).evidence["attention_collapse_detected"], "a rise comes first"
+
+
 @pytest.mark.parametrize("at", [9, 21, 24, 25, 30, 52, 56])
 def test_what_a_window_tells_is_dated_by_the_step_at_which_it_began(profile: Profile, at: int) -> None:
     run = healthy(201)

@@ -5,8 +5,8 @@ that what a live stream was told and what the span says cannot differ.
 
 `risk_so_far` is the `rules` risk (`risk.py`) of the run if it were cut off at the step, from the flags that bounded
 state can tell: NaN, infinity, repetition loop and attention collapse, and the share of high-entropy steps. Not in it:
-the anomaly of a middle layer, which is measured against the layer's median over the whole run, and -Inf logits, which
-are a mask or a fault by whether their number stays the same to the end.
+the anomaly of a middle layer, which is measured against the layer's median over the whole run, a collapse that only the
+model's profile tells, and -Inf logits, which are a mask or a fault by whether their number stays the same to the end.
 
 `failure_risk` is an estimate of how likely the run is to end in a failure (`failure_risk.py`).
 
@@ -21,11 +21,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from ..calibration.signals import collapsed_shares
 from ..run import EarlyWarning, Run, middle_third
 from .collapse import CollapseDetector
 from .failure_risk import failure_risk
 from .history import NormHistory, Window
-from .layers import collapsed_shares
 from .repetition import Repetition, RepetitionDetector
 from .risk import ENTROPY_SHARE_WEIGHT, FLAG_RISK
 from .thresholds import DEFAULT, Thresholds

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..calibration.signals import collapsed_shares, windows
 from ..run import Deviation, Health, Run, middle_third
 from .collapse import CollapseDetector
 from .deviation import OUTPUT_SIGNALS, deviations
-from .layers import anomaly, collapsed_shares
+from .layers import anomaly
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
 
@@ -85,7 +87,30 @@ def _collapse(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
     detector = CollapseDetector(thresholds)
     for step, share in enumerate(shares.tolist()):
         detector.update(step, share)
-    return detector.evidence() if detector.judged else None
+    if not detector.judged:
+        return None
+    return detector.evidence() or _unusual_collapse(shares, thresholds)
+
+
+def _unusual_collapse(shares: NDArray[np.float64], thresholds: Thresholds) -> dict[str, Any]:
+    """Return the numbers of the first window whose share is unusual for the model; empty where there is none."""
+    known = None if thresholds.profile is None else thresholds.profile.signals.get("collapsed_share")
+    if known is None:
+        return {}
+    starts, medians = windows(shares)
+    usual = float(known.windows.centre[0])
+    far = known.windows.beyond(medians[:, None], thresholds.window_excess)[:, 0]
+    far &= medians > usual + thresholds.collapse_rise
+    if not far.any():
+        return {}
+    first = int(far.argmax())
+    return {
+        "step": int(starts[first]),
+        "rate": round(float(medians[first]), 4),
+        "usual": round(usual, 4),
+        "excess": round(min(float(known.windows.excess(medians[first : first + 1, None])[0, 0]), 1e6), 2),
+        "threshold": round(usual + thresholds.collapse_rise, 4),
+    }
 
 
 def _why_no_collapse(run: Run) -> str:

@@ -93,15 +93,6 @@ def anomaly(run: Run, thresholds: Thresholds) -> tuple[NormOutlier | None, list[
     return worst, [there[layer] for layer in range(first, last + 1)]
 
 
-def collapsed_shares(run: Run) -> Columns | None:
-    """Return each step's share of collapsed heads over its layers [steps], NaN where it could not be told.
-
-    None where attention was not looked at.
-    """
-    rates = run.column("collapsed_head_rate")
-    return None if rates is None else over_steps(np.nanmean, rates.T.astype(np.float64))
-
-
 def collapse(run: Run, thresholds: Thresholds) -> tuple[NDArray[np.int64], Columns] | None:
     """Return the steps on which collapsed heads could be told, and each layer's share of them on these steps.
 

@@ -22,8 +22,9 @@ STEP_SIGNALS: Final[tuple[str, ...]] = (
     "topk_mass",
     "hidden_cosine",
     "prompt_focus",
+    "collapsed_share",
 )
-"""One number per step, as `Run.columns` defines them; `prompt_focus` is made here."""
+"""One number per step, as `Run.columns` defines them; the last two are made here."""
 
 LAYER_SIGNALS: Final[tuple[str, ...]] = (
     "log2_norm",
@@ -42,8 +43,8 @@ LAYER_SIGNALS: Final[tuple[str, ...]] = (
 def step_signals(run: Run) -> dict[str, Values]:
     """Return what was measured of `STEP_SIGNALS` [steps], not finite where a step has none."""
     found = {name: run.columns[name].astype(np.float64) for name in STEP_SIGNALS if name in run.columns}
-    focus = prompt_focus(run)
-    return found if focus is None else found | {"prompt_focus": focus}
+    made = {"prompt_focus": prompt_focus(run), "collapsed_share": collapsed_shares(run)}
+    return found | {name: values for name, values in made.items() if values is not None}
 
 
 def layer_signals(run: Run, names: Sequence[str] = LAYER_SIGNALS) -> dict[str, Values]:
@@ -96,8 +97,19 @@ def prompt_focus(run: Run) -> Values | None:
         return np.asarray(weight / (weight + mean_over_layers(generated)) * keys / rest, np.float64)
 
 
+def collapsed_shares(run: Run) -> Values | None:
+    """Return each step's share of collapsed heads over its layers [steps], NaN where it could not be told.
+
+    None where attention was not looked at.
+    """
+    rates = run.column("collapsed_head_rate")
+    return None if rates is None else mean_over_layers(rates)
+
+
 def mean_over_layers(values: NDArray[np.float32]) -> Values:
     """Return the mean over the layers that were looked at [steps]."""
+    if not np.isnan(values).any():
+        return np.asarray(values.mean(axis=1, dtype=np.float64))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.asarray(np.nanmean(values.astype(np.float64), axis=1))
