@@ -284,6 +284,24 @@ def test_beyond_is_where_the_excess_is_above_a_limit(
     assert (spread.beyond(table, limit) == (excess > limit))[clear].all()
 
 
+@pytest.mark.parametrize("shape", [(), (3,)], ids=["steps", "layers"])
+@given(steps=st.integers(0, 40), every=st.integers(1, 4), gap=st.integers(0, 60))
+def test_windows_are_eight_steps_on_which_there_was_something_to_see(
+    shape: tuple[int, ...], steps: int, every: int, gap: int
+) -> None:
+    values = np.random.default_rng(steps).normal(size=(steps, *shape))
+    values[np.arange(steps) % every != 0] = np.nan
+    if gap < steps and shape:
+        values[gap, 1] = np.nan  # one layer without a number
+    starts, medians = windows(values)
+    seen = [step for step in range(1, steps) if np.isfinite(values[step]).any()]
+    expected = [seen[at : at + 8] for at in range(0, len(seen) - 7, 8)]
+    assert starts.tolist() == [window[0] for window in expected]
+    assert medians.shape == (len(expected), *shape)
+    for window, found in zip(expected, medians, strict=True):
+        assert np.allclose(found, np.nanmedian(values[window], axis=0), rtol=0, atol=1e-12)
+
+
 def test_the_change_of_attention_is_that_of_the_last_eight_steps_over_the_eight_before() -> None:
     run = healthy(204)
     entropy = run.columns["attention_entropy"]

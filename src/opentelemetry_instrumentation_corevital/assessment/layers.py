@@ -35,15 +35,16 @@ class NormOutlier:
         }
 
 
-def norm_outliers(run: Run, thresholds: Thresholds) -> list[NormOutlier] | None:
-    """Return every step and layer whose L2 norm stands out; None where no layer was measured on enough steps.
+def norm_outliers(values: Columns, thresholds: Thresholds, *, first: int = 0) -> list[NormOutlier]:
+    """Return every step and layer whose L2 norm stands out.
 
     A layer is compared with itself only: early layers of healthy models differ from late ones by orders of magnitude.
-    The first step is left out, since a prompt of one token ends on the model's own sink.
+
+    Args:
+        values: norms [steps, layers] after the run's first step, NaN where not finite.
+        thresholds: say what stands out.
+        first: index of the first of these layers.
     """
-    values = _later_norms(run)
-    if values is None or not _comparable(values, thresholds).any():
-        return None
     usual = over_steps(np.nanmedian, values)
     deviation = np.abs(values - usual)
     spread = over_steps(np.nanmedian, deviation)
@@ -52,13 +53,16 @@ def norm_outliers(run: Run, thresholds: Thresholds) -> list[NormOutlier] | None:
         far = (z > thresholds.norm_outlier) & (deviation > thresholds.norm_change * usual)
     far &= _comparable(values, thresholds)
     return [
-        NormOutlier(layer, step + 1, float(values[step, layer]), float(usual[layer]), float(z[step, layer]))
-        for step, layer in np.argwhere(far).tolist()
+        NormOutlier(first + at, step + 1, float(values[step, at]), float(usual[at]), float(z[step, at]))
+        for step, at in np.argwhere(far).tolist()
     ]
 
 
 def _later_norms(run: Run) -> Columns | None:
-    """Return the L2 norms after the first step [steps - 1, layers], NaN where not finite; None if not measured."""
+    """Return the L2 norms after the first step [steps - 1, layers], NaN where not finite; None if not measured.
+
+    The first step is left out, since a prompt of one token ends on the model's own sink.
+    """
     norms = run.column("hidden_l2_norm")
     return None if norms is None else np.where(np.isfinite(norms[1:]), norms[1:], np.nan).astype(np.float64)
 
@@ -75,16 +79,17 @@ def anomaly(run: Run, thresholds: Thresholds) -> tuple[NormOutlier | None, list[
     ("massive activations", Sun et al. 2024, arXiv 2402.17762). None where it cannot be told: where no layer of the
     middle third was measured on enough steps.
     """
-    values, outliers = _later_norms(run), norm_outliers(run, thresholds)
-    if values is None or outliers is None:
+    values = _later_norms(run)
+    if values is None:
         return None
     middle = middle_third(values.shape[1])
-    if not _comparable(values, thresholds)[middle.start : middle.stop].any():
+    own = values[:, middle.start : middle.stop]
+    if not _comparable(own, thresholds).any():
         return None
-    worst = max((outlier for outlier in outliers if outlier.layer in middle), key=lambda o: o.z, default=None)
+    worst = max(norm_outliers(own, thresholds, first=middle.start), key=lambda o: o.z, default=None)
     if worst is None:
         return None, []
-    there = {outlier.layer: outlier for outlier in outliers if outlier.step == worst.step}
+    there = {outlier.layer: outlier for outlier in norm_outliers(values, thresholds) if outlier.step == worst.step}
     first = last = worst.layer
     while first - 1 in there:
         first -= 1

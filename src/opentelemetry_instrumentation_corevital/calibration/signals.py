@@ -125,18 +125,22 @@ def windows(values: Values) -> tuple[NDArray[np.int64], Values]:
         values: [steps] or [steps, layers].
     """
     table = values if values.ndim == 2 else values[:, None]
-    seen = np.flatnonzero(np.isfinite(table).any(1))
-    seen = seen[seen > 0]
+    finite = np.isfinite(table)
+    whole = bool(finite[1:].all())
+    seen = np.arange(1, len(table)) if whole else np.flatnonzero(finite[1:].any(1)) + 1
     count = len(seen) // WINDOW
     steps = seen[: count * WINDOW].reshape(count, WINDOW)
-    parts = table[steps]
-    if not count or np.isfinite(parts).all():
-        medians = median(parts, axis=1) if count else np.empty((0, table.shape[1]))
+    # The same without a copy, where nothing is missing.
+    parts = table[1 : count * WINDOW + 1].reshape(count, WINDOW, table.shape[1]) if whole else table[steps]
+    if not count:
+        medians = np.empty((0, table.shape[1]))
+    elif whole or finite[steps].all():
+        medians = median(parts, axis=1)
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            medians = np.nanmedian(np.where(np.isfinite(parts), parts, np.nan), axis=1)
-    return steps[:, 0] if count else np.empty(0, np.int64), medians if values.ndim == 2 else medians[:, 0]
+            medians = np.nanmedian(np.where(finite[steps], parts, np.nan), axis=1)
+    return steps[:, 0], medians if values.ndim == 2 else medians[:, 0]
 
 
 def median(values: Values, axis: int = 0) -> Values:
