@@ -50,7 +50,7 @@ def _nonfinite(run: Run) -> list[BlamedLayer]:
     nan, inf = run.counts("hidden_nan"), run.counts("hidden_inf")
     if nan is None or inf is None:
         return []
-    bad = np.nan_to_num(nan + inf) > 0
+    bad = nan + inf > 0  # false where they were not counted: NaN
     began = bad.copy()
     began[:, 1:] &= ~bad[:, :-1]
     blamed = []

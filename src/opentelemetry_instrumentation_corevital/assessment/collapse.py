@@ -19,6 +19,10 @@ class CollapseDetector:
         self._before = 0.0
         self._now = 0.0
         self._rise: dict[str, Any] = {}
+        self.collapsed = False
+        """Whether attention has collapsed in what was seen so far."""
+        self.rises = False
+        """Whether the share has risen at the last look so far that it warns."""
 
     def update(self, step: int, share: float) -> None:
         """Take a step's share of collapsed heads over all layers; NaN where it could not be told."""
@@ -40,6 +44,8 @@ class CollapseDetector:
                 "before": round(self._before, 4),
                 "threshold": round(threshold, 4),
             }
+        self.rises = recent > self._before + self._thresholds.collapse_warning
+        self.collapsed = self._mean > self._thresholds.collapse_rate or bool(self._rise)
 
     @property
     def judged(self) -> bool:
@@ -47,21 +53,11 @@ class CollapseDetector:
         return self._looks >= self._size
 
     def rising(self) -> dict[str, float]:
-        """Return the numbers of a rise that warns; empty where there is none."""
-        threshold = self._before + self._thresholds.collapse_warning
-        return {"value": round(self._now, 4), "threshold": round(threshold, 4)} if self._now > threshold else {}
-
-    @property
-    def _high(self) -> bool:
-        return self._mean > self._thresholds.collapse_rate and self.judged
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether attention has collapsed in what was seen so far."""
-        return bool(self._rise) or self._high
+        """Return the numbers of the last look's rise."""
+        return {"value": round(self._now, 4), "threshold": round(self._before + self._thresholds.collapse_warning, 4)}
 
     def evidence(self) -> dict[str, Any]:
         """Return the numbers of a collapse in what was seen so far; empty where there is none."""
-        if self._high:
+        if self._mean > self._thresholds.collapse_rate and self.judged:
             return {"rate": round(self._mean, 4), "threshold": self._thresholds.collapse_rate}
         return dict(self._rise)

@@ -62,7 +62,7 @@ def first_nonfinite(run: Run) -> int:
             bad |= run.columns[name] > 0
     for name in ("hidden_nan", "hidden_inf"):
         if name in run.columns:
-            bad |= (np.nan_to_num(run.columns[name]) > 0).any(1)
+            bad |= (run.columns[name] > 0).any(1)
     return int(bad.argmax()) if bad.any() else run.steps
 
 

@@ -107,8 +107,8 @@ class EarlyWarningMonitor:
         self._logits_warn(signals)
         if not math.isnan(collapsed):
             self._collapse.update(self._step, collapsed)
-            if rising := self._collapse.rising():
-                self._warn(signals, "attention_collapsing", lambda: rising)
+            if self._collapse.rises:
+                self._warn(signals, "attention_collapsing", self._collapse.rising)
         if log_norms and self._step and (jump := self._norms.add(log_norms)):
             self._warn(signals, "norm_jump", lambda: _jump(first, jump, limits.norm_jump))
         loop = repetition is not None and repetition.loop
@@ -193,7 +193,7 @@ def _steps(run: Run) -> Iterator[Step]:
     nonfinite = (run.columns.get("logits_nan", zero) + run.columns.get("logits_posinf", zero)) > 0
     for name in ("hidden_nan", "hidden_inf"):
         if name in run.columns:
-            nonfinite = nonfinite | (np.nan_to_num(run.columns[name]) > 0).any(1)
+            nonfinite = nonfinite | (run.columns[name] > 0).any(1)
     shares = collapsed_shares(run)
     collapsed = nothing if shares is None else shares
     first, norms = _log_norms(run)

@@ -66,14 +66,14 @@ def _seen(run: Run, logits: str, hidden: str | None) -> dict[str, int]:
     if in_logits is not None:
         steps |= in_logits > 0
     if in_layers is not None:
-        steps |= (np.nan_to_num(in_layers) > 0).any(1)
+        steps |= (in_layers > 0).any(1)
     if not steps.any():
         return {}
     step = int(np.flatnonzero(steps)[0])
     evidence = {"step": step, "steps": int(steps.sum())}
     if in_logits is not None and in_logits[step]:
         evidence["logits"] = int(in_logits[step])
-    if in_layers is not None and (layers := np.flatnonzero(np.nan_to_num(in_layers[step]))).size:
+    if in_layers is not None and (layers := np.flatnonzero(in_layers[step] > 0)).size:
         first = int(layers[0])
         evidence |= {"layer": first, "values": int(in_layers[step, first]), "layers": len(layers)}
     return evidence

@@ -30,9 +30,12 @@ class Window:
             delta = old - self.base_mean
             self.base_mean += delta / self.base_count
             self._squares += delta * (old - self.base_mean)
-        recent.append(value)
-        if len(recent) == self._size:
-            self.mean = math.fsum(recent) / self._size
+            recent.append(value)
+        else:
+            recent.append(value)
+            if len(recent) < self._size:
+                return
+        self.mean = math.fsum(recent) / self._size
 
     @property
     def base_deviation(self) -> float:
