@@ -73,6 +73,9 @@ def sections() -> list[Section]:
                 ),
                 *(Figure(f"... {role}", f"{statistics.median(spent):.2f} ms") for role, spent in parts.items()),
             ],
-            ["On the CPU of the machine that made this page, one thread, off the decoding loop."],
+            [
+                "On the CPU of the machine that made this page, one thread, off the decoding loop. Where others share "
+                "the machine it changes from minute to minute: on the committed page's from 9.6 to 13.9 ms."
+            ],
         )
     ]
