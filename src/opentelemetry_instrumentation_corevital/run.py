@@ -134,7 +134,7 @@ class Deviation:
     """Where it began."""
     signal: str
     value: float
-    """At that step, or the median of a window that has it, or the change from one window to it."""
+    """The furthest out from there on, of a step, or a window's median, or the change from one window to the next."""
     usual: float
     """Median over healthy runs."""
     excess: float

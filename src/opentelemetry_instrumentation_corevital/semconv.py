@@ -353,7 +353,8 @@ STEP_RISK_SO_FAR: Final = _step(
     "corevital.step.risk_so_far",
     "double",
     "1",
-    "risk of the run up to this step, without a middle layer's anomaly and -Inf logits: those only the whole run tells",
+    "risk of the run up to this step, without what only the whole run tells: a middle layer's anomaly, -Inf logits, a "
+    "collapse that the profile tells",
 )
 STEP_WARNINGS: Final = _step("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
 

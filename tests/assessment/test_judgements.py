@@ -16,7 +16,7 @@ from opentelemetry_instrumentation_corevital.assessment.early_warning import (
 )
 from opentelemetry_instrumentation_corevital.assessment.fingerprint import judge_fingerprint, normalize_prompt
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
-from opentelemetry_instrumentation_corevital.assessment.history import NormHistory
+from opentelemetry_instrumentation_corevital.assessment.history import NormHistory, Window
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk, risk_level
 from opentelemetry_instrumentation_corevital.processors import HealthProcessor
@@ -197,6 +197,17 @@ def test_norm_jump_compares_a_middle_layer_with_its_mean_so_far() -> None:
             assert warning.evidence["norm_jump"]["value"] == pytest.approx(times, rel=1e-3)
 
 
+def test_a_window_has_a_mean_as_soon_as_it_is_full_and_a_base_from_then_on() -> None:
+    window = Window(3)
+    told = []
+    for value in (1.0, math.nan, 2.0, 6.0, math.inf, 4.0, 3.0):
+        window.add(value)
+        told.append((window.mean, window.base_count, window.base_mean))
+    assert told[:3] == [(pytest.approx(math.nan, nan_ok=True), 0, 0.0)] * 3
+    assert told[3:] == [(3.0, 0, 0.0), (3.0, 0, 0.0), (4.0, 1, 1.0), (pytest.approx(13 / 3), 2, 1.5)]
+    assert window.base_deviation == 0.5
+
+
 norms = st.one_of(st.floats(-1, 1), st.floats(-1, 1), st.sampled_from([math.nan, math.inf, -math.inf, 5.0, -5.0]))
 
 
@@ -257,11 +268,12 @@ def test_a_norm_that_has_no_logarithm_is_left_out(value: float) -> None:
 def test_attention_collapsing_warns_of_a_rise_that_is_no_collapse_yet(rise: float, warned: bool) -> None:
     run = add_layers(make_run(), 6)
     run.columns["collapsed_head_rate"][:] = 0.05
-    run.columns["collapsed_head_rate"][20:] = 0.05 + rise
+    run.columns["collapsed_head_rate"][20:30] = 0.05 + rise
     warning = judge_early_warning(run)
     assert ("attention_collapsing" in warning.signals) == warned
     if warned:
         assert warning.evidence["attention_collapsing"]["step"] == 23, "four looks in a row"
+        assert [step for step, told in warning.active.items() if "attention_collapsing" in told] == list(range(23, 30))
     assert judge_health(run).attention_collapse_detected is False
 
 

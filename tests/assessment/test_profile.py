@@ -218,32 +218,50 @@ def test_heads_that_are_collapsed_all_along_are_told_by_the_profile(profile: Pro
     assert "before" in judge_health(run, thresholds).evidence["attention_collapse_detected"], "a rise comes first"
 
 
+@pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("at", [9, 21, 24, 25, 30, 52, 56])
-def test_what_a_window_tells_is_dated_by_the_step_at_which_it_began(profile: Profile, at: int) -> None:
+def test_what_a_window_tells_is_dated_by_the_step_at_which_it_began(profile: Profile, at: int, sign: int) -> None:
     run = healthy(201)
-    run.columns["attention_entropy"][at:, 6] = 30.0  # compared over windows only
+    run.columns["attention_entropy"][at:, 6] = 30.0 * sign  # compared over windows only
+    run.columns["attention_entropy"][at - 2, 6] = -30.0 * sign  # on the other side
     found = deviations(run, dataclasses.replace(DEFAULT, profile=profile))
     assert found is not None
-    told = [each for each in found if each.signal == "attention_entropy"]
-    assert {each.layer for each in told} == ({6} if at <= 53 else set())
-    assert min((each.step for each in told), default=at) == at
-    assert where_it_began(found)[0].step >= at
+    told = [(each.layer, each.step) for each in found if each.signal == "attention_entropy"]
+    assert told == ([(6, at)] if at <= 53 else []), "one for as long as it lasts"
 
 
-@pytest.mark.parametrize("lasts", [3, 8, 60])
+def test_with_looks_now_and_then_it_began_with_one_of_them(profile: Profile) -> None:
+    for at, began in ((104, 104), (97, 104), (96, 96), (120, 120)):  # the windows' first looks are 8, 72 and 136
+        run = healthy(201, 220)
+        run.columns["attention_entropy"][at:, 6] = 30.0
+        run.columns["attention_entropy"][np.arange(220) % 8 != 0] = np.nan
+        found = deviations(run, dataclasses.replace(DEFAULT, profile=profile))
+        assert found is not None
+        assert [(each.layer, each.step) for each in found] == [(6, began)]
+
+
+def test_the_blamed_layer_shows_its_worst_number_and_where_it_began(profile: Profile) -> None:
+    run = healthy(201)
+    run.columns["layer_transformation"][24:28, 3] = 6.0
+    run.columns["layer_transformation"][40, 3] = 30.0
+    found = where_it_began(deviations(run, dataclasses.replace(DEFAULT, profile=profile)) or [])
+    assert [(each.layer, each.step, each.value) for each in found] == [(3, 24, 30.0)]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("lasts", [3, 5, 7, 8, 60])  # of an odd length below 8 the recovery follows at once
 @pytest.mark.parametrize("at", [17, 30, 40, 55, 57])
 def test_a_change_of_attention_that_follows_from_another_layer_is_not_dated_before_it(
-    profile: Profile, at: int, lasts: int
+    profile: Profile, at: int, lasts: int, sign: int
 ) -> None:
     run = healthy(203)
     run.columns["layer_transformation"][at : at + lasts, 5] = 30.0
-    run.columns["attention_entropy"][at : at + lasts, 2] = 30.0
-    run.columns["attention_entropy"][at : at + lasts, 7] = 30.0
+    run.columns["attention_entropy"][at : at + lasts, 2] = 30.0 * sign
+    run.columns["attention_entropy"][at : at + lasts, 7] = 30.0 * sign
     found = deviations(run, dataclasses.replace(DEFAULT, profile=profile))
     assert found is not None
-    changes = [each for each in found if each.signal == "attention_entropy_change" and each.value > 0]
-    assert {each.layer for each in changes} == {2, 7}
-    assert min(each.step for each in changes) == at
+    changes = [each for each in found if each.signal == "attention_entropy_change" and each.value * sign > 0]
+    assert {(each.layer, each.step) for each in changes} == {(2, at), (7, at)}
     assert where_it_began(found)[0].layer == 2, "the shallowest of those that began together"
 
 
@@ -292,8 +310,9 @@ def test_windows_are_eight_steps_on_which_there_was_something_to_see(
     values = np.random.default_rng(steps).normal(size=(steps, *shape))
     values[np.arange(steps) % every != 0] = np.nan
     if gap < steps and shape:
-        values[gap, 1] = np.nan  # one layer without a number
+        values[gap, 1], values[gap // 2, 2] = np.nan, np.inf  # two layers without a number
     starts, medians = windows(values)
+    values[np.isinf(values)] = np.nan
     seen = [step for step in range(1, steps) if np.isfinite(values[step]).any()]
     expected = [seen[at : at + 8] for at in range(0, len(seen) - 7, 8)]
     assert starts.tolist() == [window[0] for window in expected]

@@ -14,9 +14,11 @@ not finite, what follows is its consequence and is not judged.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..calibration.profile import Spreads
 from ..calibration.signals import WINDOW, Values, layer_signals, windows
@@ -73,30 +75,31 @@ def _of_signal(name: str, values: Values, spreads: Spreads, thresholds: Threshol
         far &= medians - spreads.windows.centre > thresholds.layer_collapse_rise
     out = spreads.windows.excess(medians) if far.any() else medians
     ends = [*starts[1:].tolist(), len(values)]
-    for window, layer in np.argwhere(far).tolist():
-        value, usual = float(medians[window, layer]), float(spreads.windows.centre[layer])
-        first = max(1, int(starts[window]) - WINDOW // 2)  # of a window before it less than half may be out
+    for layer, at in _stretches(far, medians > spreads.windows.centre):
+        worst, usual = at[out[at, layer].argmax()], float(spreads.windows.centre[layer])
         yield Deviation(
             layer=layer,
-            step=first + _onset(values[first : ends[window], layer], usual, value),
+            step=_window_onset(values[: ends[at[0]], layer], int(starts[at[0]]), usual, float(medians[at[0], layer])),
             signal=name,
-            value=value,
+            value=float(medians[worst, layer]),
             usual=usual,
-            excess=float(out[window, layer]),
+            excess=float(out[worst, layer]),
             threshold=thresholds.window_excess,
         )
     if name not in OUTPUT_SIGNALS:
         return
-    far = spreads.steps.beyond(values[1:], thresholds.step_excess)
-    out = spreads.steps.excess(values[1:]) if far.any() else values
-    for step, layer in np.argwhere(far).tolist():
+    later = values[1:]
+    far = spreads.steps.beyond(later, thresholds.step_excess)
+    out = spreads.steps.excess(later) if far.any() else later
+    for layer, at in _stretches(far, later > spreads.steps.centre):
+        worst = at[out[at, layer].argmax()]
         yield Deviation(
             layer=layer,
-            step=step + 1,
+            step=int(at[0]) + 1,
             signal=name,
-            value=float(values[step + 1, layer]),
+            value=float(later[worst, layer]),
             usual=float(spreads.steps.centre[layer]),
-            excess=float(out[step, layer]),
+            excess=float(out[worst, layer]),
             threshold=thresholds.step_excess,
         )
 
@@ -105,21 +108,38 @@ def _of_change(changes: Values, entropy: Values, spreads: Spreads, thresholds: T
     """Yield the largest of changes at steps in a row, dated by the entropy [steps, layers] that changed."""
     far = spreads.steps.beyond(changes, thresholds.change_excess)
     out = spreads.steps.excess(changes) if far.any() else changes
+    for layer, at in _stretches(far, changes > 0):
+        step = int(at[out[at, layer].argmax()])
+        before, after = (entropy[step - end : step - end + WINDOW, layer] for end in (2 * WINDOW - 1, WINDOW - 1))
+        level = after.max() if changes[step, layer] > 0 else after.min()
+        yield Deviation(
+            layer=layer,
+            step=step - WINDOW + 1 + _onset(after, float(before.mean()), float(level)),
+            signal=CHANGE,
+            value=float(changes[step, layer]),
+            usual=float(spreads.steps.centre[layer]),
+            excess=float(out[step, layer]),
+            threshold=thresholds.change_excess,
+        )
+
+
+def _stretches(far: NDArray[np.bool_], above: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield each layer and the places in a row at which it is far out on the same side."""
     for layer in np.flatnonzero(far.any(0)).tolist():
-        steps = np.flatnonzero(far[:, layer])
-        for run in np.split(steps, np.flatnonzero(np.diff(steps) > 1) + 1):
-            step = int(run[out[run, layer].argmax()])
-            before, after = (entropy[step - end : step - end + WINDOW, layer] for end in (2 * WINDOW - 1, WINDOW - 1))
-            level = after.max() if changes[step, layer] > 0 else after.min()
-            yield Deviation(
-                layer=layer,
-                step=step - WINDOW + 1 + _onset(after, float(before.mean()), float(level)),
-                signal=CHANGE,
-                value=float(changes[step, layer]),
-                usual=float(spreads.steps.centre[layer]),
-                excess=float(out[step, layer]),
-                threshold=thresholds.change_excess,
-            )
+        places = np.flatnonzero(far[:, layer])
+        breaks = (np.diff(places) > 1) | np.diff(above[places, layer])
+        for at in np.split(places, np.flatnonzero(breaks) + 1):
+            yield layer, at
+
+
+def _window_onset(values: Values, start: int, usual: float, median: float) -> int:
+    """Return the step at which a layer's values [steps] left what is usual, given the first window that is out.
+
+    That is in the window, with which the values end, or before it: there up to half of its looks may be out unseen.
+    """
+    seen = np.flatnonzero(np.isfinite(values[1:])) + 1
+    seen = seen[max(0, int(np.searchsorted(seen, start)) - WINDOW // 2) :]
+    return int(seen[_onset(values[seen], usual, median)])
 
 
 def _onset(values: Values, base: float, level: float) -> int:
@@ -129,20 +149,18 @@ def _onset(values: Values, base: float, level: float) -> int:
 
 
 def where_it_began(found: Sequence[Deviation]) -> list[Deviation]:
-    """Return one deviation of each layer, the layer where it began first.
+    """Return the strongest deviation of each layer, dated by the layer's first, the layer where it began first.
 
     That is the shallowest of those that stand out earliest: what a layer does reaches later layers at the same step,
     and earlier ones, through the text, at later steps. The others follow by strength.
     """
-    earliest: dict[int, int] = {}
     strongest: dict[int, Deviation] = {}
     for each in found:
-        earliest[each.layer] = min(each.step, earliest.get(each.layer, each.step))
-        best = strongest.get(each.layer)
-        if best is None or each.strength > best.strength:
-            strongest[each.layer] = each
+        best = strongest.get(each.layer, each)
+        stronger = each if each.strength > best.strength else best
+        strongest[each.layer] = replace(stronger, step=min(each.step, best.step))
     if not strongest:
         return []
-    first = min(strongest, key=lambda layer: (earliest[layer], layer))
-    others = sorted((each for layer, each in strongest.items() if layer != first), key=lambda d: (-d.strength, d.layer))
-    return [strongest[first], *others]
+    first = min(strongest.values(), key=lambda each: (each.step, each.layer))
+    others = sorted((each for each in strongest.values() if each is not first), key=lambda d: (-d.strength, d.layer))
+    return [first, *others]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..calibration.signals import collapsed_shares, windows
 from ..run import Deviation, Health, Run, middle_third
 from .collapse import CollapseDetector
-from .deviation import OUTPUT_SIGNALS, deviations
+from .deviation import OUTPUT_SIGNALS, deviations, where_it_began
 from .layers import anomaly
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
@@ -143,7 +143,7 @@ def _unusual_middle(run: Run, found: Sequence[Deviation] | None) -> dict[str, An
     if found is None or norms is None:
         return None
     middle = middle_third(norms.shape[1])
-    there = [each for each in found if each.layer in middle and each.signal in OUTPUT_SIGNALS]
+    there = where_it_began([each for each in found if each.layer in middle and each.signal in OUTPUT_SIGNALS])
     worst = max(there, key=lambda each: each.strength, default=None)
     return {} if worst is None else {"layer": worst.layer, **worst.evidence()}
 
