@@ -75,7 +75,7 @@ def sections() -> list[Section]:
             ],
             [
                 "On the CPU of the machine that made this page, one thread, off the decoding loop. Where others share "
-                "the machine it changes from minute to minute: on the committed page's from 9.6 to 13.9 ms."
+                "the machine it changes from minute to minute."
             ],
         )
     ]

@@ -67,8 +67,12 @@ def _blamed(
     report: Sequence[Planted], faulty: Sequence[Planted], thresholds: Thresholds, narrow: Thresholds
 ) -> Section:
     found: dict[str, list[bool]] = defaultdict(list)
+    missed: Counter[str] = Counter()
     for one in report:
-        found[str(one.fault)].append(first_blamed(one.run, thresholds) == one.layer)
+        hit = first_blamed(one.run, thresholds) == one.layer
+        found[str(one.fault)].append(hit)
+        if not hit:
+            missed[f"{one.fault} in layer {one.layer}"] += 1
     bare, chats = ([first_blamed(one.run, how) == one.layer for one in report] for how in (DEFAULT, narrow))
     every = [first_blamed(one.run, thresholds) == one.layer for one in faulty]
     total = [hit for hits in found.values() for hit in hits]
@@ -92,8 +96,8 @@ def _blamed(
         "A cache of zeros hardly shows in layers that attend to the first token almost alone: their attention stays "
         "within what is usual over all kinds of text, and only its change at the fault's step gives most of them away. "
         "A change takes 16 looks at attention in a row, so `summary` has to do without; it looks four times in most of "
-        "these runs, which have 32 steps. What is missed is a cache of zeros in layer 6 and one of noise in layer 20; "
-        "a threshold of 1.6 for windows told the latter, and blamed layers of healthy runs.",
+        "these runs, which have 32 steps.",
+        "Missed: " + (", ".join(f"{what} ({count})" for what, count in sorted(missed.items())) or "none") + ".",
     ]
     return Section("Blame of planted faults, with the profile", rows, notes)
 
