@@ -93,7 +93,7 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         recorder, type(self)._recorder = self._recorder, None
         leave_sigterm()
         if recorder is not None:
-            recorder.instruments.close()
+            recorder.close()
         _patches.remove()
         recent_chats.clear()
         if _GENERATION_MODULE in sys.modules:

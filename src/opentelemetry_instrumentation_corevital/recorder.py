@@ -5,7 +5,6 @@ loaded by then anyway. Every step of it is shielded: whatever fails here is logg
 """
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +15,23 @@ from opentelemetry import context as otel_context
 from opentelemetry._logs import Logger
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import ProxyTracerProvider, Span, SpanKind, Tracer, get_tracer_provider, set_span_in_context
+from opentelemetry.trace import (
+    ProxyTracer,
+    ProxyTracerProvider,
+    Span,
+    SpanKind,
+    Tracer,
+    get_tracer,
+    get_tracer_provider,
+    set_span_in_context,
+)
 
 from . import semconv
 from .call_context import PromptHint, calling_context, current_hint, current_rag, is_disabled
 from .chats import recent_chats
 from .config import Settings
 from .emission import attributes as emitted
+from .emission.ids import restore_ids, system_random, use_system_ids
 from .emission.live import LiveSteps
 from .emission.metrics import Instruments, call_tokens
 from .emission.run_data import takes_logs
@@ -32,6 +41,7 @@ from .reporting import Report
 from .run import ModelInfo, Run
 from .safety import breaker_open, report_internal_error, shielded
 from .texts import CallTexts
+from .version import __version__
 
 if TYPE_CHECKING:
     from .capture.call import Call
@@ -45,7 +55,6 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
-_random = random.Random()  # never the process-wide generator: a run may draw from that
 
 
 class Recorder:
@@ -65,6 +74,11 @@ class Recorder:
         self.logger = logger
         self.judgements = judgements
         self._nowhere_told = False
+
+    def close(self) -> None:
+        """Leave the providers as they were; runs under way are finished."""
+        self.instruments.close()
+        restore_ids(self.tracer)
 
     def generate(self, wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run `wrapped` as it is, recorded if it is to be; return and raise exactly what it does."""
@@ -107,6 +121,8 @@ class Recorder:
             from .capture.registry import wrap_attention_functions
 
             wrap_attention_functions()
+        with shielded("recorder.ids"):
+            self._prepare_tracer()
         recording = _Recording(self, call, parent)
         self._tell_if_nowhere(recording.span)
         try:
@@ -115,6 +131,12 @@ class Recorder:
             recording.leave()
             raise
         return recording
+
+    def _prepare_tracer(self) -> None:
+        """See to it that the tracer's span ids are our own; one made before the global provider knows of none."""
+        if isinstance(self.tracer, ProxyTracer) and not isinstance(get_tracer_provider(), ProxyTracerProvider):
+            self.tracer = get_tracer(semconv.SCOPE_NAME, __version__)
+        use_system_ids(self.tracer)
 
     def _tell_if_nowhere(self, span: Span) -> None:
         """Say once that nothing is exported, where nobody has set up the SDK."""
@@ -160,11 +182,11 @@ def _end(recording: "_Recording", result: Any, error: BaseException | None) -> N
 def chosen(trace_id: int, ratio: float) -> bool:
     """Whether a call is in the share that is measured: by its trace id, so that a trace's calls are so together.
 
-    The rule of OpenTelemetry's `TraceIdRatioBased` sampler; without a trace id a number of our own generator stands in.
+    The rule of OpenTelemetry's `TraceIdRatioBased` sampler; without a trace id a number from the system stands in.
     """
     if ratio >= 1.0:
         return True
-    number = trace_id & (2**64 - 1) if trace_id else _random.getrandbits(64)
+    number = trace_id & (2**64 - 1) if trace_id else system_random.getrandbits(64)
     return number < round(ratio * 2**64)
 
 

@@ -181,7 +181,7 @@ def _taken_over(telemetry: InMemoryTelemetry, judgements: list[Any], options: di
         try:
             yield
         finally:
-            recorder.instruments.close()
+            recorder.close()
             if CoreVitalInstrumentor._recorder is recorder:  # else the block has uninstrumented it
                 CoreVitalInstrumentor._recorder = before
         return

@@ -13,6 +13,7 @@ from .. import semconv
 from ..run import Run
 from ..version import __version__
 from .attributes import call_input_tokens, first_token_seconds
+from .exemplars import exemplar_context, without_exemplar
 from .layers import layer_means
 
 # Of the GenAI conventions, for the instruments that they define.
@@ -77,10 +78,11 @@ class Instruments:
 
     def _observe(self, column: str) -> Iterator[Observation]:
         """Yield every model's last run's layers."""
+        context = without_exemplar()
         for model, means in list(self._layers[column].items()):
             for layer in np.flatnonzero(np.isfinite(means)).tolist():
                 yield Observation(
-                    float(means[layer]), {semconv.GEN_AI_REQUEST_MODEL: model, semconv.LABEL_LAYER: int(layer)}
+                    float(means[layer]), {semconv.GEN_AI_REQUEST_MODEL: model, semconv.LABEL_LAYER: int(layer)}, context
                 )
 
     def record_call(
@@ -95,30 +97,31 @@ class Instruments:
         attributes = dict(start)
         if error_type is not None:
             attributes[semconv.ERROR_TYPE] = error_type
-        self.operation_duration.record(seconds, attributes, context)
+        _record(self.operation_duration, (seconds,), attributes, context)
         for kind, count in zip(("input", "output"), tokens, strict=True):
             if count is not None:
-                self.token_usage.record(count, {**start, semconv.LABEL_TOKEN_TYPE: kind}, context)
+                _record(self.token_usage, (count,), {**start, semconv.LABEL_TOKEN_TYPE: kind}, context)
 
     def record_uncaptured(self, model: str, context: Context) -> None:
         """Count a call that was not measured."""
-        self.runs.add(1, {semconv.GEN_AI_REQUEST_MODEL: model, semconv.LABEL_CAPTURED: False}, context)
+        labels = {semconv.GEN_AI_REQUEST_MODEL: model, semconv.LABEL_CAPTURED: False}
+        self.runs.add(1, labels, without_exemplar(context))
 
     def record_latency(self, start: dict[str, Any], runs: Sequence[Run], context: Context) -> None:
         """Record the time to the first token and the mean time per token after it."""
         first = first_token_seconds(runs)
         if first is not None:
-            self.time_to_first_token.record(first, start, context)
+            _record(self.time_to_first_token, (first,), start, context)
         longest = max(runs, key=lambda run: len(run.time_ns))
         if len(longest.time_ns) > 1:
             per_token = (int(longest.time_ns[-1]) - int(longest.time_ns[0])) / 1e9 / (len(longest.time_ns) - 1)
-            self.time_per_output_token.record(per_token, start, context)
+            _record(self.time_per_output_token, (per_token,), start, context)
 
     def record_run(self, run: Run, context: Context) -> None:
         """Record a judged sequence."""
-        labels = {semconv.GEN_AI_REQUEST_MODEL: run.model.name}
+        labels, apart = {semconv.GEN_AI_REQUEST_MODEL: run.model.name}, without_exemplar(context)
         level = {} if run.risk is None else {semconv.RISK_LEVEL: run.risk.level}
-        self.runs.add(1, {**labels, **level, semconv.LABEL_CAPTURED: True}, context)
+        self.runs.add(1, {**labels, **level, semconv.LABEL_CAPTURED: True}, apart)
         for gauge, histogram, column in (
             (self.entropy, self.step_entropy, "entropy"),
             (self.surprisal, self.step_surprisal, "surprisal"),
@@ -127,28 +130,33 @@ class Instruments:
             values = run.column(column)
             finite = np.empty(0) if values is None else values[np.isfinite(values)].astype(np.float64)
             if finite.size:
-                gauge.set(float(np.mean(finite)), labels, context)
+                gauge.set(float(np.mean(finite)), labels, apart)
                 if histogram is not None:
-                    for value in finite.tolist():
-                        histogram.record(value, labels, context)
+                    _record(histogram, finite.tolist(), labels, context)
         for column, last in self._layers.items():
             means = layer_means(run, column)
             if means is not None:
                 last[run.model.name] = means
         if run.risk is not None:
-            self.risk_score.set(run.risk.score, labels, context)
-            self.run_risk_score.record(run.risk.score, labels, context)
+            self.risk_score.set(run.risk.score, labels, apart)
+            _record(self.run_risk_score, (run.risk.score,), labels, context)
         if run.early_warning is not None and run.early_warning.failure_risk_at_end is not None:
-            self.failure_risk.set(run.early_warning.failure_risk_at_end, labels, context)
+            self.failure_risk.set(run.early_warning.failure_risk_at_end, labels, apart)
         for flag in run.health.raised() if run.health is not None else ():
-            self.health_flags.add(1, {**labels, semconv.LABEL_FLAG: flag}, context)
+            self.health_flags.add(1, {**labels, semconv.LABEL_FLAG: flag}, apart)
         for warning in run.warnings:
-            self.warnings.add(1, {**labels, semconv.LABEL_WARNING: warning}, context)
+            self.warnings.add(1, {**labels, semconv.LABEL_WARNING: warning}, apart)
 
     def record_dropped(self, kind: str, count: int, context: Context) -> None:
         """Count what had to be left out."""
         if count:
-            self.dropped.add(count, {semconv.LABEL_DROPPED_KIND: kind}, context)
+            self.dropped.add(count, {semconv.LABEL_DROPPED_KIND: kind}, without_exemplar(context))
+
+
+def _record(histogram: Any, values: Sequence[float], attributes: dict[str, Any], context: Context) -> None:
+    context = exemplar_context(histogram, context)
+    for value in values:
+        histogram.record(value, attributes, context)
 
 
 class _Global:
