@@ -24,7 +24,7 @@ PACKAGE = str(Path(opentelemetry_instrumentation_corevital.__file__).parent)
 
 # The frames that call generate() itself or catch what the others raise. They hold nothing else.
 SHIELDS = {
-    ("patches.py", "ClassPatch._call"),
+    ("patches.py", "ClassPatch._around.<locals>.method"),
     ("instrumentor.py", "_generate"),
     ("recorder.py", "_unseen"),
     ("recorder.py", "Recorder.generate"),

@@ -23,8 +23,9 @@ _PROMPT_KEY: Final = otel_context.create_key("corevital-prompt")
 _COUNT_DIGITS: Final = 18
 _RAG_KEY: Final = otel_context.create_key("corevital-rag")
 
-# On the streamer itself a context would break its pickling and copying.
-_made_in: weakref.WeakKeyDictionary[Any, Context] = weakref.WeakKeyDictionary()
+# On the streamer itself a context would break its pickling and copying. By identity: it may equal others, or, as a
+# dataclass does, have no hash.
+_made_in: dict[int, tuple[weakref.ref[Any], Context]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def _count(told: object) -> int | None:
 
 def keep_context(streamer: Any) -> None:
     """Let the generate() call that gets this streamer know the context it was made in."""
-    _made_in[streamer] = otel_context.get_current()
+    key = id(streamer)
+    _made_in[key] = weakref.ref(streamer, lambda _: _made_in.pop(key, None)), otel_context.get_current()
 
 
 def calling_context(streamer: Any) -> Context:
@@ -107,8 +109,8 @@ def calling_context(streamer: Any) -> Context:
     current = otel_context.get_current()
     if streamer is None or get_current_span(current).get_span_context().is_valid:
         return current
-    made_in = _made_in.get(streamer)
-    if made_in is None:
+    alive, made_in = _made_in.get(id(streamer), (None, None))
+    if made_in is None or alive is None or alive() is not streamer:
         return current
     return set_span_in_context(get_current_span(made_in), Context({**made_in, **current}))
 

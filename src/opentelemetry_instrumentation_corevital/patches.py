@@ -1,5 +1,6 @@
 """Patches on a class, put on and taken off without a trace, also when somebody else patched on top."""
 
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
@@ -11,10 +12,13 @@ Wrapper = Callable[..., Any]
 
 
 class ClassPatch:
-    """A wrapper around one method of a class.
+    """A wrapper around one method of a class, put there as a plain function.
+
+    So the method is pickled by its name, copied and held weakly as before; of a proxy, which passes for the original
+    in most other ways, Python's own types do none of that.
 
     Where another library has wrapped the method after us, ours cannot be taken out from below it: it stays and does
-    nothing, and is used again by the next `apply`.
+    nothing, and the next `apply` wraps theirs.
     """
 
     def __init__(self, name: str, wrapper: Wrapper) -> None:
@@ -23,37 +27,42 @@ class ClassPatch:
         self._active = False
         self._owner: type | None = None
         self._original: Any = None
-        self._wrapped: Any = None
+        self._method: Any = None
 
     def apply(self, owner: type) -> None:
-        """Wrap the method, unless it already is."""
+        """Wrap the method, unless it is ours already."""
         self._active = True
-        original = vars(owner).get(self.name)
-        if original is None or self._in_chain(original):
+        found = vars(owner).get(self.name)
+        if found is None or found is self._method:
             return
-        self._owner = owner
-        self._original = original
-        self._wrapped = wrapt.FunctionWrapper(original, self._call)
-        setattr(owner, self.name, self._wrapped)
+        if owner is not self._owner or found is not self._original:
+            self._owner, self._original, self._method = owner, found, self._around(found)
+        setattr(owner, self.name, self._method)
 
     def remove(self) -> None:
-        """Put the original back, or make the wrapper do nothing where it cannot be reached."""
+        """Put the original back, or make the wrapper do nothing where it cannot be reached.
+
+        It is kept for the next `apply`, and for whoever holds it weakly.
+        """
         self._active = False
-        if self._owner is not None and vars(self._owner).get(self.name) is self._wrapped:
+        if self._owner is not None and vars(self._owner).get(self.name) is self._method:
             setattr(self._owner, self.name, self._original)
-            self._owner = self._wrapped = self._original = None
 
-    def _in_chain(self, method: Any) -> bool:
-        while method is not None:
-            if method is self._wrapped:
-                return True
-            method = getattr(method, "__wrapped__", None)
-        return False
+    def _around(self, original: Any) -> Callable[..., Any]:
+        patch = self
+        bind = getattr(type(original), "__get__", None)  # a mock or another object that is called has none
 
-    def _call(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        if not self._active:
+        @functools.wraps(original)
+        def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            wrapped = original if bind is None else bind(original, self, type(self))
+            if patch._active and patch._method is method:  # else it is below a patch of another library's, and of ours
+                return patch._wrapper(wrapped, self, args, kwargs)
             return wrapped(*args, **kwargs)
-        return self._wrapper(wrapped, instance, args, kwargs)
+
+        if hasattr(original, "__wrapped__"):
+            # Callers reach for what the original wraps, as a way round its decorator: for them it is where it was.
+            method.__wrapped__ = original.__wrapped__
+        return method
 
 
 class PatchTable:
