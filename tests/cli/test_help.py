@@ -1,11 +1,13 @@
 """The help of every command: complete, in sentences, the same words for the same things."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import typer
 
+from opentelemetry_instrumentation_corevital.cli import app as cli_app
 from opentelemetry_instrumentation_corevital.cli.app import app
 from tests.cli.conftest import Cli
 
@@ -80,3 +82,13 @@ def test_no_command_is_wrong_use_and_says_what_there_is(cli: Cli) -> None:
     code, _, err = cli("rnus")
     assert code == 1
     assert "No such command 'rnus'" in err
+
+
+def test_warnings_of_libraries_are_printed_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    record = logging.makeLogRecord({"msg": "cannot reach ada:pa55word@host:4317", "levelno": logging.WARNING})
+    assert logging.lastResort is not None
+    monkeypatch.setattr(cli_app, "app", lambda *_, **__: shown.append(logging.lastResort.format(record)))
+    assert cli_app.run_command([]) == 0
+    assert shown == ["cannot reach ***@host:4317"]
+    assert "pa55word" in logging.lastResort.format(record), "the program's own again"

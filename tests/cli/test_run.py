@@ -288,6 +288,7 @@ def test_a_report_that_cannot_be_written_is_told_beside_the_verdict(
         (("--db", "x.db", "--out", "x"), "--db names the store already"),
         (("--sink", "local", "--out", "file"), "--out file: cannot be made a folder"),
         (("--otel-endpoint", "localhost:4317"), "--otel-endpoint localhost:4317: give a URL with its scheme"),
+        (("--otel-endpoint", "ada:pa55word@h:1"), "--otel-endpoint ***@h:1: give a URL with its scheme"),
         (("--otel-endpoint", "http://"), "give a URL with its scheme"),
         (("--otel-endpoint", "http://host:port"), "give a URL with its scheme"),
     ],
@@ -466,13 +467,14 @@ def test_runs_are_also_sent_to_an_otlp_endpoint_without_content(
     assert b"w31 w32 w33" in Path("runs/corevital.db").read_bytes()
 
 
-def test_an_endpoint_that_does_not_answer_is_told(
+def test_an_endpoint_that_does_not_answer_is_told_without_its_password(
     corevital: Command, tiny_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"http://127.0.0.1:{free_port()}/v1/traces")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"http://ada:pa55word@127.0.0.1:{free_port()}/v1/traces")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    code, out, _ = corevital("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "2")
+    code, out, err = corevital("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "2")
     assert code == 0
-    assert "could not be sent to http://127.0.0.1" in out
+    assert "could not be sent to http://***@127.0.0.1" in out
+    assert "pa55word" not in out + err
     assert len(json.loads(corevital("runs", "--json")[1])) == 1

@@ -19,6 +19,7 @@ from opentelemetry_instrumentation_corevital import instrumentor
 from opentelemetry_instrumentation_corevital.doctor import installed, instrumented
 from opentelemetry_instrumentation_corevital.doctor.advice import after_failure
 from opentelemetry_instrumentation_corevital.doctor.limits import _ATTRIBUTES, _EVENT_ATTRIBUTES, _EVENTS, _LENGTH
+from opentelemetry_instrumentation_corevital.doctor.redaction import without_secrets
 from opentelemetry_instrumentation_corevital.semconv import content_attributes
 from tests.assessment.runs import add_layers
 from tests.cli.conftest import Cli, cli
@@ -337,6 +338,51 @@ def test_answers_are_shown_and_secrets_are_not(doctor: Doctor, refusing: str) ->
     assert configured["text"] == "batches of 512, headers authorization, x-tenant"
     assert f"http://***@{refusing}/v1/traces" in configured["subject"]
     assert doctor.text(**options)[0] == 1  # and no secret in the text
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_grpc_endpoints_user_and_password_are_secret(doctor: Doctor, scheme: str) -> None:
+    endpoint = f"{scheme}ada:{SECRET}@127.0.0.1:9"
+    options = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    code, told = doctor("--timeout", "3", **options, **traces_to("otlp"))
+    assert code == 1
+    assert "***@127.0.0.1:9" in the_problem(told)["subject"]
+    assert "ada" not in the_problem(told)["text"]
+
+
+def test_a_configuration_files_secrets_are_secret(doctor: Doctor, refusing: str, tmp_path: Path) -> None:
+    exporter = {
+        "endpoint": f"http://ada:{SECRET}@{refusing}/v1/traces",
+        "headers": [{"name": "x-key", "value": SECRET}],
+    }
+    file = {"file_format": "1.0", "tracer_provider": {"processors": [{"batch": {"exporter": {"otlp_http": exporter}}}]}}
+    path = tmp_path / "otel.json"
+    path.write_text(json.dumps(file))
+    code, told = doctor(OTEL_CONFIG_FILE=str(path))
+    assert code == 1
+    assert f"http://***@{refusing}" in the_problem(told)["subject"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("to ada:pa55word@host:4317, error", "to ***@host:4317, error"),
+        ("to token-of-mine@host:4317", "to ***@host:4317"),
+        ("grpcs://ada:pa55word@[::1]:4317/x", "grpcs://***@[::1]:4317/x"),
+        ("failed for ada%3Apa55word%40host and pa55word", "failed for ***%40host and ***"),
+        ("http://host/v1?key=abc", "http://host/v1?***"),
+        ("ProxyError('https://me:hunter22@proxy:3128')", "ProxyError('https://***@proxy:3128')"),
+        ("hunter22 and p@ss/word", "*** and ***"),
+        ("x-key was k-123456", "x-key was ***"),
+        ("a@b c", "***@b c"),
+        ("12 runs @ 3 s, batches of 512", "12 runs @ 3 s, batches of 512"),
+    ],
+)
+def test_secrets_are_left_out_of_a_line(line: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ada:pa55word@host:4317")
+    monkeypatch.setenv("HTTPS_PROXY", "https://me:hunter22@proxy:3128")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://ada:p@ss/word@host:4318")
+    assert without_secrets(line, ["k-123456"]) == shown
 
 
 @pytest.mark.parametrize(

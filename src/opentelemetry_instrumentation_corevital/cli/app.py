@@ -3,6 +3,8 @@
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import typer
@@ -12,6 +14,7 @@ from rich.markup import escape
 from .. import store
 from ..calibration.profile import ProfileError
 from ..config import SettingsError
+from ..doctor.redaction import RedactingFormatter
 from ..store import StoreError
 from ..version import __version__
 from .calibrate import calibrate
@@ -66,10 +69,25 @@ def run_command(arguments: list[str]) -> int:
     store_log = logging.getLogger(store.__name__)
     level = store_log.level
     store_log.setLevel(logging.CRITICAL)  # a command tells the store's error itself, as one sentence
+    with _redacted_warnings():
+        try:
+            return _run(arguments)
+        finally:
+            store_log.setLevel(level)
+
+
+@contextmanager
+def _redacted_warnings() -> Iterator[None]:
+    """Print warnings of libraries, which go to standard error where nobody handles them, without secrets."""
+    handler = logging.lastResort
+    before = None if handler is None else handler.formatter
+    if handler is not None:
+        handler.setFormatter(RedactingFormatter())
     try:
-        return _run(arguments)
+        yield
     finally:
-        store_log.setLevel(level)
+        if handler is not None:
+            handler.setFormatter(before)
 
 
 def _run(arguments: list[str]) -> int:

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Status
 
 from .. import semconv
+from ..doctor.redaction import without_secrets
 from ..store import SQLiteLogExporter, SQLiteSpanExporter, StoreError
 from .errors import UserError
 
@@ -51,7 +52,9 @@ class Otlp:
         except ValueError:
             whole = False
         if not whole:
-            raise UserError(f"--otel-endpoint {url}: give a URL with its scheme, such as http://localhost:4317.")
+            raise UserError(
+                f"--otel-endpoint {without_secrets(url)}: give a URL with its scheme, such as http://localhost:4317."
+            )
         return cls(True, url.rstrip("/"))
 
     def endpoint(self, signal: str) -> str | None:
@@ -135,7 +138,7 @@ class CommandTelemetry:
         """Say where the spans went; nothing where nobody asked for it. True once closed."""
         if self.otlp is None:
             return []
-        return [f"{'could not be sent' if self.otlp.failed else 'sent'} to {self.otlp_endpoint}"]
+        return [f"{'could not be sent' if self.otlp.failed else 'sent'} to {without_secrets(self.otlp_endpoint or '')}"]
 
     def storing_failed(self) -> StoreError | None:
         """Return why something could not be stored. True once closed."""

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from . import installed, instrumented, settings, startup
 from .findings import Area, Finding, Level, note
+from .redaction import without_secrets
 
 
 def diagnose(seconds: float) -> list[Finding]:
@@ -13,7 +15,7 @@ def diagnose(seconds: float) -> list[Finding]:
     Args:
         seconds: how long an exporter may take to answer the test.
     """
-    findings = [*installed.look(), *instrumented.look()]
+    findings, secrets = [*installed.look(), *instrumented.look()], set[str]()
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         findings += settings.look()
         findings.append(note(Area.ARRIVAL, "exporters", "were not tested: OTEL_SDK_DISABLED is true"))
@@ -21,8 +23,22 @@ def diagnose(seconds: float) -> list[Finding]:
         told = startup.run(seconds)
         findings += settings.look(told[0].get("corevital"))
         findings += startup.look(told, seconds)
+        secrets = startup.secrets(told)
     order = list(Area)
-    return sorted(findings, key=lambda each: order.index(each.area))
+    return sorted(_redacted(findings, secrets), key=lambda each: order.index(each.area))
+
+
+def _redacted(findings: Sequence[Finding], secrets: set[str]) -> list[Finding]:
+    """Return findings without secrets: any line may hold an address, or what somebody answered."""
+    return [
+        replace(
+            each,
+            subject=without_secrets(each.subject, secrets),
+            text=without_secrets(each.text, secrets),
+            advice=without_secrets(each.advice, secrets),
+        )
+        for each in findings
+    ]
 
 
 def problems(findings: Sequence[Finding]) -> list[Finding]:

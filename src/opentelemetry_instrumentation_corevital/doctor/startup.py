@@ -11,7 +11,7 @@ from typing import Any, Final
 from . import limits
 from .advice import after_failure
 from .findings import Area, Finding, note, ok, problem
-from .redaction import header_names, without_secrets
+from .redaction import address_secrets, header_names, header_secrets
 
 _START_SECONDS: Final = 60.0
 """For the start-up itself: a distribution may import a lot."""
@@ -51,6 +51,15 @@ def run(seconds: float) -> list[dict[str, Any]]:
     return told or [{"failed": (err.strip().splitlines() or [f"ended with {process.returncode}"])[-1], "heard": []}]
 
 
+def secrets(told: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return what is secret of the exporters that `run` found; a configuration file may have given it."""
+    exporters = told[0].get("exporters", ())
+    return {
+        *(value for each in exporters for value in address_secrets(each["where"] or "")),
+        *(value for each in exporters for header in each.get("headers", ()) for value in header_secrets(header)),
+    }
+
+
 def _starts(folder: str) -> bool:
     return os.path.basename(os.path.normpath(folder)) == "auto_instrumentation"
 
@@ -67,7 +76,7 @@ def look(told: Sequence[Mapping[str, Any]], seconds: float) -> Iterator[Finding]
         return
     exporters = first["exporters"]
     for line in first["heard"]:
-        yield note(Area.EXPORTERS, "start-up", without_secrets(line))
+        yield note(Area.EXPORTERS, "start-up", line)
     yield from _listed(exporters)
     yield _sampler(first["sampler"])
     yield _service(first["service"])
@@ -95,13 +104,13 @@ def _failed(reason: str) -> Finding:
         advice = f"OTEL_{signal.upper()}_EXPORTER takes {', '.join(sorted(known | {'otlp', 'none'}))}"
     elif "opentelemetry-configuration" in reason:
         advice = "pip install 'opentelemetry-sdk[file-configuration]'"
-    return problem(Area.EXPORTERS, "start-up", f"fails: {without_secrets(reason)}", advice)
+    return problem(Area.EXPORTERS, "start-up", f"fails: {reason}", advice)
 
 
 def name_of(exporter: Mapping[str, Any]) -> str:
     """Return an exporter's signal, kind and destination."""
     protocol = f" over {exporter['protocol']}" if exporter.get("protocol") else ""
-    where = f" to {without_secrets(exporter['where'])}" if exporter["where"] else ""
+    where = f" to {exporter['where']}" if exporter["where"] else ""
     return f"{exporter['signal']}: {exporter['kind']}{protocol}{where}"
 
 
@@ -147,7 +156,7 @@ def _service(name: str | None) -> Finding:
 
 def _answer(exporter: Mapping[str, Any], answer: Mapping[str, Any], seconds: float) -> Finding:
     area, subject = Area.ARRIVAL, name_of(exporter)
-    said = without_secrets(answer["said"][-1]) if answer["said"] else ""  # what came before was tried again
+    said = answer["said"][-1] if answer["said"] else ""  # what came before was tried again
     took = f" in {answer['seconds']:.2f} s" if "seconds" in answer else ""
     if answer["result"] == "untested":
         return note(area, subject, "cannot be tested: it is none of the SDK's own processors")

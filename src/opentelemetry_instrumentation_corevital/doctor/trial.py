@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 SPAN_NAME: Final = "corevital doctor"
@@ -71,6 +72,7 @@ class Trial:
             "protocol": protocol,
             "where": where if isinstance(where, str) else None,
             "batch": next((size for size in sizes if size is not None), None),
+            "headers": _header_values(exporter),
         }
 
     @property
@@ -91,6 +93,13 @@ class Trial:
         if self._in_store:
             return _stored(self.exporter.path, span)
         return {"result": self.exporter.export([span]).name, "trace_id": _trace_id(span)}
+
+
+def _header_values(exporter: Any) -> list[str]:
+    """Return the values of the headers that an exporter sends: they are nothing to print."""
+    headers = getattr(exporter, "_headers", None) or ()
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return [str(value) for _, value in pairs]
 
 
 def _span() -> Any:
