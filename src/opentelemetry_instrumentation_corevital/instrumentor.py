@@ -12,6 +12,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from . import callers
 from .chats import recent_chats
+from .error_text import allow_messages, describe
 from .package import _instruments
 from .patches import ClassPatch, PatchTable
 from .termination import flush_at_sigterm, leave_sigterm
@@ -86,12 +87,14 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         if not settings.enabled:
             logger.info("CoreVital is switched off (enabled=false)")
             return
+        allow_messages(settings.content)
         type(self)._recorder = _recorder(settings, tracer_provider, meter_provider, logger_provider, judgements)
         _patches.apply(_imported)
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         recorder, type(self)._recorder = self._recorder, None
         leave_sigterm()
+        allow_messages(False)
         if recorder is not None:
             recorder.close()
         _patches.remove()
@@ -147,8 +150,10 @@ def _imported(module: ModuleType) -> None:
             return
         try:
             _patches.patch(module)
-        except Exception:
-            logger.exception("CoreVital could not patch %s; what passes there is not seen", module.__name__)
+        except Exception as error:
+            logger.error(
+                "CoreVital could not patch %s; what passes there is not seen: %s", module.__name__, describe(error)
+            )
 
 
 def _recorder(

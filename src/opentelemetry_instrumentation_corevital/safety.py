@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from .error_text import describe
 from .forks import held_by_forks
 
 logger = logging.getLogger("opentelemetry_instrumentation_corevital")
@@ -46,18 +47,19 @@ _errors = _Errors()
 def report_internal_error(site: str, error: BaseException) -> None:
     """Count an error of our own and log it, once per process, call site and exception class.
 
-    The traceback goes to the debug level only: an exception's message can quote a prompt.
+    Where it happened goes to the debug level.
     """
     kind = (site, type(error).__qualname__)
     first, opened = _errors.add(kind)
     if first:
         logger.warning(
             "CoreVital: %s in %s; telemetry of this run may be incomplete, generate() is not affected. "
-            "Further errors of this kind are not logged; set this logger to DEBUG for the traceback.",
+            "Further errors of this kind are not logged; set this logger to DEBUG to see where it happened.",
             kind[1],
             site,
         )
-        logger.debug("CoreVital: internal error in %s", site, exc_info=error)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("CoreVital: internal error in %s: %s", site, describe(error))
     if opened:
         logger.warning("CoreVital: %d internal errors; capturing is off for the rest of this process", BREAKER_LIMIT)
 

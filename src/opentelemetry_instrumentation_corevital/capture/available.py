@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..error_text import describe
+
 if TYPE_CHECKING:
     from .fused import Fused
 
@@ -37,9 +39,8 @@ def break_kernels(device: torch.device, error: Exception) -> None:
     if device not in _broken:
         _broken.add(device)
         logger.warning(
-            "CoreVital: the Triton kernels do not run on %s (%s: %s). From the next run on numbers are computed by "
+            "CoreVital: the Triton kernels do not run on %s (%s). From the next run on numbers are computed by "
             "torch's own operations there: they are the same and cost more.",
             device,
-            type(error).__name__,
-            str(error)[:200],
+            describe(error),
         )

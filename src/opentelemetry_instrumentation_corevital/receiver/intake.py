@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
+from ..error_text import describe
 from ..store.receipt import Receipt
 from ..store.rows import Lost, Record
 from ..store.writer import BATCH_RECORDS, StoreWriter
@@ -67,7 +68,7 @@ class Intake:
         except RefusedError as error:
             return error.answer
         except Exception as error:  # nothing is known of it, so it must not be lost
-            logger.exception("internal error with a request of %d bytes, please report it", len(body))
+            logger.error("internal error with a request of %d bytes, please report it: %s", len(body), describe(error))
             return Later(f"internal error ({type(error).__name__}).", DISK_SECONDS)
 
     def _take(self, signal: Signal, body: bytes) -> Answer:
@@ -130,7 +131,7 @@ def _record(packed: bytes, scoped: Scoped, signal: Signal, limits: Limits, rejec
     try:
         read = signal.read(item, scoped.source)
     except Exception as error:  # one item's fault is not the others'
-        logger.debug("internal error with one of the %s", signal.name, exc_info=error)
+        logger.debug("internal error with one of the %s: %s", signal.name, describe(error))
         rejected.add(weight(item), f"one of the {signal.name} could not be read ({type(error).__name__}).")
         return None
     if isinstance(read, Lost):

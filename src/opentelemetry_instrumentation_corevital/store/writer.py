@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+from ..error_text import describe
 from . import forking
 from .database import LockedError, StoreError
 from .file import DATA_ERRORS, WatchedFile
@@ -174,7 +175,7 @@ class StoreWriter:
                 "CoreVital's store loses telemetry: %s Further losses for this reason are counted, not logged.", reason
             )
             if cause is not None:
-                logger.debug("CoreVital: internal error in the store", exc_info=cause)
+                logger.debug("CoreVital: internal error in the store: %s", describe(cause))
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
