@@ -6,7 +6,6 @@ loaded by then anyway. Every step of it is shielded: whatever fails here is logg
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from opentelemetry.trace import (
 from . import semconv
 from .call_context import PromptHint, calling_context, current_hint, current_rag, is_disabled
 from .chats import recent_chats
+from .clock import Clock
 from .config import Settings
 from .emission import attributes as emitted
 from .emission.ids import restore_ids, system_random, use_system_ids
@@ -168,13 +168,12 @@ def _unseen(wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 
 
 def _end(recording: "_Recording", result: Any, error: BaseException | None) -> None:
-    end_ns = time.time_ns()
     try:
         recording.leave()
     except Exception as internal:
         report_internal_error("recorder.leave", internal)
     try:
-        recording.end(result, error, end_ns)
+        recording.end(result, error)
     except Exception as internal:
         report_internal_error("recorder.end", internal)
 
@@ -210,7 +209,8 @@ class _Recording:
 
         self.recorder = recorder
         self.settings = recorder.settings
-        self.start_ns = time.time_ns()
+        self.clock = Clock()
+        self.start_ns = self.end_ns = self.clock.now()
         self.call = call
         self.hint = _hint(call, parent)
         self.model: ModelInfo = describe_model(call.model)
@@ -255,7 +255,7 @@ class _Recording:
             options = Options(self.settings.attention_steps, LayerSelection(self.settings.layers))
             inside = Inside(model, attach(model), options)
         kernels = self.settings.kernels == "auto"
-        return Session(self.call, self.model, self.start_ns, inside, kernels=kernels, follower=self.live)
+        return Session(self.call, self.model, self.clock, self.start_ns, inside, kernels=kernels, follower=self.live)
 
     def _live(self) -> LiveSteps | None:
         """Return what tells the steps while the call goes on, if that is wanted and somebody listens."""
@@ -272,9 +272,11 @@ class _Recording:
         self._before = listen(self.call, self.session)
 
     def leave(self) -> None:
-        """Undo `enter`, however far it came."""
+        """Undo `enter`, however far it came; the call ends here."""
         from .capture.listening import restore
 
+        with shielded("recorder.clock"):
+            self.end_ns = self.clock.now()
         before, self._before = self._before, None
         token, self._token = self._token, None
         with shielded("recorder.leave"):
@@ -284,7 +286,7 @@ class _Recording:
             if token is not None:
                 otel_context.detach(token)
 
-    def end(self, result: Any, error: BaseException | None, end_ns: int) -> None:
+    def end(self, result: Any, error: BaseException | None) -> None:
         """Judge what was generated and end the span at the time at which generate() ended."""
         runs: list[Run] = []
         try:
@@ -301,12 +303,12 @@ class _Recording:
                 if self.session is None and self.span.is_recording():
                     self.report.write_unmeasured(self.call.decoding(self.hint.seed), self.call.usage(result))
             with shielded("recorder.metrics"):
-                self._metrics(runs, result, error, (end_ns - self.start_ns) / 1e9)
+                self._metrics(runs, result, error, (self.end_ns - self.start_ns) / 1e9)
             with shielded("recorder.required"):
                 # The SDK drops the oldest attributes beyond its limit: these must be the newest.
                 self.span.set_attributes(self.start)
         finally:
-            self.span.end(end_ns)
+            self.span.end(self.end_ns)
 
     def _metrics(self, runs: Sequence[Run], result: Any, error: BaseException | None, seconds: float) -> None:
         from .capture.session import error_name

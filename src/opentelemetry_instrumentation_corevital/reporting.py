@@ -96,7 +96,7 @@ class Report:
                 self._totals(runs)
         with shielded("report.exception"):
             if error is not None:
-                self._exception_event(error)
+                self._exception_event(error, max(run.end_ns for run in runs))
 
     def write_unmeasured(self, decoding: Decoding, tokens: tuple[int | None, int | None]) -> None:
         """Say on the span of a call that was not chosen to be measured what it was, and that.
@@ -230,7 +230,7 @@ class Report:
             totals |= {semconv.RISK_SCORE: worst.score, semconv.RISK_LEVEL: worst.level}
         self.span.set_attributes(emitted.present(totals))
 
-    def _exception_event(self, error: BaseException) -> None:
+    def _exception_event(self, error: BaseException, time_ns: int) -> None:
         """Add the exception as an event; its message and traceback may quote the prompt."""
         from .capture.session import error_name
 
@@ -238,4 +238,4 @@ class Report:
         if self.settings.content_on_span:
             event[semconv.EXCEPTION_MESSAGE] = shortened(str(error), MESSAGE_BYTES)
             event[semconv.EXCEPTION_STACKTRACE] = shortened("".join(traceback.format_exception(error)), TRACEBACK_BYTES)
-        self.span.add_event(semconv.EXCEPTION_EVENT, event)
+        self.span.add_event(semconv.EXCEPTION_EVENT, event, time_ns)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital.capture import batched, session
-from opentelemetry_instrumentation_corevital.capture.rows import Clock, HostRows
+from opentelemetry_instrumentation_corevital.capture.rows import HostRows
+from opentelemetry_instrumentation_corevital.clock import Clock
 from opentelemetry_instrumentation_corevital.run import Run
 from tests.capture.test_inside import measure
 from tests.support import Keep, instrumented, padded_batch, prompt, sharpen, tiny_model

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opentelemetry_instrumentation_corevital.capture.batched import BatchedVitals
-from opentelemetry_instrumentation_corevital.capture.rows import Clock, HostRows
+from opentelemetry_instrumentation_corevital.capture.rows import HostRows
 from opentelemetry_instrumentation_corevital.capture.signals import (
     TOPK_MASS_TOKENS,
     _largest,
@@ -17,6 +17,7 @@ from opentelemetry_instrumentation_corevital.capture.signals import (
     surprisal,
 )
 from opentelemetry_instrumentation_corevital.capture.vitals import TorchVitals
+from opentelemetry_instrumentation_corevital.clock import Clock
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
 from tests.support import reference_signals
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from opentelemetry_instrumentation_corevital.capture.rows import RING_SLOTS, Clock, PinnedRows, carrier_for
+from opentelemetry_instrumentation_corevital.capture.rows import RING_SLOTS, PinnedRows, carrier_for
 from opentelemetry_instrumentation_corevital.capture.vitals import FusedVitals, TorchVitals, vitals_for
+from opentelemetry_instrumentation_corevital.clock import Clock
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
 from tests.support import ARCHITECTURES, Keep, instrumented, padded_batch, prompt, reference_signals, tiny_model
 

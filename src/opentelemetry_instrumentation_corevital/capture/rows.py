@@ -7,7 +7,6 @@ devices stay there until the run is over, since neither a pinned copy nor an eve
 
 import contextlib
 import functools
-import time
 from collections import deque
 from typing import Final, Protocol
 
@@ -16,21 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..clock import Clock
 from .pinned import borrow, give_back
 
 RING_SLOTS: Final = 4
 """Two suffice while the host is at most a step ahead of the device; four absorb a library that runs ahead."""
-
-
-class Clock:
-    """Unix time that never goes back, in nanoseconds."""
-
-    def __init__(self) -> None:
-        self._wall = time.time_ns() - time.perf_counter_ns()
-
-    def now(self) -> int:
-        """Return the Unix time in nanoseconds."""
-        return self._wall + time.perf_counter_ns()
 
 
 class RowStore:

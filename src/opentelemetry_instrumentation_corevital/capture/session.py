@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..clock import Clock
 from ..run import LOGIT_SIGNALS, NONFINITE_COUNTS, Decoding, FinishReason, ModelInfo, Run
 from ..safety import report_internal_error, shielded
 from .call import Call
 from .inside import Inside
 from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, hidden_columns, logit_columns
-from .rows import Clock, HostRows, RowCarrier, RowStore, carrier_for
+from .rows import HostRows, RowCarrier, RowStore, carrier_for
 from .vitals import Vitals, vitals_for
 
 STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
@@ -39,6 +40,7 @@ class Session:
         self,
         call: Call,
         model: ModelInfo,
+        clock: Clock,
         start_ns: int,
         inside: Inside | None = None,
         *,
@@ -50,7 +52,7 @@ class Session:
         self.start_ns = start_ns
         self.inside = inside
         """Where the taps inside the model report to; None where there are none."""
-        self._clock = Clock()
+        self._clock = clock
         self._open = True
         self._kernels = kernels
         self._follower = None if follower is None else _Following(follower)
