@@ -49,13 +49,13 @@ def make_spans(count: int = 1, *, events: int = 2, service: str = "tests", **cha
     return list(exporter.get_finished_spans())
 
 
-def make_call(sequences: int, *, start_ns: int = 1_000) -> list[ReadableSpan]:
+def make_call(sequences: int, *, start_ns: int = 1_000, model: str = "org/model") -> list[ReadableSpan]:
     """Return the spans of one call with several sequences: theirs, then the call's own, as they end."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("scope")
-    call = {semconv.GEN_AI_OPERATION_NAME: "chat", semconv.GEN_AI_REQUEST_MODEL: "org/model"}
+    call = {semconv.GEN_AI_OPERATION_NAME: "chat", semconv.GEN_AI_REQUEST_MODEL: model}
     with tracer.start_as_current_span("chat org/model", attributes=call, start_time=start_ns):
         for index in range(sequences):
             attributes = {
@@ -63,7 +63,7 @@ def make_call(sequences: int, *, start_ns: int = 1_000) -> list[ReadableSpan]:
                 semconv.SEQUENCE_INDEX: index,
                 semconv.SEQUENCE_INPUT_TOKENS: 4,
                 semconv.SEQUENCE_OUTPUT_TOKENS: 7 + index,
-                semconv.MODEL_NAME: "org/model",
+                semconv.MODEL_NAME: model,
                 semconv.GEN_AI_RESPONSE_FINISH_REASONS: ["stop"],
             }
             tracer.start_span("sequence", attributes=attributes, start_time=start_ns).end()

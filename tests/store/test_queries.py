@@ -136,11 +136,13 @@ def traced(tmp_path: Path) -> Iterator[tuple[Store, list[str]]]:
 def test_every_list_uses_an_index_and_no_json(traced: tuple[Store, list[str]], filters: dict[str, Any]) -> None:
     store, statements = traced
     store.runs(**filters)
-    (statement,) = statements
-    assert "json" not in statement.lower()
-    assert "spans" not in statement
-    plan = [detail for *_, detail in store._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
-    (subquery,) = [index for index, detail in enumerate(plan) if detail.startswith("LIST SUBQUERY")]
-    choice = plan[subquery + 1]
+    statements = list(statements)
+    assert len(statements) == 2, "what is dated ahead comes behind"
     alone = set(filters) in ({"model"}, {"flag"})
-    assert ("USING INDEX runs_" if alone else "USING COVERING INDEX runs_filters") in choice, plan
+    for statement in statements:
+        assert "json" not in statement.lower()
+        assert "spans" not in statement
+        plan = [detail for *_, detail in store._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        (subquery,) = [index for index, detail in enumerate(plan) if detail.startswith("LIST SUBQUERY")]
+        choice = plan[subquery + 1]
+        assert ("USING INDEX runs_" if alone else "USING COVERING INDEX runs_filters") in choice, plan

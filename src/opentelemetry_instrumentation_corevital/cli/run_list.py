@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from ..store.queries import CLOCK_SKEW_NS
 from ..store.stored import RunSummary
 from .render import level_style
 
@@ -91,7 +92,9 @@ def _short(models: list[str]) -> list[str]:
 
 
 def age(seconds: float) -> str:
-    """Return a span of time in its largest unit."""
+    """Return a span of time in its largest unit; one that is not over yet, since a clock was wrong, as `ahead`."""
+    if seconds < -CLOCK_SKEW_NS / 1e9:
+        return "ahead"
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
     from numpy.typing import NDArray
+
+CLOCK_SKEW_NS: Final = 300 * 10**9
+"""How far another machine's clock may be ahead."""
 
 _MOST_CHOICES: Final = 8
 _COLUMNS: Final = ", ".join(COLUMNS)
@@ -44,6 +48,9 @@ class Store:
     def runs(self, *, limit: int | None = 20, **conditions: Any) -> RunList:
         """Return runs, the newest first.
 
+        Runs that are dated more than five minutes ahead come behind the others: a clock was wrong, and they would be
+        the newest until their time comes.
+
         Args:
             limit: how many at most; None: all.
             conditions: those of `RunFilter`, by name: `model`, `risk_above`, `level`, `flag`, `since_ns`, `until_ns`,
@@ -54,14 +61,19 @@ class Store:
             StoreError: for an unknown flag or level, or an unreadable file.
         """
         wanted = RunFilter(**conditions)
+        soon = time.time_ns() + CLOCK_SKEW_NS
+        found = self._newest(wanted, "start_ns <= ?", soon, -1 if limit is None else limit)
+        if limit is None or len(found) < limit:
+            found += self._newest(wanted, "start_ns > ?", soon, -1 if limit is None else limit - len(found))
+        return RunList(found)
+
+    def _newest(self, wanted: RunFilter, dated: str, soon: int, limit: int) -> list[RunSummary]:
         where, values = wanted.where()
+        where = f"{where} AND {dated}" if where else f"WHERE {dated}"
         order = "ORDER BY start_ns DESC, sequence_index"
         # First which, from an index alone; then their rows.
         keys = f"SELECT trace_id, span_id FROM runs {wanted.index()} {where} {order} LIMIT ?"
-        found = self._summaries(
-            f"WHERE (trace_id, span_id) IN ({keys}) {order}", (*values, -1 if limit is None else limit)
-        )
-        return RunList(found)
+        return self._summaries(f"WHERE (trace_id, span_id) IN ({keys}) {order}", (*values, soon, limit))
 
     def models(self, **conditions: Any) -> dict[str | None, int]:
         """Return how many runs there are of each model, the most frequent first; None: of a model without a name.
