@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     )
     max_step_events: int = Field(96, ge=0, le=96, description="largest number of `corevital.step` events of a span")
     max_span_bytes: int | None = Field(
-        None, ge=4096, description="bytes of an encoded span; default 32768 in summary, 65536 in full"
+        None, ge=4096, description="bytes of an encoded span; default 49152 in summary, 81920 in full"
     )
     high_entropy_bits: float = Field(4.0, gt=0, allow_inf_nan=False, description="entropy above it counts as high")
     profile: str = Field(

@@ -77,7 +77,7 @@ OTEL_COREVITAL_MAX_SPAN_BYTES = "OTEL_COREVITAL_MAX_SPAN_BYTES"
 """
 .. envvar:: OTEL_COREVITAL_MAX_SPAN_BYTES
 
-Bytes of an encoded span (default 32768 in summary, 65536 in full).
+Bytes of an encoded span (default 49152 in summary, 81920 in full).
 """
 
 OTEL_COREVITAL_HIGH_ENTROPY_BITS = "OTEL_COREVITAL_HIGH_ENTROPY_BITS"

@@ -162,7 +162,7 @@ class Report:
                 self._run_data(run, context)
         with shielded("report.span"):
             if span.is_recording():
-                limit, reserved = self._span_limit(run.sequence_count)
+                limit, reserved = self._span_limit(run)
                 live = self._live_steps(run)
                 on_span = span_attributes(said) if self.settings.content_on_span else {}
                 exception = EXCEPTION_BYTES if run.error_type and self.settings.content_on_span else 0
@@ -206,11 +206,11 @@ class Report:
         for record in records(run, data, context):
             logger.emit(record)
 
-    def _span_limit(self, spans: int) -> tuple[int, int]:
-        """Return a span's budget in bytes and how much of the process's was reserved for it."""
-        full = self.settings.capture == "full"
+    def _span_limit(self, run: Run) -> tuple[int, int]:
+        """Return the budget of a judged run's span in bytes and how much of the process's was reserved for it."""
+        full = in_full(run, self.settings)
         limit = self.settings.max_span_bytes or (budget.SPAN_BYTES_FULL if full else budget.SPAN_BYTES_SUMMARY)
-        limit = min(limit, budget.CALL_BYTES // spans)
+        limit = min(limit, budget.CALL_BYTES // run.sequence_count)
         if _process_bytes.take(limit, time.monotonic()):
             return limit, limit
         return min(limit, budget.SPAN_BYTES_BUSY), 0

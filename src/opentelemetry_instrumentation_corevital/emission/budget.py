@@ -8,8 +8,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
-SPAN_BYTES_SUMMARY: Final = 32 * 1024
-SPAN_BYTES_FULL: Final = 64 * 1024
+SPAN_BYTES_SUMMARY: Final = 48 * 1024
+"""Fits what `summary` reports of a run of 80 layers: 96 step events, 256 points of each series."""
+SPAN_BYTES_FULL: Final = 80 * 1024
+"""The same of a run that is reported in full."""
 SPAN_BYTES_BUSY: Final = 6 * 1024
 """A span's budget while spans come too fast: verdict and summaries."""
 CALL_BYTES: Final = 2 * 1024 * 1024

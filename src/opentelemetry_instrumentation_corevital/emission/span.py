@@ -172,7 +172,8 @@ def _fitting_events(
         return [], 0
     said = StepEvents(run, full=full)
     events = {step: said.attributes(step) for step in steps}
-    fitting = max(0, room // max(budget.event_bytes(semconv.STEP_EVENT, event) for event in events.values()))
-    if fitting < len(steps):
+    sizes = [budget.event_bytes(semconv.STEP_EVENT, event) for event in events.values()]
+    if sum(sizes) > room:
+        fitting = max(0, room // max(sizes))
         events = {step: said.attributes(step) for step in choose_steps(run, fitting)} if fitting else {}
     return [(int(run.time_ns[step]), event) for step, event in events.items()], len(steps) - len(events)
