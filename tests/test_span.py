@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from opentelemetry_instrumentation_corevital.emission.attributes import downsamp
 from opentelemetry_instrumentation_corevital.emission.span import emit_run
 from opentelemetry_instrumentation_corevital.emission.steps import choose_steps
 from opentelemetry_instrumentation_corevital.processors import HealthProcessor, default_judgements
-from opentelemetry_instrumentation_corevital.run import Prompt
+from opentelemetry_instrumentation_corevital.run import Health, Prompt
+from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
 from tests.assessment.runs import NOT_REPEATING, add_layers, make_run
 from tests.support import instrumented, padded_batch, prompt, tiny_model
 
@@ -112,7 +114,7 @@ def test_the_span_of_one_run() -> None:
     assert attributes["gen_ai.request.model"] == "my-model", "a path tells about the machine"
     assert attributes["gen_ai.provider.name"] == "huggingface"
     assert (attributes["gen_ai.request.temperature"], attributes["gen_ai.request.top_p"]) == (0.7, 0.9)
-    assert (attributes["gen_ai.request.top_k"], attributes["gen_ai.request.max_tokens"]) == (30.0, 20)
+    assert (attributes["gen_ai.request.top_k"], attributes["gen_ai.request.max_tokens"]) == (30, 20)
     assert attributes["gen_ai.usage.input_tokens"] == 6
     assert attributes["gen_ai.usage.output_tokens"] == result.shape[1] - 6 == 20
     assert attributes["gen_ai.response.finish_reasons"] == ("length",)
@@ -157,6 +159,49 @@ def test_several_sequences_have_spans_of_their_own_and_tokens_count_once() -> No
         assert own["corevital.steps.total"] == outputs[index]
         assert not [name for name in own if name.startswith(("gen_ai.usage", "gen_ai.operation"))]
         assert child.end_time <= call.end_time  # type: ignore[operator]
+
+
+class _Odd:
+    """A health judgement that finds 6 of 7 steps high: a risk that no short decimal number is."""
+
+    role = "health"
+
+    def on_run_ending(self, span: Any, run: Run) -> None:
+        run.health = Health(False, False, False, 6 - run.sequence_index)
+
+
+def test_every_carrier_has_the_same_numbers(tmp_path: Path) -> None:
+    exporter = SQLiteSpanExporter(tmp_path / "runs.db")
+    with instrumented(capture="full", judgements=[_Odd()]) as telemetry:
+        telemetry.tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
+        tiny_model().generate(**padded_batch(), max_new_tokens=7, do_sample=False, eos_token_id=None)
+        metrics = telemetry.metrics()
+    exporter.shutdown()
+    *children, call = [dict(span.attributes or {}) for span in telemetry.spans]
+    scores = [child["corevital.risk.score"] for child in children]
+    assert scores == [0.428571, 0.357143, 0.285714]
+    assert call["corevital.risk.score"] == max(scores)
+    assert call["corevital.risk.level"] == children[0]["corevital.risk.level"] == "medium"
+    said = [dict(record.attributes) for record in telemetry.logs if record.event_name == semconv.EVALUATION_EVENT]
+    assert [each[semconv.EVALUATION_SCORE] for each in said] == scores
+    assert [each["corevital.risk.score"] for each in said] == scores
+    assert [point.value for point in metrics["corevital.risk.score"]] == scores[-1:]
+    assert [point.sum for point in metrics["corevital.run.risk_score"]] == [pytest.approx(sum(scores), abs=1e-12)]
+    last = {"corevital.early_warning.failure_risk": "failure_risk", "corevital.entropy": "entropy.mean"}
+    for metric, name in last.items():
+        (point,) = metrics[metric]
+        assert point.value == children[-1][metric if metric in children[-1] else f"corevital.{name}"]
+    norms = [point.value for point in metrics["corevital.layer.l2_norm"]]
+    assert norms == list(children[-1]["corevital.layers.l2_norm"])
+    with open_store(tmp_path / "runs.db") as store:
+        assert [run.risk_score for run in store.call("last")] == scores
+
+
+def test_the_risk_at_the_last_step_is_the_risk_of_the_run() -> None:
+    run = make_run(7, entropy=[9.0] * 6 + [1.0])
+    span = emit(run, capture="full")
+    last = span.events[-1].attributes or {}
+    assert last["corevital.step.risk_so_far"] == (span.attributes or {})["corevital.risk.score"] == 0.428571
 
 
 # --- step events -------------------------------------------------------------------------------------------------

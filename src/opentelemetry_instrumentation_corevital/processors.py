@@ -28,6 +28,7 @@ from .assessment.thresholds import DEFAULT, Thresholds
 from .calibration.find import Profiles
 from .config import Settings
 from .run import Run
+from .values import fitting, plain
 
 ROLES: Final = ("health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative")
 """The order in which judgements are made; other roles come after them."""
@@ -125,13 +126,12 @@ class EarlyWarningProcessor(Judgement):
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Replay the run through the early-warning monitor."""
         warning = run.early_warning = judge_early_warning(run, self._thresholds)
-        at_end = warning.failure_risk_at_end
         run.absent.update(warning.absent)
         run.warn(warning.signals)
         _set(
             span,
             {
-                semconv.EARLY_WARNING_FAILURE_RISK: None if at_end is None else round(at_end, 4),
+                semconv.EARLY_WARNING_FAILURE_RISK: warning.failure_risk_at_end,
                 semconv.EARLY_WARNING_SIGNALS: list(warning.signals),
                 semconv.EARLY_WARNING_FIRST_STEP: warning.first_step,
                 semconv.EARLY_WARNING_EVIDENCE: _json(warning.evidence),
@@ -176,7 +176,7 @@ class RiskProcessor(Judgement):
         _set(
             span,
             {
-                semconv.RISK_SCORE: round(risk.score, 6),
+                semconv.RISK_SCORE: risk.score,
                 semconv.RISK_LEVEL: risk.level,
                 semconv.RISK_FACTORS: [f"{name}={value:.3f}" for name, value in risk.factors],
                 semconv.RISK_METHOD: risk.method,
@@ -276,8 +276,8 @@ def in_order(defaults: Sequence[RunJudgement], others: Sequence[RunJudgement]) -
 
 
 def _set(span: Span, attributes: Mapping[str, Any]) -> None:
-    span.set_attributes({name: value for name, value in attributes.items() if value is not None})
+    span.set_attributes(fitting(attributes))
 
 
 def _json(evidence: Mapping[str, Any]) -> str | None:
-    return json.dumps(evidence, separators=(",", ":")) if evidence else None
+    return json.dumps(plain(evidence), separators=(",", ":")) if evidence else None

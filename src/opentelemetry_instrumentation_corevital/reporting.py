@@ -36,6 +36,7 @@ from .rag import RAGContext
 from .run import Decoding, ModelInfo, Run
 from .safety import shielded
 from .texts import CallTexts
+from .values import fitting, number
 
 _process_bytes = budget.ByteBucket()
 
@@ -81,6 +82,8 @@ class Report:
                 | emitted.response_attributes(self.model.name, runs)
                 | emitted.model_attributes(self.model)
             )
+            for run in runs:
+                run.absent.update(emitted.unfit_attributes(run.decoding, self.model))
         with shielded("report.rag"):
             if self.rag is not None:
                 retrieved, cut = emitted.rag_attributes(self.rag, content=self.settings.content_on_span)
@@ -112,7 +115,10 @@ class Report:
             | capture_attributes(self.settings)
             | ({} if self.rag is None else emitted.rag_attributes(self.rag, content=False)[0])
             | {semconv.SCHEMA: semconv.SCHEMA_VERSION}
-            | emitted.absent_attribute({"run": f"not chosen by capture_ratio={self.settings.capture_ratio:g}"})
+            | emitted.absent_attribute(
+                {"run": f"not chosen by capture_ratio={self.settings.capture_ratio:g}"}
+                | emitted.unfit_attributes(decoding, self.model)
+            )
         )
 
     def write_failure(self, error: BaseException) -> None:
@@ -217,18 +223,18 @@ class Report:
 
     def _totals(self, runs: Sequence[Run]) -> None:
         """Say on the call's own span how many sequences it had and how bad the worst is."""
-        risks = [run.risk for run in runs if run.risk is not None]
-        worst = max(risks, key=lambda risk: risk.score, default=None)
-        totals: dict[str, Any] = {
+        risks = [(score, run.risk.level) for run in runs if run.risk and (score := number(run.risk.score)) is not None]
+        worst = max(risks, key=lambda risk: risk[0], default=(None, None))
+        totals = {
             semconv.SCHEMA: semconv.SCHEMA_VERSION,
             **capture_attributes(self.settings),
             semconv.DECODING_STRATEGY: runs[0].decoding.strategy,
             semconv.SEQUENCE_COUNT: len(runs),
             semconv.SEQUENCE_FLAGGED: sum(run.health is not None and bool(run.health.raised()) for run in runs),
+            semconv.RISK_SCORE: worst[0],
+            semconv.RISK_LEVEL: worst[1],
         }
-        if worst is not None:
-            totals |= {semconv.RISK_SCORE: worst.score, semconv.RISK_LEVEL: worst.level}
-        self.span.set_attributes(emitted.present(totals))
+        self.span.set_attributes(fitting(totals))
 
     def _exception_event(self, error: BaseException, time_ns: int) -> None:
         """Add the exception as an event; its message and traceback may quote the prompt."""
@@ -238,4 +244,4 @@ class Report:
         if self.settings.content_on_span:
             event[semconv.EXCEPTION_MESSAGE] = shortened(str(error), MESSAGE_BYTES)
             event[semconv.EXCEPTION_STACKTRACE] = shortened("".join(traceback.format_exception(error)), TRACEBACK_BYTES)
-        self.span.add_event(semconv.EXCEPTION_EVENT, event, time_ns)
+        self.span.add_event(semconv.EXCEPTION_EVENT, fitting(event), time_ns)

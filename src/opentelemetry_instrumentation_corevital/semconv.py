@@ -70,7 +70,7 @@ GEN_AI_REQUEST_TOP_P: Final = _attribute(
     "gen_ai.request.top_p", "double", "1", "nucleus mass; absent in greedy decoding"
 )
 GEN_AI_REQUEST_TOP_K: Final = _attribute(
-    "gen_ai.request.top_k", "double", "{token}", "top-k cut-off; absent in greedy decoding"
+    "gen_ai.request.top_k", "int", "{token}", "top-k cut-off; absent in greedy decoding"
 )
 GEN_AI_REQUEST_SEED: Final = _attribute("gen_ai.request.seed", "int", "", "seed, where the caller told it")
 GEN_AI_REQUEST_CHOICE_COUNT: Final = _attribute(

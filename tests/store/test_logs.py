@@ -60,7 +60,7 @@ def test_a_log_record_comes_back_as_it_was_exported(path: Path, exporter: SQLite
         (b"\x00\xff", "AP8="),
         (True, True),
         (7, 7),
-        (2**80, 2**80),
+        (2**80, str(2**80)),  # no carrier has a number for it
         ([1, "two", [b"\x00"]], [1, "two", ["AA=="]]),
         ({"a": {"b": [1.5]}, "none": None}, {"a": {"b": [1.5]}}),
         (float("nan"), "nan"),

@@ -27,7 +27,7 @@ from .collapse import CollapseDetector
 from .failure_risk import failure_risk
 from .history import NormHistory, Window
 from .repetition import Repetition, RepetitionDetector
-from .risk import ENTROPY_SHARE_WEIGHT, FLAG_RISK
+from .risk import ENTROPY_SHARE_WEIGHT, FLAG_RISK, SCORE_DIGITS
 from .thresholds import DEFAULT, Thresholds
 
 SIGNALS: Final = (
@@ -152,7 +152,8 @@ class EarlyWarningMonitor:
             worst = FLAG_RISK["repetition_loop_detected"]
         elif self._collapse.collapsed:
             worst = FLAG_RISK["attention_collapse_detected"]
-        return min(1.0, worst + ENTROPY_SHARE_WEIGHT * self._high_entropy_steps / (self._step + 1))
+        share = self._high_entropy_steps / (self._step + 1)
+        return round(min(1.0, worst + ENTROPY_SHARE_WEIGHT * share), SCORE_DIGITS)
 
 
 def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarning:
@@ -174,7 +175,7 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
         signals=tuple(order),
         first_step=min(active, default=None),
         active=active,
-        failure_risk_at_end=1.0 if run.failed_step else float(np.float32(failure[-1])) if run.steps else None,
+        failure_risk_at_end=1.0 if run.failed_step else round(float(failure[-1]), 4) if run.steps else None,
         evidence=monitor.evidence,
         absent={name: _why_absent(run, column) for name, column in _NEEDS.items() if run.column(column) is None},
     )

@@ -19,6 +19,8 @@ FLAG_RISK: Final = {
     "attention_collapse_detected": 0.3,
 }
 ENTROPY_SHARE_WEIGHT: Final = 0.5
+SCORE_DIGITS: Final = 6
+"""Of a score, and of one so far. They are rounded as they are made, so that every carrier has the same number."""
 
 
 def judge_risk(run: Run, thresholds: Thresholds = DEFAULT) -> Risk | None:
@@ -33,7 +35,7 @@ def judge_risk(run: Run, thresholds: Thresholds = DEFAULT) -> Risk | None:
             factors.append(("high_entropy_share", ENTROPY_SHARE_WEIGHT * share))
     if not factors and (run.column("entropy") is None or not run.steps):
         return None
-    score = min(1.0, math.fsum(value for _, value in factors))
+    score = round(min(1.0, math.fsum(value for _, value in factors)), SCORE_DIGITS)
     factors.sort(key=lambda factor: -factor[1])
     return Risk(score=score, level=risk_level(score, thresholds), factors=tuple(factors), method=METHOD)
 

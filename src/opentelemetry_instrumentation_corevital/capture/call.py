@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..run import Decoding, FinishReason
+from ..values import number, texts, whole
 
 # The first parameters of GenerationMixin.generate; the same from transformers 4.57 to 5.
 _POSITIONAL = (
@@ -64,18 +65,17 @@ class Call:
         """Describe how the call decodes; falls back to the arguments when the call failed early."""
         config = self.config or self.arguments.get("generation_config")
         sampling = bool(self._option(config, "do_sample"))
-        stop_strings = self._option(config, "stop_strings") or ()
         return Decoding(
             strategy=self.strategy(),
             max_new_tokens=self.max_new_tokens(),
-            temperature=_number(self._option(config, "temperature")) if sampling else None,
-            top_p=_number(self._option(config, "top_p")) if sampling else None,
-            top_k=_integer(self._option(config, "top_k")) if sampling else None,
-            num_return_sequences=_integer(self._option(config, "num_return_sequences")) or 1,
-            num_beams=_integer(self._option(config, "num_beams")) or 1,
-            repetition_penalty=_number(self._option(config, "repetition_penalty")),
-            stop_strings=(stop_strings,) if isinstance(stop_strings, str) else tuple(stop_strings),
-            seed=seed,
+            temperature=number(self._option(config, "temperature")) if sampling else None,
+            top_p=number(self._option(config, "top_p")) if sampling else None,
+            top_k=whole(self._option(config, "top_k")) if sampling else None,
+            num_return_sequences=whole(self._option(config, "num_return_sequences")) or 1,
+            num_beams=whole(self._option(config, "num_beams")) or 1,
+            repetition_penalty=number(self._option(config, "repetition_penalty")),
+            stop_strings=texts(self._option(config, "stop_strings")),
+            seed=whole(seed),
         )
 
     def _option(self, config: Any, name: str) -> Any:
@@ -86,10 +86,9 @@ class Call:
     def max_new_tokens(self) -> int | None:
         """Return the largest number of new tokens that the call allows a sequence."""
         if self.config is None or self.prompt_length is None:
-            return _integer(self.arguments.get("max_new_tokens"))
-        if self.config.max_length is None:
-            return None
-        return int(self.config.max_length) - self.prompt_length
+            return whole(self.arguments.get("max_new_tokens"))
+        longest = whole(self.config.max_length)
+        return None if longest is None else longest - self.prompt_length
 
     def eos_tokens(self) -> frozenset[int]:
         """Return the token ids that end a sequence."""
@@ -151,7 +150,7 @@ class Call:
 
     def pad_token(self) -> int | None:
         """Return the padding token's id, where there is one."""
-        return _integer(getattr(self.config, "pad_token_id", None))
+        return whole(getattr(self.config, "pad_token_id", None))
 
     def sequences(self, result: Any) -> NDArray[np.int64] | None:
         """Return the result's token ids [sequences, prompt + new] on the host; None if it is something else."""
@@ -204,15 +203,7 @@ def _token_set(value: Any) -> frozenset[int]:
     return frozenset(int(token) for token in (value if isinstance(value, list | tuple | set) else [value]))
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def _holds_keys(cache: Any) -> bool:
     layers = getattr(cache, "layers", None) or [cache]
     kinds = {type(layer).__name__ for layer in (cache, *layers)}
     return not getattr(cache, "offloading", False) and not any("Quant" in kind or "Offload" in kind for kind in kinds)
-
-
-def _integer(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

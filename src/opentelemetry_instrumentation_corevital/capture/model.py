@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from ..run import ModelInfo
+from ..values import clean, whole
 
 _SNAPSHOT = re.compile(r"models--(?P<org>[^/\\]+?)--(?P<name>[^/\\]+)[/\\]snapshots[/\\]")
 
@@ -17,7 +18,7 @@ def describe_model(model: nn.Module) -> ModelInfo:
     text = text_config(config)
     weights = next(iter(model.parameters()), None)
     return ModelInfo(
-        name=public_name(str(getattr(config, "_name_or_path", "") or "")) or type(model).__name__,
+        name=clean(public_name(str(getattr(config, "_name_or_path", "") or ""))) or type(model).__name__,
         architecture=type(model).__name__,
         dtype=None if weights is None else str(weights.dtype).removeprefix("torch."),
         device=None if weights is None else str(weights.device),
@@ -45,7 +46,7 @@ _LAYER_COUNTS = ("decoder_layers", "num_decoder_layers", "num_hidden_layers", "n
 
 def layer_counts(text: Any) -> list[int]:
     """Return what a text config says of the number of decoder layers, the most telling first."""
-    return [value for name in _LAYER_COUNTS if isinstance(value := getattr(text, name, None), int)]
+    return [value for name in _LAYER_COUNTS if (value := whole(getattr(text, name, None))) is not None]
 
 
 def text_config(config: Any) -> Any:
@@ -65,7 +66,7 @@ def text_config(config: Any) -> Any:
 
 
 def _first_int(config: Any, *names: str) -> int | None:
-    return next((value for name in names if isinstance(value := getattr(config, name, None), int)), None)
+    return next((value for name in names if (value := whole(getattr(config, name, None))) is not None), None)
 
 
 def _text(value: object) -> str | None:

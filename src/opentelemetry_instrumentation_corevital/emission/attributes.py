@@ -1,7 +1,6 @@
 """A run's attributes: plain Python values only, no None, no NaN, nothing infinite."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from .. import semconv
 from ..rag import RAGContext
 from ..run import Decoding, ModelInfo, Run
+from ..values import fitting, plain, unfit
 from .budget import attribute_bytes
 
 PROVIDER: Final = "huggingface"
@@ -33,26 +33,32 @@ def start_attributes(model: str, *, chat: bool) -> Attributes:
 
 def request_attributes(decoding: Decoding, *, content: bool) -> Attributes:
     """Return the GenAI attributes of the request."""
-    return present(
-        {
-            semconv.GEN_AI_REQUEST_MAX_TOKENS: decoding.max_new_tokens,
-            semconv.GEN_AI_REQUEST_TEMPERATURE: decoding.temperature,
-            semconv.GEN_AI_REQUEST_TOP_P: decoding.top_p,
-            semconv.GEN_AI_REQUEST_TOP_K: None if decoding.top_k is None else float(decoding.top_k),
-            semconv.GEN_AI_REQUEST_SEED: decoding.seed,
-            semconv.GEN_AI_REQUEST_CHOICE_COUNT: decoding.num_return_sequences
-            if decoding.num_return_sequences > 1
-            else None,
-            semconv.GEN_AI_REQUEST_STOP_SEQUENCES: list(decoding.stop_strings) if content else None,
-        }
-    )
+    return fitting(_request(decoding, content=content))
+
+
+def unfit_attributes(decoding: Decoding, model: ModelInfo) -> dict[str, str]:
+    """Return what is left out of request and model since its value fits no attribute, each with the reason."""
+    return unfit(_request(decoding, content=False) | _model(model))
+
+
+def _request(decoding: Decoding, *, content: bool) -> Attributes:
+    several = decoding.num_return_sequences > 1
+    return {
+        semconv.GEN_AI_REQUEST_MAX_TOKENS: decoding.max_new_tokens,
+        semconv.GEN_AI_REQUEST_TEMPERATURE: decoding.temperature,
+        semconv.GEN_AI_REQUEST_TOP_P: decoding.top_p,
+        semconv.GEN_AI_REQUEST_TOP_K: decoding.top_k,
+        semconv.GEN_AI_REQUEST_SEED: decoding.seed,
+        semconv.GEN_AI_REQUEST_CHOICE_COUNT: decoding.num_return_sequences if several else None,
+        semconv.GEN_AI_REQUEST_STOP_SEQUENCES: decoding.stop_strings if content else None,
+    }
 
 
 def response_attributes(model: str, runs: Sequence[Run]) -> Attributes:
     """Return the GenAI attributes of the call's result: totals over its sequences."""
     reasons = [run.finish_reason for run in runs]
     first = first_token_seconds(runs)
-    return present(
+    return fitting(
         {
             semconv.GEN_AI_RESPONSE_MODEL: model,
             semconv.GEN_AI_RESPONSE_FINISH_REASONS: reasons if None not in reasons else None,
@@ -65,7 +71,7 @@ def response_attributes(model: str, runs: Sequence[Run]) -> Attributes:
 
 def usage_attributes(model: str, tokens: tuple[int | None, int | None]) -> Attributes:
     """Return the GenAI attributes of a result of which nothing but its tokens (input, output) is known."""
-    return present(
+    return fitting(
         {
             semconv.GEN_AI_RESPONSE_MODEL: model,
             semconv.GEN_AI_USAGE_INPUT_TOKENS: tokens[0],
@@ -90,23 +96,25 @@ def first_token_seconds(runs: Sequence[Run]) -> float | None:
 
 def model_attributes(model: ModelInfo) -> Attributes:
     """Return what the model is."""
-    return present(
-        {
-            semconv.MODEL_ARCHITECTURE: model.architecture,
-            semconv.MODEL_DTYPE: model.dtype,
-            semconv.MODEL_DEVICE: model.device,
-            semconv.MODEL_LAYER_COUNT: model.layer_count,
-            semconv.MODEL_HEAD_COUNT: model.head_count,
-            semconv.MODEL_ATTENTION_IMPLEMENTATION: model.attention_implementation,
-            semconv.MODEL_QUANTIZATION: model.quantization,
-            semconv.MODEL_REVISION: model.revision,
-        }
-    )
+    return fitting(_model(model))
+
+
+def _model(model: ModelInfo) -> Attributes:
+    return {
+        semconv.MODEL_ARCHITECTURE: model.architecture,
+        semconv.MODEL_DTYPE: model.dtype,
+        semconv.MODEL_DEVICE: model.device,
+        semconv.MODEL_LAYER_COUNT: model.layer_count,
+        semconv.MODEL_HEAD_COUNT: model.head_count,
+        semconv.MODEL_ATTENTION_IMPLEMENTATION: model.attention_implementation,
+        semconv.MODEL_QUANTIZATION: model.quantization,
+        semconv.MODEL_REVISION: model.revision,
+    }
 
 
 def rag_attributes(rag: RAGContext, *, content: bool) -> tuple[Attributes, dict[str, str]]:
     """Return what was retrieved, on the call's span, and what of it is left out with the reason."""
-    counts = present(
+    counts = fitting(
         {
             semconv.RAG_CONTEXT_TOKEN_COUNT: rag.context_token_count,
             semconv.RAG_DOCUMENT_COUNT: rag.document_count,
@@ -127,7 +135,7 @@ def rag_attributes(rag: RAGContext, *, content: bool) -> tuple[Attributes, dict[
 
 def sequence_attributes(run: Run) -> Attributes:
     """Return what marks a sequence's own span, where a call has several."""
-    return present(
+    return fitting(
         {
             semconv.SEQUENCE_INDEX: run.sequence_index,
             semconv.MODEL_NAME: run.model.name,
@@ -154,7 +162,7 @@ def summary_attributes(run: Run) -> Attributes:
         }
     if margin.size:
         summaries |= {semconv.MARGIN_MEAN: margin.mean(), semconv.MARGIN_MIN: margin.min()}
-    return present({name: None if value is None else float(value) for name, value in summaries.items()})
+    return fitting(summaries)
 
 
 def slope(values: NDArray[Any]) -> float | None:
@@ -215,16 +223,7 @@ def rounded(values: NDArray[Any]) -> list[float]:
 
 def absent_attribute(absent: Mapping[str, str]) -> Attributes:
     """Return what is not there and why, as one JSON string."""
-    return {semconv.CAPTURE_ABSENT: json.dumps(dict(absent), separators=(",", ":"))} if absent else {}
-
-
-def present(attributes: Mapping[str, Any]) -> Attributes:
-    """Return the attributes that have a value that every backend can take."""
-    return {
-        name: value
-        for name, value in attributes.items()
-        if value is not None and not (isinstance(value, float) and not math.isfinite(value))
-    }
+    return {semconv.CAPTURE_ABSENT: json.dumps(plain(absent), separators=(",", ":"))} if absent else {}
 
 
 def _finite(values: NDArray[Any] | None) -> NDArray[np.float64]:

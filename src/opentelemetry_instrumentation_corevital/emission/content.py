@@ -9,6 +9,7 @@ from opentelemetry.context import Context
 
 from .. import semconv
 from ..run import Run
+from ..values import clean, fitting
 from .verdict import routing_attributes
 
 Messages = Mapping[str, list[dict[str, Any]]]
@@ -23,9 +24,9 @@ EXCEPTION_BYTES: Final = 2 * MESSAGE_BYTES + TRACEBACK_BYTES + 256
 
 def shortened(text: str, most: int) -> str:
     """Return a text of at most so many bytes of UTF-8: of a longer one its beginning and its end."""
-    data, gap = text.encode(errors="replace"), " ... "
+    data, gap = clean(text).encode(), " ... "
     if len(data) <= most:
-        return text
+        return data.decode()
     half = (most - len(gap)) // 2
     return gap.join(part.decode(errors="ignore") for part in (data[:half], data[-half:]))
 
@@ -62,10 +63,10 @@ def emit_content(logger: Logger, run: Run, said: Messages, request: Mapping[str,
             context=context,
             severity_number=SeverityNumber.DEBUG,  # as the conventions ask
             event_name=semconv.CONTENT_EVENT,
-            attributes={**request, **routing_attributes(run), **said},
+            attributes={**fitting({**request, **routing_attributes(run)}), **said},
         )
     )
 
 
 def _part(text: str) -> dict[str, str]:
-    return {"type": "text", "content": text}
+    return {"type": "text", "content": clean(text)}

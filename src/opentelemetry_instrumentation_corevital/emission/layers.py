@@ -12,12 +12,15 @@ from .attributes import rounded
 
 
 def layer_means(run: Run, name: str) -> NDArray[np.float64] | None:
-    """Return a layer signal's mean over its finite steps [layers], NaN without any; None where it was not measured."""
+    """Return a layer signal's mean over its finite steps [layers], NaN without any; None where it was not measured.
+
+    It is rounded here, so that a span and the metrics have the same number.
+    """
     values = run.column(name)
     if values is None or not len(values):
         return None
     finite = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
-    return over_steps(np.nanmean, finite)
+    return np.asarray(rounded(over_steps(np.nanmean, finite)), np.float64)
 
 
 def layer_attributes(run: Run) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from opentelemetry.metrics import Meter, MeterProvider, Observation, get_meter, 
 
 from .. import semconv
 from ..run import Run
+from ..values import fitting, number
 from ..version import __version__
 from .attributes import call_input_tokens, first_token_seconds
 from .exemplars import exemplar_context, without_exemplar
@@ -120,7 +121,7 @@ class Instruments:
     def record_run(self, run: Run, context: Context) -> None:
         """Record a judged sequence."""
         labels, apart = {semconv.GEN_AI_REQUEST_MODEL: run.model.name}, without_exemplar(context)
-        level = {} if run.risk is None else {semconv.RISK_LEVEL: run.risk.level}
+        level = {} if run.risk is None else fitting({semconv.RISK_LEVEL: run.risk.level})
         self.runs.add(1, {**labels, **level, semconv.LABEL_CAPTURED: True}, apart)
         for gauge, histogram, column in (
             (self.entropy, self.step_entropy, "entropy"),
@@ -137,15 +138,17 @@ class Instruments:
             means = layer_means(run, column)
             if means is not None:
                 last[run.model.name] = means
-        if run.risk is not None:
-            self.risk_score.set(run.risk.score, labels, apart)
-            _record(self.run_risk_score, (run.risk.score,), labels, context)
-        if run.early_warning is not None and run.early_warning.failure_risk_at_end is not None:
-            self.failure_risk.set(run.early_warning.failure_risk_at_end, labels, apart)
+        score = None if run.risk is None else number(run.risk.score)
+        if score is not None:
+            self.risk_score.set(score, labels, apart)
+            _record(self.run_risk_score, (score,), labels, context)
+        at_end = None if run.early_warning is None else number(run.early_warning.failure_risk_at_end)
+        if at_end is not None:
+            self.failure_risk.set(at_end, labels, apart)
         for flag in run.health.raised() if run.health is not None else ():
             self.health_flags.add(1, {**labels, semconv.LABEL_FLAG: flag}, apart)
         for warning in run.warnings:
-            self.warnings.add(1, {**labels, semconv.LABEL_WARNING: warning}, apart)
+            self.warnings.add(1, fitting({**labels, semconv.LABEL_WARNING: warning}), apart)
 
     def record_dropped(self, kind: str, count: int, context: Context) -> None:
         """Count what had to be left out."""

@@ -12,6 +12,7 @@ from opentelemetry.context import Context
 from .. import semconv
 from ..npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
 from ..run import CROSS_SIGNALS, SELF_SIGNALS, Run
+from ..values import fitting
 from .verdict import routing_attributes
 
 CHUNK_BYTES: Final = 7 * 1024
@@ -88,13 +89,16 @@ def records(run: Run, data: bytes, context: Context) -> Iterator[LogRecord]:
     Each says what a router looks at on the span: risk level and flags.
     """
     count = max(1, -(-len(data) // CHUNK_BYTES))
-    attributes: dict[str, Any] = {
-        semconv.RUN_DATA_CHUNK_COUNT: count,
-        semconv.RUN_DATA_SIZE: len(data),
-        semconv.RUN_DATA_SHA256: hashlib.sha256(data).hexdigest(),
-        semconv.GEN_AI_REQUEST_MODEL: run.model.name,
-        **routing_attributes(run),
-    }
+    attributes = fitting(
+        {
+            semconv.GEN_AI_REQUEST_MODEL: run.model.name,
+            **routing_attributes(run),
+            # Last, since an SDK with a lower limit drops the first ones, and without these nobody can join the chunks.
+            semconv.RUN_DATA_SHA256: hashlib.sha256(data).hexdigest(),
+            semconv.RUN_DATA_SIZE: len(data),
+            semconv.RUN_DATA_CHUNK_COUNT: count,
+        }
+    )
     for index in range(count):
         yield LogRecord(
             timestamp=run.end_ns,

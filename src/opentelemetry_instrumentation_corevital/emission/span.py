@@ -9,8 +9,9 @@ from opentelemetry.trace import Span
 from .. import semconv
 from ..config import Settings
 from ..run import Run
+from ..values import fitting
 from . import budget
-from .attributes import SERIES_POINTS, absent_attribute, present, series_attributes, summary_attributes
+from .attributes import SERIES_POINTS, absent_attribute, series_attributes, summary_attributes
 from .layers import layer_attributes
 from .steps import StepEvents, choose_steps
 from .verdict import verdict_attributes
@@ -81,12 +82,14 @@ def emit_run(
         span.add_event(semconv.STEP_EVENT, event, time_ns)
     recorded = live + max(0, len(events) - int(getattr(span, "dropped_events", 0) or 0))
     span.set_attributes(
-        attributes
-        | layers
-        | series
-        | messages
-        | absent_attribute({**run.absent, **holes, **cut})
-        | {semconv.STEPS_RECORDED: recorded}
+        fitting(
+            attributes
+            | layers
+            | series
+            | messages
+            | absent_attribute({**run.absent, **holes, **cut})
+            | {semconv.STEPS_RECORDED: recorded}
+        )
     )
     if getattr(span, "dropped_attributes", 0):  # the SDK drops the oldest: these must be the newest
         span.set_attributes({**verdict_attributes(run), semconv.STEPS_RECORDED: recorded})
@@ -108,7 +111,7 @@ def is_upgraded(run: Run, settings: Settings) -> bool:
 
 
 def _run_attributes(run: Run, settings: Settings, *, upgraded: bool) -> dict[str, Any]:
-    return present(
+    return fitting(
         {
             semconv.SCHEMA: semconv.SCHEMA_VERSION,
             **capture_attributes(settings),
@@ -123,7 +126,7 @@ def _run_attributes(run: Run, settings: Settings, *, upgraded: bool) -> dict[str
 
 def capture_attributes(settings: Settings) -> dict[str, Any]:
     """Return how much is looked at."""
-    return present(
+    return fitting(
         {
             semconv.CAPTURE_MODE: settings.capture,
             semconv.CAPTURE_RATIO: settings.capture_ratio if settings.capture_ratio < 1 else None,

@@ -1,13 +1,14 @@
 """Which steps become `corevital.step` events, and what each of them says."""
 
-import math
 from typing import Any, Final
 
 import numpy as np
 
 from .. import semconv
 from ..assessment.layers import over_steps
+from ..assessment.risk import SCORE_DIGITS
 from ..run import Run
+from ..values import fitting
 
 _SUMMARY: Final = {
     semconv.STEP_ENTROPY: "entropy",
@@ -62,14 +63,12 @@ class StepEvents:
         self._columns = {name: values.tolist() for name, values in columns.items() if values is not None}
 
     def attributes(self, step: int) -> dict[str, Any]:
-        """Return the attributes of one step's event; a value that is not finite is left out."""
-        attributes: dict[str, Any] = {semconv.STEP_INDEX: step}
-        for name, values in self._columns.items():
-            value = values[step]
-            if math.isfinite(value):
-                attributes[name] = float(f"{value:.6g}")
+        """Return the attributes of one step's event; a value that is not finite is left out.
+
+        The step comes last: an SDK with a lower limit drops the first ones, and without it the others mean nothing.
+        """
+        attributes: dict[str, Any] = {name: float(f"{values[step]:.6g}") for name, values in self._columns.items()}
         if self._warning is not None:
-            attributes[semconv.STEP_RISK_SO_FAR] = round(float(self._warning.risk_so_far[step]), 4)
-            if active := self._warning.active.get(step):
-                attributes[semconv.STEP_WARNINGS] = list(active)
-        return attributes
+            attributes[semconv.STEP_RISK_SO_FAR] = round(float(self._warning.risk_so_far[step]), SCORE_DIGITS)
+            attributes[semconv.STEP_WARNINGS] = self._warning.active.get(step) or None
+        return fitting(attributes | {semconv.STEP_INDEX: step})

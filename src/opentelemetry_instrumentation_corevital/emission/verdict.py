@@ -7,6 +7,7 @@ from opentelemetry.context import Context
 
 from .. import semconv
 from ..run import Run
+from ..values import fitting
 
 
 def verdict_attributes(run: Run) -> dict[str, Any]:
@@ -14,16 +15,16 @@ def verdict_attributes(run: Run) -> dict[str, Any]:
     attributes: dict[str, Any] = {semconv.STEPS_TOTAL: run.steps, semconv.WARNINGS: list(run.warnings)}
     if run.narrative:
         attributes[semconv.NARRATIVE] = run.narrative
-    return attributes | routing_attributes(run)
+    return fitting(attributes) | routing_attributes(run)
 
 
 def routing_attributes(run: Run) -> dict[str, Any]:
     """Return what a router looks at: risk and flags, under the same names on a run's span and on its log events."""
     attributes: dict[str, Any] = {}
     if run.risk is not None:
-        attributes |= {semconv.RISK_SCORE: round(run.risk.score, 6), semconv.RISK_LEVEL: run.risk.level}
+        attributes |= {semconv.RISK_SCORE: run.risk.score, semconv.RISK_LEVEL: run.risk.level}
     flags = {} if run.health is None else run.health.flags()
-    return attributes | {semconv.HEALTH_FLAGS[name]: value for name, value in flags.items()}
+    return fitting(attributes | {semconv.HEALTH_FLAGS[name]: value for name, value in flags.items()})
 
 
 def emit_verdict(logger: Logger, run: Run, context: Context) -> None:
@@ -44,6 +45,6 @@ def emit_verdict(logger: Logger, run: Run, context: Context) -> None:
             context=context,
             severity_number=SeverityNumber.WARN if run.risk.level == "high" else SeverityNumber.INFO,
             event_name=semconv.EVALUATION_EVENT,
-            attributes=attributes,
+            attributes=fitting(attributes),
         )
     )

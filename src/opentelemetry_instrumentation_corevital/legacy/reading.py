@@ -20,12 +20,13 @@ import numpy as np
 from .. import semconv
 from ..assessment.fingerprint import hash_text, normalize_prompt
 from ..config import Settings
-from ..emission.attributes import downsample, present, rounded, slope
+from ..emission.attributes import downsample, rounded, slope
 from ..npz import to_npz
 from ..store.rows import Record, source_of
 from ..store.run_data import whole_run_data
 from ..store.spans import SpanFields, rows_of
 from ..store.stored import REPORT
+from ..values import fitting, number, whole
 from .own import own_run, without_own
 from .timeline import Columns, pack
 
@@ -112,7 +113,7 @@ def read_report(report: Any, settings: Settings, *, content: bool) -> Report:
         f"{operation} {attributes.get(semconv.GEN_AI_REQUEST_MODEL, 'unknown')}",
         start_ns,
         end_ns,
-        present(attributes),
+        fitting(attributes),
     )
     return Report(trace_id, span_id, (rows_of(span), whole_run_data(trace_id, span_id, to_npz(columns))))
 
@@ -148,8 +149,8 @@ def _model(model: Mapping[str, Any]) -> dict[str, Any]:
         semconv.MODEL_DTYPE: _text(model.get("dtype")),
         semconv.MODEL_DEVICE: _text(model.get("device")),
         semconv.MODEL_REVISION: _text(model.get("revision")),
-        semconv.MODEL_LAYER_COUNT: _integer(model.get("num_layers")),
-        semconv.MODEL_HEAD_COUNT: _integer(model.get("num_attention_heads")),
+        semconv.MODEL_LAYER_COUNT: whole(model.get("num_layers")),
+        semconv.MODEL_HEAD_COUNT: whole(model.get("num_attention_heads")),
         semconv.MODEL_QUANTIZATION: _text(method),
     }
 
@@ -158,18 +159,18 @@ def _request(config: Mapping[str, Any]) -> dict[str, Any]:
     generation = config.get("generation")
     generation = generation if isinstance(generation, dict) else {}
     samples = generation.get("do_sample")
-    beams = _integer(generation.get("num_beams")) or 1
+    beams = whole(generation.get("num_beams")) or 1
     strategy = None
     if isinstance(samples, bool):
         sampling, searching = ("beam_sample", "beam_search") if beams > 1 else ("sample", "greedy_search")
         strategy = sampling if samples else searching
-    top_k = _number(generation.get("top_k")) if samples else None
+    top_k = whole(generation.get("top_k")) if samples else None
     return {
         semconv.DECODING_STRATEGY: strategy,
-        semconv.GEN_AI_REQUEST_SEED: _integer(config.get("seed")),
-        semconv.GEN_AI_REQUEST_MAX_TOKENS: _integer(config.get("max_new_tokens")),
-        semconv.GEN_AI_REQUEST_TEMPERATURE: _number(generation.get("temperature")) if samples else None,
-        semconv.GEN_AI_REQUEST_TOP_P: _number(generation.get("top_p")) if samples else None,
+        semconv.GEN_AI_REQUEST_SEED: whole(config.get("seed")),
+        semconv.GEN_AI_REQUEST_MAX_TOKENS: whole(config.get("max_new_tokens")),
+        semconv.GEN_AI_REQUEST_TEMPERATURE: number(generation.get("temperature")) if samples else None,
+        semconv.GEN_AI_REQUEST_TOP_P: number(generation.get("top_p")) if samples else None,
         semconv.GEN_AI_REQUEST_TOP_K: top_k,
     }
 
@@ -177,12 +178,12 @@ def _request(config: Mapping[str, Any]) -> dict[str, Any]:
 def _judgements(report: Mapping[str, Any], version: str, *, content: bool) -> dict[str, Any]:
     health = _object(report, "health_flags")
     risk, warning = (_extension(report, name) for name in ("risk", "early_warning"))
-    score = _number(risk.get("risk_score"))
+    score = number(risk.get("risk_score"))
     signals = _names(warning.get("warning_signals"))
     blamed = _blamed(risk.get("blamed_layers"))
     return {
         **{attribute: health[name] for name, attribute in _FLAGS.items() if isinstance(health.get(name), bool)},
-        semconv.HEALTH_HIGH_ENTROPY_STEPS: _integer(health.get("high_entropy_steps")),
+        semconv.HEALTH_HIGH_ENTROPY_STEPS: whole(health.get("high_entropy_steps")),
         semconv.RISK_SCORE: score,
         semconv.RISK_LEVEL: None
         if score is None
@@ -198,7 +199,7 @@ def _judgements(report: Mapping[str, Any], version: str, *, content: bool) -> di
         semconv.BLAME_SEVERITIES: [severity for *_, severity in blamed]
         if all(s is not None for *_, s in blamed) and risk
         else None,
-        semconv.EARLY_WARNING_FAILURE_RISK: _number(warning.get("failure_risk")),
+        semconv.EARLY_WARNING_FAILURE_RISK: number(warning.get("failure_risk")),
         semconv.EARLY_WARNING_SIGNALS: signals if warning else None,
         semconv.WARNINGS: list(dict.fromkeys((*signals, *_compound(report)))),
         semconv.NARRATIVE: _narrative(report, content=content),
@@ -210,8 +211,8 @@ def _blamed(value: Any) -> list[tuple[int, str, float | None]]:
     found = []
     for each in value if isinstance(value, list) else []:
         if isinstance(each, dict) and isinstance(each.get("layer"), int):
-            found.append((each["layer"], ", ".join(_names(each.get("reasons"))), _number(each.get("severity"))))
-        elif _integer(each) is not None:
+            found.append((each["layer"], ", ".join(_names(each.get("reasons"))), number(each.get("severity"))))
+        elif whole(each) is not None:
             found.append((int(each), "named by the migrated report, which says no reason", None))
     return found
 
@@ -379,11 +380,11 @@ def _created_ns(report: Mapping[str, Any]) -> int:
 
 def _seconds(summary: Mapping[str, Any]) -> float:
     """Return milliseconds that the run took."""
-    return max(0.0, _number(summary.get("elapsed_ms")) or 0.0)
+    return max(0.0, number(summary.get("elapsed_ms")) or 0.0)
 
 
 def _count(*values: Any) -> int | None:
-    return next((value for value in map(_integer, values) if value is not None), None)
+    return next((value for value in map(whole, values) if value is not None), None)
 
 
 def _text(value: Any) -> str | None:
@@ -392,12 +393,3 @@ def _text(value: Any) -> str | None:
 
 def _names(value: Any) -> list[str]:
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-
-
-def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _number(value: Any) -> float | None:
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if numeric and np.isfinite(value) else None

@@ -11,7 +11,8 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from .. import semconv
-from .rows import ABSENT, Lost, Record, Row, Source, clean, dump, insert, plain, size_of, source, text, to_json
+from ..values import ABSENT, clean, plain
+from .rows import Lost, Record, Row, Source, dump, insert, size_of, source, text, to_json
 from .run_data import run_data_chunk
 
 _COLUMNS: Final = (

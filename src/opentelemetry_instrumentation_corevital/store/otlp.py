@@ -9,9 +9,10 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
+from ..values import ABSENT, fits_int64, plain
 from .logs import LogFields, record_of
 from .metrics import MetricFields, rows_of_metric
-from .rows import Lost, Record, Source, dump, number, plain, source_of, to_json
+from .rows import Lost, Record, Source, dump, number, source_of, to_json
 from .run_data import MalformedError
 from .spans import SpanFields, rows_of
 
@@ -182,7 +183,9 @@ def _values(point: Any, kind: str) -> tuple[Any, ...]:
 
 
 def _largest(point: Any) -> int:
-    return int(max(point.start_time_unix_nano, point.time_unix_nano, getattr(point, "count", 0)))
+    counts = [getattr(point, name, 0) for name in ("start_time_unix_nano", "time_unix_nano", "count", "zero_count")]
+    sides = (point, getattr(point, "positive", None), getattr(point, "negative", None))
+    return int(max(*counts, *(count for side in sides for count in getattr(side, "bucket_counts", ()))))
 
 
 def _number(point: Any) -> float | int | None:
@@ -221,8 +224,8 @@ def any_value(value: Any) -> AnyValue:
         made.array_value.values.extend(any_value(each) for each in value)
     elif value is not None:
         kind = next((name for type_, name in _SCALARS if isinstance(value, type_)), "string_value")
-        if kind == "int_value" and not -(2**63) <= value < 2**63:
-            kind, value = "double_value", float(value)
+        if kind == "int_value" and not fits_int64(value):
+            return made  # another number in its place would be wrong
         setattr(made, kind, value if kind != "string_value" else str(value))
     return made
 
@@ -231,5 +234,9 @@ _SCALARS: Final = ((bool, "bool_value"), (int, "int_value"), (float, "double_val
 
 
 def key_values(attributes: Mapping[str, Any]) -> list[KeyValue]:
-    """Return attributes as those of OTLP."""
-    return [KeyValue(key=key, value=any_value(value)) for key, value in attributes.items()]
+    """Return attributes as those of OTLP; what it has no value for is left out."""
+    return [KeyValue(key=key, value=any_value(value)) for key, value in attributes.items() if _has_value(value)]
+
+
+def _has_value(value: Any) -> bool:
+    return value is None or plain(value) is not ABSENT

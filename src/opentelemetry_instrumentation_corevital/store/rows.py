@@ -1,6 +1,5 @@
 """What every kind of telemetry has in common when it becomes rows: JSON, checked values, resources and scopes."""
 
-import base64
 import hashlib
 import json
 import math
@@ -12,6 +11,8 @@ from typing import Any, Final, Protocol
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from ..values import clean, fits_int64, plain
 
 Row = tuple[Any, ...]
 
@@ -43,14 +44,11 @@ class Record(Protocol):
 
 # --- values ------------------------------------------------------------------------------------------------------
 
-ABSENT: Final = object()
-
 
 def to_json(attributes: Mapping[str, Any] | None) -> str:
     """Return attributes as compact JSON.
 
-    Bytes become base64 text. What JSON has no number for (NaN, infinities) is left out with its key; so is a list that
-    holds one, since the positions of the others would shift.
+    What JSON or OTLP has no number for (NaN, infinities, an integer beyond 64 bits) is left out with its key (`plain`).
     """
     return dump(plain(attributes or {}))
 
@@ -60,27 +58,6 @@ def dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def plain(value: Any) -> Any:
-    """Return a value as JSON has it, `ABSENT` where it has none."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, int | float):
-        return value if isinstance(value, int) or math.isfinite(value) else ABSENT
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, Mapping):
-        return {clean(str(key)): made for key, item in value.items() if (made := plain(item)) is not ABSENT}
-    if isinstance(value, Sequence):
-        values = [plain(item) for item in value]
-        return ABSENT if any(item is ABSENT for item in values) else values
-    return ABSENT
-
-
-def clean(text: str) -> str:
-    """Return text that UTF-8 can hold: a lone surrogate, which a cut-off emoji leaves, becomes a question mark."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
 def text(value: Any) -> str | None:
     """Return text, None for a value of another type."""
     return clean(value) if isinstance(value, str) else None
@@ -88,8 +65,7 @@ def text(value: Any) -> str | None:
 
 def integer(value: Any) -> int | None:
     """Return an int64, None for anything else."""
-    fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-    return value if fits else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and fits_int64(value) else None
 
 
 def number(value: Any) -> float | None:

@@ -11,8 +11,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from .. import semconv
+from ..values import clean
 from .labels import COPY_LABEL
-from .rows import Lost, Row, Source, clean, insert, integer, number, size_of, source, text, to_json
+from .rows import Lost, Row, Source, insert, integer, number, size_of, source, text, to_json
 
 _SPAN_COLUMNS: Final = (
     "trace_id",
