@@ -64,6 +64,7 @@ def test_models_are_held_against_the_first(filled: Cli) -> None:
     assert lines["repetition loop"] == "repetition loop 1 of 8 2 of 9"
     assert lines["risk"] == "risk 0.48 0.35 +0.13 +0.11 to +0.16 8 prompts"
     assert f"{SMALL} against {LARGE}" in out
+    assert "Intervals over fewer than 20 prompts are rough, and here are 8" in out
     assert "\x1b" not in out
     assert filled("compare", "--model", LARGE, "--model", SMALL)[1] == out
 

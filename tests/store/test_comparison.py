@@ -13,6 +13,7 @@ from opentelemetry_instrumentation_corevital.store.comparison import (
     figures,
     in_common,
 )
+from opentelemetry_instrumentation_corevital.store.filters import FLAGS
 from opentelemetry_instrumentation_corevital.store.intervals import paired_share, paired_t, welch
 
 count = iter(range(10_000))
@@ -87,6 +88,33 @@ def test_where_there_is_no_interval_it_says_why(prompts: str, risks: tuple[float
     found = by_measure(ours, [make(p, risk_score=0.1) for p in prompts])["risk_score"]
     assert (found.low, found.high, found.no_interval, found.clear) == (None, None, reason, False)
     assert found.difference == pytest.approx(sum(risks) / len(risks) - 0.1)
+
+
+@pytest.mark.parametrize("basis", ["pairs", "runs", "prompts"])
+@pytest.mark.parametrize("name", [measure.name for measure in MEASURES if measure.largest == 1])
+def test_what_is_bounded_has_bounded_intervals(name: str, basis: str) -> None:
+    """Of four runs three are at one end and one is in the middle: Student's interval goes beyond 1."""
+    prompts = {"pairs": ("abcd", "abcd"), "runs": ("aaaa", "aaaa"), "prompts": ("abcd", "efgh")}[basis]
+    sides: list[list[RunSummary]] = []
+    for asked, numbers, ill in zip(prompts, ((1.0, 1.0, 1.0, 0.4), (0.0, 0.05, 0.0, 0.0)), (True, False), strict=True):
+        flags: dict[str, Any] = dict.fromkeys(FLAGS, ill) | {"label": "correct" if ill else "incorrect"}
+        pairs = zip(asked, numbers, strict=True)
+        sides.append([make(p, risk_score=value, margin_mean=value, **flags) for p, value in pairs])
+    found = by_measure(*sides)[name]
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.difference
+    assert found.high <= 1
+    back = by_measure(sides[1], sides[0])[name]
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+    assert found.rough
+
+
+def test_from_twenty_prompts_on_an_interval_is_not_called_rough() -> None:
+    for count_of, rough in ((19, True), (20, False)):
+        names = [str(index) for index in range(count_of)]
+        ours, theirs = ([make(p, entropy_mean=float(i * k)) for i, p in enumerate(names)] for k in (1, 2))
+        assert by_measure(ours, theirs)["entropy_mean"].rough is rough
 
 
 def test_flags_and_labels_are_shares() -> None:

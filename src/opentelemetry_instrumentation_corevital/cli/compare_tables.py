@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ..store.comparison import MEASURES, Difference, Measure, ModelFigures, Spread
 from ..store.filters import FLAGS
+from ..store.intervals import ROUGH
 from .options import console
 from .render import printable
 
@@ -25,7 +26,7 @@ def print_comparison(found: Sequence[ModelFigures], different: Sequence[Differen
         out.print()
         differing = list(rows)
         out.print(_differences(model, differing, found[0].model))
-        for line in _without_interval(differing):
+        for line in (*_without_interval(differing), *_rough(differing)):
             out.print(line, style="dim", soft_wrap=True)
     if notes:
         out.print()
@@ -97,6 +98,16 @@ def _without_interval(rows: Sequence[Difference]) -> list[str]:
     return lines
 
 
+def _rough(rows: Sequence[Difference]) -> list[str]:
+    """Return what there is to beware of in intervals over few units."""
+    fewest = min((row for row in rows if row.rough), key=lambda row: row.units, default=None)
+    if fewest is None:
+        return []
+    what = {"pairs": "prompts", "runs": "runs each", "prompts": "prompts each"}[fewest.basis]
+    few = f"Intervals over fewer than {ROUGH} {what} are rough, and here are {fewest.units}"
+    return [f"{few}: what is rare may not have shown yet."]
+
+
 def _titled(measure: Measure) -> str:
     unit = "%" if measure.share else measure.unit
     return f"{measure.title}{f', {unit}' if unit else ''}"
@@ -129,7 +140,7 @@ def as_json_value(
     return {
         "reference": reference,
         "models": [asdict(each) for each in found],
-        "differences": [{**asdict(each), "clear": each.clear} for each in different],
+        "differences": [{**asdict(each), "clear": each.clear, "rough": each.rough} for each in different],
         "notes": list(notes),
     }
 

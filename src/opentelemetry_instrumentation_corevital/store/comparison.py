@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from .filters import FLAGS
-from .intervals import FEWEST, Interval, Values, paired_share, paired_t, two_shares, welch
+from .intervals import FEWEST, ROUGH, Interval, Values, paired_share, paired_t, two_shares, welch, within
 from .stored import RunSummary
 
 
@@ -28,6 +28,8 @@ class Measure:
     """Of a run; None where it was not measured or not judged."""
     share: bool = False
     """Whether values are 0 and 1, so that a mean is a share of the runs."""
+    largest: float = math.inf
+    """No value is larger, and none is below 0."""
 
 
 def _flagged(run: RunSummary) -> float | None:
@@ -47,14 +49,18 @@ def _correct(run: RunSummary) -> float | None:
     return {"correct": 1.0, "incorrect": 0.0}.get(run.label or "")
 
 
+def _share(name: str, title: str, value: Callable[[RunSummary], float | None]) -> Measure:
+    return Measure(name, title, "", value, share=True, largest=1)
+
+
 MEASURES: Final = (
-    Measure("risk_score", "risk", "", lambda run: run.risk_score),
-    Measure("flagged", "any flag", "", _flagged, share=True),
-    *(Measure(flag, flag.removesuffix("_detected").replace("_", " "), "", _flag(flag), share=True) for flag in FLAGS),
-    Measure("correct", "labelled correct", "", _correct, share=True),
+    Measure("risk_score", "risk", "", lambda run: run.risk_score, largest=1),
+    _share("flagged", "any flag", _flagged),
+    *(_share(flag, flag.removesuffix("_detected").replace("_", " "), _flag(flag)) for flag in FLAGS),
+    _share("correct", "labelled correct", _correct),
     Measure("entropy_mean", "entropy", "bit", lambda run: run.entropy_mean),
     Measure("surprisal_mean", "surprisal", "bit", lambda run: run.surprisal_mean),
-    Measure("margin_mean", "margin", "", lambda run: run.margin_mean),
+    Measure("margin_mean", "margin", "", lambda run: run.margin_mean, largest=1),
     Measure("output_tokens", "tokens", "", lambda run: run.output_tokens),
     Measure("seconds", "duration", "s", lambda run: run.seconds),
 )
@@ -157,6 +163,11 @@ class Difference:
     """Why there is no interval."""
 
     @property
+    def rough(self) -> bool:
+        """Return whether there is an interval over so few units that it is rough."""
+        return self.low is not None and self.units < ROUGH
+
+    @property
     def clear(self) -> bool:
         """Return whether the interval leaves out zero."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
@@ -205,7 +216,7 @@ def _difference(measure: Measure, ours: Prompts, theirs: Prompts, model: str, re
         what = {"pairs": "prompts in common", "runs": "runs of the prompt by each", "prompts": "prompts of each"}[basis]
         why = f"{units} {what}, an interval needs {FEWEST}"
     else:
-        ends = _paired(a - b, measure) if basis == "pairs" else _unpaired(a, b, measure)
+        ends = _interval(a, b, measure, in_pairs=basis == "pairs")
         if ends is None:
             why = "the same difference everywhere" if basis == "pairs" else "no spread on either side"
         else:
@@ -219,9 +230,8 @@ def _means(values: Prompts, keys: Iterable[object]) -> Values:
     return np.asarray([math.fsum(values[key]) / len(values[key]) for key in keys])
 
 
-def _paired(differences: Values, measure: Measure) -> Interval | None:
-    return paired_share(differences) if measure.share else paired_t(differences)
-
-
-def _unpaired(a: Values, b: Values, measure: Measure) -> Interval | None:
-    return two_shares(a, b) if measure.share else welch(a, b)
+def _interval(a: Values, b: Values, measure: Measure, *, in_pairs: bool) -> Interval | None:
+    if measure.share:
+        return paired_share(a - b) if in_pairs else two_shares(a, b)
+    ends = paired_t(a - b) if in_pairs else welch(a, b)
+    return None if ends is None else within(ends, measure.largest)

@@ -5,7 +5,12 @@
     shares, in pairs          Bonett and Price 2012: Wald's with one more pair that speaks for each side
     shares, not in pairs      Agresti and Caffo 2000: the same idea for two groups
 
-Unlike Wald's own, the last two hold near 0 and 1 and for few pairs.
+Unlike Wald's own, the last two hold near 0 and 1 and for few pairs. A quantity that has bounds has an interval within
+them (`within`): what is cut off cannot be the truth, so the interval holds it as often as before.
+
+Below `FEWEST` units there is no interval; below `ROUGH` `compare` calls it rough, since what is rare may not have shown
+yet: of a risk that leaps to 1 in one run of ten, Student's t over 10 pairs holds the truth 71 times in 100, over 30
+pairs 93 times (tests/store/test_intervals.py).
 """
 
 import math
@@ -15,6 +20,8 @@ from numpy.typing import NDArray
 
 FEWEST: Final = 4
 """Values (or pairs) that an interval needs at least."""
+ROUGH: Final = 20
+"""Below so many an interval is called rough."""
 _Z: Final = 1.959964  # 97.5 % quantile of the normal distribution
 _NOISE: Final = 1e-12  # below it a spread is what rounding leaves
 
@@ -48,7 +55,8 @@ def paired_share(differences: Values) -> Interval:
     n = len(differences) + 2
     mean = float(differences.sum()) / n
     variance = (float((differences**2).sum()) + 2) / n - mean**2
-    return _clipped(mean, _Z * math.sqrt(variance / n))
+    reach = _Z * math.sqrt(variance / n)
+    return within((mean - reach, mean + reach), 1.0)
 
 
 def two_shares(a: Values, b: Values) -> Interval:
@@ -57,8 +65,13 @@ def two_shares(a: Values, b: Values) -> Interval:
     Agresti and Caffo 2000 (Am. Stat. 54): one more of both outcomes on each side.
     """
     p = [(float(each.sum()) + 1) / (len(each) + 2) for each in (a, b)]
-    error = math.sqrt(math.fsum(q * (1 - q) / (len(each) + 2) for q, each in zip(p, (a, b), strict=True)))
-    return _clipped(p[0] - p[1], _Z * error)
+    reach = _Z * math.sqrt(math.fsum(q * (1 - q) / (len(each) + 2) for q, each in zip(p, (a, b), strict=True)))
+    return within((p[0] - p[1] - reach, p[0] - p[1] + reach), 1.0)
+
+
+def within(ends: Interval, largest: float) -> Interval:
+    """Return an interval of a difference of two quantities from 0 to `largest`, without what cannot be."""
+    return max(-largest, ends[0]), min(largest, ends[1])
 
 
 def student_t(freedom: float) -> float:
@@ -78,7 +91,3 @@ def _around(mean: float, error: float, freedom: float) -> Interval | None:
         return None
     reach = student_t(freedom) * error
     return mean - reach, mean + reach
-
-
-def _clipped(mean: float, reach: float) -> Interval:
-    return max(-1.0, mean - reach), min(1.0, mean + reach)
