@@ -88,8 +88,17 @@ def run_schema() -> dict[str, Any]:
             "attributes": {"$ref": "#/$defs/attributes"},
             "events": {"type": "array", "items": {"$ref": "#/$defs/event"}},
             "columns": {"$ref": "#/$defs/columns"},
+            "dropped": {"$ref": "#/$defs/dropped"},
         },
         "$defs": {
+            "dropped": {
+                "description": "Attributes and events of the span that the SDK's limits dropped: what is missing may have "
+                "been there.",
+                "type": "object",
+                "required": ["attributes", "events"],
+                "additionalProperties": False,
+                "properties": {name: {"type": "integer", "minimum": 0} for name in ("attributes", "events")},
+            },
             "attributes": _named("attribute", "corevital"),
             "event": {
                 "type": "object",
@@ -126,6 +135,7 @@ def run_schema() -> dict[str, Any]:
                     "service_name": {"type": "string"},
                     "label": {"$ref": "#/$defs/label"},
                     "attributes": {"$ref": "#/$defs/attributes"},
+                    "dropped": {"$ref": "#/$defs/dropped"},
                 },
             },
         },
@@ -161,4 +171,6 @@ def _hinted(hint: Any) -> dict[str, Any]:
     arguments = get_args(hint)
     if hint == tuple[str, ...]:
         return {"type": "array", "items": {"type": "string"}}
+    if tuple[str, ...] in arguments:
+        return {"type": ["array", "null"], "items": {"type": "string"}}
     return {"type": [_HINTS[each] for each in arguments]}

@@ -100,6 +100,11 @@ class Report:
         with shielded("report.exception"):
             if error is not None:
                 self._exception_event(error, max(run.end_ns for run in runs))
+        with shielded("report.outcome"):
+            if getattr(self.span, "dropped_attributes", 0):  # the oldest: what was set first of all
+                self.span.set_attributes(emitted.outcome_attributes(runs))
+                if len(runs) == 1:
+                    self.span.set_attribute(semconv.STEPS_TOTAL, runs[0].steps)  # by which a store knows a run
 
     def write_unmeasured(self, decoding: Decoding, tokens: tuple[int | None, int | None]) -> None:
         """Say on the span of a call that was not chosen to be measured what it was, and that.
@@ -244,4 +249,8 @@ class Report:
         if self.settings.content_on_span:
             event[semconv.EXCEPTION_MESSAGE] = shortened(str(error), MESSAGE_BYTES)
             event[semconv.EXCEPTION_STACKTRACE] = shortened("".join(traceback.format_exception(error)), TRACEBACK_BYTES)
+        before = getattr(self.span, "dropped_events", 0)
         self.span.add_event(semconv.EXCEPTION_EVENT, fitting(event), time_ns)
+        recorded = (getattr(self.span, "attributes", None) or {}).get(semconv.STEPS_RECORDED)
+        if recorded and getattr(self.span, "dropped_events", 0) > before:  # it took a step's place
+            self.span.set_attribute(semconv.STEPS_RECORDED, recorded - 1)

@@ -45,7 +45,7 @@ def _models(found: Sequence[ModelFigures]) -> Table:
     table.add_row("risk, mean", *(_number(risk, _mean(each, risk.name)) for each in found))
     table.add_row("  median", *(_quantile(each.measures.get(risk.name), "median") for each in found))
     table.add_row("  10 to 90 %", *(_quantile(each.measures.get(risk.name), "q10", "q90") for each in found))
-    table.add_row("  high", *(str(each.high_risk) for each in found))
+    table.add_row("  high", *(str(each.high_risk) if risk.name in each.measures else "-" for each in found))
     table.add_row("flagged", *(_share(each.measures.get("flagged")) for each in found))
     for flag in FLAGS:
         if any(_mean(each, flag) for each in found):

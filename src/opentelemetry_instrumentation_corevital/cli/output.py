@@ -63,7 +63,7 @@ def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], file: I
 def run_rows(runs: Iterable[RunSummary]) -> Iterable[dict[str, Any]]:
     """Yield runs as flat rows: warnings joined with semicolons, flags as true and false."""
     for run in runs:
-        yield {**run.as_dict(), "warnings": ";".join(run.warnings)}
+        yield {**run.as_dict(), "warnings": None if run.warnings is None else ";".join(run.warnings)}
 
 
 RUN_COLUMNS = COLUMNS

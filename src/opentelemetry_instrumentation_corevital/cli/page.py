@@ -72,7 +72,7 @@ def page(run: "StoredRun", tokens: Sequence[str] | None) -> str:
         run=summary,
         started=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9)),
         label=run.label,
-        facts=[(name, *_bars_first(str(value))) for name, value in verdict_lines(run.attributes)],
+        facts=[(name, *_bars_first(str(value))) for name, value in verdict_lines(run.attributes, run.dropped)],
         messages=_messages(run),
         tokens=_tokens(steps, tokens, found),
         has_text=tokens is not None,

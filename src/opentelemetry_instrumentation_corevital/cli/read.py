@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .. import semconv
 from ..store import open_store
+from ..store.notebook import UNKNOWN
 from ..store.stored import StoredEvent, StoredRun
 from .errors import UserError
 from .options import (
@@ -34,7 +35,7 @@ from .options import (
     with_stored_model,
 )
 from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
-from .render import message_text, printable, verdict_panel
+from .render import CUT, message_text, printable, verdict_panel
 from .run_list import runs_table
 from .tables import columns_json, layer_rows, step_rows
 
@@ -168,11 +169,13 @@ def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9))
     seconds = (summary.end_ns - summary.start_ns) / 1e9
     out.print(f"run {summary.trace_id}:{summary.sequence_index}, {started}, {seconds:.2f} s", soft_wrap=True)
-    out.print(verdict_panel(stored.attributes), width=min(out.width, _PANEL_WIDTH))
+    out.print(verdict_panel(stored.attributes, stored.dropped), width=min(out.width, _PANEL_WIDTH))
     if stored.label is not None:
         out.print(f"label: {stored.label.outcome}{f', {printable(stored.label.note)}' if stored.label.note else ''}")
     for name, title in ((semconv.GEN_AI_INPUT_MESSAGES, "prompt"), (semconv.GEN_AI_OUTPUT_MESSAGES, "answer")):
         text = message_text(stored.attributes.get(name))
+        if text is None and isinstance(stored.attributes.get(name), str):
+            out.print(f"{title}: {CUT}", style="dim")
         if text is not None:
             out.print(Text(f"{title}: ", "dim").append(printable(text), "not dim"), soft_wrap=True)
     events = [event for event in stored.events if event.name == semconv.STEP_EVENT]
@@ -196,7 +199,10 @@ def _show_layers(stored: StoredRun, columns: "Mapping[str, NDArray[Any]] | None"
         return
     table = layer_table(stored.attributes)
     if table is None:
-        out.print("Nothing inside of this run was measured; `corevital show` says why.")
+        if stored.dropped.attributes:
+            out.print(f"What was measured inside of this run is {UNKNOWN}.")
+        else:
+            out.print("Nothing inside of this run was measured; `corevital show` says why.")
         return
     out.print(table)
     out.print("No run data, so no steps: they come with capture=full or run_data=on and a log exporter.", style="dim")

@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
+from ..store.notebook import UNKNOWN
+from ..store.stored import WHOLE, Dropped
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 _STYLES: Final = {"low": "green", "medium": "yellow", "high": "bold red"}
@@ -59,6 +61,8 @@ _SETTINGS: Final = {
 
 Attributes = Mapping[str, Any]
 
+CUT: Final = "cut off by the SDK's limit on the length of values (OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT)"
+
 
 def printable(text: str) -> str:
     """Return text without the control characters that would steer a terminal; a model may generate any."""
@@ -70,33 +74,33 @@ def level_style(level: str | None) -> str:
     return _STYLES.get(level or "", "dim")
 
 
-def verdict_panel(attributes: Attributes) -> RenderableType:
-    """Return the whole verdict of one run."""
+def verdict_panel(attributes: Attributes, dropped: Dropped = WHOLE) -> RenderableType:
+    """Return the whole verdict of one run; `dropped` is what the SDK's limits took from its span."""
     level, score = attributes.get(semconv.RISK_LEVEL), attributes.get(semconv.RISK_SCORE)
-    title = Text("risk not judged", "dim")
+    title = Text("risk not known" if dropped.attributes else "risk not judged", "dim")
     if level is not None and score is not None:
         title = Text(f"{level} risk {score:.2f}", level_style(level))
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in verdict_lines(attributes):
+    for name, value in verdict_lines(attributes, dropped):
         table.add_row(name, Text(value) if isinstance(value, str) else value)  # a str may hold [markup]
     narrative = Text(str(attributes.get(semconv.NARRATIVE, "")))
     return Panel(Group(narrative, Text(""), table), title=title, title_align="left", border_style=level_style(level))
 
 
-def verdict_lines(attributes: Attributes) -> list[tuple[str, str | Text]]:
-    """Return what there is to say of a run, each line with its name."""
+def verdict_lines(attributes: Attributes, dropped: Dropped = WHOLE) -> list[tuple[str, str | Text]]:
+    """Return what there is to say of a run, each line with its name; what was dropped is unknown, never none."""
     get = attributes.get
+    absent = parsed(get(semconv.CAPTURE_ABSENT))
+    unknown = UNKNOWN if dropped.attributes else "not judged"
+    factors = get(semconv.RISK_FACTORS)
     lines: list[tuple[str, str | Text]] = [
-        ("factors", ", ".join(get(semconv.RISK_FACTORS) or ()) or "none"),
-        ("flags", _flags(attributes)),
-        ("early warnings", _early_warnings(attributes)),
+        ("factors", unknown if factors is None else ", ".join(factors) or "none"),
+        ("flags", _flags(attributes, absent or {}, dropped)),
+        ("early warnings", _early_warnings(attributes, unknown)),
     ]
-    if compound := get(semconv.COMPOUND_SIGNALS):
-        lines.append(("compound", _with_evidence(compound, attributes.get(semconv.COMPOUND_EVIDENCE))))
-    if blamed := get(semconv.BLAME_LAYERS):
-        lines.append(("blame", _blame(blamed, get(semconv.BLAME_REASONS) or ())))
+    lines += _further(attributes, absent or {}, dropped)
     for name, (series, unit, summaries) in _SIGNALS.items():
         bars = sparkline(get(series) or (), _SPARKLINE_WIDTH) if series else ""
         figures = [f"{word} {get(key):{form}}" for word, (key, form) in summaries.items() if key in attributes]
@@ -116,31 +120,67 @@ def verdict_lines(attributes: Attributes) -> list[tuple[str, str | Text]]:
         lines.append(
             ("migrated", f"from a report of schema {get(semconv.MIGRATED_FROM)}; its judgement is that of then")
         )
-    absent = mapping(get(semconv.CAPTURE_ABSENT))
-    if absent:
-        reasons: dict[str, list[str]] = {}
-        for name, reason in absent.items():
-            reasons.setdefault(str(reason), []).append(name)
-        lines.append(("not there", "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())))
+    if absent != {}:
+        lines.append(("not there", _not_there(absent)))
+    if any(dropped):
+        lines.append(("dropped", _dropped(dropped)))
     return lines
 
 
-def _flags(attributes: Attributes) -> Text:
-    evidence = mapping(attributes.get(semconv.HEALTH_EVIDENCE))
+def _further(attributes: Attributes, absent: Mapping[str, Any], dropped: Dropped) -> list[tuple[str, str | Text]]:
+    """Return compound signals and blamed layers, where there are any or it is not known."""
+    signals, layers = attributes.get(semconv.COMPOUND_SIGNALS), attributes.get(semconv.BLAME_LAYERS)
+    lines: list[tuple[str, str | Text]] = []
+    if signals:
+        lines.append(("compound", _with_evidence(signals, attributes.get(semconv.COMPOUND_EVIDENCE))))
+    elif dropped.attributes and signals is None:
+        lines.append(("compound", UNKNOWN))
+    if layers:
+        lines.append(("blame", _blame(layers, attributes.get(semconv.BLAME_REASONS))))
+    elif dropped.attributes and layers is None and "blame" not in absent:
+        lines.append(("blame", UNKNOWN))
+    return lines
+
+
+def _not_there(absent: Mapping[str, Any] | None) -> str:
+    if absent is None:
+        return f"not known: the list of it is {CUT}"
+    reasons: dict[str, list[str]] = {}
+    for name, reason in absent.items():
+        reasons.setdefault(str(reason), []).append(name)
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+
+
+def _dropped(dropped: Dropped) -> str:
+    """Return what the SDK's limits took, and which variables set them."""
+    taken = (
+        (dropped.attributes, "attributes", "OTEL_ATTRIBUTE_COUNT_LIMIT, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"),
+        (dropped.events, "events", "OTEL_SPAN_EVENT_COUNT_LIMIT"),
+    )
+    what = "; ".join(f"{count} {name} ({variables})" for count, name, variables in taken if count)
+    return f"by the SDK's limits: {what}. What is missing here may have been measured."
+
+
+def _flags(attributes: Attributes, absent: Mapping[str, Any], dropped: Dropped) -> Text:
+    evidence = parsed(attributes.get(semconv.HEALTH_EVIDENCE))
     lines = []
     for attribute, name in _FLAGS.items():
         if attributes.get(attribute):
-            numbers = evidence.get(attribute.rpartition(".")[2], {})
-            lines.append(f"{name}: {_numbers(numbers)}" if numbers else name)
-    unjudged = [name for attribute, name in _FLAGS.items() if attribute not in attributes]
-    text = Text("\n".join(lines), "bold red") if lines else Text("none")
-    return text.append(f" (not judged: {', '.join(unjudged)})", "not bold default") if unjudged else text
+            numbers = CUT if evidence is None else _numbers(evidence.get(attribute.rpartition(".")[2]))
+            lines.append(f"{name}: {numbers}" if numbers else name)
+    missing = {name: attribute for attribute, name in _FLAGS.items() if attribute not in attributes}
+    lost = [n for n, attribute in missing.items() if dropped.attributes and attribute.rpartition(".")[2] not in absent]
+    unjudged = [name for name in missing if name not in lost]
+    text = Text("\n".join(lines), "bold red") if lines else Text("none" if len(missing) < len(_FLAGS) else "not known")
+    said = [(UNKNOWN, lost), ("not judged", unjudged)]
+    notes = "; ".join(f"{what}: {', '.join(names)}" for what, names in said if names)
+    return text.append(f" ({notes})", "not bold default") if notes else text
 
 
-def _blame(layers: Sequence[Any], reasons: Sequence[Any]) -> Text:
+def _blame(layers: Sequence[Any], reasons: Sequence[Any] | None) -> Text:
     """Return a line per reason, in the order of blame, with the layers that it is given for."""
     blamed: dict[str, list[int]] = {}
-    for layer, reason in zip(layers, reasons, strict=False):
+    for layer, reason in zip(layers, [f"reason {UNKNOWN}"] * len(layers) if reasons is None else reasons, strict=False):
         blamed.setdefault(str(reason), []).append(int(layer))
     lines = [f"layer{'s' if len(each) > 1 else ''} {_ranges(each)}: {reason}" for reason, each in blamed.items()]
     return Text("\n".join(lines), "bold red")
@@ -157,26 +197,31 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(f"{each[0]}-{each[-1]}" if len(each) > 2 else ", ".join(map(str, each)) for each in groups)
 
 
-def _early_warnings(attributes: Attributes) -> Text:
-    signals = attributes.get(semconv.EARLY_WARNING_SIGNALS) or ()
-    text = _with_evidence(signals, attributes.get(semconv.EARLY_WARNING_EVIDENCE))
+def _early_warnings(attributes: Attributes, unknown: str) -> Text:
+    signals = attributes.get(semconv.EARLY_WARNING_SIGNALS)
+    evidence = attributes.get(semconv.EARLY_WARNING_EVIDENCE)
+    text = Text(unknown) if signals is None else _with_evidence(signals, evidence)
     risk = attributes.get(semconv.EARLY_WARNING_FAILURE_RISK)
     return text if risk is None else text.append(f"\nfailure risk {risk:.2f} at the end", "default")
 
 
 def _with_evidence(signals: Sequence[str], text: Any) -> Text:
     """Return each signal with its step and numbers."""
-    evidence = mapping(text)
+    evidence = parsed(text)
     lines = []
     for signal in signals:
-        numbers = dict(evidence.get(signal, {}))
+        found = (evidence or {}).get(signal)
+        numbers = dict(found) if isinstance(found, Mapping) else {}
         step = numbers.pop("step", None)
         when = "" if step is None else f"step {step}: "
-        lines.append(f"{when}{signal}{f' ({_numbers(numbers)})' if numbers else ''}")
+        told = CUT if evidence is None else _numbers(numbers)
+        lines.append(f"{when}{signal}{f' ({told})' if told else ''}")
     return Text("\n".join(lines), "yellow") if lines else Text("none")
 
 
-def _numbers(numbers: Mapping[str, Any]) -> str:
+def _numbers(numbers: Any) -> str:
+    if not isinstance(numbers, Mapping):
+        return ""
     return ", ".join(_number(name.replace("_", " "), value) for name, value in numbers.items())
 
 
@@ -189,7 +234,7 @@ def _number(name: str, value: Any) -> str:
 def _tokens(attributes: Attributes) -> str:
     get = attributes.get
     prompt = get(semconv.SEQUENCE_INPUT_TOKENS, get(semconv.GEN_AI_USAGE_INPUT_TOKENS))
-    text = f"{get(semconv.STEPS_TOTAL)} generated"
+    text = f"{get(semconv.STEPS_TOTAL, 'an unknown number')} generated"
     if prompt is not None:
         text = f"{prompt} in the prompt, {text}"
     finish = get(semconv.GEN_AI_RESPONSE_FINISH_REASONS)
@@ -222,10 +267,15 @@ def _decoding(attributes: Attributes) -> str:
 
 def mapping(text: Any) -> dict[str, Any]:
     """Return what a JSON attribute holds; anything else is nothing."""
+    return parsed(text) or {}
+
+
+def parsed(text: Any) -> dict[str, Any] | None:
+    """Return what a JSON attribute holds; None where it is cut off, as a limit on the length of values does it."""
     try:
         value = json.loads(text) if isinstance(text, str) else {}
-    except ValueError:
-        value = {}
+    except (ValueError, RecursionError):
+        return None
     return value if isinstance(value, dict) else {}
 
 

@@ -15,6 +15,7 @@ from ..config import load_settings
 from ..rag import RAGContext
 from ..run import Run
 from ..store import StoreError
+from ..store.stored import Dropped
 from .errors import UserError
 from .generation import generate, generation_options
 from .models import LoadedModel, load_model
@@ -295,7 +296,7 @@ def _print(loaded: LoadedModel, runs: Sequence[Run], spans: Sequence[ReadableSpa
     for run, span in zip(runs, spans, strict=True):
         if len(runs) > 1:
             console.rule(f"sequence {run.sequence_index}")
-        console.print(verdict_panel(dict(span.attributes or {})))
+        console.print(verdict_panel(dict(span.attributes or {}), Dropped(span.dropped_attributes, span.dropped_events)))
         console.print(coloured_text(loaded.tokenizer, run), soft_wrap=True)
         if console.color_system is not None and run.column("surprisal") is not None:
             console.print(legend())

@@ -60,13 +60,17 @@ def _columns(runs: list[RunSummary]) -> Columns:
         "risk": [
             "-" if run.risk_score is None else f"{run.risk_score:.2f} {run.risk_level or ''}".strip() for run in runs
         ],
-        "flags": [", ".join(flag.removesuffix("_detected") for flag in run.flags) or "-" for run in runs],
+        "flags": [_flags(run) for run in runs],
         "tokens": ["-" if run.output_tokens is None else str(run.output_tokens) for run in runs],
         "finish": [run.error_type or run.finish_reason or "-" for run in runs],
         "prompt": [(run.prompt_hash or "-")[:8] for run in runs],
         "label": [run.label or "-" for run in runs],
-        "warnings": [", ".join(run.warnings) or "-" for run in runs],
+        "warnings": ["unknown" if run.warnings is None else ", ".join(run.warnings) or "-" for run in runs],
     }
+
+
+def _flags(run: RunSummary) -> str:
+    return ", ".join(flag.removesuffix("_detected") for flag in run.flags) or ("-" if run.judged else "unknown")
 
 
 def _name(run: RunSummary, *, alone: bool) -> str:

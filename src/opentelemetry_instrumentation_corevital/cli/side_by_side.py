@@ -39,6 +39,10 @@ def _attribute(name: str) -> Callable[[StoredRun], Any]:
     return lambda run: run.attributes.get(name)
 
 
+def _flags(run: StoredRun) -> list[str]:
+    return [flag.removesuffix("_detected") for flag in run.summary.flags]
+
+
 _FIELDS: Final = (
     _Field("model", lambda run: run.summary.model),
     _Field("prompt hash", lambda run: run.summary.prompt_hash and run.summary.prompt_hash[:16]),
@@ -47,8 +51,8 @@ _FIELDS: Final = (
     _Field("risk", lambda run: run.summary.risk_score, ".2f"),
     _Field("level", lambda run: run.summary.risk_level),
     _Field("factors", _attribute(semconv.RISK_FACTORS)),
-    _Field("flags", lambda run: [flag.removesuffix("_detected") for flag in run.summary.flags]),
-    _Field("warnings", lambda run: list(run.summary.warnings)),
+    _Field("flags", lambda run: _flags(run) if run.summary.judged else None),
+    _Field("warnings", lambda run: None if run.summary.warnings is None else list(run.summary.warnings)),
     _Field("failure risk", lambda run: run.summary.failure_risk, ".2f"),
     _Field("blamed layers", _attribute(semconv.BLAME_LAYERS)),
     _Field("entropy, mean", lambda run: run.summary.entropy_mean, ".2f", "bit"),

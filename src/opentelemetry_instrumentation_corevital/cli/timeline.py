@@ -77,7 +77,7 @@ def lines(run: "StoredRun") -> list[Line]:
             values = [float(value) for value in columns[signal]]
             steps: list[int] = list(range(len(values)))
         else:
-            known = [event.attributes for event in events if attribute and attribute in event.attributes]
+            known = [each for event in events if attribute and _is_point(each := event.attributes, attribute)]
             steps = [int(each[semconv.STEP_INDEX]) for each in known]
             values = [float(each[attribute]) for each in known]
         if any(map(math.isfinite, values)):
@@ -90,10 +90,18 @@ def marks(attributes: Mapping[str, Any]) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     for name in (semconv.HEALTH_EVIDENCE, semconv.EARLY_WARNING_EVIDENCE, semconv.COMPOUND_EVIDENCE):
         for what, numbers in mapping(attributes.get(name)).items():
+            if not isinstance(numbers, Mapping):
+                continue
             step = next((numbers[key] for key in _STEPS_OF if isinstance(numbers.get(key), int)), None)
             if step is not None:
                 found.append((step, what.removesuffix("_detected").replace("_", " ")))
     return sorted(dict.fromkeys(found))
+
+
+def _is_point(attributes: Mapping[str, Any], name: str) -> bool:
+    """Whether a step event has the step, which a limit on attributes may have taken, and a value of this signal."""
+    step, value = attributes.get(semconv.STEP_INDEX), attributes.get(name)
+    return isinstance(step, int) and step >= 0 and isinstance(value, int | float)
 
 
 def _thinned(steps: Sequence[int], values: Sequence[float]) -> list[tuple[int, float]]:

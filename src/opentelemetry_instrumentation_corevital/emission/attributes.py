@@ -69,6 +69,17 @@ def response_attributes(model: str, runs: Sequence[Run]) -> Attributes:
     )
 
 
+def outcome_attributes(runs: Sequence[Run]) -> Attributes:
+    """Return what of the call's result must survive any attribute limit."""
+    names = (
+        semconv.GEN_AI_RESPONSE_FINISH_REASONS,
+        semconv.GEN_AI_USAGE_INPUT_TOKENS,
+        semconv.GEN_AI_USAGE_OUTPUT_TOKENS,
+    )
+    found = response_attributes("", runs)
+    return {name: found[name] for name in names if name in found} | fitting({semconv.ERROR_TYPE: runs[0].error_type})
+
+
 def usage_attributes(model: str, tokens: tuple[int | None, int | None]) -> Attributes:
     """Return the GenAI attributes of a result of which nothing but its tokens (input, output) is known."""
     return fitting(

@@ -92,7 +92,7 @@ def emit_run(
         )
     )
     if getattr(span, "dropped_attributes", 0):  # the SDK drops the oldest: these must be the newest
-        span.set_attributes({**verdict_attributes(run), semconv.STEPS_RECORDED: recorded})
+        span.set_attributes({semconv.STEPS_RECORDED: recorded, **verdict_attributes(run)})
     used = limit - room + sum(budget.event_bytes(semconv.STEP_EVENT, event) for _, event in events)
     return Reported(used, events_lost, points_lost, messages_lost)
 

@@ -11,11 +11,9 @@ from ..values import fitting
 
 
 def verdict_attributes(run: Run) -> dict[str, Any]:
-    """Return what must survive on a span whose SDK allows fewer attributes than a run has."""
-    attributes: dict[str, Any] = {semconv.STEPS_TOTAL: run.steps, semconv.WARNINGS: list(run.warnings)}
-    if run.narrative:
-        attributes[semconv.NARRATIVE] = run.narrative
-    return fitting(attributes) | routing_attributes(run)
+    """Return what must survive on a span whose SDK allows fewer attributes than a run has, the most needed last."""
+    first = fitting({semconv.NARRATIVE: run.narrative or None, semconv.WARNINGS: list(run.warnings)})
+    return first | routing_attributes(run) | {semconv.STEPS_TOTAL: run.steps}
 
 
 def routing_attributes(run: Run) -> dict[str, Any]:

@@ -53,7 +53,9 @@ def _native(run: StoredRun) -> dict[str, Any]:
                 "num_attention_heads": get(semconv.MODEL_HEAD_COUNT),
                 "dtype": get(semconv.MODEL_DTYPE),
                 "device": get(semconv.MODEL_DEVICE),
-                "quantization": {
+                "quantization": None
+                if run.dropped.attributes and get(semconv.MODEL_QUANTIZATION) is None
+                else {
                     "enabled": get(semconv.MODEL_QUANTIZATION) is not None,
                     "method": get(semconv.MODEL_QUANTIZATION),
                 },
@@ -84,7 +86,7 @@ def _native(run: StoredRun) -> dict[str, Any]:
                 "elapsed_ms": round(1000 * summary.seconds),
             }
         ),
-        "warnings": [{"code": name, "message": name.replace("_", " ")} for name in summary.warnings],
+        "warnings": [{"code": name, "message": name.replace("_", " ")} for name in summary.warnings or ()],
         "health_flags": _present(
             {name: getattr(summary, name) for name in (*semconv.HEALTH_FLAGS, "high_entropy_steps")}
         ),
@@ -99,15 +101,15 @@ def _extensions(run: StoredRun) -> dict[str, Any]:
         made["risk"] = _present(
             {
                 "risk_score": summary.risk_score,
-                "risk_factors": [factor.partition("=")[0] for factor in get(semconv.RISK_FACTORS) or ()],
+                "risk_factors": None
+                if (factors := get(semconv.RISK_FACTORS)) is None
+                else [factor.partition("=")[0] for factor in factors],
                 "blamed_layers": get(semconv.BLAME_LAYERS),
             }
         )
     if summary.failure_risk is not None:
-        made["early_warning"] = {
-            "failure_risk": summary.failure_risk,
-            "warning_signals": get(semconv.EARLY_WARNING_SIGNALS) or [],
-        }
+        signals = get(semconv.EARLY_WARNING_SIGNALS)
+        made["early_warning"] = _present({"failure_risk": summary.failure_risk, "warning_signals": signals})
     if summary.prompt_hash is not None:
         made["fingerprint"] = {"prompt_hash": summary.prompt_hash}
     if retrieved := _present({name: get(f"corevital.rag.{name}") for name in _RETRIEVED}):
@@ -122,16 +124,16 @@ def _superset(run: StoredRun) -> dict[str, Any]:
     summary = run.summary
     ids = {"trace_id": summary.trace_id, "span_id": summary.span_id, "sequence_index": summary.sequence_index}
     times = {"start_ns": summary.start_ns, "end_ns": summary.end_ns}
-    return _present(
-        {**ids, **times, "service_name": summary.service_name, "label": label, "attributes": run.attributes}
-    )
+    dropped = run.dropped._asdict() if any(run.dropped) else None
+    more = {"label": label, "attributes": run.attributes, "dropped": dropped}
+    return _present({**ids, **times, "service_name": summary.service_name, **more})
 
 
 def _timeline(run: StoredRun, ids: list[int] | None) -> list[dict[str, Any]]:
     """Return the steps, from the run data; without them from the recorded steps."""
     columns, first = run.columns, run.summary.input_tokens or 0
     if not columns:
-        return [_recorded(event.attributes, first) for event in run.steps]
+        return [_recorded(event.attributes, first) for event in run.steps if semconv.STEP_INDEX in event.attributes]
     steps = max(len(values) for values in columns.values())
     rest: list[dict[str, Any]] = [
         {
@@ -163,7 +165,7 @@ def _recorded(attributes: Mapping[str, Any], first: int) -> dict[str, Any]:
         "topk_mass": attributes.get(semconv.STEP_TOPK_MASS),
         "perplexity": None if entropy is None else 2**entropy,
     }
-    index = first + int(attributes.get(semconv.STEP_INDEX, 0))
+    index = first + int(attributes[semconv.STEP_INDEX])
     return {"step_index": index, "token": {"is_prompt_token": False}, "logits_summary": _present(logits), "layers": []}
 
 

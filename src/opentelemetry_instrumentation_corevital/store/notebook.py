@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _COLOURS: Final = {"low": "#2e7d32", "medium": "#b26a00", "high": "#c62828"}
 _MOST_ROWS: Final = 50
+UNKNOWN: Final = "not known: dropped by the SDK's limits"
+"""Of what may have been there: dropped is not none."""
 
 
 def runs_table(runs: "Sequence[RunSummary]") -> str:
@@ -24,7 +26,9 @@ def runs_table(runs: "Sequence[RunSummary]") -> str:
             time.strftime("%Y-%m-%d %H:%M", time.localtime(run.start_ns / 1e9)),
             escape(run.model or "-"),
             _risk(run.risk_score, run.risk_level),
-            escape(", ".join(flag.removesuffix("_detected") for flag in run.flags) or "-"),
+            escape(
+                ", ".join(flag.removesuffix("_detected") for flag in run.flags) or ("-" if run.judged else "unknown")
+            ),
             "-" if run.output_tokens is None else str(run.output_tokens),
             escape(run.error_type or run.finish_reason or "-"),
             escape(run.label or "-"),
@@ -37,21 +41,32 @@ def runs_table(runs: "Sequence[RunSummary]") -> str:
 def verdict(run: "StoredRun") -> str:
     """Return a run's verdict."""
     summary, get = run.summary, run.attributes.get
+    unknown = UNKNOWN if run.dropped.attributes else "not judged"
+    flags = [flag.removesuffix("_detected") for flag in summary.flags] if summary.judged else None
     lines = {
-        "flags": ", ".join(flag.removesuffix("_detected") for flag in summary.flags) or "none",
-        "factors": ", ".join(get(semconv.RISK_FACTORS) or ()) or "none",
-        "warnings": ", ".join(summary.warnings) or "none",
+        "flags": _named(flags, unknown),
+        "factors": _named(get(semconv.RISK_FACTORS), unknown),
+        "warnings": _named(summary.warnings, unknown),
         "blame": "; ".join(
             f"layer {layer}: {reason}"
             for layer, reason in zip(get(semconv.BLAME_LAYERS) or (), get(semconv.BLAME_REASONS) or (), strict=False)
-        ),
+        )
+        or (UNKNOWN if run.dropped.attributes and semconv.BLAME_LAYERS not in run.attributes else ""),
         "model": summary.model or "-",
-        "tokens": f"{summary.input_tokens} in the prompt, {summary.output_tokens} generated",
+        "tokens": f"{_count(summary.input_tokens)} in the prompt, {_count(summary.output_tokens)} generated",
         "label": "" if run.label is None else f"{run.label.outcome} {run.label.note or ''}",
     }
     cells = "".join(_row((name, escape(value)), "td") for name, value in lines.items() if value)
     title = f"{_risk(summary.risk_score, summary.risk_level)} &middot; <code>{summary.trace_id[:12]}</code>"
     return f"<p>{title}</p><p>{escape(summary.narrative or '')}</p><table>{cells}</table>"
+
+
+def _named(names: Sequence[str] | None, unknown: str) -> str:
+    return unknown if names is None else ", ".join(names) or "none"
+
+
+def _count(number: int | None) -> str:
+    return "an unknown number" if number is None else str(number)
 
 
 def _row(cells: Sequence[str], tag: str, *, wrap: bool = True) -> str:

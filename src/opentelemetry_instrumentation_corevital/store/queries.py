@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .. import semconv
+from ..values import fitting
 from .database import StoreError, explain, open_for_reading
 from .filters import RunFilter
 from .labels import read_label
-from .stored import COLUMNS, RunList, RunSummary, StoredEvent, StoredRun, summary_of
+from .stored import COLUMNS, Dropped, RunList, RunSummary, StoredEvent, StoredRun, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -184,10 +185,11 @@ class Store:
             StoreError: for an unreadable file, or a run that was deleted meanwhile.
         """
         key = (summary.trace_id, summary.span_id)
-        found = self._query("SELECT attributes, parent_span_id FROM spans WHERE trace_id = ? AND span_id = ?", key)
+        columns = "attributes, parent_span_id, dropped_attributes, dropped_events"
+        found = self._query(f"SELECT {columns} FROM spans WHERE trace_id = ? AND span_id = ?", key)
         if not found:
             raise StoreError(f"{self.path}: holds no run {summary.trace_id} any more.")
-        ((attributes, parent),) = found
+        ((attributes, parent, *dropped),) = found
         events = self._query(
             "SELECT name, time_ns, attributes FROM span_events WHERE trace_id = ? AND span_id = ? ORDER BY seq", key
         )
@@ -198,10 +200,11 @@ class Store:
         return StoredRun(
             summary,
             json.loads(attributes),
-            tuple(StoredEvent(name, time_ns, json.loads(text)) for name, time_ns, text in events),
+            tuple(StoredEvent(name, time_ns, _checked(name, json.loads(text))) for name, time_ns, text in events),
             label,
             self.run_data(summary),
             self._call_attributes(summary.trace_id, parent),
+            Dropped(*dropped),
         )
 
     def _call_attributes(self, trace_id: str, parent: str | None) -> dict[str, Any] | None:
@@ -224,6 +227,11 @@ def open_store(path: str | Path) -> Store:
         StoreError: if there is no such file or it is not a store.
     """
     return Store(path)
+
+
+def _checked(event: str, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's attributes; a step's without values of another type, which are somebody else's."""
+    return fitting(attributes) if event == semconv.STEP_EVENT else attributes
 
 
 def _choices(runs: list[RunSummary]) -> str:

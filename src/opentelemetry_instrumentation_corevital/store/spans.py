@@ -154,8 +154,9 @@ def _first_text(value: Any) -> str | None:
 
 
 def _names(value: Any) -> str:
+    """Return names as JSON; null where they are not there, which is not the same as none."""
     return json.dumps(
-        [clean(name) for name in value if isinstance(name, str)] if isinstance(value, list | tuple) else []
+        [clean(name) for name in value if isinstance(name, str)] if isinstance(value, list | tuple) else None
     )
 
 

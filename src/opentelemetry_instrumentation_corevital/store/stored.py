@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .. import semconv
 from ..run import Fingerprint, Run
@@ -37,7 +37,7 @@ class RunSummary:
     mid_layer_anomaly_detected: bool | None
     high_entropy_steps: int | None
     failure_risk: float | None
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] | None
     prompt_hash: str | None
     prompt_hash_source: str | None
     input_tokens: int | None
@@ -55,6 +55,11 @@ class RunSummary:
     def flags(self) -> tuple[str, ...]:
         """Return the flags that are raised."""
         return tuple(flag for flag in FLAGS if getattr(self, flag))
+
+    @property
+    def judged(self) -> bool:
+        """Return whether any flag is known, raised or not."""
+        return any(getattr(self, flag) is not None for flag in FLAGS)
 
     @property
     def seconds(self) -> float:
@@ -82,7 +87,8 @@ def summary_of(row: tuple[Any, ...]) -> RunSummary:
     values = dict(zip(COLUMNS, row, strict=True))
     for flag in FLAGS:
         values[flag] = None if values[flag] is None else bool(values[flag])
-    values["warnings"] = tuple(json.loads(values["warnings"]))
+    warnings = json.loads(values["warnings"])
+    values["warnings"] = None if warnings is None else tuple(warnings)
     return RunSummary(**values)
 
 
@@ -117,6 +123,17 @@ class StoredEvent:
     attributes: dict[str, Any]
 
 
+class Dropped(NamedTuple):
+    """How much of a span the SDK's limits dropped."""
+
+    attributes: int = 0
+    events: int = 0
+
+
+WHOLE: Final = Dropped()
+"""Nothing was dropped."""
+
+
 @dataclass(frozen=True, repr=False)
 class StoredRun:
     """A run with everything that is stored of it; its verdict in a notebook."""
@@ -129,6 +146,8 @@ class StoredRun:
     """The run data, a compressed NumPy `.npz` (docs/run-data.md); None where there are none."""
     call: dict[str, Any] | None = None
     """Attributes of the call's own span, where the call had several sequences."""
+    dropped: Dropped = WHOLE
+    """What the SDK's limits took from the span: what is missing then may have been there."""
 
     @property
     def steps(self) -> tuple[StoredEvent, ...]:
@@ -157,10 +176,16 @@ class StoredRun:
         return {} if self.data is None else from_npz(self.data)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return summary, label, attributes and events, for JSON."""
+        """Return summary, label, attributes, events and how many of them were dropped, for JSON."""
         label = None if self.label is None else asdict(self.label)
         events = [asdict(event) for event in self.events]
-        return {"summary": asdict(self.summary), "label": label, "attributes": self.attributes, "events": events}
+        return {
+            "summary": asdict(self.summary),
+            "label": label,
+            "attributes": self.attributes,
+            "events": events,
+            "dropped": self.dropped._asdict(),
+        }
 
     def to_pandas(self, signal: str | None = None) -> "DataFrame":
         """Return one row per step.
@@ -195,7 +220,8 @@ class StoredRun:
         run = self.summary
         risk = "risk not judged" if run.risk_score is None else f"risk {run.risk_score:.2f}"
         name = f"{run.trace_id[:12]}:{run.sequence_index}"
-        return f"<{type(self).__name__} {name}, {run.model!r}, {risk}, {run.output_tokens} tokens>"
+        tokens = "unknown" if run.output_tokens is None else run.output_tokens
+        return f"<{type(self).__name__} {name}, {run.model!r}, {risk}, {tokens} tokens>"
 
     def _repr_html_(self) -> str:
         from .notebook import verdict
