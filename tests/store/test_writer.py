@@ -308,7 +308,7 @@ def test_values_of_a_wrong_type_leave_their_column_empty(tmp_path: Path) -> None
     assert exporter.last_error is None
     with open_store(path) as store:
         (run,) = store.runs()
-    assert (run.risk_score, run.risk_level, run.nan_detected, run.warnings) == (None, None, None, ())
+    assert (run.risk_score, run.risk_level, run.nan_detected, run.warnings) == (None, None, None, None)
     assert (run.input_tokens, run.output_tokens, run.finish_reason, run.failure_risk) == (None, None, None, None)
     assert run.narrative == "cut ?"
 
