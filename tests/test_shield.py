@@ -39,7 +39,10 @@ SHIELDS = {
     ("capture/taps.py", "tap_logits_processor"),
     ("capture/taps.py", "tap_stopping_criteria"),
     ("capture/taps.py", "TappedLogits.__call__"),
+    ("capture/taps.py", "tap_finished_beams"),
     ("capture/taps.py", "TappedCriteria.__call__"),
+    ("capture/taps.py", "TappedCriteria.__iter__"),
+    ("capture/taps.py", "_ask"),
 }
 
 
@@ -97,7 +100,9 @@ def with_exception_in(code: CodeType, action: Callable[[], Any]) -> tuple[Any, i
         sys.setprofile(None)
 
 
-@pytest.mark.parametrize("case", ["one", "batch", "content", "eager", "error", "unsampled", "assisted"])
+@pytest.mark.parametrize(
+    "case", ["one", "batch", "content", "eager", "error", "unsampled", "assisted", "beams", "custom"]
+)
 def test_an_exception_at_any_function_of_ours_is_kept_from_the_caller(
     case: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +127,10 @@ def test_an_exception_at_any_function_of_ours_is_kept_from_the_caller(
     if case == "error":
         inputs["streamer"] = FailingStreamer()
 
+    if case == "beams":
+        inputs |= {**padded_batch(), "num_beams": 2}
+    if case == "custom":
+        inputs |= {"custom_generate": only_new_tokens}
     if case == "assisted":
         inputs["assistant_model"] = tiny_model(seed=1)
 
@@ -155,6 +164,17 @@ def test_an_exception_at_any_function_of_ours_is_kept_from_the_caller(
         generate()
     if case != "unsampled":
         assert telemetry.spans[-1].attributes, "a run after all that is recorded as before"
+
+
+def only_new_tokens(
+    model: Any, input_ids: torch.Tensor, logits_processor: Any, stopping_criteria: Any, **_: Any
+) -> torch.Tensor:
+    columns = input_ids.shape[1]
+    for _step in range(7):
+        logits = logits_processor(input_ids, model(input_ids).logits[:, -1].float())
+        input_ids = torch.cat([input_ids, logits.argmax(-1)[:, None]], -1)
+        stopping_criteria(input_ids, None)
+    return input_ids[:, columns:]
 
 
 class FailingStreamer:
@@ -193,18 +213,73 @@ def test_a_failing_judgement_leaves_the_others_and_is_logged_once(caplog: pytest
     assert "secret" not in caplog.text
 
 
-def test_ten_internal_errors_stop_capturing() -> None:
-    class Broken:
-        role = "risk"
+class Broken:
+    """A judgement that fails as it is told to."""
 
-        def on_run_ending(self, span: Span, run: Run) -> None:
-            raise ValueError
+    role = "risk"
 
+    def __init__(self, *errors: type[Exception]) -> None:
+        self.errors = errors or (ValueError,)
+        self.runs = 0
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        self.runs += 1
+        raise self.errors[self.runs % len(self.errors)]
+
+
+class Time:
+    """The breaker's clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1e6
+        monkeypatch.setattr(safety, "monotonic", lambda: self.now)
+
+
+def spans_of(telemetry: Telemetry, calls: int) -> int:
+    """Return how many spans some calls make."""
+    telemetry.span_exporter.clear()
     model = tiny_model()
+    for _ in range(calls):
+        model.generate(prompt(), max_new_tokens=1, do_sample=False)
+    return len(telemetry.spans)
+
+
+def test_the_breaker_opens_says_so_and_closes_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Time(monkeypatch)
     with instrumented(judgements=[Broken()]) as telemetry:
-        for _ in range(safety.BREAKER_LIMIT + 3):
-            model.generate(prompt(), max_new_tokens=2, do_sample=False)
-    assert len(telemetry.spans) == safety.BREAKER_LIMIT
+        assert spans_of(telemetry, safety.BREAKER_LIMIT + 3) == safety.BREAKER_LIMIT
+        told = [record.getMessage() for record in caplog.records if "keeps coming back" in record.getMessage()]
+        assert told == [
+            "CoreVital: ValueError in judgement risk keeps coming back; "
+            "no run is recorded for 60 s, then it is tried again"
+        ]
+        clock.now += safety.BREAKER_PAUSE - 1
+        assert spans_of(telemetry, 1) == 0
+        clock.now += 2
+        assert spans_of(telemetry, 3) == 1, "on trial: the first error opens it again"
+        assert "for 120 s" in caplog.records[-1].getMessage()
+        clock.now += safety.BREAKER_PAUSE + 1
+        assert spans_of(telemetry, 1) == 0, "for twice as long"
+
+
+def test_a_trial_without_an_error_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, broken = Time(monkeypatch), Broken()
+    with instrumented(judgements=[broken]) as telemetry:
+        spans_of(telemetry, safety.BREAKER_LIMIT)
+        clock.now += safety.BREAKER_PAUSE + safety.BREAKER_WINDOW + 1
+        assert spans_of(telemetry, safety.BREAKER_LIMIT + 3) == safety.BREAKER_LIMIT
+
+
+def test_errors_of_several_kinds_and_rare_ones_do_not_open_the_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = Time(monkeypatch), 2 * safety.BREAKER_LIMIT - 2
+    with instrumented(judgements=[Broken(ValueError, KeyError)]) as telemetry:
+        assert spans_of(telemetry, calls) == calls
+    with instrumented(judgements=[Broken()]) as telemetry:
+        for _ in range(3):
+            assert spans_of(telemetry, safety.BREAKER_LIMIT - 1) == safety.BREAKER_LIMIT - 1
+            clock.now += safety.BREAKER_WINDOW + 1
 
 
 def test_a_raising_exporter_and_processor_do_not_reach_the_caller() -> None:

@@ -1,9 +1,17 @@
-"""The one place where CoreVital's own errors end: they are logged once, counted, and never reach `generate()`."""
+"""The one place where CoreVital's own errors end: they are logged once, counted, and never reach `generate()`.
+
+A circuit breaker counts them by kind, the place and the exception's class. Ten of one kind in ten minutes open it: no
+call is recorded for a minute. Then calls are recorded again, on trial: one more error of that kind opens it at once,
+for twice as long each time, up to an hour; ten minutes without one end the trial.
+"""
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final
 
 from .error_text import describe
@@ -12,7 +20,42 @@ from .forks import held_by_forks
 logger = logging.getLogger("opentelemetry_instrumentation_corevital")
 
 BREAKER_LIMIT: Final = 10
-"""Internal errors after which capturing stops for the rest of the process."""
+"""Internal errors of one kind, within `BREAKER_WINDOW`, after which the breaker opens."""
+BREAKER_WINDOW: Final = 600.0
+"""Seconds in which errors count together, and after which a trial without an error is over."""
+BREAKER_PAUSE: Final = 60.0
+"""Seconds for which the breaker opens first."""
+BREAKER_LONGEST: Final = 3600.0
+"""Seconds for which it opens at most."""
+
+Kind = tuple[str, str]
+"""Where an error was caught, and its class."""
+
+
+@dataclass(slots=True)
+class _Fault:
+    """The errors of one kind."""
+
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=BREAKER_LIMIT))
+    pause: float = 0.0
+    """Seconds for which the breaker was opened last; 0 where there is no trial."""
+    closes: float = 0.0
+    """When it closed after that, or will."""
+
+    def add(self, now: float) -> bool:
+        """Count an error; return whether it opens the breaker."""
+        if now < self.closes:  # of a call that began before
+            return False
+        if self.pause and now - self.closes > BREAKER_WINDOW:
+            self.pause = 0.0
+        self.times.append(now)
+        full = len(self.times) == BREAKER_LIMIT and now - self.times[0] <= BREAKER_WINDOW
+        if not self.pause and not full:
+            return False
+        self.pause = min(2 * self.pause or BREAKER_PAUSE, BREAKER_LONGEST)
+        self.closes = now + self.pause
+        self.times.clear()
+        return True
 
 
 class _Errors:
@@ -20,25 +63,25 @@ class _Errors:
 
     def __init__(self) -> None:
         self._lock = held_by_forks(threading.Lock())
-        self._seen: set[tuple[str, str]] = set()
-        self._count = 0
+        self._faults: dict[Kind, _Fault] = {}
+        self._closes = 0.0
 
-    def add(self, kind: tuple[str, str]) -> tuple[bool, bool]:
-        """Count an error; return whether it is the first of its kind, and whether it opens the breaker."""
+    def add(self, kind: Kind, now: float) -> tuple[bool, float]:
+        """Count an error; return whether it is the first of its kind, and for how many seconds it opens the breaker."""
         with self._lock:
-            first = kind not in self._seen
-            self._seen.add(kind)
-            self._count += 1
-            return first, self._count == BREAKER_LIMIT
+            first = kind not in self._faults
+            fault = self._faults.setdefault(kind, _Fault())
+            opens = fault.add(now)
+            self._closes = max(self._closes, fault.closes)
+            return first, fault.pause if opens else 0.0
 
     def clear(self) -> None:
         with self._lock:
-            self._seen.clear()
-            self._count = 0
+            self._faults.clear()
+            self._closes = 0.0
 
-    @property
-    def breaker_open(self) -> bool:
-        return self._count >= BREAKER_LIMIT
+    def breaker_open(self, now: float) -> bool:
+        return now < self._closes
 
 
 _errors = _Errors()
@@ -50,7 +93,7 @@ def report_internal_error(site: str, error: BaseException) -> None:
     Where it happened goes to the debug level.
     """
     kind = (site, type(error).__qualname__)
-    first, opened = _errors.add(kind)
+    first, pause = _errors.add(kind, monotonic())
     if first:
         logger.warning(
             "CoreVital: %s in %s; telemetry of this run may be incomplete, generate() is not affected. "
@@ -60,8 +103,13 @@ def report_internal_error(site: str, error: BaseException) -> None:
         )
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("CoreVital: internal error in %s: %s", site, describe(error))
-    if opened:
-        logger.warning("CoreVital: %d internal errors; capturing is off for the rest of this process", BREAKER_LIMIT)
+    if pause:
+        logger.warning(
+            "CoreVital: %s in %s keeps coming back; no run is recorded for %d s, then it is tried again",
+            kind[1],
+            site,
+            pause,
+        )
 
 
 @contextmanager
@@ -77,8 +125,8 @@ def shielded(site: str) -> Iterator[None]:
 
 
 def breaker_open() -> bool:
-    """Whether so many internal errors happened that capturing has stopped."""
-    return _errors.breaker_open
+    """Whether an internal error has come back so often that no run is recorded for a while."""
+    return _errors.breaker_open(monotonic())
 
 
 def reset() -> None:
