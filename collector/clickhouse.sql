@@ -280,4 +280,4 @@ SELECT
     SpanAttributes['corevital.fingerprint.prompt_hash'] AS PromptHash,
     SpanAttributes['corevital.narrative'] AS Narrative
 FROM otel.otel_traces
-WHERE mapContains(SpanAttributes, 'corevital.steps.total');
+WHERE mapContains(SpanAttributes, 'corevital.steps.total') OR mapContains(SpanAttributes, 'corevital.steps.recorded');

@@ -132,7 +132,7 @@ class EarlyWarningProcessor(Judgement):
             span,
             {
                 semconv.EARLY_WARNING_FAILURE_RISK: warning.failure_risk_at_end,
-                semconv.EARLY_WARNING_SIGNALS: list(warning.signals),
+                semconv.EARLY_WARNING_SIGNALS: None if run.output_tokens is None else list(warning.signals),
                 semconv.EARLY_WARNING_FIRST_STEP: warning.first_step,
                 semconv.EARLY_WARNING_EVIDENCE: _json(warning.evidence),
             },

@@ -12,8 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length", "error"]
+StopReason = Literal["eos", "stop_string", "length", "time", "criterion", "policy", "cancelled", "error"]
 RiskLevel = Literal["low", "medium", "high"]
 PromptHashSource = Literal["text", "decoded"]
+
+FINISH_REASONS: Mapping[StopReason, FinishReason] = {
+    "eos": "stop",
+    "stop_string": "stop",
+    "length": "length",
+    "time": "length",
+    "criterion": "stop",
+    "policy": "stop",
+    "cancelled": "error",
+    "error": "error",
+}
+"""Why a sequence ended -> the word of the GenAI conventions for it."""
 
 LOGIT_SIGNALS = ("entropy", "surprisal", "margin", "top1_prob", "topk_mass")
 """Signals of the next-token distribution, float32 per step; NaN where the step has no distribution."""
@@ -285,8 +298,10 @@ class Run:
         prompt: the prompt's text, where it is known. Only judgements that hash it may read it.
         sequence_index: row of the sequence in the call's result.
         sequence_count: rows of the call's result.
-        input_tokens: tokens of this sequence's prompt, without padding; None where it could not be counted.
-        tokens: int32 [T], the generated token ids, padding removed. Content: never exported by default.
+        input_tokens: tokens of this sequence's prompt, without padding; None where it could not be counted. Of all
+            prompts of a call where `absent` has `output_tokens`, since its sequences are not known then.
+        tokens: int32 [T], the generated token ids, padding removed. Content: never exported by default. Empty where
+            `absent` has `output_tokens`: what was generated could not be read.
         columns: signal name -> float32 or int32 [T], of layer signals [T, layers]; `hidden_cosine` is the cosine of the
             last layer's output with the previous step's [T], `attention_previous_heads` the weight on the previous
             key of every head of the middle third of the layers [T, middle layers, heads]. A signal that was not
@@ -294,6 +309,9 @@ class Run:
         time_ns: int64 [T], Unix time of each token; empty where steps were not observed.
         start_ns, end_ns: Unix time of the call's start and of this sequence's end.
         finish_reason: why the sequence ended; None where it could not be told.
+        stop_reason: what ended it: the end token, a stop string, the length limit, the time limit, a stopping
+            criterion of the caller's, a policy, somebody who cancelled the call, or an error; None where it could not
+            be told. `finish_reason` follows from it.
         absent: what was not measured -> the reason.
         error_type: qualified class of the exception that ended the call.
         failed_step: counts of what was not finite at the step at which the call failed before a token was chosen, each
@@ -313,6 +331,7 @@ class Run:
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     time_ns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     finish_reason: FinishReason | None = None
+    stop_reason: StopReason | None = None
     absent: dict[str, str] = field(default_factory=dict)
     error_type: str | None = None
     failed_step: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -327,8 +346,13 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Return the number of generated tokens, T."""
+        """Return the number of generated tokens that are known, T."""
         return len(self.tokens)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Return the number of generated tokens; None where they could not be read."""
+        return None if "output_tokens" in self.absent else len(self.tokens)
 
     def column(self, name: str) -> NDArray[Any] | None:
         """Return a signal's values [T] or [T, layers], or None where it was not measured."""

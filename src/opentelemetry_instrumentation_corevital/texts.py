@@ -45,9 +45,13 @@ class CallTexts:
         if not self._settings.content:
             return {}
         tokenizer = self._tokenizer()
+        answer = None
         if tokenizer is None:
             run.absent[semconv.GEN_AI_OUTPUT_MESSAGES] = "no tokenizer is known"
-        answer = None if tokenizer is None else tokenizer.decode(run.tokens.tolist(), skip_special_tokens=True)
+        elif run.output_tokens is None:
+            run.absent[semconv.GEN_AI_OUTPUT_MESSAGES] = run.absent["output_tokens"]
+        else:
+            answer = tokenizer.decode(run.tokens.tolist(), skip_special_tokens=True)
         return messages(run, answer)
 
     def _tokenizer(self) -> Any:

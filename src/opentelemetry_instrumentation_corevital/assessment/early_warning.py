@@ -177,8 +177,13 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
         active=active,
         failure_risk_at_end=1.0 if run.failed_step else round(float(failure[-1]), 4) if run.steps else None,
         evidence=monitor.evidence,
-        absent={name: _why_absent(run, column) for name, column in _NEEDS.items() if run.column(column) is None},
+        absent=_absent(run),
     )
+
+
+def _absent(run: Run) -> dict[str, str]:
+    absent = {name: _why_absent(run, column) for name, column in _NEEDS.items() if run.column(column) is None}
+    return absent if run.output_tokens is not None else {"repetition_risk": run.absent["output_tokens"]} | absent
 
 
 def _why_absent(run: Run, column: str) -> str:

@@ -42,13 +42,15 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
         absent["mid_layer_anomaly_detected"] = _why_no_middle(run)
     elif outlier:
         evidence["mid_layer_anomaly_detected"] = outlier
+    if run.output_tokens is None:
+        absent["repetition_loop_detected"] = run.absent["output_tokens"]
     entropy = run.column("entropy")
     if entropy is None:
         absent["high_entropy_steps"] = run.absent.get("entropy", "logits were not measured")
     return Health(
         nan_detected="nan_detected" in evidence if measured else None,
         inf_detected="inf_detected" in evidence if measured else None,
-        repetition_loop_detected=loop is not None,
+        repetition_loop_detected=None if run.output_tokens is None else loop is not None,
         high_entropy_steps=None if entropy is None else int(np.sum(entropy > thresholds.high_entropy_bits)),
         attention_collapse_detected=None if collapsed is None else bool(collapsed),
         mid_layer_anomaly_detected=None if outlier is None else bool(outlier),

@@ -273,7 +273,9 @@ def _read(option: str, path: str) -> str:
 
 def spans_of_runs(telemetry: CommandTelemetry) -> list[ReadableSpan]:
     """Return the span of each sequence, in order."""
-    spans = [span for span in telemetry.memory.get_finished_spans() if semconv.STEPS_TOTAL in (span.attributes or {})]
+    spans = [
+        span for span in telemetry.memory.get_finished_spans() if semconv.STEPS_RECORDED in (span.attributes or {})
+    ]
     return sorted(spans, key=lambda span: _sequence(span.attributes or {}))
 
 

@@ -64,7 +64,7 @@ def response_attributes(model: str, runs: Sequence[Run]) -> Attributes:
             semconv.GEN_AI_RESPONSE_FINISH_REASONS: reasons if None not in reasons else None,
             semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: first,
             semconv.GEN_AI_USAGE_INPUT_TOKENS: call_input_tokens(runs),
-            semconv.GEN_AI_USAGE_OUTPUT_TOKENS: sum(run.steps for run in runs),
+            semconv.GEN_AI_USAGE_OUTPUT_TOKENS: call_output_tokens(runs),
         }
     )
 
@@ -97,6 +97,13 @@ def call_input_tokens(runs: Sequence[Run]) -> int | None:
     per_prompt = runs[0].decoding.num_return_sequences if runs else 1
     known = [count for count in counts if count is not None]
     return sum(known[::per_prompt]) if known and len(known) == len(counts) else None
+
+
+def call_output_tokens(runs: Sequence[Run]) -> int | None:
+    """Return the generated tokens of a call; None where those of a sequence could not be read."""
+    counts = [run.output_tokens for run in runs]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def first_token_seconds(runs: Sequence[Run]) -> float | None:
@@ -151,7 +158,7 @@ def sequence_attributes(run: Run) -> Attributes:
             semconv.SEQUENCE_INDEX: run.sequence_index,
             semconv.MODEL_NAME: run.model.name,
             semconv.SEQUENCE_INPUT_TOKENS: run.input_tokens,
-            semconv.SEQUENCE_OUTPUT_TOKENS: run.steps,
+            semconv.SEQUENCE_OUTPUT_TOKENS: run.output_tokens,
             semconv.GEN_AI_RESPONSE_FINISH_REASONS: [run.finish_reason] if run.finish_reason else None,
             semconv.ERROR_TYPE: run.error_type,
         }

@@ -15,6 +15,9 @@ from .verdict import routing_attributes
 Messages = Mapping[str, list[dict[str, Any]]]
 """Attribute -> the GenAI conventions' messages."""
 
+_UNKNOWN: Final = "unknown"
+"""A message must have a finish reason by the conventions' schema, which takes other words than theirs."""
+
 MESSAGE_BYTES: Final = 1024
 """Most bytes of an exception's message."""
 TRACEBACK_BYTES: Final = 4096
@@ -37,7 +40,7 @@ def messages(run: Run, answer: str | None) -> Messages:
     if run.prompt.text is not None:
         found[semconv.GEN_AI_INPUT_MESSAGES] = [{"role": "user", "parts": [_part(run.prompt.text)]}]
     if answer is not None:
-        said = {"role": "assistant", "parts": [_part(answer)], "finish_reason": run.finish_reason or "stop"}
+        said = {"role": "assistant", "parts": [_part(answer)], "finish_reason": run.finish_reason or _UNKNOWN}
         found[semconv.GEN_AI_OUTPUT_MESSAGES] = [said]
     return found
 

@@ -13,7 +13,7 @@ from .. import semconv
 from ..run import Run
 from ..values import fitting, number
 from ..version import __version__
-from .attributes import call_input_tokens, first_token_seconds
+from .attributes import call_input_tokens, call_output_tokens, first_token_seconds
 from .exemplars import exemplar_context, without_exemplar
 from .layers import layer_means
 
@@ -187,5 +187,5 @@ def instruments_of(provider: MeterProvider | None) -> Instruments:
 
 
 def call_tokens(runs: Sequence[Run]) -> tuple[int | None, int | None]:
-    """Return the call's input and output tokens."""
-    return call_input_tokens(runs), sum(run.steps for run in runs)
+    """Return the call's input and output tokens, each None where it is not known."""
+    return call_input_tokens(runs), call_output_tokens(runs)

@@ -36,7 +36,7 @@ _LEAVE_OUT: Final = (
 def run_columns(run: Run, *, content: bool) -> dict[str, NDArray[Any]]:
     """Return what a run's data hold: its columns, their times and, with content switched on, the token ids."""
     columns: dict[str, NDArray[Any]] = {"time_ns": run.time_ns}
-    if content:
+    if content and run.output_tokens is not None:
         columns["tokens"] = run.tokens
     for name, values in run.columns.items():
         if name in ("hidden_nan", "hidden_inf"):

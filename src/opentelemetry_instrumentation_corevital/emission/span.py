@@ -117,7 +117,7 @@ def _run_attributes(run: Run, settings: Settings, *, upgraded: bool) -> dict[str
             **capture_attributes(settings),
             semconv.CAPTURE_UPGRADED: upgraded if settings.capture == "on_risk" else None,
             semconv.DECODING_STRATEGY: run.decoding.strategy,
-            semconv.STEPS_TOTAL: run.steps,
+            semconv.STEPS_TOTAL: run.output_tokens,
             semconv.WARNINGS: list(run.warnings),
             **summary_attributes(run),
         }

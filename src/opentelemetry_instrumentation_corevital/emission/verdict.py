@@ -13,7 +13,7 @@ from ..values import fitting
 def verdict_attributes(run: Run) -> dict[str, Any]:
     """Return what must survive on a span whose SDK allows fewer attributes than a run has, the most needed last."""
     first = fitting({semconv.NARRATIVE: run.narrative or None, semconv.WARNINGS: list(run.warnings)})
-    return first | routing_attributes(run) | {semconv.STEPS_TOTAL: run.steps}
+    return first | routing_attributes(run) | fitting({semconv.STEPS_TOTAL: run.output_tokens})
 
 
 def routing_attributes(run: Run) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def rows_of(span: SpanFields) -> SpanRows:
     events = tuple((*key, seq, at, clean(name), to_json(more)) for seq, (at, name, more) in enumerate(span.events))
     links = tuple((*key, seq, *linked, to_json(more)) for seq, (*linked, more) in enumerate(span.links))
     run = None
-    if semconv.STEPS_TOTAL in attributes:
+    if not _RUN_MARKS.isdisjoint(attributes):
         judged = (_run_value(attributes, *reading) for reading in _RUN_ATTRIBUTES.values())
         run = (*key, span.start_ns, span.end_ns, origin.service_name, *judged)
     return SpanRows(origin, row, events, links, run, origin.bytes + size_of(row, run or (), *events, *links))
@@ -196,6 +196,9 @@ _RUN_ATTRIBUTES: Final[Mapping[str, tuple[Callable[[Any], Any], tuple[str, ...]]
     "margin_mean": (number, (semconv.MARGIN_MEAN,)),
 }
 """Column -> how its value is read, and the attributes that may hold it: a sequence's own span, then a call's."""
+
+_RUN_MARKS: Final = frozenset((semconv.STEPS_TOTAL, semconv.STEPS_RECORDED))
+"""What only a span of a run has: the first where its tokens are known, the second where CoreVital has judged it."""
 
 RUN_COLUMNS: Final = ("trace_id", "span_id", "start_ns", "end_ns", "service_name", *_RUN_ATTRIBUTES)
 
