@@ -115,12 +115,13 @@ def _generate(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
-    from .capture.taps import tap_logits_processor, tap_stopping_criteria
+    from .capture.taps import tap_finished_beams, tap_logits_processor, tap_stopping_criteria
 
     return (
         ("GenerationMixin", ClassPatch("generate", _generate)),
         ("GenerationMixin", ClassPatch("_get_logits_processor", tap_logits_processor)),
         ("GenerationMixin", ClassPatch("_get_stopping_criteria", tap_stopping_criteria)),
+        ("GenerationMixin", ClassPatch("_update_finished_beams", tap_finished_beams)),
     )
 
 

@@ -83,7 +83,7 @@ class Recorder:
     def generate(self, wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run `wrapped` as it is, recorded if it is to be; return and raise exactly what it does."""
         if _thread.inside:
-            return _unseen(wrapped, args, kwargs)
+            return _unseen(wrapped, model, args, kwargs)
         _thread.inside = True
         try:
             return self._generate(wrapped, model, args, kwargs)
@@ -150,13 +150,14 @@ class Recorder:
             )
 
 
-def _unseen(wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run a generate() that runs inside another one; its steps are not the outer run's."""
+def _unseen(wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a generate() that runs inside another one; unless it does that one's work, its steps are not that run's."""
     before = None
     with shielded("recorder.nested"):
-        from .capture.listening import listen
+        from .capture.listening import listen, thread
 
-        before = listen(None, None)
+        if thread.call is None or not thread.call.is_delegate(model):
+            before = listen(None, None)
     try:
         return wrapped(*args, **kwargs)
     finally:

@@ -1,5 +1,7 @@
 """The run in two to four sentences: facts with their step numbers, no content."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..run import Run
@@ -13,7 +15,16 @@ _WARNING_TEXT = {
     "norm_jump": "the norm of a middle layer jumped",
     "confidence_drop": "the best token's probability fell to half of the run's earlier level",
 }
-_HOW_IT_ENDED = {"stop": "and ended by itself", "length": "and was cut off by its length limit", "error": "and failed"}
+_HOW_IT_ENDED: Mapping[str | None, str] = {
+    "eos": "and ended by itself",
+    "stop_string": "and ended at a stop string",
+    "length": "and was cut off by its length limit",
+    "time": "and was cut off by its time limit",
+    "criterion": "and was ended by a stopping criterion of the caller's",
+    "policy": "and was stopped by a policy",
+    "cancelled": "and was cancelled",
+    "error": "and failed",
+}
 
 
 def tell(run: Run, thresholds: Thresholds = DEFAULT) -> str:
@@ -28,8 +39,10 @@ def tell(run: Run, thresholds: Thresholds = DEFAULT) -> str:
 
 
 def _outcome(run: Run) -> str:
-    ended = _HOW_IT_ENDED.get(run.finish_reason or "", "")
+    ended = _HOW_IT_ENDED.get(run.stop_reason, "")
     tokens = f"{run.steps} token{'' if run.steps == 1 else 's'}"
+    if run.output_tokens is None:
+        tokens = "tokens that could not be read"
     what = " ".join(filter(None, (f"The run generated {tokens}", ended)))
     if run.error_type:
         what += f" with {run.error_type}"

@@ -1,15 +1,17 @@
 """One outermost `generate()` call: what its arguments, its resolved generation config and its result say."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ..run import Decoding, FinishReason
+from ..run import Decoding, StopReason
 from ..values import number, texts, whole
+from .result import Ids, new_tokens, token_ids
+from .stopping import Stops, token_set
 
 # The first parameters of GenerationMixin.generate; the same from transformers 4.57 to 5.
 _POSITIONAL = (
@@ -24,6 +26,18 @@ _POSITIONAL = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What a call generated."""
+
+    tokens: Ids
+    """[sequences, most of them], each followed by padding."""
+    counts: Sequence[int | None]
+    """Tokens of each sequence; None where its end cannot be told from padding."""
+    reasons: Sequence[StopReason | None]
+    """Why each ended; None where that cannot be told."""
+
+
 class Call:
     """The facts of one call. Holds references to the caller's arguments until the call is over."""
 
@@ -34,6 +48,30 @@ class Call:
         """The generation config as transformers resolved it; None until then."""
         self.prompt_length: int | None = None
         """Columns of the result that are prompt; None until transformers has counted them."""
+        self.stops = Stops()
+        """What the call's stopping criteria said."""
+        self.beam_indices: Tensor | None = None
+        """Beam search: [prompts, beams, steps], at least 0 where a finished beam has a token."""
+        self.loop_prompts: Tensor | None = None
+        """The ids [sequences, columns] that a loop of the caller's began with; None where it was not seen."""
+        self.paged = self.arguments.get("cache_implementation") == "paged"
+        """Whether transformers hands the call to continuous batching."""
+        self._delegated = False
+
+    @property
+    def custom(self) -> bool:
+        """Whether another loop than transformers' own generates, which may return anything."""
+        return self._delegated or self.paged or self.arguments.get("custom_generate") is not None
+
+    def is_delegate(self, model: Any) -> bool:
+        """Whether a generate() of `model` that begins inside this call is to do this call's work.
+
+        It is where this one has prepared nothing yet: code from a repository calls `generate` with a loop of its own.
+        """
+        if self.config is not None or model is not self.model:
+            return False
+        self._delegated = True
+        return True
 
     def resolved(self, generation_config: Any, prompt_length: int | None) -> None:
         """Take what transformers hands to `_get_logits_processor`."""
@@ -86,13 +124,13 @@ class Call:
     def max_new_tokens(self) -> int | None:
         """Return the largest number of new tokens that the call allows a sequence."""
         if self.config is None or self.prompt_length is None:
-            return whole(self.arguments.get("max_new_tokens"))
+            return whole(self._setting("max_new_tokens"))
         longest = whole(self.config.max_length)
         return None if longest is None else longest - self.prompt_length
 
     def eos_tokens(self) -> frozenset[int]:
         """Return the token ids that end a sequence."""
-        return _token_set(getattr(self.config, "eos_token_id", None))
+        return self.stops.end_tokens() if self.stops.attached else token_set(self._setting("eos_token_id"))
 
     def prompt_tokens(self) -> list[list[int]] | None:
         """Return each prompt's token ids without padding; None where the prompt has no token ids.
@@ -131,8 +169,11 @@ class Call:
     def _input_ids(self) -> Tensor | None:
         for name in ("inputs", "input_ids"):
             value = self.arguments.get(name)
-            if isinstance(value, Tensor) and value.ndim == 2 and not value.is_floating_point():
-                return value
+            if isinstance(value, Tensor) and not value.is_floating_point():
+                if self.paged and value.ndim == 1:
+                    return value[None]
+                if value.ndim == 2:
+                    return value
         return None
 
     def _mask(self, ids: Tensor) -> Tensor | None:
@@ -150,57 +191,123 @@ class Call:
 
     def pad_token(self) -> int | None:
         """Return the padding token's id, where there is one."""
-        return whole(getattr(self.config, "pad_token_id", None))
+        return whole(self._setting("pad_token_id"))
 
-    def sequences(self, result: Any) -> NDArray[np.int64] | None:
-        """Return the result's token ids [sequences, prompt + new] on the host; None if it is something else."""
-        ids = result if isinstance(result, Tensor) else getattr(result, "sequences", None)
-        if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.is_floating_point() or ids.dtype == torch.bool:
-            return None
-        array: NDArray[np.int64] = ids.detach().to("cpu", torch.int64).numpy()
-        return array
+    def _setting(self, name: str) -> Any:
+        """Return a setting as transformers resolved it; of a call that it did not prepare, as it would have been."""
+        if self.config is not None:
+            return getattr(self.config, name, None)
+        given = self._option(self.arguments.get("generation_config"), name)
+        return getattr(getattr(self.model, "generation_config", None), name, None) if given is None else given
 
-    def new_token_counts(self, sequences: NDArray[np.int64]) -> list[int]:
-        """Return how many tokens each row of a result generated: up to its end token, padding not counted."""
-        generated = sequences[:, self.prompt_length or 0 :]
-        ends = np.isin(generated, list(self.eos_tokens()))
-        counts = np.where(ends.any(1), ends.argmax(1) + 1, generated.shape[1])
+    def read(self, result: Any, observed: Ids | None = None) -> Generated | str:
+        """Return what the call generated, or why that cannot be told.
+
+        Args:
+            result: what `generate()` returned.
+            observed: the tokens [sequences, steps] that its loop was seen to choose; None where it was not.
+        """
+        ids = token_ids(result, paged=self.paged)
+        if isinstance(ids, str):
+            return ids
+        if self.custom or self.prompt_length is None:
+            found = new_tokens(ids, self._loop_prompts(), observed)
+            if isinstance(found, str):
+                return found
+            tokens, start = found
+            if observed is not None and self._only_pads(tokens, observed):
+                tokens = observed
+        elif ids.shape[1] < self.prompt_length:
+            return "the result is shorter than the prompt"
+        else:
+            tokens, start = ids[:, self.prompt_length :], self.prompt_length
+        counts = self._counts(tokens, result)
+        return Generated(tokens, counts, self._reasons(tokens, counts, ids if start else None))
+
+    def _loop_prompts(self) -> Ids | None:
+        """Return the ids [prompts, columns] that a loop of the caller's began with; None where they are not known."""
+        if self.prompt_length == 0:
+            return np.empty((1, 0), np.int64)
+        ids, config = self.loop_prompts, getattr(self.model, "config", None)
+        if ids is None and not getattr(config, "is_encoder_decoder", False):
+            ids = self._input_ids()
+        if ids is not None:
+            prompts: Ids = ids.detach().to("cpu", torch.int64).numpy()
+            return prompts
+        name = "decoder_start_token_id" if getattr(config, "is_encoder_decoder", False) else "bos_token_id"
+        begin = whole(self._setting(name))
+        nothing = self.prompt_length == 1 and begin is not None  # transformers put the begin token there
+        return np.array([[begin]], np.int64) if nothing else None
+
+    def _counts(self, tokens: Ids, result: Any) -> list[int | None]:
+        """Return how many tokens each row [sequences, columns] of a result generated, padding not counted."""
+        rows, width = tokens.shape
+        beams = self._beam_lengths(result, rows)
+        if beams is not None:
+            return [min(length, width) for length in beams]
+        ended = None if self.custom else self.stops.row_lengths(rows)
+        ends, pad = np.isin(tokens, list(self.eos_tokens())), self.pad_token()
+        # Rows of transformers' own loops end at an end token, or are followed, or last as long as the loop.
+        followed = rows == 1 or (self.beams == 1 and self.stops.followed(rows))
+        certain = self.paged or (followed and not self.custom)
+        counts: list[int | None] = []
+        for row in range(rows):
+            if ended is not None and ended[row] is not None:
+                counts.append(min(width, (ended[row] or 0) - (self.prompt_length or 0)))
+            elif ends[row].any() and (not self.custom or self._is_padding(tokens[row], int(ends[row].argmax()) + 1)):
+                counts.append(int(ends[row].argmax()) + 1)
+            elif certain or not width or pad is None or int(tokens[row, -1]) != pad:
+                counts.append(width)
+            else:
+                counts.append(None)
+        return counts
+
+    def _only_pads(self, tokens: Ids, observed: Ids) -> bool:
+        """Whether a result [sequences, columns] is what a loop was seen to choose [sequences, steps], and padding."""
+        steps = observed.shape[1]
+        return np.array_equal(tokens[:, :steps], observed) and all(self._is_padding(row, steps) for row in tokens)
+
+    def _is_padding(self, tokens: Ids, start: int) -> bool:
+        """Whether a row [columns] holds nothing but padding from a column on."""
         pad = self.pad_token()
-        if pad is not None and len(generated) > 1:
-            # A row that a criterion other than the end token stopped is filled up with padding.
-            for row in np.flatnonzero(~ends.any(1)):
-                real = np.flatnonzero(generated[row] != pad)
-                counts[row] = real[-1] + 1 if real.size else 0
-        return [int(count) for count in counts]
+        return pad is None or bool(np.isin(tokens[start:], [pad, *self.eos_tokens()]).all())
+
+    @property
+    def beams(self) -> int:
+        """Return the number of beams; 1 where there is no beam search."""
+        return whole(self._setting("num_beams")) or 1
+
+    def _beam_lengths(self, result: Any, rows: int) -> list[int] | None:
+        """Return how many tokens each returned beam has; None where that is not known."""
+        found = result.get("beam_indices") if isinstance(result, Mapping) else None
+        if not isinstance(found, Tensor) and self.beam_indices is not None:
+            returned = whole(self._setting("num_return_sequences")) or 1
+            found = self.beam_indices[:, :returned].flatten(0, 1)
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != rows:
+            return None
+        return [int(length) for length in (found >= 0).sum(1).tolist()]
+
+    def _reasons(self, tokens: Ids, counts: Sequence[int | None], ids: Ids | None) -> list[StopReason | None]:
+        """Return why each row of a result ended."""
+        base = self.prompt_length or 0
+        said = self.stops.reasons([None if count is None else base + count for count in counts], ids)
+        return [
+            self._reason(tokens[row], count) if reason is None and count is not None else reason
+            for row, (count, reason) in enumerate(zip(counts, said, strict=True))
+        ]
+
+    def _reason(self, tokens: Ids, count: int) -> StopReason | None:
+        """Return why a row [columns] ended of which no criterion was seen to say so, from its tokens."""
+        if count and int(tokens[count - 1]) in self.eos_tokens():
+            return "eos"
+        return "length" if count == self.max_new_tokens() else self.stops.reason_left()
 
     def usage(self, result: Any) -> tuple[int | None, int | None]:
         """Return the call's input and output tokens without padding, each None where it cannot be told exactly."""
-        counts = self.input_token_counts()
-        sequences = self.sequences(result) if self.prompt_length is not None else None
-        return (
-            None if counts is None else sum(counts),
-            None if sequences is None else sum(self.new_token_counts(sequences)),
-        )
-
-    def finish_reason(self, tokens: NDArray[Any]) -> FinishReason | None:
-        """Tell why a sequence ended, from its tokens."""
-        if len(tokens) and int(tokens[-1]) in self.eos_tokens():
-            return "stop"
-        limit = self.max_new_tokens()
-        if limit is None:
-            return None
-        # Short of the limit without an end token: a stop string or another criterion ended it, or the clock.
-        if len(tokens) < limit and getattr(self.config, "max_time", None) is None:
-            return "stop"
-        return "length"
-
-
-def _token_set(value: Any) -> frozenset[int]:
-    if value is None:
-        return frozenset()
-    if isinstance(value, Tensor):
-        value = value.tolist()
-    return frozenset(int(token) for token in (value if isinstance(value, list | tuple | set) else [value]))
+        prompts, read = self.input_token_counts(), self.read(result)
+        counts = None if isinstance(read, str) else [count for count in read.counts if count is not None]
+        exact = counts is not None and not isinstance(read, str) and len(counts) == len(read.counts)
+        return None if prompts is None else sum(prompts), sum(counts) if counts is not None and exact else None
 
 
 def _holds_keys(cache: Any) -> bool:

@@ -45,6 +45,8 @@ class StepHidden:
         """Of the states in the order of `states`, where all of them are held by reference."""
         self.alike: tuple[torch.Size, torch.dtype] | None = None
         """Shape and dtype of all states, where they are known to be the same and contiguous."""
+        self.irregular = False
+        """Whether the model was seen to run in a step on more or other than the step's tokens."""
         self._layers = layers
         self._anatomy = anatomy
         self._give_up, self._lose = give_up, lose
@@ -83,6 +85,7 @@ class StepHidden:
         sequences, positions, _ = hidden.shape
         self.batches.add(sequences)
         if self._step and index in self.states:
+            self.irregular = True
             self._give_up("a layer runs several times in a step")
         elif self._step and positions == 1 and self._may_hold(hidden, version):
             self.states[index] = hidden
@@ -95,6 +98,7 @@ class StepHidden:
             self.states[index] = last(hidden, 1, positions - 1, 1)
         else:
             # Streams beside that of the text (ProphetNet): its attention has them, too.
+            self.irregular = True
             self._give_up(f"a layer's output has {positions} positions at step {self._step}")
 
     def _is_expected(self, positions: int) -> bool:

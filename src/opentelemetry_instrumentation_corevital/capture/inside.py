@@ -103,6 +103,11 @@ class Inside:
         self.collecting = False
         thread.layers = thread.attentions = None
 
+    @property
+    def irregular(self) -> bool:
+        """Whether the model was seen to run several times in a step, or on others than the step's tokens."""
+        return self._hidden.irregular
+
     def fail(self, error: Exception) -> None:
         """Give up after an internal error."""
         self.give_up(f"internal error ({type(error).__name__})")
@@ -224,6 +229,7 @@ class Inside:
             self._lose("hidden_states", self._silence("the layers' outputs were"))
             return None
         if hidden.batches != {sequences}:
+            hidden.irregular = True
             self._lose("hidden_states", "a layer's output has not one row per sequence")
             return None
         if hidden.overwritten():

@@ -1,6 +1,7 @@
 """One watched `generate()` call: what its taps see at every step, to vitals rows, to one `Run` per sequence."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -8,16 +9,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..clock import Clock
-from ..run import LOGIT_SIGNALS, NONFINITE_COUNTS, Decoding, FinishReason, ModelInfo, Run
+from ..run import FINISH_REASONS, LOGIT_SIGNALS, NONFINITE_COUNTS, Decoding, ModelInfo, Run
 from ..safety import report_internal_error, shielded
-from .call import Call
+from .call import Call, Generated
 from .inside import Inside
 from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, hidden_columns, logit_columns
 from .rows import HostRows, RowCarrier, RowStore, carrier_for
+from .stopping import flags_of, reason_of_error
 from .vitals import Vitals, vitals_for
 
 STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
 """Decoding strategies in which each pass through the loop chooses one token of each returned sequence."""
+
+_UNSEEN_END: Final = "no stopping criterion was seen to end it"
 
 _MAX_FLOAT_TOKEN: Final = 1 << 24  # token ids travel in the float32 row: exact below
 
@@ -63,6 +67,8 @@ class Session:
         """Whether a step's logits have been measured and its tokens not been chosen yet."""
         self._failed_step_unread = False
         self._steps = 0
+        self._columns_seen = 0
+        """Columns of the ids at the last step."""
         self._absent_reason: str | None = None
 
     # --- while the loop runs ---------------------------------------------------------------------------------------
@@ -71,7 +77,9 @@ class Session:
         """Take the resolved config; return whether the loop's logits are to be listened to."""
         self.call.resolved(generation_config, prompt_length)
         strategy = self.call.strategy()
-        if strategy not in STEPWISE_STRATEGIES:
+        if self.call.paged:
+            self._absent_reason = "not measured in continuous batching (cache_implementation=paged)"
+        elif strategy not in STEPWISE_STRATEGIES:
             self._absent_reason = f"not measured in decoding strategy {strategy}"
         elif (self.model.vocabulary_size or 0) >= _MAX_FLOAT_TOKEN:
             self._absent_reason = "vocabulary too large for a vitals row"
@@ -85,35 +93,60 @@ class Session:
         """Whether the loop's steps are still wanted."""
         return self._open and self._absent_reason is None
 
-    def on_logits(self, logits: Tensor, *, edited: bool = True) -> None:
+    def on_logits(self, input_ids: Any, logits: Tensor, *, edited: bool = True) -> None:
         """Take a step's raw logits [sequences, vocabulary] before any processor sees them.
 
         The step's forward pass is over: what the taps have seen inside is reduced here, before a processor (such as
         classifier-free guidance) runs the model once more.
 
         Args:
+            input_ids: the tokens so far [sequences, length].
             logits: the loop's own copy of them.
             edited: whether there are processors, which may change them in place.
         """
         try:
+            odd = self._odd_logits(logits)
+            if odd is not None:
+                self._lose(odd)
+                return
             if self._vitals is None:
                 self._sequences = logits.shape[0]
                 self._carrier = carrier_for(logits.device, self._clock)
                 self._vitals = vitals_for(
                     logits, self.inside, self._carrier, kernels=self._kernels, at_once=self._follower is not None
                 )
+                if self.call.custom and isinstance(input_ids, Tensor) and input_ids.ndim == 2:
+                    self.call.loop_prompts = input_ids
             self._vitals.measure(logits, edited=edited)
             self._measured = True
+            if self.call.custom and self.inside is not None and self.inside.irregular:
+                self._lose(
+                    f"whose logits a custom loop hands over cannot be told: {self.inside.absent['hidden_states']}"
+                )
         except Exception as error:
             self._give_up(error)
 
-    def on_tokens(self, input_ids: Tensor, done: Tensor) -> None:
+    def _odd_logits(self, logits: Any) -> str | None:
+        """Return why logits cannot be a step's, where a loop does other things than transformers' own."""
+        if self._measured:
+            return "the loop calls the logits processors several times before a token is shown to the stopping criteria"
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
+            return "the loop's logits are not [sequences, vocabulary]"
+        if self._vitals is not None and logits.shape[0] != self._sequences:
+            return "the loop's number of sequences changes"
+        return None
+
+    def on_tokens(self, input_ids: Tensor, done: Any) -> None:
         """Take a step's chosen tokens, the last column of `input_ids`, and which sequences are done [sequences]."""
         measured, self._measured = self._measured, False
         if not measured or self._vitals is None or self._carrier is None:
             return
         try:
-            self._carrier.push(self._vitals.row(input_ids[:, -1], done))
+            flags = self._flags(input_ids, done)
+            if isinstance(flags, str):
+                self._lose(flags)
+                return
+            self._carrier.push(self._vitals.row(input_ids[:, -1], flags))
             self._steps += 1
             if self._follower is not None:
                 self._follow(self._carrier.store, self._follower)
@@ -121,6 +154,18 @@ class Session:
                 self.inside.begin(self._steps)
         except Exception as error:
             self._give_up(error)
+
+    def _flags(self, input_ids: Any, done: Any) -> Tensor | str:
+        """Return which sequences are done, bool [sequences], or why a step's tokens cannot be taken."""
+        if not isinstance(input_ids, Tensor) or input_ids.ndim != 2 or len(input_ids) != self._sequences:
+            return "the loop's tokens are not [sequences, length]"
+        before, self._columns_seen = self._columns_seen, input_ids.shape[1]
+        if self._steps and self._columns_seen != before + 1:
+            return "the loop does not show each token to the stopping criteria"
+        if isinstance(done, Tensor) and done.shape == input_ids.shape[:1]:
+            return done
+        flags = flags_of(done, self._sequences)
+        return "the stopping criteria return no flag for each sequence" if flags is None else flags.contiguous()
 
     def _follow(self, store: RowStore, following: "_Following", steps: int | None = None) -> None:
         """Tell the follower the steps whose rows have arrived since, at most `steps` in all."""
@@ -152,12 +197,15 @@ class Session:
         return LOGIT_WIDTH + (0 if self.inside is None else self.inside.layout.hidden_width)
 
     def _give_up(self, error: Exception) -> None:
-        # A run with a hole would be judged wrongly: its steps are absent as a whole.
+        self._lose(f"internal error ({type(error).__name__})")
+        report_internal_error("capture", error)
+
+    def _lose(self, reason: str) -> None:
+        """Declare the steps absent as a whole: a run with a hole would be judged wrongly."""
         self._measured = False
         if self.inside is not None:
             self.inside.stop()
-        self._absent_reason = f"internal error ({type(error).__name__})"
-        report_internal_error("capture", error)
+        self._absent_reason = reason
 
     # --- after it --------------------------------------------------------------------------------------------------
 
@@ -171,22 +219,27 @@ class Session:
         rows = self._finish_rows()
         if rows is None and self._steps:
             failed = None  # the steps before it are lost: it would look like the first one
-        sequences = None if error is not None else self.call.sequences(result)
-        if sequences is not None and self.call.prompt_length is not None:
-            generated = sequences[:, self.call.prompt_length :]
-            counts = self.call.new_token_counts(sequences)
-            rows = self._matching(rows, generated)
-        elif rows is not None:
-            generated = rows.rows[:, :, TOKEN].T.astype(np.int64)
-            counts = _counts(rows)
+        if error is not None:
+            read = self._until(error, rows, failed)
         else:
-            generated = np.empty((1 if failed is None else len(failed), 0), np.int64)
-            counts = [0] * len(generated)
-        if rows is not None:
-            counts = _counts(rows, generated.shape[1])
-            if self._follower is not None:
-                self._follow(rows, self._follower, generated.shape[1])
-        runs = self._runs(rows=rows, generated=generated, counts=counts, end_ns=end_ns, error=error, seed=seed)
+            read = self.call.read(result, None if rows is None else _tokens_of(rows))
+        if isinstance(read, str):
+            rows, self._absent_reason = None, read
+        else:
+            rows = self._matching(rows, read.tokens)
+            if rows is not None and not self.call.custom:
+                read = replace(read, counts=_counts(rows, read.tokens.shape[1]))
+            if rows is not None and self._follower is not None:
+                self._follow(rows, self._follower, read.tokens.shape[1])
+        runs = self._runs(rows=rows, read=read, end_ns=end_ns, error=error, seed=seed)
+        if error is not None:
+            self._tell_failed_step(runs, rows, failed)
+        return runs
+
+    def _tell_failed_step(
+        self, runs: list[Run], rows: RowStore | None, failed: list[dict[str, NDArray[Any]]] | None
+    ) -> None:
+        """Give runs that were not over what is known of the step at which the call failed."""
         over: NDArray[np.bool_] = np.zeros(len(runs), bool)
         if rows is not None:
             over = np.any(rows.rows[:, :, DONE] > 0, axis=0)
@@ -197,7 +250,26 @@ class Session:
         for run, done in zip(runs, over, strict=True):
             if self._failed_step_unread and not done:
                 _doubt(run)
-        return runs
+
+    def _until(
+        self, error: BaseException, rows: RowStore | None, failed: list[dict[str, NDArray[Any]]] | None
+    ) -> Generated | str:
+        """Return what was generated before an error, or why that cannot be told."""
+        if rows is not None:
+            tokens, counts = _tokens_of(rows), _counts(rows)
+        elif failed is not None or self._nothing_yet():
+            tokens = np.empty((1 if failed is None else len(failed), 0), np.int64)
+            counts = [0] * len(tokens)
+        else:
+            return f"the call failed, and the tokens before that were not observed: {self._absent_reason}"
+        return Generated(tokens, counts, [reason_of_error(error)] * len(counts))
+
+    def _nothing_yet(self) -> bool:
+        """Whether it is certain that a call that failed had not chosen any token."""
+        call = self.call
+        if call.config is None:
+            return not call.custom or callable(call.arguments.get("custom_generate"))
+        return not call.custom and call.stops.attached and not call.stops.steps
 
     def _failed_step(self) -> list[dict[str, NDArray[Any]]] | None:
         """Return each sequence's faults at a step that was measured but failed before its token was chosen.
@@ -269,8 +341,7 @@ class Session:
         self,
         *,
         rows: RowStore | None,
-        generated: NDArray[np.int64],
-        counts: list[int],
+        read: Generated | str,
         end_ns: int,
         error: BaseException | None,
         seed: int | None,
@@ -279,22 +350,33 @@ class Session:
         prompt_counts: list[int] | None = None
         with shielded("capture.prompt"):
             prompt_counts = self.call.input_token_counts()
+        unread = read if isinstance(read, str) else None
+        if isinstance(read, str):
+            read = Generated(np.empty((1, 0), np.int64), [None], [None if error is None else reason_of_error(error)])
+            prompt_counts = None if prompt_counts is None else [sum(prompt_counts)]
+        sequences = len(read.counts)
         runs = []
-        for index, (tokens, count) in enumerate(zip(generated, counts, strict=True)):
+        for index, (tokens, known, stop) in enumerate(zip(read.tokens, read.counts, read.reasons, strict=True)):
+            count = known or 0
             run = Run(
                 model=self.model,
                 decoding=decoding,
                 start_ns=self.start_ns,
                 end_ns=end_ns,
                 sequence_index=index,
-                sequence_count=len(counts),
-                input_tokens=_of_prompt(prompt_counts, index, len(counts)),
+                sequence_count=sequences,
+                input_tokens=_of_prompt(prompt_counts, index, sequences),
                 tokens=tokens[:count].astype(np.int32),
-                finish_reason=_finish_reason(self.call, tokens[:count], error),
+                finish_reason=None if stop is None else FINISH_REASONS[stop],
+                stop_reason=stop,
                 error_type=None if error is None else error_name(error),
             )
-            if rows is None:
-                reason = self._absent_reason or "not measured"
+            if known is None:
+                run.absent["output_tokens"] = unread or "it ends with padding: where its tokens end cannot be told"
+            if stop is None:
+                run.absent["stop_reason"] = run.absent.get("output_tokens", _UNSEEN_END)
+            if rows is None or known is None:
+                reason = run.absent.get("output_tokens") or self._absent_reason or "not measured"
                 run.absent.update(dict.fromkeys(LOGIT_SIGNALS, reason), nonfinite=reason)
                 if self.inside is not None:
                     run.absent.update(hidden_states=reason, attention=reason)
@@ -303,7 +385,7 @@ class Session:
                 run.absent.update(absent)
                 run.time_ns = rows.times[:count].copy()
                 if count:
-                    run.end_ns = end_ns if len(counts) == 1 else min(end_ns, int(run.time_ns[-1]))
+                    run.end_ns = end_ns if sequences == 1 else min(end_ns, int(run.time_ns[-1]))
             if run.input_tokens is None:
                 run.absent["input_tokens"] = "the prompt's tokens could not be counted"
             runs.append(run)
@@ -359,12 +441,13 @@ def _counts(rows: RowStore, steps: int | None = None) -> list[int]:
     return [int(n) for n in np.where(done.any(0), done.argmax(0) + 1, length)]
 
 
+def _tokens_of(rows: RowStore) -> NDArray[np.int64]:
+    """Return the chosen tokens [sequences, steps]."""
+    return rows.rows[:, :, TOKEN].T.astype(np.int64)
+
+
 def _of_prompt(counts: list[int] | None, index: int, sequences: int) -> int | None:
     """Return the prompt length of a returned sequence: each prompt has the same number of sequences, in order."""
     if not counts or sequences % len(counts):
         return None
     return counts[index // (sequences // len(counts))]
-
-
-def _finish_reason(call: Call, tokens: NDArray[Any], error: BaseException | None) -> FinishReason | None:
-    return "error" if error is not None else call.finish_reason(tokens)

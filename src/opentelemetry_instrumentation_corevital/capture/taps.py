@@ -2,12 +2,13 @@
 
 Listening posts are made by the loop itself, through methods of `GenerationMixin` that are patched on the class:
 `_get_logits_processor` returns a list whose call sees the raw logits first, `_get_stopping_criteria` one whose call
-sees the chosen tokens. Both are subclasses of transformers' own list classes: unlike a processor in the list they do
-not leak into an assistant's generation, cost no signature inspection, and see logits that nobody has changed.
-
+sees the chosen tokens and what each criterion says of them. Both are subclasses of transformers' own list classes:
+unlike a processor in the list they do not leak into an assistant's generation, cost no signature inspection, and see
+logits that nobody has changed.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from transformers.generation.logits_process import LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteriaList
 
 from ..safety import report_internal_error, shielded
+from .call import Call
 from .listening import thread
 from .session import Session
 
@@ -29,7 +31,7 @@ class TappedLogits(LogitsProcessorList):
         session = self.session
         try:
             if session is not None and session.listening:
-                session.on_logits(scores, edited=len(self) > 0)
+                session.on_logits(input_ids, scores, edited=len(self) > 0)
         except Exception as error:
             report_internal_error("capture.logits", error)
         processed: Tensor = super().__call__(input_ids, scores, **kwargs)
@@ -41,24 +43,48 @@ class TappedLogits(LogitsProcessorList):
 
 
 class TappedCriteria(StoppingCriteriaList):
-    """The call's stopping criteria; the chosen tokens pass by the session after them."""
+    """The call's stopping criteria; what they say, and the chosen tokens after that, pass by the call.
 
+    transformers' own method asks them. While it does, iteration yields them with an ear on each.
+    """
+
+    call: Call | None = None
     session: Session | None = None
+    _verdicts: list[tuple[Any, Any]] | None = None
+    """Criteria with what they said at the step under way; None between steps."""
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         """Judge the sequences [sequences, length] as transformers' own list does."""
-        done: Tensor = super().__call__(input_ids, scores, **kwargs)
-        session = self.session
+        verdicts = self._verdicts = []
         try:
+            done: Tensor = super().__call__(input_ids, scores, **kwargs)
+        finally:
+            self._verdicts = None
+        call, session = self.call, self.session
+        try:
+            if call is not None:
+                call.stops.take(input_ids, verdicts)
             if session is not None and session.listening:
                 session.on_tokens(input_ids, done)
         except Exception as error:
             report_internal_error("capture.tokens", error)
         return done
 
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the criteria."""
+        criteria, verdicts = super().__iter__(), self._verdicts
+        return criteria if verdicts is None else map(functools.partial(functools.partial, _ask, verdicts), criteria)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy as transformers' own list: a session belongs to one call."""
         return StoppingCriteriaList, (list(self),)
+
+
+def _ask(verdicts: list[tuple[Any, Any]], criterion: Any, *args: Any, **kwargs: Any) -> Any:
+    """Ask a criterion, and take note of its verdict."""
+    verdict = criterion(*args, **kwargs)
+    verdicts.append((criterion, verdict))
+    return verdict
 
 
 def tap_logits_processor(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
@@ -81,11 +107,28 @@ def tap_logits_processor(wrapped: Callable[..., Any], _model: Any, args: Any, kw
 
 def tap_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._get_stopping_criteria`."""
+    call, session = thread.call, thread.session
+    if call is not None:
+        call.stops.attached = True  # no loop runs before its criteria are made, also where that fails
     criteria = wrapped(*args, **kwargs)
-    session = thread.session
     with shielded("capture.attach"):
-        if session is not None and session.listening and type(criteria) is StoppingCriteriaList:
+        if call is not None:
+            call.stops.attached = False
+        if call is not None and type(criteria) is StoppingCriteriaList:
+            call.stops.attach(criteria, beams=call.beams > 1)
             tapped = TappedCriteria(criteria)
-            tapped.session = session
+            tapped.call = call
+            if session is not None and session.listening:
+                tapped.session = session
             return tapped
     return criteria
+
+
+def tap_finished_beams(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
+    """Wrap `GenerationMixin._update_finished_beams`, which says how long every finished beam is."""
+    finished = wrapped(*args, **kwargs)
+    call = thread.call
+    if call is not None:
+        with shielded("capture.beams"):
+            _, _, call.beam_indices, _ = finished
+    return finished
