@@ -224,7 +224,7 @@ class Session:
         else:
             read = self.call.read(result, None if rows is None else _tokens_of(rows))
         if isinstance(read, str):
-            rows, self._absent_reason = None, read
+            rows, self._absent_reason = None, read if error is None else self._absent_reason
         else:
             rows = self._matching(rows, read.tokens)
             if rows is not None and not self.call.custom:
@@ -376,7 +376,7 @@ class Session:
             if stop is None:
                 run.absent["stop_reason"] = run.absent.get("output_tokens", _UNSEEN_END)
             if rows is None or known is None:
-                reason = run.absent.get("output_tokens") or self._absent_reason or "not measured"
+                reason = self._absent_reason or run.absent.get("output_tokens") or "not measured"
                 run.absent.update(dict.fromkeys(LOGIT_SIGNALS, reason), nonfinite=reason)
                 if self.inside is not None:
                     run.absent.update(hidden_states=reason, attention=reason)
