@@ -8,6 +8,7 @@ import torch
 
 from opentelemetry_instrumentation_corevital.capture import vitals
 from opentelemetry_instrumentation_corevital.capture.plan import Plan
+from tests.capture.test_buffers import Scratch
 from tests.capture.test_inside import LAYERS, PADDING, assert_attention, assert_hidden, measure, tell
 from tests.support import padded_batch, prompt, sharpen, tiny_encoder_decoder, tiny_model
 
@@ -113,3 +114,17 @@ def test_a_kernel_that_fails_costs_one_run_and_no_more(
     assert "attention_entropy" in second.columns
     assert "out of shared memory" in caplog.text
     assert caplog.text.count("Triton kernels do not run") == 1
+
+
+def test_a_cache_that_hands_out_one_buffer() -> None:
+    model = sharpen(tiny_model(num_hidden_layers=4)).to(DEVICE)
+    arguments = {
+        "input_ids": prompt(9).to(DEVICE),
+        "max_new_tokens": NEW_TOKENS,
+        "do_sample": False,
+        "eos_token_id": None,
+    }
+    truth = tell(model, "model.layers", **arguments, past_key_values=Scratch())
+    (run,), tokens = measure(model, **arguments, past_key_values=Scratch())
+    assert torch.equal(tokens, truth.tokens)
+    assert_attention(run, 0, truth, model.config, 9, 0, 3e-5)

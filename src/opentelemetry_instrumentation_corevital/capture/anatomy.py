@@ -73,6 +73,8 @@ class Anatomy:
         self._path = path
         self.in_place: bool | None = None
         """Whether a layer's output is changed in place after it was returned; None until a step has told."""
+        self.attends_in_place: bool | None = None
+        """Whether queries or keys are changed before the step is over; None until a step has told."""
         self.pattern: Pattern | None = None
         """What the layers returned in the last call's steps, if that can be told at once."""
         modules: Any = () if path is None else model.get_submodule(path)

@@ -1,7 +1,8 @@
 """The attention that one call's taps have seen during a step: taken, and reduced together.
 
-The last query and the keys are kept by reference where the cache holds these keys anyway; else only the last query's
-scores, since a cache may have made the keys for this layer alone (quantised, offloaded).
+The last query and the keys are kept by reference where the cache is known to hold these keys, and the model was seen
+to leave both alone until the step is over; else only the last query's scores, computed at once. Whether what is kept
+stays as it was is looked at in the first two steps of every call; in later ones that it still lies apart.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ..run import CROSS_SIGNALS
-from .anatomy import AttentionKind
+from .anatomy import Anatomy, AttentionKind
 from .plan import Place, Plan, Reported, Reports, takes
 from .reduction import reduce_attended, reduce_scores, sum_attended
-from .scores import SLICE_BYTES, Attended, Scores, from_query, unread
+from .scores import SLICE_BYTES, Attended, Scores, from_query, is_brief, unread
 from .signals import AttentionSums, VisibleKeys
+from .unchanged import Unchanged
 
 PENDING_BYTES: Final = 256 * 1024 * 1024
 """Attention scores that may wait for the end of the step; with more, those at hand are reduced first."""
@@ -29,11 +31,17 @@ class StepAttention:
 
     Args:
         attentions: id of an attention module -> which attention it is, of those that are looked at.
+        anatomy: of the model; remembers from call to call whether queries and keys are changed within a step.
     """
 
-    def __init__(self, attentions: Mapping[int, Key]) -> None:
+    def __init__(self, attentions: Mapping[int, Key], anatomy: Anatomy) -> None:
         self.keeps_keys = False
         """Whether keys may wait for the end of the step: whether the cache holds them anyway."""
+        self._anatomy = anatomy
+        self._waits = False
+        """Whether queries and keys of the step under way are kept by reference."""
+        self._noted = Unchanged()
+        self._queries_noted = False
         self.sizes: dict[Key, tuple[int, int]] = {}
         """Sequences and heads of every attention of the step."""
         self.ambiguous: set[Key] = set()
@@ -59,7 +67,8 @@ class StepAttention:
         """
         self._step = step
         self.clear()
-        return self._collected.append if step and self._plan is not None and self.keeps_keys else self._look_at
+        self._waits = self.keeps_keys and self._anatomy.attends_in_place is False
+        return self._collected.append if step and self._plan is not None and self._waits else self._look_at
 
     def clear(self) -> None:
         """Forget the step, but for the plan."""
@@ -72,12 +81,14 @@ class StepAttention:
         self._scores.clear()
         self._modules.clear()
         self._pending_bytes = 0
+        self._noted.clear()
+        self._queries_noted = False
 
     # --- taken ------------------------------------------------------------------------------------------------------
 
     def _look_at(self, report: Reported) -> None:
         """Take what an attention function got."""
-        module, query, _, _, arguments, implementation = report
+        module, query, key, _, arguments, implementation = report
         if id(module) not in self._attentions:
             return
         special = unread(arguments) if implementation.semantics == "flash" else None
@@ -85,10 +96,20 @@ class StepAttention:
             self.on_unknown(f"the scores of attention implementation {implementation.name} cannot be told")
         elif special is not None:
             self.on_unknown(f"the scores of attention with {special} cannot be told")
-        elif self.keeps_keys and query.shape[2] == 1:
-            self._collected.append(report)
         else:
-            self.on_scores(module, lambda: from_query(*report))
+            if self.keeps_keys:
+                self._note(query, key)
+            if self._waits and query.shape[2] == 1:
+                self._collected.append(report)
+            else:
+                self.on_scores(module, lambda: from_query(*report))
+
+    def _note(self, query: Tensor, key: Tensor) -> None:
+        """Note what may be kept by reference; of a long prompt's queries a copy of the last one is."""
+        self._noted.note(key, shared=True)
+        if query.shape[2] == 1 or is_brief(query):
+            self._noted.note(query)
+            self._queries_noted = True
 
     def on_scores(self, module: nn.Module, scores: Callable[[], Scores | Attended]) -> None:
         """Take an attention module's scores, made only if they are wanted."""
@@ -102,7 +123,7 @@ class StepAttention:
             self._take(key, taken)
             return
         self.sizes[key] = taken.query.shape[0], taken.query.shape[1]
-        if self.keeps_keys:
+        if self._waits:
             self._attended[key] = taken
         else:
             self._take(key, taken.multiplied())
@@ -121,9 +142,20 @@ class StepAttention:
 
     # --- reduced ----------------------------------------------------------------------------------------------------
 
+    def overwritten(self) -> bool:
+        """Whether what is kept of this step was changed meanwhile; the model's other steps learn from it."""
+        self._reports = Reports([report for report in self._collected if id(report[0]) in self._attentions])
+        fits = self._plan is None or self._plan.lies_alike(self._reports)
+        if not fits or not self._noted.holds():
+            self._anatomy.attends_in_place = True
+            self._plan = None
+            return self._waits
+        if self._queries_noted and self._anatomy.attends_in_place is None:
+            self._anatomy.attends_in_place = False
+        return False
+
     def renewed(self) -> Plan | None:
         """Return an earlier step's plan, with this step's addresses, if this step's attention is like that one's."""
-        self._reports = Reports([report for report in self._collected if id(report[0]) in self._attentions])
         if self._plan is not None and not self._attended and not self._scores and not self.reduced:
             if self._plan.renew(self._reports):
                 return self._plan

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..run import Decoding, StopReason
 from ..values import number, texts, whole
+from .caches import holds_keys
 from .result import Ids, new_tokens, token_ids
 from .stopping import Stops, token_set
 
@@ -85,19 +86,14 @@ class Call:
         mode = self.config.get_generation_mode(self.arguments.get("assistant_model"))
         return str(getattr(mode, "value", mode))
 
-    def keeps_keys(self) -> bool:
+    def keeps_keys(self, cache: Any) -> bool:
         """Whether the call's cache holds every layer's keys as attention gets them, so that a reference costs nothing.
 
-        A quantised cache makes them anew for every layer, an offloaded one fetches them from the host.
+        Args:
+            cache: that transformers has prepared; None where the model makes one by itself.
         """
-        if not self._option(self.config, "use_cache"):
-            return False
-        given = self.arguments.get("past_key_values")
-        if given is not None:
-            caches = [getattr(given, name, None) for name in ("self_attention_cache", "cross_attention_cache")]
-            return all(_holds_keys(cache) for cache in (caches if None not in caches else [given]))
-        named = self._option(self.config, "cache_implementation")
-        return named is None or not ("quantized" in named or "offloaded" in named)
+        # A loop of the caller's own may use another cache than that.
+        return self.arguments.get("custom_generate") is None and holds_keys(cache)
 
     def decoding(self, seed: int | None = None) -> Decoding:
         """Describe how the call decodes; falls back to the arguments when the call failed early."""
@@ -310,7 +306,3 @@ class Call:
         return None if prompts is None else sum(prompts), sum(counts) if counts is not None and exact else None
 
 
-def _holds_keys(cache: Any) -> bool:
-    layers = getattr(cache, "layers", None) or [cache]
-    kinds = {type(layer).__name__ for layer in (cache, *layers)}
-    return not getattr(cache, "offloading", False) and not any("Quant" in kind or "Offload" in kind for kind in kinds)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .anatomy import Anatomy, Pattern
 from .scores import is_brief
+from .unchanged import Unchanged, all_apart
 
 Collected = tuple[nn.Module, Tensor, int]
 """A layer, its output, and the version of that when it was returned: a later one says that somebody has changed it."""
@@ -53,7 +54,7 @@ class StepHidden:
         self._step = 0
         self._collected: list[Collected] = []
         self._looked_at: list[int] = []
-        self._versions: list[tuple[Tensor, int]] = []
+        self._noted = Unchanged()
         self._holds = False
         self._changed = False
         self._first_positions = 0
@@ -66,7 +67,7 @@ class StepHidden:
 
     def clear(self) -> None:
         """Forget the step, but for the pattern."""
-        for one in (self.states, self.batches, self.addresses, self._collected, self._looked_at, self._versions):
+        for one in (self.states, self.batches, self.addresses, self._collected, self._looked_at, self._noted):
             one.clear()
         self.alike = None
         self._holds = self._changed = False
@@ -112,7 +113,7 @@ class StepHidden:
         if hidden.is_inference() or self._anatomy.in_place:
             return False
         # The next layer might add to it in place. Whether layers do is not known before the first step.
-        self._versions.append((hidden, hidden._version if version is None else version))
+        self._noted.note(hidden, version)
         if self._anatomy.in_place is None:
             return False
         self._holds = True
@@ -148,6 +149,7 @@ class StepHidden:
         self._changed = [state._version for state in states] != [version for _, _, version in collected]
         self.states.update(zip(pattern.layers, states, strict=True))
         self.addresses.extend(map(Tensor.data_ptr, states))
+        self._changed = self._changed or not all_apart(self.addresses)
         self.batches.add(pattern.shape[0])
         self.alike = pattern.shape, pattern.dtype
         self._holds = True
@@ -155,11 +157,11 @@ class StepHidden:
 
     def overwritten(self) -> bool:
         """Whether what is kept of this step was changed meanwhile; the model's other steps learn from it."""
-        if self._changed or [hidden for hidden, version in self._versions if hidden._version != version]:
+        if self._changed or not self._noted.holds():
             self._anatomy.in_place = True
             self._anatomy.pattern = None
             return self._holds
-        if self._versions and self._anatomy.in_place is None:
+        if len(self._noted) and self._anatomy.in_place is None:
             self._anatomy.in_place = False
         return False
 

@@ -20,6 +20,7 @@ from torch.compiler import is_compiling
 
 from ..forks import held_by_forks
 from .anatomy import Anatomy, examine
+from .caches import holds_keys
 from .inside import Inside
 from .listening import thread
 from .model import text_config
@@ -102,6 +103,9 @@ class ProjectedAttentionTap(_Tap):
             if cache is not None:
                 crosses = kwargs.get("key_value_states") is not None
                 cache = getattr(cache, "cross_attention_cache" if crosses else "self_attention_cache", cache)
+                if not holds_keys(cache):
+                    inside.attention.on_unknown(f"the keys of cache {type(cache).__name__} cannot be told")
+                    return
                 key = cache.layers[module.layer_idx].keys
             if query is not None and key is not None:
                 inside.attention.on_scores(module, lambda: from_projections(module, query, key, output[1]))

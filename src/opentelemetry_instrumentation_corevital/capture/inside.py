@@ -69,7 +69,7 @@ class Inside:
         selected = frozenset(options.layers(len(anatomy.layers)))
         self._layers = {key: layer for key, layer in anatomy.layer_of.items() if layer in selected}
         self.attention = StepAttention(
-            {key: (at.kind, at.layer) for key, at in anatomy.attention_of.items() if at.layer in selected}
+            {key: (at.kind, at.layer) for key, at in anatomy.attention_of.items() if at.layer in selected}, anatomy
         )
         """Where the taps report attention to."""
         self.numbers = HiddenNumbers()
@@ -162,6 +162,7 @@ class Inside:
         taken = Taken()
         with torch.no_grad():
             taken.states = self._states(sequences)
+            self._check_attention(sequences)
             if self.attending:
                 plan = self._planned(sequences, device) if self.attention.keeps_keys else None
                 taken.sums = self.attention.sum_plan(plan, self.layout.attention) if sums and plan else None
@@ -181,6 +182,7 @@ class Inside:
         """
         self._end()
         states = self._states(sequences)
+        self._check_attention(sequences)
         plan = self._planned(sequences, device) if self.attending else None
         parts = []
         if self.attending and plan is None:
@@ -257,6 +259,14 @@ class Inside:
         return self.layout.hidden[-1] == self.layout.layer_count - 1
 
     # --- attention --------------------------------------------------------------------------------------------------
+
+    def _check_attention(self, sequences: int) -> None:
+        """Leave this step without attention if what it would be computed from was overwritten meanwhile."""
+        if self.attending and self.attention.overwritten():
+            if self._step == 0:  # whose attention the row's layout is made from
+                self.attention.read()
+                self._attends(sequences)
+            self.attending = False
 
     def _planned(self, sequences: int, device: torch.device) -> Plan | None:
         """Return how all attention can be reduced at once; None where it cannot, or where it has become absent."""

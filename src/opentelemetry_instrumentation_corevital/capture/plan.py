@@ -38,6 +38,11 @@ class Reports:
         ]
         """Shapes and strides of query and keys, and which mask."""
 
+    @property
+    def places(self) -> int:
+        """Return how many addresses there are: fewer where layers share their keys, or one buffer."""
+        return len(set(self.queries)) + len(set(self.keys))
+
 
 class Place(NamedTuple):
     """Where in the vitals row an attention's numbers go."""
@@ -142,11 +147,17 @@ class Plan:
             for members in found.values()
         ]
         self._modules: list[nn.Module] = []
+        self._places = 0
 
     def learn(self, reports: Reports) -> "Plan":
         """Remember whose attentions these were, in the order of `taken`."""
         self._modules = list(reports.modules)
+        self._places = reports.places
         return self
+
+    def lies_alike(self, reports: Reports) -> bool:
+        """Whether a later step's queries and keys share memory no more than those that were learned."""
+        return reports.modules != self._modules or reports.places == self._places
 
     def renew(self, reports: Reports) -> bool:
         """Take a later step's addresses; return whether its attentions are those that were learned.

@@ -73,8 +73,8 @@ class Session:
 
     # --- while the loop runs ---------------------------------------------------------------------------------------
 
-    def resolved(self, generation_config: Any, prompt_length: int | None) -> bool:
-        """Take the resolved config; return whether the loop's logits are to be listened to."""
+    def resolved(self, generation_config: Any, prompt_length: int | None, cache: Any = None) -> bool:
+        """Take the resolved config and the cache; return whether the loop's logits are to be listened to."""
         self.call.resolved(generation_config, prompt_length)
         strategy = self.call.strategy()
         if self.call.paged:
@@ -84,7 +84,7 @@ class Session:
         elif (self.model.vocabulary_size or 0) >= _MAX_FLOAT_TOKEN:
             self._absent_reason = "vocabulary too large for a vitals row"
         if self._absent_reason is None and self.inside is not None:
-            self.inside.attention.keeps_keys = self.call.keeps_keys()
+            self.inside.attention.keeps_keys = self.call.keeps_keys(cache)
             self.inside.begin(0)
         return self._absent_reason is None
 
@@ -403,7 +403,9 @@ class Session:
         if "attention" not in absent:
             steps = store.more_steps[: np.searchsorted(store.more_steps, count)]
             attention = attention_columns(store.more[: len(steps), index], steps, count, inside.layout)
-            if np.isnan(attention["attention_entropy"]).all():
+            if not len(steps):
+                absent["attention"] = "queries or keys were overwritten before they were read"
+            elif np.isnan(attention["attention_entropy"]).all():
                 absent["attention"] = "no weight was finite at any step"
             else:
                 columns |= attention

@@ -98,11 +98,19 @@ def tap_logits_processor(wrapped: Callable[..., Any], _model: Any, args: Any, kw
         prompt_length = kwargs.get("input_ids_seq_length", args[1] if len(args) > 1 else None)
         if session is None:
             call.resolved(config, prompt_length)
-        elif session.resolved(config, prompt_length) and type(processors) is LogitsProcessorList:
+        elif (
+            session.resolved(config, prompt_length, _cache(kwargs.get("model_kwargs")))
+            and type(processors) is LogitsProcessorList
+        ):
             tapped = TappedLogits(processors)
             tapped.session = session
             return tapped
     return processors
+
+
+def _cache(model_kwargs: Any) -> Any:
+    """Return the cache that transformers has prepared, or that the caller has given; None where there is none yet."""
+    return model_kwargs.get("past_key_values") if isinstance(model_kwargs, dict) else None
 
 
 def tap_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
