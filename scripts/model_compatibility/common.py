@@ -9,6 +9,14 @@ RESULTS: Final = ROOT / "docs" / "results"
 PAGE: Final = ROOT / "docs" / "model-compatibility.md"
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
+AUTO_CLASSES: Final = {
+    "causal": "AutoModelForCausalLM",
+    "seq2seq": "AutoModelForSeq2SeqLM",
+    "image": "AutoModelForImageTextToText",
+    "speech": "AutoModelForSpeechSeq2Seq",
+}
+"""Kind of model -> the class that makes it."""
+
 LAYERS: Final = 4
 HIDDEN: Final = 64
 HEADS: Final = 4

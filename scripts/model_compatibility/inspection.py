@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from common import TOLERANCE, Result, first_line
-from shrink import build, config_value, generate, small_config
+from prompts import generate
+from shrink import build, config_value, small_config
 from truth import truth_of
 
 

@@ -13,16 +13,19 @@ INTRODUCTION: Final = f"""# Model compatibility
 Made by `python scripts/model_compatibility`; do not edit. `--only NAME` runs one model type, `--page` makes the
 page again from docs/results/model-compatibility-*.json.
 
-Every configuration of `AutoModelForCausalLM` and `AutoModelForSeq2SeqLM` of an installed transformers is made small by
-rule (at most {LAYERS} layers, width {HIDDEN}, {HEADS} heads), instantiated with random weights in float32 on a CPU, and
-generates {NEW_TOKENS} tokens greedily for {SEQUENCES} prompts of {PROMPT_TOKENS} tokens: without CoreVital, inside it,
-and once more on a model built anew that is asked for `output_hidden_states` and `output_attentions`, as the truth.
-Models whose default attention is not eager are run under eager attention too. This tests mechanics, not what real
-weights do; image and audio inputs, quantised weights, compiled models and GPUs are not part of it.
+Every configuration of `AutoModelForCausalLM` and `AutoModelForSeq2SeqLM` of an installed transformers, and every one of
+`AutoModelForImageTextToText` and `AutoModelForSpeechSeq2Seq` whose text part is an encoder-decoder or the decoder of
+one, is made small by rule (at most {LAYERS} layers, width {HIDDEN}, {HEADS} heads), instantiated with random weights in
+float32 on a CPU, and generates {NEW_TOKENS} tokens greedily for {SEQUENCES} prompts of {PROMPT_TOKENS} tokens, or of
+random numbers as an image or a sound: without CoreVital, inside it, and once more on a model built anew that is asked
+for `output_hidden_states` and `output_attentions`, as the truth. Models whose default attention is not eager are run
+under eager attention too. This tests mechanics, not what real weights do; quantised weights, compiled models and GPUs
+are not part of it. `--again NAME` runs kinds of model or model types again and keeps the other results.
 
 What the columns mean, each as the layers of which it was measured at every step:
 
 - *layers*: layers that CoreVital found; in parentheses what the config says, where that differs.
+- *where*: the path of these layers in the model.
 - *hidden*: layers with finite hidden-state signals. Norm and largest value are compared with the model's own hidden
   states, of all layers but the last: that one is returned after the final norm.
 - *self*, *cross*: layers with finite attention signals, under the model's default attention. Entropy and largest
@@ -123,7 +126,7 @@ def exceptions(contents: list[Result]) -> list[str]:
 
 
 def _kind(kind: str) -> str:
-    return " (seq2seq)" if kind == "seq2seq" else ""
+    return "" if kind == "causal" else f" ({kind})"
 
 
 def findings(model: Result) -> list[str]:
@@ -186,13 +189,13 @@ def everything(contents: list[Result]) -> list[str]:
     lines = [
         "## All architectures",
         "",
-        "| architecture | class | layers | hidden | self | cross | tokens |",
-        "|---|---|---|---|---|---|---|",
+        "| architecture | class | layers | where | hidden | self | cross | tokens |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for (model_type, kind), models in sorted(by_name.items()):
         cells = [
             _side_by_side([cell(models[version]) if version in models else "x" for version in versions])
-            for cell in (_layers_cell, _cell("hidden"), _cell("self"), _cell("cross"), _tokens_cell)
+            for cell in (_layers_cell, _path_cell, _cell("hidden"), _cell("self"), _cell("cross"), _tokens_cell)
         ]
         name = next(reversed(models.values()))["class"]
         lines.append(f"| {model_type}{_kind(kind)} | {name} | " + " | ".join(cells) + " |")
@@ -206,6 +209,11 @@ def _side_by_side(cells: list[str]) -> str:
 def _layers_cell(model: Result) -> str:
     said, found = model["layers_config"], model["layers_found"]
     return str(found) if said in (None, found) else f"{found} ({said})"
+
+
+def _path_cell(model: Result) -> str:
+    path = model["layers_path"]
+    return "" if path is None else f"`{path}`"
 
 
 def _cell(kind: str) -> Callable[[Result], str]:

@@ -1,4 +1,4 @@
-"""A small model of any architecture, by rule, and a generation with it."""
+"""A small model of any architecture, by rule."""
 
 import copy
 import inspect
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from common import HEAD_DIM, HEADS, HIDDEN, LAYERS, NEW_TOKENS, PROMPT_TOKENS, SEQUENCES, VOCABULARY
+from common import AUTO_CLASSES, HEAD_DIM, HEADS, HIDDEN, LAYERS, VOCABULARY
 
 
 def _at_most(limit: int) -> Callable[[int], int]:
@@ -38,6 +38,8 @@ MISSING: Final = {"head_dim": HEAD_DIM, "attention_head_dim": HEAD_DIM, "num_key
 OVERRIDES: Final[dict[str, dict[str, Any]]] = {
     # Sizes that the rule does not know by their names, or that have to fit each other.
     "bamba": {"mamba_n_heads": 8, "attn_layer_indices": [2]},
+    "blip-2": {"image_token_index": VOCABULARY - 1, "num_query_tokens": 4},
+    "instructblip": {"image_token_index": VOCABULARY - 1, "num_query_tokens": 4},
     "blenderbot": {"encoder_layers": LAYERS},
     "blt": {"encoder_hash_byte_group_vocab": 512},
     "cpmant": {"dim_head": HEAD_DIM, "dim_ff": HIDDEN},
@@ -78,7 +80,6 @@ OVERRIDES: Final[dict[str, dict[str, Any]]] = {
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
     "deepseek_v2": {"num_experts_per_tok": 2},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
-    "encoder-decoder": {"decoder": {"is_decoder": True, "add_cross_attention": True}},
     "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"]},
     "qwen4_exp_text": {
         "indexer_n_heads": 2,
@@ -91,15 +92,36 @@ OVERRIDES: Final[dict[str, dict[str, Any]]] = {
 """Model type -> what the rule gets wrong, as keyword arguments of the config; also where it is part of another."""
 
 
+PARTS: Final[dict[str, dict[str, str]]] = {
+    "blip-2": {"text_config": "t5"},
+    "instructblip": {"text_config": "t5"},
+    "encoder-decoder": {"encoder": "bert", "decoder": "bert"},
+    "vision-encoder-decoder": {"encoder": "vit", "decoder": "bert"},
+    "speech-encoder-decoder": {"encoder": "wav2vec2", "decoder": "bert"},
+}
+"""Model type -> which configs it is made of, where that is open or where the default is no encoder-decoder."""
+
+
 def small_config(model_type: str, kind: str) -> Any:
     """Return a small config of a model type, made from its default one."""
     from transformers import CONFIG_MAPPING
 
     config_class = CONFIG_MAPPING[model_type]
-    arguments = _small_arguments(config_class(), OVERRIDES.get(model_type, {}))
+    parts = {name: _small_part(name, part) for name, part in PARTS.get(model_type, {}).items()}
+    arguments = parts
+    if not {"encoder", "decoder"} <= parts.keys():
+        arguments = {**_small_arguments(config_class(), OVERRIDES.get(model_type, {})), **parts}
     if kind == "causal" and "is_decoder" in _parameters(config_class):
         arguments["is_decoder"] = True
     return config_class(**arguments)
+
+
+def _small_part(name: str, model_type: str) -> dict[str, Any]:
+    """Return keyword arguments of a small config that is part of another."""
+    from transformers import CONFIG_MAPPING
+
+    decodes = {"is_decoder": True, "add_cross_attention": True} if name == "decoder" else {}
+    return {"model_type": model_type, "bos_token_id": 1, **_small_arguments(CONFIG_MAPPING[model_type](), decodes)}
 
 
 def _parameters(config_class: type) -> dict[str, Any]:
@@ -182,7 +204,7 @@ def build(kind: str, config: Any, implementation: str | None = None) -> Any:
 
     from tests.support import sharpen
 
-    auto = transformers.AutoModelForCausalLM if kind == "causal" else transformers.AutoModelForSeq2SeqLM
+    auto = getattr(transformers, AUTO_CLASSES[kind])
     options = {} if implementation is None else {"attn_implementation": implementation}
     torch.manual_seed(0)
     model = auto.from_config(copy.deepcopy(config), **options).float().eval()
@@ -190,24 +212,7 @@ def build(kind: str, config: Any, implementation: str | None = None) -> Any:
         raise TypeError("the class has no generate()")
     for name in ("eos_token_id", "forced_eos_token_id", "forced_bos_token_id", "suppress_tokens"):
         setattr(model.generation_config, name, None)
+    model.generation_config.pad_token_id = 0
     if model.generation_config.decoder_start_token_id is None and model.generation_config.bos_token_id is None:
         model.generation_config.bos_token_id = 1
     return sharpen(model, 4.0)
-
-
-def generate(model: Any, **options: Any) -> Any:
-    """Generate a few tokens, seeded: some models draw random numbers although they decode greedily."""
-    import torch
-
-    ids = torch.randint(10, 200, (SEQUENCES, PROMPT_TOKENS), generator=torch.Generator().manual_seed(1))
-    torch.manual_seed(2)
-    with torch.no_grad():
-        return model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=NEW_TOKENS,
-            do_sample=False,
-            num_beams=1,
-            pad_token_id=0,
-            **options,
-        )

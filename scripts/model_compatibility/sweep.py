@@ -12,18 +12,43 @@ import time
 import warnings
 from pathlib import Path
 
-from common import MEMORY, RESULTS, SECONDS, Result
+from common import AUTO_CLASSES, MEMORY, RESULTS, SECONDS, Result
 from inspection import inspect_model
+from shrink import PARTS
 
 
 def architectures() -> list[tuple[str, str]]:
-    """Return (kind, model type) of every text-generating architecture of the installed transformers."""
+    """Return (kind, model type) of the text-generating architectures of the installed transformers.
+
+    Of those that take images or sounds the ones whose text part is an encoder-decoder, or the decoder of one.
+    """
     from transformers.models.auto import modeling_auto
+
+    more = {
+        "image": modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        "speech": modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+    }
 
     return [
         *(("causal", name) for name in sorted(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)),
         *(("seq2seq", name) for name in sorted(modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)),
+        *((kind, name) for kind, names in more.items() for name in sorted(names) if decodes_for_encoder(name)),
     ]
+
+
+def decodes_for_encoder(model_type: str) -> bool:
+    """Whether a model's text part is an encoder-decoder or the decoder of one, by its default config."""
+    from transformers import CONFIG_MAPPING
+
+    if model_type in PARTS:
+        return True
+    try:
+        config = CONFIG_MAPPING[model_type]()
+    except Exception:  # what cannot be made by default is no encoder-decoder that this sweep could make
+        return False
+    parts = [config, *(value for value in vars(config).values() if hasattr(value, "model_type"))]
+    names = ("is_encoder_decoder", "is_decoder", "add_cross_attention")
+    return any(getattr(part, name, False) for part in parts for name in names)
 
 
 def work() -> None:
@@ -118,12 +143,26 @@ def sweep(names: list[tuple[str, str]]) -> list[Result]:
     return results
 
 
-def save(results: list[Result]) -> None:
-    """Write the results of the installed transformers to docs/results."""
+def save(results: list[Result], *, known: bool = False) -> None:
+    """Write the results of the installed transformers to docs/results.
+
+    Args:
+        results: of all architectures, or of some.
+        known: whether the file's other results stay.
+    """
     import torch
     import transformers
 
     version = transformers.__version__
+    path = RESULTS / f"model-compatibility-{version}.json"
+    if known:
+        swept = {_key(result) for result in results}
+        models = json.loads(path.read_text(encoding="utf-8"))["models"]
+        results = sorted([*results, *(model for model in models if _key(model) not in swept)], key=_key)
     content = {"transformers": version, "torch": torch.__version__.split("+")[0], "models": results}
     lines = json.dumps(content, indent=None, sort_keys=True).replace('{"attention_', '\n{"attention_')
-    (RESULTS / f"model-compatibility-{version}.json").write_text(lines + "\n", encoding="utf-8")
+    path.write_text(lines + "\n", encoding="utf-8")
+
+
+def _key(result: Result) -> tuple[int, str]:
+    return list(AUTO_CLASSES).index(result["kind"]), result["model_type"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from common import Result, first_line
-from shrink import generate
+from prompts import generate
 
 
 def truth_of(make: Callable[[], Any], tokens: Any, *, output_attentions: bool = False) -> Result:

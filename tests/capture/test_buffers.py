@@ -31,18 +31,14 @@ class Scratch(DynamicCache):
 
 
 class Rounding(DynamicLayer):
-    """A layer for transformers' own cache class that keeps int8 and dequantises into a buffer of all layers."""
+    """A layer for transformers' own cache class that rounds to int8 and dequantises into a buffer of all layers."""
 
     buffer = torch.empty(BUFFER)
 
     def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
-        rounded = (key_states * 8).round().clamp(-127, 127).to(torch.int8)
-        keys, values = super().update(rounded, value_states, *args, **kwargs)
-        return self.buffer[: keys.numel()].view(keys.shape).copy_(keys).div_(8), values
-
-    def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
-        super().lazy_initialization(key_states, value_states)
-        self.values = self.values.to(value_states.dtype)
+        keys, values = super().update(key_states, value_states, *args, **kwargs)
+        rounded = (keys * 8).round().clamp(-127, 127).to(torch.int8)
+        return self.buffer[: keys.numel()].view(keys.shape).copy_(rounded).div_(8), values
 
 
 class Evicting(Cache):

@@ -6,6 +6,7 @@ import os
 import pickle
 import threading
 import weakref
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,31 @@ import torch
 from torch import nn
 from transformers import (
     AttentionInterface,
+    BartForConditionalGeneration,
+    BertConfig,
+    Blip2Config,
+    Blip2ForConditionalGeneration,
     CompileConfig,
+    Florence2Config,
+    Florence2ForConditionalGeneration,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     LogitsProcessor,
     LogitsProcessorList,
+    MambaConfig,
+    MambaForCausalLM,
     MptConfig,
     MptForCausalLM,
+    Pix2StructConfig,
+    Pix2StructForConditionalGeneration,
+    SpeechEncoderDecoderConfig,
+    SpeechEncoderDecoderModel,
+    Wav2Vec2Config,
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from opentelemetry_instrumentation_corevital import Run
-from opentelemetry_instrumentation_corevital.capture.anatomy import layers_path
+from opentelemetry_instrumentation_corevital.capture.anatomy import examine, layers_path
 from opentelemetry_instrumentation_corevital.capture.model import describe_model
 from opentelemetry_instrumentation_corevital.capture.scores import from_weights, tells_visible
 from tests.store.spans import run_code
@@ -508,3 +522,94 @@ def test_weights_that_do_not_tell_which_keys_are_visible_are_left_out(dtype: tor
             assert run.absent["attention"] == "float16 weights do not tell which keys are visible"
         else:
             assert np.isfinite(run.columns["attention_entropy"]).all()
+
+
+def tiny_florence2(seed: int = 0) -> Any:
+    """A vision model and a whole BART, encoder and decoder."""
+    shape = {"d_model": 32, "encoder_layers": 3, "decoder_layers": 3, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+    heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    tokens = {"vocab_size": 128, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
+    config = Florence2Config(
+        text_config={**shape, **heads, **tokens, "max_position_embeddings": 128},
+        vision_config={"embed_dim": [8] * 4, "num_heads": [2] * 4, "num_groups": [2] * 4, "depths": [1] * 4},
+        image_token_id=127,
+    )
+    torch.manual_seed(seed)
+    return sharpen(Florence2ForConditionalGeneration(config).eval())
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_a_text_part_that_is_an_encoder_decoder_is_measured_in_its_decoder(implementation: str) -> None:
+    model = tiny_florence2()
+    bart = BartForConditionalGeneration(model.config.text_config).eval()
+    bart.model, bart.lm_head = model.model.language_model, model.lm_head
+    inputs = {"input_ids": prompt(9).clamp(max=126), "decoder_start_token_id": 1}
+    for each in (model, bart):
+        each.set_attn_implementation(implementation)
+        each.generation_config.forced_eos_token_id = each.generation_config.forced_bos_token_id = None
+    (run,), (alone,) = runs_of(model, inputs), runs_of(bart, inputs)
+    assert layers_path(model) == "model.language_model.decoder.layers"
+    assert (run.model.layer_count, run.model.head_count) == (3, 4)
+    assert not {"hidden_states", "attention"} & run.absent.keys(), run.absent
+    assert run.tokens.tolist() == alone.tokens.tolist()
+    for name, values in alone.columns.items():
+        assert np.allclose(run.columns[name], values, rtol=1e-5, atol=1e-6, equal_nan=True), name
+    assert "cross_attention_entropy" in run.columns
+
+
+def blip2_t5() -> Any:
+    t5 = {"model_type": "t5", "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3, "num_decoder_layers": 3}
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    reader = {**vision, "vocab_size": 128, "encoder_hidden_size": 32}
+    return Blip2ForConditionalGeneration, Blip2Config(
+        text_config={**t5, "num_heads": 4, "vocab_size": 128}, vision_config=vision, qformer_config=reader
+    )
+
+
+def speech_bert() -> Any:
+    bert = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    decoder = BertConfig(**bert, vocab_size=128, is_decoder=True, add_cross_attention=True)
+    config = SpeechEncoderDecoderConfig.from_encoder_decoder_configs(Wav2Vec2Config(**bert), decoder)
+    return SpeechEncoderDecoderModel, config
+
+
+def pix2struct() -> Any:
+    text = {"hidden_size": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3, "num_heads": 4, "vocab_size": 128}
+    vision = {"hidden_size": 32, "d_kv": 8, "d_ff": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    return Pix2StructForConditionalGeneration, Pix2StructConfig(text_config=text, vision_config=vision)
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (blip2_t5, "language_model.decoder.block"),
+        (speech_bert, "decoder.bert.encoder.layer"),
+        (pix2struct, "decoder.layer"),
+    ],
+)
+def test_the_decoder_is_found_wherever_it_is(make: Any, path: str) -> None:
+    """An encoder-decoder below a vision model, a decoder that calls its layers an encoder, other names."""
+    kind, config = make()
+    with torch.device("meta"):
+        model = kind(config)
+    anatomy = examine(model)
+    assert anatomy.path == path
+    assert Counter(found.kind for found in anatomy.attention_of.values()) == {"self": 3, "cross": 3}
+
+
+def test_layers_that_do_not_run_are_named() -> None:
+    """As where a user's subclass decodes with other layers than those that its config counts."""
+    model = tiny_model()
+    model.unused = model.model.layers
+    del model.model.layers
+    vars(model.model)["layers"] = copy.deepcopy(list(model.unused))
+    (run,) = runs_of(model)
+    assert run.absent["hidden_states"] == run.absent["attention"] == "the layers at unused did not run"
+
+
+def test_a_model_without_attention_is_told_so() -> None:
+    config = MambaConfig(hidden_size=32, state_size=4, num_hidden_layers=2, vocab_size=128)
+    torch.manual_seed(0)
+    (run,) = runs_of(MambaForCausalLM(config).eval())
+    assert run.absent["attention"] == "no attention was found in the model's layers"
+    assert "hidden_l2_norm" in run.columns

@@ -7,6 +7,7 @@ class's name. What cannot be found is absent with a reason.
 
 import re
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -20,7 +21,9 @@ AttentionKind = Literal["self", "cross"]
 _ATTENTION: Final = re.compile(r"attention|attn|MLA$", re.IGNORECASE)
 _MERGED: Final = re.compile(r"merged", re.IGNORECASE)
 """Self- and cross-attention in one row (T5Gemma 2): neither of them can be told."""
-_CROSS: Final = re.compile(r"cross_?att|encoder_attn|encdec", re.IGNORECASE)
+_CROSS: Final = re.compile(r"cross_?att|enc(oder)?_?(dec(oder)?|att)", re.IGNORECASE)
+_ENCODER: Final = re.compile(r"encoder", re.IGNORECASE)
+_DECODER: Final = re.compile(r"decoder", re.IGNORECASE)
 _QUERY_PROJECTIONS: Final = (
     "q_proj",
     "q",
@@ -70,7 +73,7 @@ class Anatomy:
     """
 
     def __init__(self, model: nn.Module, path: str | None) -> None:
-        self._path = path
+        self.path = path
         self.in_place: bool | None = None
         """Whether a layer's output is changed in place after it was returned; None until a step has told."""
         self.attends_in_place: bool | None = None
@@ -84,6 +87,8 @@ class Anatomy:
         """id of an attention module -> what it is. A module that several layers share is not in it."""
         self.layers: list[weakref.ref[nn.Module]] = [weakref.ref(layer) for layer in modules]
         self.attentions: list[weakref.ref[nn.Module]] = []
+        self.merged = any(_MERGED.search(type(module).__name__) for layer in modules for module in layer.modules())
+        """Whether a layer has self- and cross-attention in one row."""
         self._names: list[tuple[int, list[str]]] = []
         """Of each of those: its layer's index and the names that lead to it from there."""
         shared: set[int] = set()
@@ -99,10 +104,10 @@ class Anatomy:
 
     def is_of(self, model: nn.Module) -> bool:
         """Whether the model still has these layers and attentions: a user may exchange some."""
-        if self._path is None:
+        if self.path is None:
             return True
         try:
-            modules: Any = model.get_submodule(self._path)
+            modules: Any = model.get_submodule(self.path)
         except AttributeError:
             return False
         layers = list(modules)
@@ -125,23 +130,44 @@ def _below(module: nn.Module, names: list[str]) -> nn.Module | None:
 
 
 def layers_path(model: nn.Module) -> str | None:
-    """Return the path of the `nn.ModuleList` that holds the decoder's layers; None where none is found."""
+    """Return the path of the `nn.ModuleList` that holds the decoder's layers; None where none is found.
+
+    What `get_decoder()` returns may be the text part as a whole, with an encoder of its own (Florence-2), or something
+    else than a decoder: it is preferred, but a list on an encoder's side is taken only where there is no other.
+    """
     expected = layer_counts(text_config(getattr(model, "config", None)))
-    best: tuple[tuple[bool, bool, int, int], nn.ModuleList] | None = None
-    for name, module in _decoder(model).named_modules():
+    inside = {id(module) for module in _decoder(model).modules()}
+    best: tuple[tuple[bool, bool, bool, bool, int, int], str, nn.ModuleList] | None = None
+    for name, module in model.named_modules():
         if not isinstance(module, nn.ModuleList) or not len(module):
             continue
         fits = len(module) in expected
         attends = bool(attention_modules(module[0]))
         if not fits and not attends:
             continue
-        rank = (fits, attends, -name.count("."), len(module))
+        encodes = _is_beside_decoder(model, name.split("."))
+        rank = (not encodes, id(module) in inside, fits, attends, -name.count("."), len(module))
         if best is None or rank > best[0]:
-            best = rank, module
-    if best is None or _is_only_attention(best[1][0]):
+            best = rank, name, module
+    if best is None or all(map(_is_only_attention, best[2])):
         return None
-    found = best[1]
-    return next((str(name) for name, module in model.named_modules() if module is found), None)
+    return best[1]
+
+
+def _is_beside_decoder(model: nn.Module, names: Sequence[str]) -> bool:
+    """Whether a path leads through an encoder that has a decoder of layers beside it."""
+    above: nn.Module | None = model
+    for name in names:
+        if above is None:
+            return False
+        if _ENCODER.search(name) and not _DECODER.search(name):
+            beside = (
+                module for other, module in above._modules.items() if module is not None and _DECODER.search(other)
+            )
+            if any(isinstance(below, nn.ModuleList) for module in beside for below in module.modules()):
+                return True
+        above = above._modules.get(name)
+    return False
 
 
 def attention_modules(layer: nn.Module) -> list[tuple[str, nn.Module]]:

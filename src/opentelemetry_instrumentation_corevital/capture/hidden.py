@@ -42,6 +42,8 @@ class StepHidden:
         """Layer -> [B, D] or [B, 1, D]."""
         self.batches: set[int] = set()
         """Sequences of the outputs."""
+        self.ran = False
+        """Whether one of the layers has run in the call."""
         self.addresses: list[int] = []
         """Of the states in the order of `states`, where all of them are held by reference."""
         self.alike: tuple[torch.Size, torch.dtype] | None = None
@@ -79,6 +81,7 @@ class StepHidden:
         index = self._layers.get(id(module))
         if index is None:
             return
+        self.ran = True
         hidden = output[0] if isinstance(output, (tuple, list)) else output
         if not isinstance(hidden, Tensor) or hidden.ndim != 3:
             self._lose("a layer's output is not [sequences, positions, width]")

@@ -360,12 +360,25 @@ class Inside:
             return self.attention.unknown
         if self.attention.ambiguous:
             return "a layer has several self-attentions"
-        if self._step == 0 and not is_compiled(self._model):
-            return "the model's attention does not pass through transformers' attention functions"
+        if self._step == 0 and self._hidden.ran and not is_compiled(self._model):
+            return _why_unseen(self.anatomy)
         return self._silence("the layers' attention was")
 
     def _silence(self, what: str) -> str:
-        return "compiled" if is_compiled(self._model) else f"{what} not seen at step {self._step}"
+        if is_compiled(self._model):
+            return "compiled"
+        if not self._hidden.ran:
+            return f"the layers at {self.anatomy.path} did not run"
+        return f"{what} not seen at step {self._step}"
+
+
+def _why_unseen(anatomy: Anatomy) -> str:
+    """Return why no attention was reported by layers that have run."""
+    if anatomy.merged:
+        return "self- and cross-attention are one row"
+    if not anatomy.attentions:
+        return "no attention was found in the model's layers"
+    return "the model's attention does not pass through transformers' attention functions"
 
 
 def is_compiled(model: nn.Module) -> bool:
