@@ -83,13 +83,17 @@ class Profiled(Judgement):
         self._thresholds = thresholds
         self._profiles = profiles
 
-    def _thresholds_of(self, run: Run) -> Thresholds:
-        """Return the thresholds with the profile of the run's model; `absent` says why one that exists is not used."""
+    def _thresholds_of(self, span: Span, run: Run) -> Thresholds:
+        """Return the thresholds with the profile of the run's model.
+
+        `absent` says why one that exists is not used, the span how one that is used differs from the model.
+        """
         if self._profiles is None:
             return self._thresholds
         found = self._profiles.of(run.model)
         if found.reason is not None:
             run.absent["profile"] = found.reason
+        _set(span, {semconv.PROFILE_DIFFERENCES: list(found.differences) or None})
         return self._thresholds if found.profile is None else replace(self._thresholds, profile=found.profile)
 
 
@@ -100,7 +104,7 @@ class HealthProcessor(Profiled):
 
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Judge the run's health."""
-        health = run.health = judge_health(run, self._thresholds_of(run))
+        health = run.health = judge_health(run, self._thresholds_of(span, run))
         run.absent.update(health.absent)
         steps = health.high_entropy_steps
         if steps and steps > self._thresholds.high_entropy_share * run.steps:
@@ -146,7 +150,7 @@ class CompoundProcessor(Profiled):
 
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Judge what several numbers say together."""
-        run.compound, absent = judge_compound(run, self._thresholds_of(run))
+        run.compound, absent = judge_compound(run, self._thresholds_of(span, run))
         run.absent.update(absent)
         run.warn([signal.name for signal in run.compound])
         _set(
@@ -191,7 +195,7 @@ class BlameProcessor(Profiled):
 
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Find the layers to blame."""
-        blame = run.blame = judge_blame(run, self._thresholds_of(run))
+        blame = run.blame = judge_blame(run, self._thresholds_of(span, run))
         if blame is None:
             run.absent["blame"] = run.absent.get("hidden_states", "no layer was measured")
             return

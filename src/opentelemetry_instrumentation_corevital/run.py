@@ -97,6 +97,8 @@ class ModelInfo:
     quantization: str | None = None
     revision: str | None = None
     vocabulary_size: int | None = None
+    adapters: tuple[str, ...] = ()
+    """Names of the active PEFT adapters, sorted."""
 
 
 @dataclass(frozen=True, slots=True)

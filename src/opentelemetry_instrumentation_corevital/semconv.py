@@ -136,6 +136,15 @@ MODEL_QUANTIZATION: Final = _attribute(
     "corevital.model.quantization", "string", "", "quantisation method, where there is one"
 )
 MODEL_REVISION: Final = _attribute("corevital.model.revision", "string", "", "commit of the hub repository, if known")
+MODEL_ADAPTERS: Final = _attribute(
+    "corevital.model.adapters", "string[]", "", "names of the active PEFT adapters, sorted, where there are any"
+)
+PROFILE_DIFFERENCES: Final = _attribute(
+    "corevital.profile.differences",
+    "string[]",
+    "",
+    "what the baseline profile in use was made with and the run's model has not, as `dtype float32, not bfloat16`",
+)
 STEPS_TOTAL: Final = _attribute("corevital.steps.total", "int", "{step}", "steps (tokens) of this sequence")
 STEPS_RECORDED: Final = _attribute(
     "corevital.steps.recorded", "int", "{step}", "steps told as `corevital.step` events: on the span, or as log events"

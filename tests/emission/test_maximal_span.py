@@ -1,5 +1,6 @@
 """The largest span that there can be: every option, prompt and answer, every verdict, an exception."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import set_span_in_context
 
 from opentelemetry_instrumentation_corevital import RAGContext, Run, semconv
+from opentelemetry_instrumentation_corevital.calibration import Profile, write_profile
+from opentelemetry_instrumentation_corevital.calibration.profile import Identity, Made
 from opentelemetry_instrumentation_corevital.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.attributes import start_attributes
@@ -66,15 +69,31 @@ def run_with_everything(attention_every: int) -> Run:
     run.model = ModelInfo(
         *("organisation/a-model-with-a-long-name", "TinyForCausalLM", "bfloat16", "cuda:0", LAYERS, 64),
         *("flash_attention_2", "bitsandbytes_4bit", "0123456789abcdef" * 2),
+        adapters=("an-adapter",),
     )
     run.error_type, run.finish_reason = "ValueError", "error"
     run.decoding = Decoding("sample", STEPS, 0.7, 0.9, 50, stop_strings=("\n\n", "###"), seed=7)
     return run
 
 
-def reported(capture: str, message: str) -> ReadableSpan:
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the path of a profile of this model in float32."""
+    info = dataclasses.replace(run_with_everything(8).model, dtype="float32")
+    model = Identity.of(info)
+    path = tmp_path_factory.mktemp("profiles") / "profile.json"
+    write_profile(Profile(model=model, made=Made(version="0", runs=1, steps=1), signals={}, layers={}), path)
+    return str(path)
+
+
+def reported(capture: str, message: str, profile: str) -> ReadableSpan:
     """Return the span of that run, as the recorder has it written."""
-    options = {"layers": f"0..{LAYERS - 1}", "capture_ratio": 0.5, "capture_message_content": "span_and_event"}
+    options = {
+        "profile": profile,
+        "layers": f"0..{LAYERS - 1}",
+        "capture_ratio": 0.5,
+        "capture_message_content": "span_and_event",
+    }
     settings = load_settings({"capture": capture, **options})
     run = run_with_everything(8 if capture == "summary" else 1)
     exporter, provider = InMemorySpanExporter(), TracerProvider()
@@ -106,8 +125,8 @@ def reported(capture: str, message: str) -> ReadableSpan:
 
 @pytest.mark.parametrize(("capture", "limit"), [("summary", 48 * 1024), ("full", 80 * 1024), ("on_risk", 80 * 1024)])
 @pytest.mark.parametrize("message", ["short", "long " * 5000])
-def test_it_has_every_attribute_and_keeps_to_its_limits(capture: str, limit: int, message: str) -> None:
-    span = reported(capture, message)
+def test_it_has_every_attribute_and_keeps_to_its_limits(capture: str, limit: int, message: str, profile: str) -> None:
+    span = reported(capture, message, profile)
     attributes = dict(span.attributes or {})
     every = {name for kind, name in semconv.DEFINITIONS if kind == "attribute"} - ELSEWHERE
     if capture != "on_risk":

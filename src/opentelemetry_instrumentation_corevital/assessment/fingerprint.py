@@ -45,6 +45,7 @@ def _hashes(run: Run, text: str, key: str | None) -> tuple[str, str]:
             "revision": run.model.revision,
             "dtype": run.model.dtype,
             "decoding": run.decoding.identity(),
+            **({"adapters": run.model.adapters} if run.model.adapters else {}),
         },
         sort_keys=True,
         separators=(",", ":"),

@@ -48,6 +48,8 @@ class Found:
 
     profile: Profile | None = None
     reason: str | None = None
+    differences: tuple[str, ...] = ()
+    """What the profile in use was made with and the model has not."""
 
 
 class Profiles:
@@ -87,17 +89,25 @@ class Profiles:
         profile = self._named
         if profile is None:
             try:
-                file = find_file(model.name)
+                file = _own_file(model)
                 profile = None if file is None else read_profile(file)
             except ProfileError as error:
                 return Found(reason=f"{error}; runs are judged without it")
             if profile is None:
                 return Found()
-        if differences := profile.model.differences(model):
-            return Found(reason=f"{_another(profile, model)} ({', '.join(differences)}); runs are judged without it")
-        if self._named is not None and (variations := profile.model.variations(model)):
+        differences, variations = profile.model.differences(model), profile.model.variations(model)
+        if differences or (variations and self._named is None):
+            told = ", ".join([*differences, *variations])
+            return Found(reason=f"{_another(profile, model)} ({told}); runs are judged without it")
+        if variations:
             logger.warning("CoreVital: %s (%s); it is used as asked", _another(profile, model), ", ".join(variations))
-        return Found(profile)
+        return Found(profile, differences=(*variations, *profile.model.roundings(model)))
+
+
+def _own_file(model: ModelInfo) -> Path | None:
+    """Return the file of a model's profile: that of it with its adapters, else of the model alone."""
+    with_adapters = find_file(f"{model.name}+{'+'.join(model.adapters).replace('/', '-')}") if model.adapters else None
+    return with_adapters or find_file(model.name)
 
 
 def _another(profile: Profile, model: ModelInfo) -> str:

@@ -50,6 +50,7 @@ class Identity(_Part):
     dtype: str | None = None
     quantization: str | None = None
     revision: str | None = None
+    adapters: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: ModelInfo) -> "Identity":
@@ -61,10 +62,24 @@ class Identity(_Part):
         return self._differing(model, ("architecture", "layer_count", "head_count", "vocabulary_size"))
 
     def variations(self, model: ModelInfo) -> list[str]:
-        """Return what else differs: the same structure under another name, or with other weights."""
-        told = self._differing(model, ("dtype", "quantization", "revision"))
-        same_name = last_part(self.name).lower() == last_part(model.name).lower()
-        return told if same_name else [f"name {self.name}, not {model.name}", *told]
+        """Return what else differs: the same structure under another name, or with other weights.
+
+        A model without quantisation or adapters is another one than with; an unknown revision may be any.
+        """
+        told = (
+            self._differing(model, ("revision",))
+            if _same_precision(self.dtype, model.dtype)
+            else (self._differing(model, ("dtype", "revision")))
+        )
+        for name in ("quantization", "adapters"):
+            mine, theirs = (_said(getattr(which, name)) for which in (self, model))
+            if mine != theirs:
+                told.append(f"{name} {mine}, not {theirs}")
+        return told if _may_be_same(self.name, model.name) else [f"name {self.name}, not {model.name}", *told]
+
+    def roundings(self, model: ModelInfo) -> list[str]:
+        """Return what differs that changes numbers by rounding only: floating point of another width."""
+        return self._differing(model, ("dtype",)) if _same_precision(self.dtype, model.dtype) else []
 
     def _differing(self, model: ModelInfo, names: tuple[str, ...]) -> list[str]:
         pairs = {name: (getattr(self, name), getattr(model, name)) for name in names}
@@ -73,6 +88,24 @@ class Identity(_Part):
             for name, (mine, theirs) in pairs.items()
             if mine is not None and theirs is not None and mine != theirs
         ]
+
+
+_FLOATING: Final = frozenset({"float64", "float32", "bfloat16", "float16"})
+
+
+def _same_precision(mine: str | None, theirs: str | None) -> bool:
+    return mine in _FLOATING and theirs in _FLOATING
+
+
+def _said(value: str | tuple[str, ...] | None) -> str:
+    return (value if isinstance(value, str) else "+".join(value or ())) or "none"
+
+
+def _may_be_same(mine: str, theirs: str) -> bool:
+    """Whether two names may be one model's: a local copy has no organisation."""
+    if "/" in mine and "/" in theirs:
+        return mine.lower() == theirs.lower()
+    return last_part(mine).lower() == last_part(theirs).lower()
 
 
 class Made(_Part):

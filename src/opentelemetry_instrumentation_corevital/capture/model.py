@@ -7,7 +7,9 @@ from typing import Any
 from torch import nn
 
 from ..run import ModelInfo
+from ..safety import report_internal_error
 from ..values import clean, whole
+from .adapters import active_adapters
 
 _SNAPSHOT = re.compile(r"models--(?P<org>[^/\\]+?)--(?P<name>[^/\\]+)[/\\]snapshots[/\\]")
 
@@ -28,7 +30,16 @@ def describe_model(model: nn.Module) -> ModelInfo:
         quantization=_quantization(config),
         revision=_text(getattr(config, "_commit_hash", None)),
         vocabulary_size=_first_int(text, "vocab_size"),
+        adapters=_adapters(model),
     )
+
+
+def _adapters(model: nn.Module) -> tuple[str, ...]:
+    try:
+        return active_adapters(model)
+    except Exception as error:  # what another library leaves on a model may be anything
+        report_internal_error("capture.adapters", error)
+        return ()
 
 
 def public_name(name_or_path: str) -> str:

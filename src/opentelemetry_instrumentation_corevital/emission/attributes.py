@@ -127,6 +127,7 @@ def _model(model: ModelInfo) -> Attributes:
         semconv.MODEL_ATTENTION_IMPLEMENTATION: model.attention_implementation,
         semconv.MODEL_QUANTIZATION: model.quantization,
         semconv.MODEL_REVISION: model.revision,
+        semconv.MODEL_ADAPTERS: list(model.adapters) or None,
     }
 
 
