@@ -148,6 +148,8 @@ def _run_findings(model: Result, run: Result) -> list[str]:
     if "raised" in run:
         return [f"**`generate()` raised {run['raised']}**"]
     found = [] if run["same_tokens"] else ["**other tokens than without CoreVital**"]
+    if not run["runs"]:
+        return [*found, "no run was recorded: the model has a `generate()` of its own"]
     internal = [text for text in run["errors"] if not text.startswith("CoreVital:")]
     found += [f"**error inside CoreVital: {text}**" for text in internal]
     found += _missing(model, run, "hidden", "hidden states", run["absent"].get("hidden_states"))

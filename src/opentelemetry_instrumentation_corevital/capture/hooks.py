@@ -232,8 +232,11 @@ def _class_uses_registry(kind: type) -> bool:
     return False
 
 
+_OF_T5: Final = ("T5", "MT5", "LongT5", "Switch", "Udop", "Pop2Piano")
+
+
 def _keeps_to_itself(attention: nn.Module) -> bool:
     """Whether a module is of T5's kind before transformers 5: it has its own code and returns its bias."""
-    if not type(attention).__name__.startswith(("T5", "MT5", "LongT5", "Switch")) or uses_registry(attention):
+    if not type(attention).__name__.startswith(_OF_T5) or uses_registry(attention):
         return False
     return all(isinstance(getattr(attention, name, None), nn.Module) for name in ("q", "k", "v", "o"))

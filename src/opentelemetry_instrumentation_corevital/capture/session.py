@@ -406,7 +406,7 @@ class Session:
             if not len(steps):
                 absent["attention"] = "queries or keys were overwritten before they were read"
             elif np.isnan(attention["attention_entropy"]).all():
-                absent["attention"] = "no weight was finite at any step"
+                absent["attention"] = "what attention returned was not finite, or no weights, at any step"
             else:
                 columns |= attention
         return columns, absent
