@@ -304,5 +304,3 @@ class Call:
         counts = None if isinstance(read, str) else [count for count in read.counts if count is not None]
         exact = counts is not None and not isinstance(read, str) and len(counts) == len(read.counts)
         return None if prompts is None else sum(prompts), sum(counts) if counts is not None and exact else None
-
-

@@ -78,7 +78,3 @@ def _risk(score: Any, level: str | None) -> str:
     if score is None:
         return "not judged"
     return f'<b style="color:{_COLOURS.get(level or "", "inherit")}">{score:.2f} {escape(level or "")}</b>'
-
-
-def _count(tokens: int | None) -> str:
-    return "unknown number" if tokens is None else str(tokens)
