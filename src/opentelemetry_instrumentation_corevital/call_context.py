@@ -67,6 +67,17 @@ def current_hint(context: Context | None = None) -> PromptHint:
     return hint if isinstance(hint, PromptHint) else PromptHint()
 
 
+def lasting(context: Context) -> Context:
+    """Return a context's span and baggage, for what outlives the call, as log records do.
+
+    What else a context has, the hint's tokenizer or an application's objects, would be kept alive by them.
+    """
+    kept = Context()
+    for name, value in baggage.get_all(context).items():
+        kept = baggage.set_baggage(name, value, kept)
+    return set_span_in_context(get_current_span(context), kept)
+
+
 @contextmanager
 def rag_context(retrieved: RAGContext) -> Iterator[None]:
     """Tell what was retrieved for the prompts of the generate() calls in the block."""
@@ -96,8 +107,27 @@ def _count(told: object) -> int | None:
 
 def keep_context(streamer: Any) -> None:
     """Let the generate() call that gets this streamer know the context it was made in."""
-    key = id(streamer)
-    _made_in[key] = weakref.ref(streamer, lambda _: _made_in.pop(key, None)), otel_context.get_current()
+    key, forget = id(streamer), _made_in.pop
+    _made_in[key] = weakref.ref(streamer, lambda _: forget(key, None)), otel_context.get_current()
+    if is_disabled():
+        forget_values(streamer)
+
+
+def forget_contexts() -> None:
+    """Forget where streamers were made."""
+    _made_in.clear()
+
+
+def forget_values(streamer: Any) -> None:
+    """Keep of the context that a streamer was made in only where a further call belongs.
+
+    What other libraries and the application have put there may refer to the streamer, which would then live for good.
+    """
+    known = _made_in.get(id(streamer))
+    if known is not None:
+        reference, context = known
+        told = {key: context[key] for key in (_DISABLED_KEY, _PROMPT_KEY, _RAG_KEY) if key in context}
+        _made_in[id(streamer)] = reference, Context({**lasting(context), **told})
 
 
 def calling_context(streamer: Any) -> Context:
@@ -109,10 +139,10 @@ def calling_context(streamer: Any) -> Context:
     current = otel_context.get_current()
     if streamer is None or get_current_span(current).get_span_context().is_valid:
         return current
-    alive, made_in = _made_in.get(id(streamer), (None, None))
-    if made_in is None or alive is None or alive() is not streamer:
+    alive, context = _made_in.get(id(streamer), (None, None))
+    if context is None or alive is None or alive() is not streamer:
         return current
-    return set_span_in_context(get_current_span(made_in), Context({**made_in, **current}))
+    return set_span_in_context(get_current_span(context), Context({**context, **current}))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from . import callers
+from .call_context import forget_contexts
 from .chats import recent_chats
 from .error_text import allow_messages, describe
 from .package import _instruments
@@ -99,6 +100,7 @@ class CoreVitalInstrumentor(BaseInstrumentor):
             recorder.close()
         _patches.remove()
         recent_chats.clear()
+        forget_contexts()
         if _GENERATION_MODULE in sys.modules:
             from .capture.hooks import detach_all
             from .capture.registry import unwrap_attention_functions

@@ -26,7 +26,7 @@ from opentelemetry.trace import (
 )
 
 from . import semconv
-from .call_context import PromptHint, calling_context, current_hint, current_rag, is_disabled
+from .call_context import PromptHint, calling_context, current_hint, current_rag, forget_values, is_disabled
 from .chats import recent_chats
 from .clock import Clock
 from .config import Settings
@@ -309,7 +309,18 @@ class _Recording:
                 # The SDK drops the oldest attributes beyond its limit: these must be the newest.
                 self.span.set_attributes(self.start)
         finally:
-            self.span.end(self.end_ns)
+            try:
+                self.span.end(self.end_ns)
+            finally:
+                self._release()
+
+    def _release(self) -> None:
+        """Refer to nothing of the call any more: the traceback of an exception that its caller keeps refers to us."""
+        with shielded("recorder.release"):
+            forget_values(self.call.arguments.get("streamer"))
+        self.call.release()
+        if self.session is not None:
+            self.session.release()
 
     def _metrics(self, runs: Sequence[Run], result: Any, error: BaseException | None, seconds: float) -> None:
         from .capture.session import error_name

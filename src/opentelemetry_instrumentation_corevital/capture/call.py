@@ -40,7 +40,7 @@ class Generated:
 
 
 class Call:
-    """The facts of one call. Holds references to the caller's arguments until the call is over."""
+    """The facts of one call. Refers to the model and the caller's arguments until `release`."""
 
     def __init__(self, model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         self.arguments: dict[str, Any] = {**dict(zip(_POSITIONAL, args, strict=False)), **kwargs}
@@ -78,6 +78,10 @@ class Call:
         """Take what transformers hands to `_get_logits_processor`."""
         self.config = generation_config
         self.prompt_length = prompt_length
+
+    def release(self) -> None:
+        """Refer to nothing of the caller's any more: who has kept a part of the call keeps no model by it."""
+        self.arguments, self.model, self.config = {}, None, None
 
     def strategy(self) -> str | None:
         """Return transformers' generation mode, e.g. `greedy_search`; None before the config is resolved."""

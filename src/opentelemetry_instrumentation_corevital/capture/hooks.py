@@ -9,7 +9,6 @@ or deep-copied needs nothing of CoreVital, but keeps that function as one more h
 """
 
 import contextlib
-import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -219,10 +218,17 @@ def _is_eager(model: nn.Module) -> bool:
 
 def uses_registry(attention: nn.Module) -> bool:
     """Whether a module looks its attention function up by name: then its weights are what it returns."""
-    return _class_uses_registry(type(attention))  # type: ignore[arg-type]  # a class is hashable
+    kind = type(attention)
+    known = _uses_registry.get(kind)
+    if known is None:
+        known = _uses_registry[kind] = _class_uses_registry(kind)
+    return known
 
 
-@functools.cache
+_uses_registry: "weakref.WeakKeyDictionary[type, bool]" = weakref.WeakKeyDictionary()
+"""Weak, since a class made inside a function can refer to a model."""
+
+
 def _class_uses_registry(kind: type) -> bool:
     forward: Any = getattr(kind, "forward", None)
     while forward is not None:

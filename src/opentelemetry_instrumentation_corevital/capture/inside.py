@@ -5,6 +5,7 @@ copy where it is a slice of a prefill. Attention is taken by `attention`. Then a
 or by the kernels.
 """
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -73,7 +74,14 @@ class Inside:
         )
         """Where the taps report attention to."""
         self.numbers = HiddenNumbers()
-        self._hidden = StepHidden(self._layers, anatomy, give_up=self.give_up, lose=self._lose_hidden)
+        # Weak: a cycle would keep the model and its tensors until the cyclic collector runs.
+        this = weakref.proxy(self)
+        self._hidden = StepHidden(
+            self._layers,
+            anatomy,
+            give_up=lambda reason: this.give_up(reason),
+            lose=lambda reason: this.lose("hidden_states", reason),
+        )
         self._step = 0
         self._readable: tuple[torch.Size, torch.dtype] | None = None
         if not anatomy.layers:
@@ -117,12 +125,9 @@ class Inside:
         """Declare everything inside absent."""
         self.stop()
         for what in ("hidden_states", "attention"):
-            self._lose(what, reason)
+            self.lose(what, reason)
 
-    def _lose_hidden(self, reason: str) -> None:
-        self._lose("hidden_states", reason)
-
-    def _lose(self, what: str, reason: str) -> None:
+    def lose(self, what: str, reason: str) -> None:
         """Declare hidden states or attention absent in the whole run."""
         self.absent[what] = reason
         if what == "attention":
@@ -228,11 +233,11 @@ class Inside:
             if self._step == 0:
                 self.layout = replace(self.layout, hidden=layers)
         if not layers or layers != self.layout.hidden:
-            self._lose("hidden_states", self._silence("the layers' outputs were"))
+            self.lose("hidden_states", self._silence("the layers' outputs were"))
             return None
         if hidden.batches != {sequences}:
             hidden.irregular = True
-            self._lose("hidden_states", "a layer's output has not one row per sequence")
+            self.lose("hidden_states", "a layer's output has not one row per sequence")
             return None
         if hidden.overwritten():
             return []
@@ -320,10 +325,10 @@ class Inside:
         if self._step == 0:
             self._lay_out(own, cross)
         if not own or (own, cross) != (self.layout.attention, self.layout.cross):
-            self._lose("attention", self._attention_silence())
+            self.lose("attention", self._attention_silence())
             return False
         if any(batch != sequences for batch, _ in sizes.values()):
-            self._lose("attention", "a layer's attention has not one row per sequence")
+            self.lose("attention", "a layer's attention has not one row per sequence")
             return False
         return True
 

@@ -271,6 +271,12 @@ class Session:
             return not call.custom or callable(call.arguments.get("custom_generate"))
         return not call.custom and call.stops.attached and not call.stops.steps
 
+    def release(self) -> None:
+        """Refer to no tensor and no module any more. Custom generation code may have kept the lists with the taps."""
+        self._open = self._measured = False
+        self.inside = self._vitals = self._carrier = self._follower = None
+        self.call.release()
+
     def _failed_step(self) -> list[dict[str, NDArray[Any]]] | None:
         """Return each sequence's faults at a step that was measured but failed before its token was chosen.
 

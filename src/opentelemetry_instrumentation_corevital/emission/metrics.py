@@ -1,8 +1,9 @@
 """The instruments and what a call records in them. Attributes are few: no id and no step ever becomes one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,7 +168,8 @@ class _Global:
 
 
 _GLOBAL: Final = _Global()
-_made: WeakKeyDictionary[Any, Instruments] = WeakKeyDictionary()
+_made: WeakKeyDictionary[Any, Callable[[], Instruments | None]] = WeakKeyDictionary()
+"""Those of a given provider weakly: its meter has their callbacks, and may refer to the provider."""
 
 
 def instruments_of(provider: MeterProvider | None) -> Instruments:
@@ -178,12 +180,17 @@ def instruments_of(provider: MeterProvider | None) -> Instruments:
     given = get_meter_provider() if provider is None else provider
     keys = (given, _GLOBAL) if given is get_meter_provider() else (given,)
     try:
-        found = next((_made[key] for key in keys if key in _made), None)
+        found = next((made for key in keys if key in _made and (made := _made[key]())), None)
         if found is None:
-            found = _made[keys[-1]] = Instruments(get_meter(semconv.SCOPE_NAME, __version__, provider))
+            found = Instruments(get_meter(semconv.SCOPE_NAME, __version__, provider))
+            _made[keys[-1]] = partial(_itself, found) if keys[-1] is _GLOBAL else ref(found)
     except TypeError:  # a foreign provider without hash or weak references
         found = Instruments(get_meter(semconv.SCOPE_NAME, __version__, provider))
     return found
+
+
+def _itself(instruments: Instruments) -> Instruments:
+    return instruments
 
 
 def call_tokens(runs: Sequence[Run]) -> tuple[int | None, int | None]:
