@@ -64,10 +64,10 @@ def text_config(config: Any) -> Any:
     """Return the part of a config that is about the decoder of text: a config inside it, or it itself.
 
     transformers 5 makes a new config for the decoder of a flat encoder-decoder, in which defaults stand for what the
-    model has: only a part that the config really holds counts.
+    model has, and which costs more than all else at a call's start: only a part that the config really holds counts.
     """
     get = getattr(config, "get_text_config", None)
-    if get is None:
+    if get is None or not any(hasattr(value, "get_text_config") for value in vars(config).values()):
         return config
     try:
         found = get(decoder=True)
