@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry._logs import Logger
@@ -26,7 +26,15 @@ from opentelemetry.trace import (
 )
 
 from . import semconv
-from .call_context import PromptHint, calling_context, current_hint, current_rag, forget_values, is_disabled
+from .call_context import (
+    PromptHint,
+    calling_context,
+    current_hint,
+    current_rag,
+    forget_values,
+    is_disabled,
+    lasting,
+)
 from .chats import recent_chats
 from .clock import Clock
 from .config import Settings
@@ -35,6 +43,7 @@ from .emission.ids import restore_ids, system_random, use_system_ids
 from .emission.live import LiveSteps
 from .emission.metrics import Instruments, call_tokens
 from .emission.run_data import takes_logs
+from .greenlets import PerGreenlet
 from .layer_selection import LayerSelection
 from .processors import ENLISTED_KEY, RunJudgement, in_order
 from .reporting import Report
@@ -51,10 +60,16 @@ logger = logging.getLogger(__name__)
 
 
 class _Thread(threading.local):
-    inside = False
+    def __init__(self) -> None:
+        self.inside: PerGreenlet[bool] = PerGreenlet()
+        """Of those in which a generate() call is under way: whether it may be measured."""
 
 
 _thread = _Thread()
+
+
+BESIDE_A_GREENLET: Final = "greenlet_without_patching"
+"""Why a call is not measured that runs while another greenlet of its thread generates: hooks find a call by thread."""
 
 
 class Recorder:
@@ -74,6 +89,7 @@ class Recorder:
         self.logger = logger
         self.judgements = judgements
         self._nowhere_told = False
+        self._greenlets_told = False
 
     def close(self) -> None:
         """Leave the providers as they were; runs under way are finished."""
@@ -82,20 +98,33 @@ class Recorder:
 
     def generate(self, wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run `wrapped` as it is, recorded if it is to be; return and raise exactly what it does."""
-        if _thread.inside:
+        inside = _thread.inside
+        if inside.get() is not None:
             return _unseen(wrapped, model, args, kwargs)
-        _thread.inside = True
+        alone = not any(inside.values())
+        inside.set(alone)
+        if not alone:
+            self._tell_of_greenlets()
         try:
-            return self._generate(wrapped, model, args, kwargs)
+            return self._generate(wrapped, model, args, kwargs, None if alone else BESIDE_A_GREENLET)
         finally:
-            _thread.inside = False
+            inside.set(None)
 
-    def _generate(self, wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _generate(
+        self,
+        wrapped: Callable[..., Any],
+        model: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        unmeasured: str | None,
+    ) -> Any:
         recording = None
         try:
-            recording = self._begin(model, args, kwargs)
+            recording = self._begin(model, args, kwargs, unmeasured)
         except Exception as error:
             report_internal_error("recorder.begin", error)
+        if recording is None or recording.session is None:
+            _thread.inside.set(False)
         if recording is None:
             return wrapped(*args, **kwargs)
         try:
@@ -106,10 +135,13 @@ class Recorder:
         _end(recording, result, None)
         return result
 
-    def _begin(self, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> "_Recording | None":
+    def _begin(
+        self, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], unmeasured: str | None
+    ) -> "_Recording | None":
         if is_disabled() or breaker_open() or not is_instrumentation_enabled():
             return None
         from .capture.call import Call
+        from .capture.modes import unseen
 
         call = Call(model, args, kwargs)
         parent = calling_context(call.arguments.get("streamer"))
@@ -123,7 +155,8 @@ class Recorder:
             wrap_attention_functions()
         with shielded("recorder.ids"):
             self._prepare_tracer()
-        recording = _Recording(self, call, parent)
+        with unseen():
+            recording = _Recording(self, call, parent, unmeasured)
         self._tell_if_nowhere(recording.span)
         try:
             recording.enter()
@@ -137,6 +170,16 @@ class Recorder:
         if isinstance(self.tracer, ProxyTracer) and not isinstance(get_tracer_provider(), ProxyTracerProvider):
             self.tracer = get_tracer(semconv.SCOPE_NAME, __version__)
         use_system_ids(self.tracer)
+
+    def _tell_of_greenlets(self) -> None:
+        """Say once that calls are not measured because greenlets share what belongs to a thread."""
+        if not self._greenlets_told and not is_disabled():
+            self._greenlets_told = True
+            logger.warning(
+                "CoreVital: greenlets of one thread are in generate() at the same time; only one of them is measured "
+                "(the others: %s). Call gevent.monkey.patch_all() before anything else is imported.",
+                BESIDE_A_GREENLET,
+            )
 
     def _tell_if_nowhere(self, span: Span) -> None:
         """Say once that nothing is exported, where nobody has set up the SDK."""
@@ -169,12 +212,15 @@ def _unseen(wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwar
 
 
 def _end(recording: "_Recording", result: Any, error: BaseException | None) -> None:
+    from .capture.modes import unseen
+
     try:
         recording.leave()
     except Exception as internal:
         report_internal_error("recorder.leave", internal)
     try:
-        recording.end(result, error)
+        with unseen():
+            recording.end(result, error)
     except Exception as internal:
         report_internal_error("recorder.end", internal)
 
@@ -205,7 +251,7 @@ def _hint(call: "Call", context: Context) -> PromptHint:
 class _Recording:
     """One call, from its span's start to its end."""
 
-    def __init__(self, recorder: Recorder, call: "Call", parent: Context) -> None:
+    def __init__(self, recorder: Recorder, call: "Call", parent: Context, unmeasured: str | None) -> None:
         from .capture.model import describe_model
 
         self.recorder = recorder
@@ -226,7 +272,11 @@ class _Recording:
         )
         self.context: Context = set_span_in_context(self.span, parent)
         wanted = self.span.is_recording() or self.settings.capture_unsampled
-        self.captured = wanted and chosen(self.span.get_span_context().trace_id, self.settings.capture_ratio)
+        if unmeasured is None and not chosen(self.span.get_span_context().trace_id, self.settings.capture_ratio):
+            unmeasured = f"not chosen by capture_ratio={self.settings.capture_ratio:g}"
+        self.unmeasured = unmeasured
+        """Why this call is not measured, though it is recorded."""
+        self.captured = wanted and unmeasured is None
         self.live = self._live()
         self.session = self._session(call.model) if self.captured else None
         self.report = Report(
@@ -263,7 +313,7 @@ class _Recording:
         if not (self.captured and self.settings.step_events == "logs" and self.span.is_recording()):
             return None
         logger = self.recorder.logger
-        return LiveSteps(logger, self.context, self.settings) if takes_logs(logger) else None
+        return LiveSteps(logger, lasting(self.context), self.settings) if takes_logs(logger) else None
 
     def enter(self) -> None:
         """Make the span current and let the thread's taps report to this call."""
@@ -302,7 +352,7 @@ class _Recording:
                     self.report.write(runs, error)
             with shielded("recorder.unmeasured"):
                 if self.session is None and self.span.is_recording():
-                    self.report.write_unmeasured(self.call.decoding(self.hint.seed), self.call.usage(result))
+                    self._write_unmeasured(result)
             with shielded("recorder.metrics"):
                 self._metrics(runs, result, error, (self.end_ns - self.start_ns) / 1e9)
             with shielded("recorder.required"):
@@ -313,6 +363,10 @@ class _Recording:
                 self.span.end(self.end_ns)
             finally:
                 self._release()
+
+    def _write_unmeasured(self, result: Any) -> None:
+        decoding, tokens = self.call.decoding(self.hint.seed), self.call.usage(result)
+        self.report.write_unmeasured(decoding, tokens, self.unmeasured or "not measured")
 
     def _release(self) -> None:
         """Refer to nothing of the call any more: the traceback of an exception that its caller keeps refers to us."""

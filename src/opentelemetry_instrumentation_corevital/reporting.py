@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
 
 from . import semconv
+from .call_context import lasting
 from .config import Settings
 from .emission import attributes as emitted
 from .emission import budget
@@ -103,15 +104,16 @@ class Report:
         with shielded("report.outcome"):
             if getattr(self.span, "dropped_attributes", 0):  # the oldest: what was set first of all
                 self.span.set_attributes(emitted.outcome_attributes(runs))
-                if len(runs) == 1:
-                    self.span.set_attribute(semconv.STEPS_TOTAL, runs[0].steps)  # by which a store knows a run
+                if len(runs) == 1:  # by which a store knows a run
+                    self.span.set_attributes(fitting({semconv.STEPS_TOTAL: runs[0].output_tokens}))
 
-    def write_unmeasured(self, decoding: Decoding, tokens: tuple[int | None, int | None]) -> None:
-        """Say on the span of a call that was not chosen to be measured what it was, and that.
+    def write_unmeasured(self, decoding: Decoding, tokens: tuple[int | None, int | None], reason: str) -> None:
+        """Say on the span of a call that was not measured what it was, and why.
 
         Args:
             decoding: how it decoded.
             tokens: its tokens (input, output).
+            reason: why it was not measured.
         """
         self.span.set_attributes(
             emitted.request_attributes(decoding, content=self.settings.content_on_span)
@@ -120,10 +122,7 @@ class Report:
             | capture_attributes(self.settings)
             | ({} if self.rag is None else emitted.rag_attributes(self.rag, content=False)[0])
             | {semconv.SCHEMA: semconv.SCHEMA_VERSION}
-            | emitted.absent_attribute(
-                {"run": f"not chosen by capture_ratio={self.settings.capture_ratio:g}"}
-                | emitted.unfit_attributes(decoding, self.model)
-            )
+            | emitted.absent_attribute({"run": reason} | emitted.unfit_attributes(decoding, self.model))
         )
 
     def write_failure(self, error: BaseException) -> None:
@@ -158,7 +157,7 @@ class Report:
             with shielded(f"judgement {judgement.role}"):
                 judgement.on_run_ending(span, run)
         instruments = self.instruments
-        context = set_span_in_context(span, self.context)
+        context = lasting(set_span_in_context(span, self.context))
         said: Messages = {}
         with shielded("report.content"):
             if span.is_recording() and self.settings.content:

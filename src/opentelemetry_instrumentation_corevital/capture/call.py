@@ -11,6 +11,7 @@ from torch import Tensor
 from ..run import Decoding, StopReason
 from ..values import number, texts, whole
 from .caches import holds_keys
+from .modes import has_numbers
 from .result import Ids, new_tokens, token_ids
 from .stopping import Stops, token_set
 
@@ -155,7 +156,7 @@ class Call:
             mask = self._mask(ids)
             return [ids.shape[1]] * ids.shape[0] if mask is None else [int(n) for n in mask.sum(-1).tolist()]
         embeds = self.arguments.get("inputs_embeds")
-        if isinstance(embeds, Tensor) and embeds.ndim == 3:
+        if isinstance(embeds, Tensor) and embeds.ndim == 3 and has_numbers(embeds):
             mask = self.arguments.get("attention_mask")
             if isinstance(mask, Tensor) and mask.shape == embeds.shape[:2]:
                 return [int(n) for n in (mask != 0).sum(-1).tolist()]
@@ -169,7 +170,7 @@ class Call:
     def _input_ids(self) -> Tensor | None:
         for name in ("inputs", "input_ids"):
             value = self.arguments.get(name)
-            if isinstance(value, Tensor) and not value.is_floating_point():
+            if isinstance(value, Tensor) and not value.is_floating_point() and has_numbers(value):
                 if self.paged and value.ndim == 1:
                     return value[None]
                 if value.ndim == 2:

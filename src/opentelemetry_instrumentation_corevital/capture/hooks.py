@@ -23,6 +23,7 @@ from .caches import holds_keys
 from .inside import Inside
 from .listening import thread
 from .model import text_config
+from .modes import unseen
 from .scores import from_projections, from_weights, tells_visible
 
 
@@ -57,18 +58,21 @@ class WeightsTap(_Tap):
             return
         try:
             inside = collecting()
-            if inside is None or not inside.attending or not isinstance(output, tuple | list):
-                return
-            weights = next((item for item in reversed(output) if isinstance(item, Tensor) and item.ndim == 4), None)
-            if weights is not None:
-                mask = kwargs.get("attention_mask", kwargs.get("mask"))
-                certain = uses_registry(module)
-                if tells_visible(weights, mask, certain=certain):
-                    inside.attention.on_scores(module, lambda: from_weights(module, weights, mask, certain=certain))
-                else:
-                    inside.attention.on_unknown("float16 weights do not tell which keys are visible")
+            if inside is not None and inside.attending and isinstance(output, tuple | list):
+                with unseen():
+                    self._report(inside, module, kwargs.get("attention_mask", kwargs.get("mask")), output)
         except Exception as error:
             failed(error)
+
+    def _report(self, inside: Inside, module: nn.Module, mask: Any, output: Iterable[Any]) -> None:
+        weights = next((item for item in reversed(tuple(output)) if isinstance(item, Tensor) and item.ndim == 4), None)
+        if weights is None:
+            return
+        certain = uses_registry(module)
+        if tells_visible(weights, mask, certain=certain):
+            inside.attention.on_scores(module, lambda: from_weights(module, weights, mask, certain=certain))
+        else:
+            inside.attention.on_unknown("float16 weights do not tell which keys are visible")
 
 
 class ProjectionTap(_Tap):
@@ -107,7 +111,8 @@ class ProjectedAttentionTap(_Tap):
                     return
                 key = cache.layers[module.layer_idx].keys
             if query is not None and key is not None:
-                inside.attention.on_scores(module, lambda: from_projections(module, query, key, output[1]))
+                with unseen():
+                    inside.attention.on_scores(module, lambda: from_projections(module, query, key, output[1]))
         except Exception as error:
             failed(error)
 

@@ -20,7 +20,7 @@ from .attention import Key, StepAttention
 from .hidden import StepHidden
 from .hidden_numbers import HiddenNumbers
 from .layout import LOGIT_WIDTH, Layout
-from .listening import thread
+from .listening import mine, thread
 from .plan import Place, Plan
 from .reduction import flat, moved
 from .signals import AttentionSums, VisibleKeys, attention_signals, over_heads
@@ -79,7 +79,7 @@ class Inside:
         self._hidden = StepHidden(
             self._layers,
             anatomy,
-            give_up=lambda reason: this.give_up(reason),
+            give_up=lambda reason: this.give_up(reason),  # noqa: PLW0108 - a bound method would refer to it
             lose=lambda reason: this.lose("hidden_states", reason),
         )
         self._step = 0
@@ -97,8 +97,8 @@ class Inside:
         of_layers, of_attentions = self._hidden.begin(step), self.attention.begin(step)
         self.attending = bool(every) and step % every == 0 and "attention" not in self.absent
         self.collecting = "hidden_states" not in self.absent or self.attending
-        thread.layers = of_layers if self.collecting else None
-        thread.attentions = of_attentions if self.attending else None
+        thread.layers = mine(of_layers) if self.collecting else None
+        thread.attentions = mine(of_attentions) if self.attending else None
 
     def stop(self) -> None:
         """Take no more reports."""

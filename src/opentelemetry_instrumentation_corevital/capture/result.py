@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .modes import has_numbers
+
 Ids = NDArray[np.int64]
 """[sequences, columns] on the host."""
 
@@ -38,6 +40,8 @@ def token_ids(result: Any, *, paged: bool = False) -> Ids | str:
         return f"the result is no token ids [sequences, length]: {kind} {list(ids.shape)}"
     if not len(ids):
         return "the result has no sequence"
+    if not has_numbers(ids):
+        return "the result's token ids have no values (a meta device or a fake-tensor mode)"
     try:
         array: Ids = ids.detach().to("cpu", torch.int64).numpy()
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:

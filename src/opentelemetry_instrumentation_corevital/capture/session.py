@@ -14,6 +14,7 @@ from ..safety import report_internal_error, shielded
 from .call import Call, Generated
 from .inside import Inside
 from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, hidden_columns, logit_columns
+from .modes import has_numbers, unseen
 from .rows import HostRows, RowCarrier, RowStore, carrier_for
 from .stopping import flags_of, reason_of_error
 from .vitals import Vitals, vitals_for
@@ -105,24 +106,12 @@ class Session:
             edited: whether there are processors, which may change them in place.
         """
         try:
-            odd = self._odd_logits(logits)
-            if odd is not None:
-                self._lose(odd)
-                return
-            if self._vitals is None:
-                self._sequences = logits.shape[0]
-                self._carrier = carrier_for(logits.device, self._clock)
-                self._vitals = vitals_for(
-                    logits, self.inside, self._carrier, kernels=self._kernels, at_once=self._follower is not None
-                )
-                if self.call.custom and isinstance(input_ids, Tensor) and input_ids.ndim == 2:
-                    self.call.loop_prompts = input_ids
-            self._vitals.measure(logits, edited=edited)
-            self._measured = True
-            if self.call.custom and self.inside is not None and self.inside.irregular:
-                self._lose(
-                    f"whose logits a custom loop hands over cannot be told: {self.inside.absent['hidden_states']}"
-                )
+            with unseen():
+                odd = self._odd_logits(logits)
+                if odd is not None:
+                    self._lose(odd)
+                    return
+                self._measure(logits, input_ids, edited=edited)
         except Exception as error:
             self._give_up(error)
 
@@ -134,7 +123,23 @@ class Session:
             return "the loop's logits are not [sequences, vocabulary]"
         if self._vitals is not None and logits.shape[0] != self._sequences:
             return "the loop's number of sequences changes"
+        if not has_numbers(logits):
+            return "the model's tensors have no values (a meta device or a fake-tensor mode)"
         return None
+
+    def _measure(self, logits: Tensor, input_ids: Any, *, edited: bool) -> None:
+        if self._vitals is None:
+            self._sequences = logits.shape[0]
+            self._carrier = carrier_for(logits.device, self._clock)
+            self._vitals = vitals_for(
+                logits, self.inside, self._carrier, kernels=self._kernels, at_once=self._follower is not None
+            )
+            if self.call.custom and isinstance(input_ids, Tensor) and input_ids.ndim == 2:
+                self.call.loop_prompts = input_ids
+        self._vitals.measure(logits, edited=edited)
+        self._measured = True
+        if self.call.custom and self.inside is not None and self.inside.irregular:
+            self._lose(f"whose logits a custom loop hands over cannot be told: {self.inside.absent['hidden_states']}")
 
     def on_tokens(self, input_ids: Tensor, done: Any) -> None:
         """Take a step's chosen tokens, the last column of `input_ids`, and which sequences are done [sequences]."""
@@ -142,14 +147,15 @@ class Session:
         if not measured or self._vitals is None or self._carrier is None:
             return
         try:
-            flags = self._flags(input_ids, done)
-            if isinstance(flags, str):
-                self._lose(flags)
-                return
-            self._carrier.push(self._vitals.row(input_ids[:, -1], flags))
-            self._steps += 1
-            if self._follower is not None:
-                self._follow(self._carrier.store, self._follower)
+            with unseen():
+                flags = self._flags(input_ids, done)
+                if isinstance(flags, str):
+                    self._lose(flags)
+                    return
+                self._carrier.push(self._vitals.row(input_ids[:, -1], flags))
+                self._steps += 1
+                if self._follower is not None:
+                    self._follow(self._carrier.store, self._follower)
             if self.inside is not None:
                 self.inside.begin(self._steps)
         except Exception as error:

@@ -1,0 +1,20 @@
+"""gevent: where it has patched the process every greenlet is measured, else one at a time, and nothing is mixed."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.subprocesses import run
+
+PROGRAM = str(Path(__file__).parent / "program.py")
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("gevent") is None, reason="gevent, of the dev dependencies, is not installed"
+)
+
+
+@pytest.mark.parametrize("arguments", [[], ["patched"]], ids=["not patched", "patched"])
+def test_greenlets_of_a_thread(arguments: list[str]) -> None:
+    run([sys.executable, PROGRAM, *arguments])
