@@ -91,6 +91,7 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         allow_messages(settings.content)
         type(self)._recorder = _recorder(settings, tracer_provider, meter_provider, logger_provider, judgements)
         _patches.apply(_imported)
+        _leave_to_python()
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         recorder, type(self)._recorder = self._recorder, None
@@ -117,13 +118,14 @@ def _generate(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
+    from .capture.compiling import left_out
     from .capture.taps import tap_finished_beams, tap_logits_processor, tap_stopping_criteria
 
     return (
-        ("GenerationMixin", ClassPatch("generate", _generate)),
-        ("GenerationMixin", ClassPatch("_get_logits_processor", tap_logits_processor)),
-        ("GenerationMixin", ClassPatch("_get_stopping_criteria", tap_stopping_criteria)),
-        ("GenerationMixin", ClassPatch("_update_finished_beams", tap_finished_beams)),
+        ("GenerationMixin", ClassPatch("generate", left_out(_generate))),
+        ("GenerationMixin", ClassPatch("_get_logits_processor", left_out(tap_logits_processor))),
+        ("GenerationMixin", ClassPatch("_get_stopping_criteria", left_out(tap_stopping_criteria))),
+        ("GenerationMixin", ClassPatch("_update_finished_beams", left_out(tap_finished_beams))),
     )
 
 
@@ -147,12 +149,22 @@ _patches = PatchTable(
 )
 
 
+def _leave_to_python() -> None:
+    """Keep `torch.compile` out of the functions that stand in the place of methods; what they call it compiles."""
+    if (module := sys.modules.get(_GENERATION_MODULE)) is not None:
+        from .capture.compiling import leave_out
+
+        for name in ("generate", "_get_logits_processor", "_get_stopping_criteria"):
+            leave_out(getattr(module.GenerationMixin, name, None))
+
+
 def _imported(module: ModuleType) -> None:
     with _lock:
         if CoreVitalInstrumentor._recorder is None:
             return
         try:
             _patches.patch(module)
+            _leave_to_python()
         except Exception as error:
             logger.error(
                 "CoreVital could not patch %s; what passes there is not seen: %s", module.__name__, describe(error)

@@ -71,6 +71,9 @@ _thread = _Thread()
 BESIDE_A_GREENLET: Final = "greenlet_without_patching"
 """Why a call is not measured that runs while another greenlet of its thread generates: hooks find a call by thread."""
 
+COMPILED: Final = "compiled"
+"""Why a call is not measured whose whole loop runs under `torch.compile`: there are no taps in its graphs."""
+
 
 class Recorder:
     """Records every outermost `generate()` call of the process until it is closed."""
@@ -120,6 +123,10 @@ class Recorder:
     ) -> Any:
         recording = None
         try:
+            from .capture.compiling import Compiled
+
+            if isinstance(wrapped, Compiled):
+                unmeasured = unmeasured or COMPILED
             recording = self._begin(model, args, kwargs, unmeasured)
         except Exception as error:
             report_internal_error("recorder.begin", error)
