@@ -101,17 +101,26 @@ class Recorder:
 
     def generate(self, wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run `wrapped` as it is, recorded if it is to be; return and raise exactly what it does."""
-        inside = _thread.inside
-        if inside.get() is not None:
+        nested = alone = True
+        try:
+            inside = _thread.inside
+            nested, alone = inside.get() is not None, not any(inside.values())
+            if not nested:
+                inside.set(alone)
+                if not alone:
+                    self._tell_of_greenlets()
+        except Exception as error:
+            report_internal_error("recorder.greenlets", error)
+        if nested:
             return _unseen(wrapped, model, args, kwargs)
-        alone = not any(inside.values())
-        inside.set(alone)
-        if not alone:
-            self._tell_of_greenlets()
         try:
             return self._generate(wrapped, model, args, kwargs, None if alone else BESIDE_A_GREENLET)
         finally:
-            inside.set(None)
+            try:
+                _thread.inside.set(None)
+            except Exception as error:
+                _thread.inside = PerGreenlet()
+                report_internal_error("recorder.greenlets", error)
 
     def _generate(
         self,
@@ -128,10 +137,10 @@ class Recorder:
             if isinstance(wrapped, Compiled):
                 unmeasured = unmeasured or COMPILED
             recording = self._begin(model, args, kwargs, unmeasured)
+            if recording is None or recording.session is None:
+                _thread.inside.set(False)
         except Exception as error:
             report_internal_error("recorder.begin", error)
-        if recording is None or recording.session is None:
-            _thread.inside.set(False)
         if recording is None:
             return wrapped(*args, **kwargs)
         try:

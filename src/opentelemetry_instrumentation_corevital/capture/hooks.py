@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from ..forks import held_by_forks
+from ..safety import shielded
 from .anatomy import Anatomy, examine
 from .caches import holds_keys
 from .inside import Inside
@@ -127,9 +128,10 @@ def collecting() -> Inside | None:
 
 def failed(error: Exception) -> None:
     """Give up what is inside of this thread's run, and keep the error from it."""
-    session = thread.session
-    if session is not None and session.inside is not None:
-        session.inside.fail(error)
+    with shielded("capture.hooks"):
+        session = thread.session
+        if session is not None and session.inside is not None:
+            session.inside.fail(error)
 
 
 # One object of each for all models: so a module's tap is found again, whoever has put it there.

@@ -90,10 +90,10 @@ def _ask(verdicts: list[tuple[Any, Any]], criterion: Any, *args: Any, **kwargs: 
 def tap_logits_processor(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._get_logits_processor`."""
     processors = wrapped(*args, **kwargs)
-    call, session = thread.call, thread.session
-    if call is None:
-        return processors
     with shielded("capture.attach"):
+        call, session = thread.call, thread.session
+        if call is None:
+            return processors
         config = kwargs.get("generation_config", args[0] if args else None)
         prompt_length = kwargs.get("input_ids_seq_length", args[1] if len(args) > 1 else None)
         if session is None:
@@ -115,9 +115,11 @@ def _cache(model_kwargs: Any) -> Any:
 
 def tap_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._get_stopping_criteria`."""
-    call, session = thread.call, thread.session
-    if call is not None:
-        call.stops.attached = True  # no loop runs before its criteria are made, also where that fails
+    call = session = None
+    with shielded("capture.attach"):
+        call, session = thread.call, thread.session
+        if call is not None:
+            call.stops.attached = True  # no loop runs before its criteria are made, also where that fails
     criteria = wrapped(*args, **kwargs)
     with shielded("capture.attach"):
         if call is not None:
@@ -135,8 +137,8 @@ def tap_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, k
 def tap_finished_beams(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._update_finished_beams`, which says how long every finished beam is."""
     finished = wrapped(*args, **kwargs)
-    call = thread.call
-    if call is not None:
-        with shielded("capture.beams"):
+    with shielded("capture.beams"):
+        call = thread.call
+        if call is not None:
             _, _, call.beam_indices, _ = finished
     return finished
