@@ -92,3 +92,10 @@ def test_warnings_of_libraries_are_printed_without_secrets(monkeypatch: pytest.M
     assert cli_app.run_command([]) == 0
     assert shown == ["cannot reach ***@host:4317"]
     assert "pa55word" in logging.lastResort.format(record), "the program's own again"
+
+
+def test_help_promises_nothing_that_is_not_there() -> None:
+    reads_labels = {words for words, command in LEAVES.items() if any(p.opts[0] == "--labels" for p in command.params)}
+    assert not reads_labels, "calibration reads labels now: help may say so"
+    for words, command in LEAVES.items():
+        assert "learn" not in command.help, words

@@ -22,7 +22,7 @@ def label(
     remove: Annotated[bool, typer.Option("--remove", help="Take the label away.")] = False,
     db: Database = None,
 ) -> None:
-    """Say of a run whether it went well; calibration learns from it, and retention keeps it.
+    """Say of a run whether it went well: filters find it by that, and retention keeps it.
 
     Example: corevital label last --outcome incorrect --note "names the wrong year"
     """
