@@ -191,7 +191,7 @@ def _run_them(
     if not all(text.strip() for text in prompts):
         raise UserError("The prompt is empty.")
     settings = load_settings()
-    path = db or settings.sqlite_path or DEFAULT_DATABASE
+    path = database(db) if db is not None else settings.sqlite_path or DEFAULT_DATABASE
     Sink(path).check()
     generation = generation_options(temperature=temperature, max_new_tokens=max_new_tokens)
     options = {} if "capture" in settings.model_fields_set else {"capture": "full"}

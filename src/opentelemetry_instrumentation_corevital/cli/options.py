@@ -11,8 +11,9 @@ from typing import IO, Annotated, Any, Final, cast
 import typer
 from rich.console import Console
 
-from ..config import data_folder, load_settings
+from ..config import data_folder, environment_variable, load_settings
 from ..store import RunSummary, Store, StoreError, open_store
+from ..store.database import store_path
 from ..store.filters import FLAGS, LEVELS, RunFilter
 from .errors import UserError
 from .model_names import stored_name
@@ -40,11 +41,18 @@ def console() -> Console:
     return Console(highlight=False, markup=False, width=_PIPED_WIDTH, file=cast("IO[str]", _Trimmed()))
 
 
-def database(path: str | None) -> str:
-    """Return the store to read: the one named, else the one of the setting, of `corevital run` here, of zero code."""
-    chosen = path or load_settings().sqlite_path
+def database(path: str | None, option: str = "--db") -> str:
+    """Return the store to read: the one named, else the one of the setting, of `corevital run` here, of zero code.
+
+    Raises:
+        UserError: if what was named is no file's path; it names the option or the variable.
+    """
+    chosen = load_settings().sqlite_path if path is None else path
     if chosen is not None:
-        return chosen
+        try:
+            return str(store_path(chosen))
+        except StoreError as error:
+            raise UserError(f"{environment_variable('sqlite_path') if path is None else option} {error}") from None
     here = os.path.join("runs", "corevital.db")
     everywhere = os.path.join(data_folder(), "corevital.db")
     return here if os.path.exists(here) or not os.path.exists(everywhere) else everywhere

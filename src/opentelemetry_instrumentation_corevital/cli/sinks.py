@@ -112,6 +112,6 @@ def sink_of(
     database = None
     if store and not local:
         inside = None if out is None else str(out / _DATABASE)
-        database = db or inside or setting or DEFAULT_DATABASE
+        database = db if db is not None else inside or setting or DEFAULT_DATABASE
     folder = (out or Path(DEFAULT_FOLDER)) if reports else None
     return Sink(database, folder, json_pretty)

@@ -214,7 +214,7 @@ def migrate(
     from ..legacy.migration import Outcome
     from ..legacy.migration import migrate as move
 
-    target, outcome = Path(database(to_db)), Outcome()
+    target, outcome = Path(database(to_db, "--to-db")), Outcome()
     for outcome in move(from_dir, target, load_settings(), content=with_content, dry_run=dry_run):  # noqa: B007
         pass
     if as_json:

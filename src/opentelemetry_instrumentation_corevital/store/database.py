@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from .paths import expanded, why_no_file
 from .versions import SCHEMA_VERSION, bring_up_to_date
 
 APPLICATION_ID: Final = 0x43564954  # "CVIT": tells our file from any other SQLite file
@@ -20,8 +21,20 @@ class LockedError(StoreError):
     """Another connection holds the store's lock; a later try may succeed."""
 
 
+def store_path(path: str | os.PathLike[str]) -> Path:
+    """Return the file that a path names, with the home folder for `~`.
+
+    Raises:
+        StoreError: if it names none, as `:memory:` and `file:x.db`.
+    """
+    problem = why_no_file(path)
+    if problem is not None:
+        raise StoreError(problem)
+    return expanded(path)
+
+
 def open_database(
-    path: str | Path, *, synchronous: str = "NORMAL", busy_seconds: float | None = None
+    path: str | os.PathLike[str], *, synchronous: str = "NORMAL", busy_seconds: float | None = None
 ) -> sqlite3.Connection:
     """Open the store for writing, creating the file, its folder and its tables where they are missing.
 
@@ -38,7 +51,7 @@ def open_database(
     Raises:
         StoreError: if the file cannot be opened or is not a store.
     """
-    path = Path(path)
+    path = store_path(path)
     patience = BUSY_SECONDS if busy_seconds is None else busy_seconds
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +59,9 @@ def open_database(
         raise StoreError(f"{path}: its folder cannot be made ({error.strerror}); choose another path.") from None
     connection = None
     try:
-        connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+        # From a folder: SQLite, as some systems build it, takes a name that begins with `file:` for a URI.
+        name = os.path.join(os.curdir, path)
+        connection = sqlite3.connect(name, timeout=patience, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON")  # what is deleted is written over, here and in the log
         _check_or_create(connection, path)
@@ -62,13 +77,13 @@ def open_database(
     return connection
 
 
-def open_for_reading(path: str | Path) -> sqlite3.Connection:
+def open_for_reading(path: str | os.PathLike[str]) -> sqlite3.Connection:
     """Open an existing store for reading only.
 
     Raises:
         StoreError: if there is no such file, or it is not a store, or one of an older version.
     """
-    path = Path(path)
+    path = store_path(path)
     if not os.path.exists(path):  # Path.exists raises where a folder on the way may not be entered
         raise StoreError(f"{path}: there is no such file; `corevital run` makes one, --db names another.")
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from .database import StoreError, explain, open_database, roll_back
+from .database import StoreError, explain, open_database, roll_back, store_path
 
 
 @contextmanager
@@ -16,6 +16,7 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
     Raises:
         StoreError: if there is no such file, it is not a store, or it cannot be written.
     """
+    path = store_path(path)
     if not os.path.exists(path):
         raise StoreError(f"{path}: there is no such file; --db names another.")
     with closing(open_database(path, synchronous="FULL")) as connection:

@@ -47,7 +47,7 @@ class _StoreExporter:
     @property
     def path(self) -> str:
         """Return the file: the one given, else the setting's or the default one."""
-        return os.fsdecode(self._path or default_path())
+        return os.fsdecode(default_path() if self._path is None else self._path)
 
     @property
     def last_error(self) -> StoreError | None:
@@ -77,7 +77,8 @@ class _StoreExporter:
         if self._joined is None:
             settings = _settings()
             retention = Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes) if self._retains else None
-            self._joined = sharing.join(self._path or _default_path(settings), self, retention)
+            path = _default_path(settings) if self._path is None else self._path
+            self._joined = sharing.join(path, self, retention)
         return self._joined
 
     def _store(self, items: Iterable[Item], read: Callable[[Item], Record], what: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from .database import explain, open_database, roll_back
+from .paths import expanded
 
 # What is wrong with the rows, not with the file. Types are checked in `rows`; this is for what nobody thought of.
 DATA_ERRORS: Final = (
@@ -24,14 +25,15 @@ class WatchedFile:
     """A store's file, opened with the first transaction. Used by one thread at a time.
 
     Args:
-        path: the file.
+        path: the file, as it was named.
         synchronous: as `open_database` takes it.
         busy_seconds: how long a statement waits for another process's transaction.
     """
 
-    def __init__(self, path: Path, synchronous: str, busy_seconds: float) -> None:
-        self._path = path
-        self._log = Path(f"{path}-wal")
+    def __init__(self, path: str | os.PathLike[str], synchronous: str, busy_seconds: float) -> None:
+        self._named = path
+        self._path = expanded(path)
+        self._log = Path(f"{self._path}-wal")
         self._synchronous = synchronous
         self._busy_seconds = busy_seconds
         self.connection: sqlite3.Connection | None = None
@@ -70,7 +72,7 @@ class WatchedFile:
                 for leftover in (self._log, Path(f"{self._path}-shm")):
                     leftover.unlink(missing_ok=True)
         if self.connection is None:
-            self.connection = open_database(self._path, busy_seconds=self._busy_seconds, synchronous=self._synchronous)
+            self.connection = open_database(self._named, busy_seconds=self._busy_seconds, synchronous=self._synchronous)
             self._identity = _identity(self._path)
         return self.connection
 

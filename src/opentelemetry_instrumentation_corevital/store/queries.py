@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from .. import semconv
 from ..values import fitting
-from .database import StoreError, explain, open_for_reading
+from .database import StoreError, explain, open_for_reading, store_path
 from .filters import RunFilter
 from .labels import read_label
 from .stored import COLUMNS, Dropped, RunList, RunSummary, StoredEvent, StoredRun, summary_of
@@ -31,8 +31,8 @@ class Store:
     """An open store, for reading. Use it in a `with` block."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._connection = open_for_reading(path)
+        self.path = store_path(path)
+        self._connection = open_for_reading(self.path)
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ import weakref
 from typing import Any
 
 from ..forks import held_by_forks
+from .paths import expanded
 from .retention import Retention
 from .writer import StoreWriter
 
@@ -45,6 +46,6 @@ def leave(writer: StoreWriter, user: object, timeout: float) -> None:
 
 def _key(path: str | os.PathLike[str]) -> str:
     try:
-        return os.path.realpath(path)
+        return os.path.realpath(expanded(path))
     except (OSError, ValueError):  # a path that names no file; the writer says so
         return os.fspath(path)

@@ -11,13 +11,13 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, Literal
 
 from ..error_text import describe
 from . import forking
 from .database import LockedError, StoreError
 from .file import DATA_ERRORS, WatchedFile
+from .paths import expanded
 from .receipt import Receipt
 from .retention import Keeper, Retention
 from .rows import Lost, Record
@@ -56,7 +56,8 @@ class StoreWriter:
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
         retention: Retention | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
+        self._named = path
         self._queue_bytes = queue_bytes
         self._patience = patience
         self._synchronous = synchronous
@@ -73,7 +74,7 @@ class StoreWriter:
         self.dropped = 0
         """Records of this process that were not stored: malformed, too many, or the file could not be written."""
         self._lock = threading.RLock()  # held by every transaction, and by a fork
-        self._file = WatchedFile(self.path, self._synchronous, _BUSY_SECONDS)
+        self._file = WatchedFile(self._named, self._synchronous, _BUSY_SECONDS)
         # Guards what follows, `dropped` and `_told`. Never held by way of the condition, whose `__exit__` is Python: a
         # Ctrl-C that comes there leaves it locked for good.
         self._guard = threading.Lock()
