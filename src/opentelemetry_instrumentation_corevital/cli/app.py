@@ -27,6 +27,7 @@ from .help import Command, Group
 from .label import label
 from .read import runs, show
 from .run import run
+from .streams import guarded
 from .transfer import export, import_, migrate
 
 USAGE_ERROR: Final = 2  # what typer exits with; here 2 means an internal error
@@ -60,12 +61,22 @@ app.add_typer(db, name="db")
 def corevital(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     """Watch the inside of a language model's run and judge it."""
     if version:
-        typer.echo(f"corevital {__version__}")
+        print(f"corevital {__version__}")
         raise typer.Exit
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run one command line and return its exit code."""
+    """Run one command line and return its exit code; `sys.stdout` and `sys.stderr` may be anything."""
+    with guarded() as out:
+        code = _quietly(arguments)
+        out.flush()
+        if out.failed is not None and not out.reader_is_gone:
+            print(f"Error: standard output: cannot be written ({out.failed.strerror}).", file=sys.stderr)
+            code = code or 1
+    return code
+
+
+def _quietly(arguments: list[str]) -> int:
     store_log = logging.getLogger(store.__name__)
     level = store_log.level
     store_log.setLevel(logging.CRITICAL)  # a command tells the store's error itself, as one sentence

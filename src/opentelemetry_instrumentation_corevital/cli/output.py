@@ -2,11 +2,14 @@
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
+
+import typer
 
 from ..store.stored import COLUMNS, RunSummary
 from .errors import UserError
@@ -14,7 +17,16 @@ from .errors import UserError
 
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    print(escaped(json.dumps(value, ensure_ascii=False, indent=2), sys.stdout))
+
+
+def escaped(text: str, file: IO[str]) -> str:
+    r"""Return JSON with `\uXXXX` for the characters that a file's encoding lacks: nothing of it is lost."""
+    try:
+        text.encode(getattr(file, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    return text
 
 
 def one_format(*, as_json: bool, as_csv: bool) -> None:
@@ -27,19 +39,32 @@ def one_format(*, as_json: bool, as_csv: bool) -> None:
         raise UserError("--json and --csv do not go together.")
 
 
+class _Read:
+    """Standard output as long as somebody reads it: what comes could be gigabytes."""
+
+    def write(self, text: str) -> int:
+        if getattr(sys.stdout, "reader_is_gone", False):
+            raise typer.Exit
+        return sys.stdout.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
+
+
 @contextmanager
 def whole_file(out: Path | None, option: str = "--out") -> Iterator[IO[str]]:
     """Open a file beside the one wanted and put it in place once it is whole; without one, standard output.
 
     Raises:
         UserError: if it cannot be written; it names the option.
+        typer.Exit: at a write to standard output that nobody reads any more.
     """
     if out is None:
-        yield sys.stdout
+        yield cast("IO[str]", _Read())
         return
     part = out.with_name(f".{out.name}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
+        with part.open("w", encoding="utf-8", errors="replace", newline="") as file:
             yield file
         part.replace(out)
     except OSError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..store import RunSummary, Store, StoreError
 from .errors import UserError
-from .output import whole_file
+from .output import escaped, whole_file
 
 
 def report_text(store: Store, run: RunSummary, *, pretty: bool) -> str:
@@ -49,6 +49,6 @@ def write_reports(store: Store, runs: Iterable[RunSummary], folder: Path, *, pre
         index = f"_{run.sequence_index}" if run.operation is None else ""
         path = folder / f"trace_{run.trace_id}_{run.span_id[:8]}{index}.json"
         with whole_file(path) as file:
-            file.write(report_text(store, run, pretty=pretty))
+            file.write(escaped(report_text(store, run, pretty=pretty), file))
         written.append(path)
     return written

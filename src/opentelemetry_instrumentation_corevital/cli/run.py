@@ -1,5 +1,6 @@
 """`corevital run`: generate with a model, watch it, judge it, store it, show it."""
 
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -241,7 +242,7 @@ def _prompt_text(prompt: str | None, prompt_file: str | None) -> str:
     if (prompt is None) == (prompt_file is None):
         raise UserError("Give the prompt with --prompt or with --prompt-file, one of them.")
     if "-" in (prompt, prompt_file):
-        text = sys.stdin.read()
+        text = _standard_input()
     elif prompt_file is not None:
         text = _read("--prompt-file", prompt_file)
     else:
@@ -249,6 +250,16 @@ def _prompt_text(prompt: str | None, prompt_file: str | None) -> str:
     if not text.strip():
         raise UserError("The prompt is empty.")
     return text
+
+
+def _standard_input() -> str:
+    """Return standard input, which is UTF-8 as prompt files are, whatever the terminal's encoding."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+    try:
+        return sys.stdin.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"standard input: cannot be read: {_reason(error)}.") from None
 
 
 def _rag_context(path: str | None) -> RAGContext | None:
@@ -264,8 +275,11 @@ def _read(option: str, path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"it is not UTF-8 at byte {error.start}"
-        raise UserError(f"{option} {path}: cannot be read: {reason}.") from None
+        raise UserError(f"{option} {path}: cannot be read: {_reason(error)}.") from None
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str | None:
+    return error.strerror if isinstance(error, OSError) else f"it is not UTF-8 at byte {error.start}"
 
 
 # --- after it ----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from .options import (
     filters,
     with_stored_model,
 )
-from .output import RUN_COLUMNS, print_json, run_rows, whole_file, write_csv
+from .output import RUN_COLUMNS, escaped, print_json, run_rows, whole_file, write_csv
 from .reports import report_text, write_reports
 
 _BATCH: Final = 256
@@ -111,7 +111,7 @@ def _reports(store: Store, runs: list[RunSummary], out: Path | None, *, pretty: 
         return len(write_reports(store, runs, out, pretty=pretty))
     with whole_file(out) as file:
         for run in runs:  # several: one a line, unless they are indented
-            file.write(report_text(store, run, pretty=pretty))
+            file.write(escaped(report_text(store, run, pretty=pretty), file))
     return len(runs)
 
 
@@ -121,7 +121,7 @@ def _otlp(store: Store, runs: list[RunSummary] | None, out: Path | None) -> int:
     count = 0
     with whole_file(out) as file:
         for message in store.otlp(None if runs is None else [run.trace_id for run in runs]):
-            file.write(to_line(message) + "\n")
+            file.write(escaped(to_line(message), file) + "\n")
             count += 1
     return count
 
