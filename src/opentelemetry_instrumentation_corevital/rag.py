@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 _LARGEST: Final = 2**63 - 1
+_IN_REPORTS: Final = "retrieval_metadata"
+"""What a report's `extensions.rag` calls `metadata`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,9 @@ class RAGContext:
 
     @classmethod
     def from_json(cls, text: str) -> "RAGContext":
-        """Read a JSON object whose names are this class's.
+        """Read a JSON object whose names are this class's; `retrieval_metadata`, as in reports, is `metadata`.
+
+        A null says no more than a name that is not there.
 
         Raises:
             ValueError: if it is not one; the message says what was expected, and where.
@@ -57,9 +61,15 @@ class RAGContext:
         names = [each.name for each in fields(cls)]
         if not isinstance(values, dict):
             raise ValueError(f"expected an object with {', '.join(names)}")
-        if unknown := sorted(values.keys() - set(names)):
+        if unknown := sorted(values.keys() - {*names, _IN_REPORTS}):
             raise ValueError(f"{', '.join(unknown)}: unknown; there are {', '.join(names)}")
-        return cls(**values)
+        values = {name: value for name, value in values.items() if value is not None}
+        if _IN_REPORTS not in values:
+            return cls(**values)
+        if "metadata" in values:
+            raise ValueError(f"metadata, {_IN_REPORTS}: are two names of one thing; give one of them")
+        metadata = _copied(values.pop(_IN_REPORTS), _IN_REPORTS)
+        return cls(**values, metadata=metadata)
 
 
 # Messages name the field and not its value, which is content.
@@ -82,13 +92,13 @@ def _texts(name: str, texts: object) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _copied(metadata: object) -> dict[str, Any]:
+def _copied(metadata: object, name: str = "metadata") -> dict[str, Any]:
     if not isinstance(metadata, Mapping):
-        raise ValueError("metadata: expected a mapping")
+        raise ValueError(f"{name}: expected a mapping")
     try:
         text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
         text.encode()
         copy: dict[str, Any] = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"metadata: expected what JSON can hold ({type(error).__name__})") from None
+        raise ValueError(f"{name}: expected what JSON can hold ({type(error).__name__})") from None
     return copy

@@ -23,6 +23,7 @@ from .compare import compare
 from .db import db
 from .doctor import doctor
 from .errors import UserError
+from .first_corevital import todays_name
 from .help import Command, Group
 from .label import label
 from .read import runs, show
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "token_normalize_func": lambda name: name.replace("_", "-"),  # the first CoreVital's --max_new_tokens
+        "token_normalize_func": todays_name,
     },
 )
 app.command(cls=Command)(run)

@@ -65,7 +65,7 @@ def run(
             "--rag-context",
             metavar="FILE",
             help="JSON about what was retrieved for the prompt: context_token_count, retrieved_doc_ids, "
-            "retrieved_doc_titles, metadata.",
+            "retrieved_doc_titles, retrieval_metadata.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
@@ -105,7 +105,16 @@ def run(
         str | None, typer.Option(help="Revision of the hub repository.", rich_help_panel=_MODEL)
     ] = None,
     capture: Annotated[
-        str | None, typer.Option(metavar="MODE", help="summary, full (default) or on_risk.", rich_help_panel=_RECORD)
+        str | None,
+        typer.Option(metavar="MODE", help="summary, full (default) or on_risk.", rich_help_panel=_RECORD),
+    ] = None,
+    risk_threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="With --capture on_risk: report in full from this risk on; default: the setting, 0.7.",
+        ),
     ] = None,
     sink: Annotated[
         SinkKind | None,
@@ -174,8 +183,11 @@ def run(
     Example: corevital run --model smollm2 --prompt "Name three primary colours."
     """
     text, retrieved = _prompt_text(prompt, prompt_file), _rag_context(rag)
-    options = {} if capture is None else {"capture": capture}
+    given = {"capture": capture, "risk_threshold": risk_threshold}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     settings = load_settings(options)
+    if risk_threshold is not None and settings.capture != "on_risk":
+        raise UserError("--risk-threshold goes with --capture on_risk: other modes do not depend on the risk.")
     if capture is None and "capture" not in settings.model_fields_set:
         options["capture"] = "full"
     content_to_otlp = settings.content_on_span or not store_content

@@ -14,10 +14,24 @@ from typing import Any, Final
 from .. import semconv
 from ..store.stored import StoredRun
 from .timeline import field_of, unpack
+from .words import risk_factors
 
 SCHEMA: Final = "0.4.0"
 _SAMPLING: Final = ("sample", "beam_sample")
-_RETRIEVED: Final = ("context_token_count", "document_count", "retrieved_doc_ids", "retrieved_doc_titles", "metadata")
+_RETRIEVED: Final = {
+    "context_token_count": semconv.RAG_CONTEXT_TOKEN_COUNT,
+    "document_count": semconv.RAG_DOCUMENT_COUNT,
+    "retrieved_doc_ids": semconv.RAG_DOC_IDS,
+    "retrieved_doc_titles": semconv.RAG_DOC_TITLES,
+}
+_FINGERPRINT: Final = {
+    "vector": semconv.FINGERPRINT_VECTOR,
+    "version": semconv.FINGERPRINT_VERSION,
+    "prompt_hash": semconv.FINGERPRINT_PROMPT_HASH,
+    "prompt_hash_source": semconv.FINGERPRINT_PROMPT_HASH_SOURCE,
+    "run_hash": semconv.FINGERPRINT_RUN_HASH,
+}
+_HEADS: Final = ("collapsed", "focused")
 _PER_STEP: Final = ("top1_prob", "hidden_cosine")
 
 
@@ -103,16 +117,18 @@ def _extensions(run: StoredRun) -> dict[str, Any]:
                 "risk_score": summary.risk_score,
                 "risk_factors": None
                 if (factors := get(semconv.RISK_FACTORS)) is None
-                else [factor.partition("=")[0] for factor in factors],
+                else risk_factors(factors),
                 "blamed_layers": get(semconv.BLAME_LAYERS),
             }
         )
     if summary.failure_risk is not None:
         signals = get(semconv.EARLY_WARNING_SIGNALS)
         made["early_warning"] = _present({"failure_risk": summary.failure_risk, "warning_signals": signals})
-    if summary.prompt_hash is not None:
-        made["fingerprint"] = {"prompt_hash": summary.prompt_hash}
-    if retrieved := _present({name: get(f"corevital.rag.{name}") for name in _RETRIEVED}):
+    if fingerprint := _present({name: get(attribute) for name, attribute in _FINGERPRINT.items()}):
+        made["fingerprint"] = fingerprint
+    told = {**(run.call or {}), **run.attributes}
+    retrieved = {name: told.get(attribute) for name, attribute in _RETRIEVED.items()}
+    if retrieved := _present({**retrieved, "retrieval_metadata": _object(told.get(semconv.RAG_METADATA))}):
         made["rag"] = retrieved
     if summary.narrative is not None:
         made["narrative"] = {"summary": summary.narrative}
@@ -147,6 +163,7 @@ def _timeline(run: StoredRun, ids: list[int] | None) -> list[dict[str, Any]]:
         if name in told:
             told[name] = told[name] > 0  # the report has whether, not how many
     timeline = unpack(told, rest)
+    _count_heads(timeline, run.attributes.get(semconv.MODEL_HEAD_COUNT))
     for step, made in enumerate(timeline):
         entropy = made.get("logits_summary", {}).get("entropy")
         if entropy is not None:
@@ -154,6 +171,15 @@ def _timeline(run: StoredRun, ids: list[int] | None) -> list[dict[str, Any]]:
         more = {name: float(columns[name][step]) for name in _PER_STEP if name in columns}
         made["extensions"] = {name: value for name, value in more.items() if math.isfinite(value)}
     return timeline
+
+
+def _count_heads(timeline: list[dict[str, Any]], heads: int | None) -> None:
+    """Add how many heads are collapsed and focused to their shares."""
+    for layer in (layer for step in timeline for layer in step.get("layers", ())):
+        found = layer.get("attention_summary", {})
+        for kind in _HEADS:
+            if heads is not None and f"{kind}_head_rate" in found:
+                found[f"{kind}_head_count"] = round(found[f"{kind}_head_rate"] * heads)
 
 
 def _recorded(attributes: Mapping[str, Any], first: int) -> dict[str, Any]:
@@ -166,7 +192,8 @@ def _recorded(attributes: Mapping[str, Any], first: int) -> dict[str, Any]:
         "perplexity": None if entropy is None else 2**entropy,
     }
     index = first + int(attributes[semconv.STEP_INDEX])
-    return {"step_index": index, "token": {"is_prompt_token": False}, "logits_summary": _present(logits), "layers": []}
+    token = {"is_prompt_token": False}
+    return {"step_index": index, "token": token, "logits_summary": _present(logits), "layers": [], "extensions": {}}
 
 
 def _text(messages: Any) -> str | None:
@@ -175,6 +202,15 @@ def _text(messages: Any) -> str | None:
         return str(json.loads(messages)[-1]["parts"][0]["content"])
     except (TypeError, ValueError, LookupError):
         return None
+
+
+def _object(text: Any) -> dict[str, Any] | None:
+    """Return the object that a JSON attribute holds; None where it is not there or was cut off."""
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,9 +24,11 @@ _NAMES: Final[Mapping[tuple[str, str], str]] = {
     ("hidden_summary", "l2_norm_mean"): "hidden_l2_norm",
     ("hidden_summary", "max_abs"): "hidden_max_abs",
     ("attention_summary", "entropy_mean_normalized"): "attention_entropy",
+    ("attention_summary", "concentration_max"): "attention_max_weight_max",
     ("attention_summary", "collapsed_head_rate"): "collapsed_head_rate",
     ("attention_summary", "focused_head_rate"): "focused_head_rate",
     ("cross_attention_summary", "entropy_mean_normalized"): "cross_attention_entropy",
+    ("cross_attention_summary", "concentration_max"): "cross_attention_max_weight_max",
     ("anomalies", "has_nan"): "hidden_nan",
     ("anomalies", "has_inf"): "hidden_inf",
 }

@@ -1,0 +1,220 @@
+"""Reports of our runs are what the schema says: its fields, its words, its types; and the first CoreVital's options."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opentelemetry_instrumentation_corevital import RAGContext, get_fingerprint, open_store, semconv
+from opentelemetry_instrumentation_corevital.legacy.report import report_of
+from opentelemetry_instrumentation_corevital.legacy.words import RISK_FACTORS
+from tests.cli.conftest import Cli
+from tests.legacy.keys import FIELDS, LEFT_OUT, fields_of, left_out
+from tests.legacy.reports import report
+from tests.store.spans import make_spans
+
+RETRIEVED = {
+    "context_token_count": 3,
+    "retrieved_doc_ids": ["doc-1", "doc-2"],
+    "retrieved_doc_titles": ["One", "Two"],
+    "retrieval_metadata": {"index": "wiki", "scores": [0.5, 0.25]},
+}
+
+
+@pytest.fixture
+def run_once(cli: Cli, tiny_folder: str) -> Any:
+    """Run with every option that a report has a field for, and return a function that does it with others."""
+    Path("rag.json").write_text(json.dumps(RETRIEVED))
+
+    def run(*options: str) -> dict[str, Any]:
+        arguments = ("run", "-m", tiny_folder, "-p", "w5 w6", "--max-new-tokens", "12", "--rag-context", "rag.json")
+        arguments = (*arguments, "--temperature", "0.8", "--top-k", "50", "--top-p", "0.95", "--seed", "42")
+        code, _, err = cli(*arguments, "--write-json", "--store-content", *options)
+        assert code == 0, err
+        (path,) = Path("runs").glob("trace_*.json")
+        made: dict[str, Any] = json.loads(path.read_text())
+        return made
+
+    return run
+
+
+def test_every_field_of_the_schema_is_there_or_left_out_for_a_reason(run_once: Any, cli: Cli) -> None:
+    written = run_once()
+    with open_store(cli.db) as store:
+        run = store.run("last")
+    # What a short run of a small healthy model lacks: a revision, somebody to blame, flags that can be judged.
+    attributes = {**run.attributes, semconv.MODEL_REVISION: "0e9e39f", semconv.BLAME_LAYERS: [1]}
+    unjudged = {"attention_collapse_detected": False, "mid_layer_anomaly_detected": False}
+    whole = replace(run, attributes=attributes, summary=replace(run.summary, **unjudged))
+    found = set(fields_of(json.loads(json.dumps(report_of(whole)))))
+    missing = {field for field in FIELDS if field not in found and not left_out(field)}
+    assert missing == set()
+    there = {field for field in found if left_out(field)}
+    assert there == set(), "these are written by now: they are no longer left out"
+    assert all(any(field == each or field.startswith(f"{each}.") for field in FIELDS) for each in LEFT_OUT)
+    made_up = {"model.revision", "extensions.risk.blamed_layers", *(f"health_flags.{name}" for name in unjudged)}
+    assert set(fields_of(written)) >= {each for each in found if "attributes" not in each} - made_up
+
+
+def test_extensions_have_the_schemas_types_and_words(run_once: Any, cli: Cli) -> None:
+    extensions = run_once()["extensions"]
+    with open_store(cli.db) as store:
+        run = store.run("last")
+    assert extensions["fingerprint"]["vector"] == run.attributes[semconv.FINGERPRINT_VECTOR]
+    assert extensions["rag"] == {**RETRIEVED, "document_count": 2}
+    assert set(extensions["risk"]["risk_factors"]) <= set(RISK_FACTORS.values())
+    own = extensions["corevital"]["attributes"]
+    assert own[semconv.RISK_FACTORS] == run.attributes[semconv.RISK_FACTORS], "ours stay"
+    assert json.loads(own[semconv.RAG_METADATA]) == RETRIEVED["retrieval_metadata"]
+    Path("again.json").write_text(json.dumps(extensions["rag"]))
+    assert RAGContext.from_json(Path("again.json").read_text()).metadata == RETRIEVED["retrieval_metadata"]
+
+
+def test_heads_are_counted_and_the_largest_weight_is_there(run_once: Any, cli: Cli) -> None:
+    timeline = run_once()["timeline"]
+    with open_store(cli.db) as store:
+        run = store.run("last")
+    heads = run.attributes[semconv.MODEL_HEAD_COUNT]
+    for step, made in enumerate(timeline):
+        for layer, each in enumerate(made["layers"]):
+            summary = each["attention_summary"]
+            assert summary["concentration_max"] == float(run.columns["attention_max_weight_max"][step, layer])
+            assert summary["focused_head_count"] == round(float(run.columns["focused_head_rate"][step, layer]) * heads)
+            assert isinstance(summary["focused_head_count"], int)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (["nan_detected=1.0"], ["nan_or_inf"]),
+        (["inf_detected=1.0", "high_entropy_share=0.25"], ["nan_or_inf", "high_entropy_steps"]),
+        (["repetition_loop_detected=0.9"], ["repetition_loop"]),
+        (["mid_layer_anomaly_detected=0.7"], ["mid_layer_anomaly"]),
+        (["attention_collapse_detected=0.3", "high_entropy_share=0.1"], ["attention_collapse", "high_entropy_steps"]),
+        (["a_word_of_somebody_else=0.5"], ["a_word_of_somebody_else"]),
+        ([], []),
+    ],
+)
+def test_risk_factors_are_the_schemas_words(cli: Cli, ours: list[str], theirs: list[str]) -> None:
+    cli.store(make_spans(**{semconv.RISK_FACTORS: ours}))
+    made = json.loads(cli("export", "last")[1])
+    assert made["extensions"]["risk"]["risk_factors"] == theirs
+    assert made["extensions"]["corevital"]["attributes"][semconv.RISK_FACTORS] == ours
+
+
+def test_every_factor_of_the_rules_has_a_word() -> None:
+    from opentelemetry_instrumentation_corevital.assessment.risk import FLAG_RISK
+
+    assert set(RISK_FACTORS) == {*FLAG_RISK, "high_entropy_share"}
+
+
+def test_a_report_of_ours_is_exported_and_migrated_and_exported_again(run_once: Any, cli: Cli) -> None:
+    written = run_once()
+    assert cli("migrate", "--from-dir", "runs", "--to-db", "new.db", "--with-content")[1].startswith("1 migrated")
+    assert json.loads(cli("export", "last", "--db", "new.db")[1]) == written
+    assert cli("migrate", "--from-dir", "runs", "--to-db", "none.db")[1].startswith("1 migrated")
+    without = cli("export", "last", "--db", "none.db")[1]
+    for content in ("doc-1", "Two", "wiki", "w5"):
+        assert content not in without
+
+
+def test_the_fingerprint_of_a_report(run_once: Any, cli: Cli) -> None:
+    written = run_once()
+    with open_store(cli.db) as store:
+        stored = get_fingerprint(store.run("last"))
+    assert get_fingerprint(written) == stored
+    assert get_fingerprint(written).distance(stored) == 0
+    old = report()
+    old["extensions"]["fingerprint"] = {"vector": [0.5] * 9, "prompt_hash": "ab"}
+    assert (get_fingerprint(old).vector, get_fingerprint(old).prompt_hash) == ((0.5,) * 9, "ab")
+    with pytest.raises(ValueError, match="no distance"):
+        get_fingerprint(old).distance(stored)
+    del old["extensions"]
+    assert get_fingerprint(old).vector is None
+    for wrong, message in (
+        ({}, "this is no report"),
+        ({"schema_version": "0.4.0", "extensions": {"fingerprint": {"vector": "x"}}}, r"fingerprint\.vector"),
+        ({"schema_version": "0.4.0", "extensions": {"fingerprint": {"run_hash": 1}}}, r"fingerprint\.run_hash"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            get_fingerprint(wrong)
+
+
+def test_both_names_of_metadata_are_read_and_not_both_at_once(cli: Cli) -> None:
+    metadata = {"index": "wiki"}
+    for name in ("metadata", "retrieval_metadata"):
+        assert RAGContext.from_json(json.dumps({name: metadata})) == RAGContext(metadata=metadata)
+    assert RAGContext.from_json('{"retrieved_doc_ids": null, "retrieval_metadata": null}') == RAGContext()
+    for text, message in (
+        ('{"metadata": {}, "retrieval_metadata": {}}', "metadata, retrieval_metadata: are two names of one thing"),
+        ('{"retrieval_metadata": [1]}', "retrieval_metadata: expected a mapping"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            RAGContext.from_json(text)
+        Path("rag.json").write_text(text)
+        code, _, err = cli("run", "-m", "none", "-p", "x", "--rag-context", "rag.json")
+        assert code == 1
+        assert f"--rag-context rag.json: {message}" in err
+
+
+OLD_OPTIONS = [
+    *(
+        ["--quantize-4"],
+        ["--quantize-8"],
+        ["--perf"],
+        ["--perf", "strict"],
+        ["--perf=detailed"],
+        ["--config", "x.yaml"],
+    ),
+    *(["--calibration", "p.json"], ["--log_level", "INFO"], ["--no-prompt-telemetry"], ["--report-on-gpu"]),
+    *(["--early_stopping"], ["--datadog_api_key", "k"], ["--datadog_site", "s"], ["--prometheus_port", "9091"]),
+    *(
+        ["--wandb_project", "p"],
+        ["--wandb_entity", "e"],
+        ["--sink", "datadog"],
+        ["--sink=prometheus"],
+        ["--sink", "wandb"],
+    ),
+]
+
+
+@pytest.mark.parametrize("options", OLD_OPTIONS, ids=" ".join)
+def test_an_option_of_the_first_corevital_says_what_to_do_instead(cli: Cli, options: list[str]) -> None:
+    code, out, err = cli("run", "--model", "none", "--prompt", "x", *options)
+    assert (code, out) == (1, "")
+    name = options[0].partition("=")[0].replace("_", "-")
+    assert err.startswith(f"Error: {name}")
+    assert "is an option of the first CoreVital; " in err
+    assert len(err.splitlines()) == 1
+    assert err.endswith(".\n")
+
+
+def test_commands_of_the_first_corevital(cli: Cli) -> None:
+    code, _, err = cli("calibrate", "--model", "none", "--prompts", "x", "--config", "y")
+    assert (code, "--config is an option of the first CoreVital" in err) == (1, True)
+    code, _, err = cli("serve", "--port", "8000")
+    assert (code, "`corevital serve` is a command of the first CoreVital" in err) == (1, True)
+    code, _, err = cli("run", "--model", "none", "--prompt", "x", "--sink", "cloud")
+    assert (code, "first CoreVital" in err) == (1, False)
+    code, _, err = cli("run", "--prompt", "--perf", "--model", "none")  # a prompt that looks like one
+    assert "first CoreVital" not in err
+
+
+def test_capture_mode_and_risk_threshold_are_taken(run_once: Any, cli: Cli) -> None:
+    modes = {"0": "full", "1": "summary"}
+    for threshold, reported in modes.items():
+        for path in Path("runs").glob("trace_*"):
+            path.unlink()
+        run_once("--capture-mode", "on_risk", "--risk_threshold", threshold)
+        with open_store(cli.db) as store:
+            attributes = store.run("last").attributes
+        assert attributes[semconv.CAPTURE_MODE] == "on_risk"
+        assert attributes[semconv.CAPTURE_UPGRADED] is (reported == "full"), threshold
+
+
+@pytest.mark.parametrize("mode", [[], ["--capture", "full"], ["--capture-mode", "summary"]])
+def test_a_threshold_that_nothing_reads_is_refused(cli: Cli, mode: list[str]) -> None:
+    code, _, err = cli("run", "--model", "none", "--prompt", "x", "--risk-threshold", "0.5", *mode)
+    assert (code, "--risk-threshold goes with --capture on_risk" in err) == (1, True)
