@@ -86,7 +86,7 @@ def test_prune_by_age_and_by_size(filled: Cli, monkeypatch: pytest.MonkeyPatch) 
     with open_store(filled.db) as store:
         kept = store.runs()[1]
     set_label(filled.db, kept.trace_id, kept.span_id, "correct")
-    told = json.loads(filled("db", "prune", "--max-bytes", "0.001MB", "--json")[1])
+    told = json.loads(filled("db", "prune", "--max-bytes", "0.001MB", "--yes", "--json")[1])
     assert (told["dry_run"], told["spans"]) == (False, 2)
     assert [run["trace_id"] for run in json.loads(filled("runs", "--json")[1])] == [kept.trace_id]
 
@@ -101,7 +101,7 @@ def test_a_size_that_is_none(filled: Cli, size: str) -> None:
 def test_vacuum_makes_the_file_smaller(cli: Cli) -> None:
     cli.store(make_spans(120, events=60))
     before = cli.db.stat().st_size
-    cli("db", "prune", "--max-bytes", "100kB")
+    cli("db", "prune", "--max-bytes", "100kB", "--yes")
     code, out, _ = cli("db", "vacuum")
     assert code == 0
     assert " before, " in out

@@ -102,6 +102,11 @@ def _redacted_warnings() -> Iterator[None]:
             handler.setFormatter(before)
 
 
+def _told(error: Exception) -> str:
+    command = getattr(error, "command", "")
+    return f"{error} {command[:1].upper()}{command[1:]}" if command else str(error)
+
+
 def _run(arguments: list[str]) -> int:
     try:
         app(arguments, prog_name="corevital")
@@ -109,7 +114,7 @@ def _run(arguments: list[str]) -> int:
         return 1 if end.code == USAGE_ERROR else int(end.code or 0)
     except (UserError, SettingsError, ProfileError, StoreError) as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[bold red]Error:[/] {escape(str(error))}")
+        console.print(f"[bold red]Error:[/] {escape(_told(error))}")
         return 1
     except Exception:
         traceback.print_exc()

@@ -11,6 +11,7 @@ from rich.console import Console
 from ..config import load_settings
 from ..store import RunSummary, Store, open_store
 from ..store.comparison import ModelFigures, differences, figures, in_common, prompt_of
+from ..store.database import check_place
 from .compare_tables import as_json_value, csv_rows, print_comparison
 from .errors import UserError
 from .model_names import stored_name
@@ -185,14 +186,14 @@ def _run_them(
     from .generation import generate, generation_options
     from .models import load_model
     from .run import spans_of_runs, trace_ids
-    from .sinks import DEFAULT_DATABASE, Sink
+    from .sinks import DEFAULT_DATABASE
     from .telemetry import CommandTelemetry
 
     if not all(text.strip() for text in prompts):
         raise UserError("The prompt is empty.")
     settings = load_settings()
     path = database(db) if db is not None else settings.sqlite_path or DEFAULT_DATABASE
-    Sink(path).check()
+    check_place(path)
     generation = generation_options(temperature=temperature, max_new_tokens=max_new_tokens)
     options = {} if "capture" in settings.model_fields_set else {"capture": "full"}
     made: dict[str, list[str]] = {}

@@ -11,7 +11,7 @@ from rich.table import Table
 from ..config import load_settings
 from ..store import Retention, open_store
 from ..store.maintenance import check as check_file
-from ..store.maintenance import delete_call, prune_store
+from ..store.maintenance import delete_call, empties, prune_store
 from ..store.maintenance import stats as stats_of
 from ..store.maintenance import upgrade as upgrade_file
 from ..store.maintenance import vacuum as vacuum_file
@@ -80,16 +80,24 @@ def prune(
     ] = None,
     path: Database = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove old runs with all that belongs to them; labelled runs stay.
+
+    Where no other run would stay it asks first.
 
     Example: corevital db prune --days 90 --dry-run
     """
     if days is None and max_bytes is None:
         days = load_settings().sqlite_retention_days
     retention = Retention(days, None if max_bytes is None else _bytes(max_bytes))
-    removed = prune_store(database(path), retention, dry_run=dry_run)
+    if dry_run and yes:
+        raise UserError("--yes does not go with --dry-run, which removes nothing.")
+    file = database(path)
+    if not (dry_run or yes) and (count := empties(file, retention)):
+        _confirm(f"remove every run without a label ({count}) from {file}")
+    removed = prune_store(file, retention, dry_run=dry_run)
     if as_json:
         print_json({"dry_run": dry_run, **asdict(removed)})
         return
@@ -136,11 +144,20 @@ def delete(run_id: RunId, path: Database = None, yes: Yes = False) -> None:
             f"{run_id}: one of {len(call)} sequences cannot go alone; name the call, {call[0].trace_id[:12]}."
         )
     if not yes:
-        if not sys.stdin.isatty():
-            raise UserError(f"delete {what}? Nobody is there to answer; --yes says so.")
-        typer.confirm(f"Delete {what} for good?", abort=True)
+        _confirm(f"delete {what}")
     removed = delete_call(file, call[0].trace_id, [run.span_id for run in call])
     print(f"deleted {what}: {_counts(removed)}")
+
+
+def _confirm(what: str) -> None:
+    """Ask whether to do it, and abort where the answer is no.
+
+    Raises:
+        UserError: if nobody is there to answer.
+    """
+    if not sys.stdin.isatty():
+        raise UserError(f"{what}? Nobody is there to answer; --yes says so.")
+    typer.confirm(f"{what[:1].upper()}{what[1:]} for good?", abort=True)
 
 
 def _counts(removed: Removed) -> str:

@@ -228,6 +228,7 @@ def _source(name: str, revision: str | None, *, local: bool = False) -> tuple[st
     # False, not None: None asks on the terminal whether to run the checkpoint's own code.
     options: dict[str, Any] = {"trust_remote_code": False}
     if name == DEMO:
+        _no_revision(revision, f"{DEMO} is the demo model")
         return str(demo_model_path()), options
     if not name.strip():
         raise UserError("--model is empty: give a folder, a hub id, or smollm2, the demo model.")
@@ -235,6 +236,7 @@ def _source(name: str, revision: str | None, *, local: bool = False) -> tuple[st
     if path.is_dir():
         if not (path / "config.json").exists():
             raise UserError(f"--model {name}: the folder has no config.json, so it is no saved transformers model.")
+        _no_revision(revision, f"{name} is a folder")
         return str(path), options
     if path.exists():
         raise UserError(f"--model {name}: is a file; give the folder that `save_pretrained` wrote.")
@@ -243,6 +245,11 @@ def _source(name: str, revision: str | None, *, local: bool = False) -> tuple[st
     if local or not _hub_has(name, revision):
         options["local_files_only"] = True
     return name, options if revision is None else {**options, "revision": revision}
+
+
+def _no_revision(revision: str | None, what: str) -> None:
+    if revision is not None:
+        raise UserError(f"--revision {revision}: goes with a hub id, and {what}.")
 
 
 def _hub_has(name: str, revision: str | None) -> bool:

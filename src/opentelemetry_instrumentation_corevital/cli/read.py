@@ -37,7 +37,7 @@ from .options import (
 from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
 from .render import CUT, message_text, printable, verdict_panel
 from .run_list import runs_table
-from .tables import columns_json, layer_rows, step_rows
+from .tables import columns_json, every_step, layer_rows, step_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,7 +105,7 @@ def runs(
 def show(
     run_id: RunId,
     db: Database = None,
-    steps: Annotated[bool, typer.Option("--steps", help="Print every recorded step.")] = False,
+    steps: Annotated[bool, typer.Option("--steps", help="Print every step.")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="Draw layers x steps as heat maps.")] = False,
     signal: Annotated[
         list[str] | None,
@@ -135,24 +135,26 @@ def show(
     Example: corevital show last --layers
     """
     one_format(as_json=as_json, as_csv=as_csv)
-    if html is not None and (as_json or as_csv):
-        raise UserError("--html does not go with --json or --csv.")
-    layers = layers or bool(signal)
+    _check_combination(
+        html=html, tokenizer=tokenizer, steps=steps, layers=layers, signal=signal, as_json=as_json, as_csv=as_csv
+    )
+    signals = _known(signal or ())
+    layers = layers or bool(signals)
     with open_store(database(db)) as store:
         stored = store.run(run_id)
-        columns = store.columns(stored) if layers or html is not None or as_csv else None  # names damage
+        columns = store.columns(stored) if steps or layers or html is not None or as_csv else None  # names damage
     if html is not None:
         from .page import write_page
 
         write_page(stored, html, tokenizer=tokenizer)
         print(html)
     elif as_csv:
-        names, rows = (layer_rows if layers else step_rows)(stored)
+        names, rows = layer_rows(stored, signals) if layers else step_rows(stored)
         write_csv(rows, names)
     elif as_json:
-        print_json({**stored.as_dict(), **({"columns": columns_json(stored)} if layers else {})})
+        print_json({**stored.as_dict(), **({"columns": columns_json(stored, signals)} if layers else {})})
     elif layers:
-        _show_layers(stored, columns, signal or ())
+        _show_layers(stored, columns, signals)
     else:
         _show_verdict(stored, steps=steps)
 
@@ -161,6 +163,49 @@ def _signals() -> Sequence[str]:
     from .heatmap import SIGNALS  # NumPy
 
     return tuple(SIGNALS)
+
+
+def _known(signals: Sequence[str]) -> Sequence[str]:
+    """Return the names of signals, each once.
+
+    Raises:
+        UserError: if there is no signal of a name.
+    """
+    unknown = next((name for name in signals if name not in _signals()), None) if signals else None
+    if unknown is not None:
+        raise UserError(f"--signal {unknown}: no such signal; signals are {', '.join(_signals())}.")
+    return tuple(dict.fromkeys(signals))
+
+
+def _check_combination(
+    *,
+    html: Path | None,
+    tokenizer: str | None,
+    steps: bool,
+    layers: bool,
+    signal: Sequence[str] | None,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Refuse options of which one would not be heard.
+
+    Raises:
+        UserError: naming two.
+    """
+    given = {"--layers": layers, "--signal": bool(signal), "--json": as_json, "--csv": as_csv}
+    if html is not None:
+        for name, there in {**given, "--steps": steps}.items():
+            if there:
+                raise UserError(f"--html writes a page that has steps and layers, so {name} does not go with it.")
+    elif tokenizer is not None:
+        raise UserError("--tokenizer goes with --html.")
+    if steps:
+        for name, there in given.items():
+            if there:
+                raise UserError(
+                    f"--steps and {name} do not go together: --steps prints a table of the steps, --csv writes a row "
+                    "per step, --layers --csv one per step and layer, --json --layers adds both to the verdict."
+                )
 
 
 def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
@@ -178,25 +223,34 @@ def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
             out.print(f"{title}: {CUT}", style="dim")
         if text is not None:
             out.print(Text(f"{title}: ", "dim").append(printable(text), "not dim"), soft_wrap=True)
-    events = [event for event in stored.events if event.name == semconv.STEP_EVENT]
-    if events:
-        shown = events if steps else _telling(events)
+    recorded, total = stored.steps, stored.attributes.get(semconv.STEPS_TOTAL)
+    if steps:
+        shown = every_step(stored)
         out.print(_steps(shown))
-        if len(shown) < len(events):
-            out.print(f"{len(shown)} of {len(events)} recorded steps; --steps shows all", style="dim")
+        if isinstance(total, int) and len(shown) < total:
+            out.print(
+                f"{len(shown)} of {total} steps; the others are not stored: capture=full or run_data=on keeps them all",
+                style="dim",
+            )
+    elif recorded:
+        telling = _telling(recorded)
+        out.print(_steps([event.attributes for event in telling]))
+        if len(telling) < len(recorded):
+            out.print(f"{len(telling)} of {len(recorded)} recorded steps; --steps shows all", style="dim")
 
 
 def _show_layers(stored: StoredRun, columns: "Mapping[str, NDArray[Any]] | None", signals: Sequence[str]) -> None:
     """Print a run's heat maps, or the values per layer of its span where it has no run data."""
-    from .heatmap import SIGNALS, heat_maps, layer_table  # NumPy
+    from .heatmap import heat_maps, layer_table  # NumPy
 
-    unknown = next((name for name in signals if name not in SIGNALS), None)
-    if unknown is not None:
-        raise UserError(f"--signal {unknown}: no such signal; signals are {', '.join(SIGNALS)}.")
     out = console()
     if columns is not None:
         out.print(heat_maps(columns, out.width, signals))
         return
+    if signals:
+        raise UserError(
+            f"--signal {signals[0]}: this run has no run data to draw it from; --layers alone shows its span."
+        )
     table = layer_table(stored.attributes)
     if table is None:
         if stored.dropped.attributes:
@@ -208,7 +262,7 @@ def _show_layers(stored: StoredRun, columns: "Mapping[str, NDArray[Any]] | None"
     out.print("No run data, so no steps: they come with capture=full or run_data=on and a log exporter.", style="dim")
 
 
-def _telling(events: list[StoredEvent]) -> list[StoredEvent]:
+def _telling(events: Sequence[StoredEvent]) -> list[StoredEvent]:
     """Return the steps that a reader looks for first: the ends, the extremes and those with a new warning."""
     chosen = {0, len(events) - 1}
     for name in (semconv.STEP_ENTROPY, semconv.STEP_SURPRISAL):
@@ -223,13 +277,13 @@ def _telling(events: list[StoredEvent]) -> list[StoredEvent]:
     return [events[index] for index in sorted(chosen)]
 
 
-def _steps(events: list[StoredEvent]) -> Table:
+def _steps(steps: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    names = {title: name for title, name in _STEP_COLUMNS.items() if any(name in e.attributes for e in events)}
+    names = {title: name for title, name in _STEP_COLUMNS.items() if any(name in step for step in steps)}
     for title in names:
         table.add_column(title, justify="left" if title == "warnings" else "right")
-    for event in events:
-        table.add_row(*(_cell(event.attributes.get(name)) for name in names.values()))
+    for step in steps:
+        table.add_row(*(_cell(step.get(name)) for name in names.values()))
     return table
 
 

@@ -211,13 +211,13 @@ def run(
         out=out,
         write_json=write_json,
         json_pretty=json_pretty,
+        content=store_content,
     )
     otlp = Otlp.of(otel_endpoint, asked=export_otel)
-    place.check()
     status = Console(stderr=True, quiet=as_json or not sys.stderr.isatty())
-    with status.status(f"Loading {model} ..."):
-        loaded = load_model(model, device=device, dtype=dtype, revision=revision)
-    with place.recording() as recorded:
+    with place.ready(), place.recording() as recorded:
+        with status.status(f"Loading {model} ..."):
+            loaded = load_model(model, device=device, dtype=dtype, revision=revision)
         telemetry = CommandTelemetry(recorded, content_to_otlp=content_to_otlp, otlp=otlp)
         runs = generate(
             *(loaded, text, telemetry, status),

@@ -3,14 +3,14 @@
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from ..store import open_store
-from ..store.database import open_database
+from ..store.database import check_place
 from .errors import UserError
 from .reports import report_folder, write_reports
 
@@ -37,19 +37,29 @@ class Sink:
     pretty: bool = False
     """Whether reports are indented."""
 
-    def check(self) -> None:
-        """Fail before the model is loaded if nothing could be written.
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Fail before the model is loaded if nothing could be written; leave nothing behind if the block fails.
 
         Raises:
             StoreError: for the store.
             UserError: for the folder.
         """
         if self.database is not None:
-            open_database(self.database).close()
+            check_place(self.database)
+        made: list[Path] = []
         if self.reports is not None:
+            made = [each for each in (self.reports, *self.reports.parents) if not os.path.lexists(each)]
             report_folder(self.reports)
             if not os.access(self.reports, os.W_OK | os.X_OK):
                 raise UserError(f"--out {self.reports}: the folder cannot be written to.")
+        try:
+            yield
+        except BaseException:
+            for folder in made:
+                with suppress(OSError):  # which is not empty by now
+                    folder.rmdir()
+            raise
 
     @contextmanager
     def recording(self) -> Iterator[str | None]:
@@ -83,6 +93,7 @@ def sink_of(
     out: Path | None,
     write_json: bool,
     json_pretty: bool,
+    content: bool,
 ) -> Sink:
     """Return what the options of `run` ask for.
 
@@ -94,13 +105,20 @@ def sink_of(
         out: `--out`.
         write_json: `--write-json`.
         json_pretty: `--json-pretty`.
+        content: `--store-content`.
 
     Raises:
         UserError: for options that do not go together.
     """
     local = kind is SinkKind.LOCAL
     reports = local or write_json
-    given = {"--sink": kind is not None, "--write-json": write_json, "--out": out is not None}
+    given = {
+        "--sink": kind is not None,
+        "--write-json": write_json,
+        "--out": out is not None,
+        "--db": db is not None,
+        "--store-content": content,
+    }
     if not store and (named := [name for name, there in given.items() if there]):
         raise UserError(f"--no-store keeps nothing of the run, so {named[0]} does not go with it.")
     if local and db is not None:

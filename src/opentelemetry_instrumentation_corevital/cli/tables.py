@@ -1,13 +1,21 @@
 """A run's steps and layers as flat rows and as JSON, for programs."""
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
 
 if TYPE_CHECKING:
     from ..store.stored import StoredRun
+
+_STEP_ATTRIBUTES: Final = {
+    "entropy": semconv.STEP_ENTROPY,
+    "surprisal": semconv.STEP_SURPRISAL,
+    "margin": semconv.STEP_MARGIN,
+    "top1_prob": semconv.STEP_TOP1_PROB,
+}
+"""Column of the run data -> what a step's event calls it."""
 
 Rows = tuple[list[str], Iterator[dict[str, Any]]]
 """Names of columns, and rows by them."""
@@ -25,24 +33,55 @@ def step_rows(run: "StoredRun") -> Rows:
     return list(dict.fromkeys(["step", *(name for row in rows for name in row)])), iter(rows)
 
 
-def layer_rows(run: "StoredRun") -> Rows:
-    """Return one row per step and layer, from the run data; nothing where there are none."""
+def every_step(run: "StoredRun") -> list[dict[str, Any]]:
+    """Return every step as its event has it, from the run data and, where it was recorded, its event."""
+    recorded = {event.attributes.get(semconv.STEP_INDEX): event.attributes for event in run.steps}
+    found = {name: run.columns[column] for column, name in _STEP_ATTRIBUTES.items() if column in run.columns}
+    if not found:
+        return [dict(attributes) for attributes in recorded.values()]
+    return [
+        {
+            semconv.STEP_INDEX: step,
+            **{name: float(values[step]) for name, values in found.items() if math.isfinite(values[step])},
+            **recorded.get(step, {}),
+        }
+        for step in range(min(map(len, found.values())))
+    ]
+
+
+def layer_rows(run: "StoredRun", signals: Sequence[str] = ()) -> Rows:
+    """Return one row per step and layer, from the run data; nothing where there are none.
+
+    Args:
+        run: the run.
+        signals: columns of the run data, empty where a run does not have one; none: all.
+    """
     deep = {name: values for name, values in run.columns.items() if values.ndim == 2}
+    names = signals or deep
     steps, layers = (max((values.shape[axis] for values in deep.values()), default=0) for axis in (0, 1))
-    return ["step", "layer", *deep], (
+    return ["step", "layer", *names], (
         {
             "step": step,
             "layer": layer,
-            **{name: _value(values[step, layer]) for name, values in deep.items() if layer < values.shape[1]},
+            **{
+                name: _value(values[step, layer])
+                for name, values in deep.items()
+                if name in names and layer < values.shape[1]
+            },
         }
         for step in range(steps)
         for layer in range(layers)
     )
 
 
-def columns_json(run: "StoredRun") -> Mapping[str, Any]:
-    """Return the run data as lists, [steps] or [steps, layers]; what is not a finite number is None."""
-    return {name: _lists(values.tolist()) for name, values in run.columns.items()}
+def columns_json(run: "StoredRun", signals: Sequence[str] = ()) -> Mapping[str, Any]:
+    """Return the run data as lists, [steps] or [steps, layers]; what is not a finite number is None.
+
+    Args:
+        run: the run.
+        signals: the columns wanted, of those that the run has; none: all.
+    """
+    return {name: _lists(values.tolist()) for name, values in run.columns.items() if not signals or name in signals}
 
 
 def _lists(value: Any) -> Any:

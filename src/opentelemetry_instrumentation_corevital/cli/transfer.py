@@ -79,6 +79,8 @@ def export(
     )
     if run_ids and (wanted or limit is not None):
         raise UserError("Name runs or filter them, not both.")
+    if pretty and format_ is not Format.REPORT:
+        raise UserError(f"--pretty indents reports, so it does not go with --format {format_}.")
     with open_store(database(db)) as store:
         found = _named(store, run_ids) if run_ids else store.runs(limit=limit, **with_stored_model(store, wanted))
         if not found and not (format_ is Format.OTLP and not wanted):

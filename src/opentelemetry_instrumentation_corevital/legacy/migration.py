@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..config import Settings
 from ..store import StoreError, StoreWriter
-from ..store.database import open_database
+from ..store.database import check_place, open_database
 from .reading import ReportError, ids_of, read_report
 from .sources import find
 
@@ -40,7 +40,7 @@ def migrate(folder: Path, target: Path, settings: Settings, *, content: bool, dr
     if not folder.is_dir():
         raise StoreError(f"{folder}: is no folder; --from-dir names the one with the reports.")
     outcome = Outcome()
-    there = _there(target, make=not dry_run)
+    there = _there(target)
     writer = None if dry_run else StoreWriter(target, synchronous="FULL")
     try:
         for found in find(folder, but=target):
@@ -93,9 +93,10 @@ def _move(
     outcome.migrated += 1
 
 
-def _there(target: Path, *, make: bool) -> set[tuple[str, str]]:
+def _there(target: Path) -> set[tuple[str, str]]:
     """Return the trace and span ids of the runs that the store holds."""
-    if not make and not target.exists():
+    if not target.exists():
+        check_place(target)
         return set()
     with closing(open_database(target)) as connection:
         return {(str(trace), str(span)) for trace, span in connection.execute("SELECT trace_id, span_id FROM runs")}

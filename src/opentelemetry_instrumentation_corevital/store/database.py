@@ -14,7 +14,16 @@ BUSY_SECONDS: Final = 5.0
 
 
 class StoreError(Exception):
-    """The store cannot be used; the message names the file and says what to do."""
+    """The store cannot be used; the message names the file and says what to do.
+
+    Args:
+        message: for whoever reads it, in a program or at a terminal.
+        command: what to do on the command line; a command adds it to the message.
+    """
+
+    def __init__(self, message: str, *, command: str = "") -> None:
+        super().__init__(message)
+        self.command = command
 
 
 class LockedError(StoreError):
@@ -77,6 +86,34 @@ def open_database(
     return connection
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Say what is wrong with a store's place before anything is stored there, and make nothing.
+
+    Raises:
+        StoreError: if the file, or its folder where there is none yet, cannot be written.
+    """
+    path = store_path(path)
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        _check_folder(path.parent, path)
+    except NotADirectoryError:
+        raise StoreError(f"{path}: its folder cannot be made (File exists); choose another path.") from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened ({error.strerror}); choose another path.") from None
+    else:
+        open_database(path).close()
+
+
+def _check_folder(folder: Path, path: Path) -> None:
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not os.path.isdir(folder):
+        raise StoreError(f"{path}: its folder cannot be made (File exists); choose another path.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"{path}: the folder {folder} cannot be written to; choose another path.")
+
+
 def open_for_reading(path: str | os.PathLike[str]) -> sqlite3.Connection:
     """Open an existing store for reading only.
 
@@ -85,7 +122,10 @@ def open_for_reading(path: str | os.PathLike[str]) -> sqlite3.Connection:
     """
     path = store_path(path)
     if not os.path.exists(path):  # Path.exists raises where a folder on the way may not be entered
-        raise StoreError(f"{path}: there is no such file; `corevital run` makes one, --db names another.")
+        raise StoreError(
+            f"{path}: there is no such file; the first run that is stored there makes it.",
+            command="`corevital run` makes one, --db names another.",
+        )
     try:
         return _open_read_only(path, "mode=ro")
     except sqlite3.Error as error:

@@ -18,7 +18,7 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
     """
     path = store_path(path)
     if not os.path.exists(path):
-        raise StoreError(f"{path}: there is no such file; --db names another.")
+        raise StoreError(f"{path}: there is no such file.", command="--db names another.")
     with closing(open_database(path, synchronous="FULL")) as connection:
         try:
             yield connection

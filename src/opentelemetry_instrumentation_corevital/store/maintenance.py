@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 from .. import semconv
 from .database import LockedError, explain, open_for_reading
 from .editing import editing, opened
-from .retention import Removed, Retention, prune, remove_orphans, used_bytes
+from .retention import DAY_NS, LABELLED, Removed, Retention, prune, remove_orphans, used_bytes
 
 TABLES: Final = (
     "runs",
@@ -131,6 +132,31 @@ def prune_store(path: str | Path, retention: Retention, *, dry_run: bool = False
             if not removed:
                 return total
             total += removed
+
+
+def empties(path: str | Path, retention: Retention) -> int:
+    """Return how many runs pruning would remove if it left none but labelled ones; 0 where another would stay.
+
+    Raises:
+        StoreError: if the file cannot be written.
+    """
+    loose = f"NOT {LABELLED.format(table='spans')}"
+    with opened(path) as connection:
+        runs = "SELECT count(*) FROM runs JOIN spans USING (trace_id, span_id) WHERE"
+        count = int(connection.execute(f"{runs} {loose}").fetchone()[0])
+        if not count:
+            return 0
+        if retention.bytes is not None:
+            return count if prune_store(path, retention, dry_run=True).spans == _spans(connection, loose) else 0
+        if retention.days is None:
+            return 0
+        before = time.time_ns() - int(retention.days * DAY_NS)
+        stays = connection.execute(f"{runs} {loose} AND ifnull(ingested_ns, ?) >= ?", (before, before)).fetchone()[0]
+        return 0 if stays else count
+
+
+def _spans(connection: sqlite3.Connection, condition: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM spans WHERE {condition}").fetchone()[0])
 
 
 def vacuum(path: str | Path) -> tuple[int, int]:

@@ -116,7 +116,7 @@ class Store:
             raise StoreError(f"run {run_id!r}: after the colon comes the number of the sequence, from 0.")
         found = self._last_call() if start == "last" else self._beginning_with(start)
         if not found:
-            raise StoreError(f"{self.path}: holds no run {run_id}; `corevital runs` lists them.")
+            raise StoreError(f"{self.path}: holds no run {run_id}.", command="`corevital runs` lists them.")
         fitting = [run for run in found if not index or run.sequence_index == int(index)]
         if not fitting:
             raise StoreError(f"run {run_id}: {_choices(found)}")

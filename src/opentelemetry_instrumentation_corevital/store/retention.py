@@ -20,17 +20,17 @@ _CHECK_BATCHES: Final = 8
 _TARGET: Final = 0.95
 """Share of the largest size that removing goes down to, so that it does not begin again with the next run."""
 
-_LABELLED: Final = "EXISTS (SELECT 1 FROM labels WHERE labels.trace_id = {table}.trace_id)"
+LABELLED: Final = "EXISTS (SELECT 1 FROM labels WHERE labels.trace_id = {table}.trace_id)"
 _OLDEST_SPANS: Final = (
     "SELECT trace_id, span_id, ingested_ns FROM spans WHERE ingested_ns < ? AND NOT "
-    f"{_LABELLED.format(table='spans')} ORDER BY ingested_ns LIMIT ?"
+    f"{LABELLED.format(table='spans')} ORDER BY ingested_ns LIMIT ?"
 )
 _DELETE_SPAN: Final = "DELETE FROM spans WHERE trace_id = ? AND span_id = ?"
 _DELETE_DATA: Final = "DELETE FROM run_data WHERE trace_id = ? AND span_id = ?"
-_DELETE_OLD_DATA: Final = f"DELETE FROM run_data WHERE received_ns < ? AND NOT {_LABELLED.format(table='run_data')}"
+_DELETE_OLD_DATA: Final = f"DELETE FROM run_data WHERE received_ns < ? AND NOT {LABELLED.format(table='run_data')}"
 _DELETE_LOGS: Final = (
     "DELETE FROM logs WHERE id IN (SELECT id FROM logs WHERE ingested_ns < ? AND (trace_id IS NULL OR NOT "
-    f"{_LABELLED.format(table='logs')}) ORDER BY ingested_ns LIMIT ?)"
+    f"{LABELLED.format(table='logs')}) ORDER BY ingested_ns LIMIT ?)"
 )
 _DELETE_POINTS: Final = "DELETE FROM metric_points WHERE ingested_ns < ?"
 _DELETE_ORPHANS: Final = (
