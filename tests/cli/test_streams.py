@@ -51,6 +51,12 @@ def filled(cli: Cli) -> Cli:
     return cli
 
 
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return standard error without the line that names the store."""
+    lines = capsys.readouterr().err.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("read from "))
+
+
 def run_into(stream: io.TextIOWrapper, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> int:
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", stream)
@@ -78,7 +84,7 @@ def test_an_encoding_that_lacks_characters(
     written = io.BytesIO()
     stream = io.TextIOWrapper(written, encoding=encoding)
     assert run_into(stream, words, monkeypatch) == 0
-    assert capsys.readouterr().err == ""
+    assert told(capsys) == ""
     text = written.getvalue().decode(encoding)
     assert text
     if "--json" in words or (words[0] == "export" and "csv" not in words):  # JSON has escapes: nothing is lost
@@ -98,7 +104,7 @@ def test_a_full_disk_is_one_sentence_and_1(
 ) -> None:
     with open("/dev/full", "w", encoding="utf-8") as full:
         code = run_into(full, words, monkeypatch)
-    assert (code, capsys.readouterr().err) == (
+    assert (code, told(capsys)) == (
         1,
         "Error: standard output: cannot be written (No space left on device).\n",
     )
@@ -113,7 +119,7 @@ def test_a_reader_that_is_gone_is_no_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run_into(unread, words, monkeypatch) == 0
-    assert capsys.readouterr().err == ""
+    assert told(capsys) == ""
 
 
 def test_an_export_stops_when_nobody_reads(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from ..config import load_settings
 from ..store import RunSummary, Store, open_store
@@ -28,8 +29,10 @@ from .options import (
     complete_models,
     database,
     filters,
+    read_from,
 )
 from .output import one_format, print_json, write_csv
+from .render import printable
 from .side_by_side import side_by_side
 
 _NEW_TOKENS: Final = 128
@@ -113,7 +116,7 @@ def compare(
     if prompt and filtering:
         raise UserError(f"--prompt compares the runs that it makes, so {filtering[0]} does not go with it.")
     if run_ids:
-        side_by_side(run_ids, database(db), as_json=as_json, as_csv=as_csv)
+        side_by_side(run_ids, database(db), as_json=as_json, as_csv=as_csv, source=read_from(db))
         return
     notes: list[str] = []
     if prompt:
@@ -139,7 +142,8 @@ def compare(
     elif as_csv:
         write_csv(*csv_rows(found, different))
     else:
-        print_comparison(found, different, notes)
+        source = Text(printable(f"stored in {_place(db)}"), "dim") if prompt else read_from(db)
+        print_comparison(found, different, notes, source)
 
 
 def _names(model: Sequence[str] | None, models: str | None) -> list[str]:
@@ -171,6 +175,13 @@ def _stored(
     return groups, [] if left_out is None else [left_out]
 
 
+def _place(db: str | None) -> str:
+    """Return where runs that are made here go."""
+    from .sinks import DEFAULT_DATABASE
+
+    return database(db) if db is not None else load_settings().sqlite_path or DEFAULT_DATABASE
+
+
 def _run_them(
     models: Sequence[str],
     prompts: Sequence[str],
@@ -186,13 +197,12 @@ def _run_them(
     from .generation import generate, generation_options
     from .models import load_model
     from .run import spans_of_runs, trace_ids
-    from .sinks import DEFAULT_DATABASE
     from .telemetry import CommandTelemetry
 
     if not all(text.strip() for text in prompts):
         raise UserError("The prompt is empty.")
     settings = load_settings()
-    path = database(db) if db is not None else settings.sqlite_path or DEFAULT_DATABASE
+    path = _place(db)
     check_place(path)
     generation = generation_options(temperature=temperature, max_new_tokens=max_new_tokens)
     options = {} if "capture" in settings.model_fields_set else {"capture": "full"}

@@ -18,8 +18,10 @@ _BY_NAME: Final = {measure.name: measure for measure in MEASURES}
 _UNITS: Final = {"pairs": "prompts", "runs": "runs each", "prompts": "unpaired"}
 
 
-def print_comparison(found: Sequence[ModelFigures], different: Sequence[Difference], notes: Sequence[str]) -> None:
-    """Print what the models show, and how they differ from the first."""
+def print_comparison(
+    found: Sequence[ModelFigures], different: Sequence[Difference], notes: Sequence[str], source: Text
+) -> None:
+    """Print what the models show, how they differ from the first, and which store has them."""
     out = console()
     out.print(_models(found))
     for model, rows in groupby(different, lambda each: each.model):
@@ -32,6 +34,7 @@ def print_comparison(found: Sequence[ModelFigures], different: Sequence[Differen
         out.print()
     for note in notes:
         out.print(Text(printable(note), "yellow"), soft_wrap=True)
+    out.print(source, soft_wrap=True)
 
 
 def _models(found: Sequence[ModelFigures]) -> Table:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import IO, Annotated, Any, Final, cast
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from ..config import data_folder, environment_variable, load_settings
 from ..store import RunSummary, Store, StoreError, open_store
@@ -17,6 +19,7 @@ from ..store.database import store_path
 from ..store.filters import FLAGS, LEVELS, RunFilter
 from .errors import UserError
 from .model_names import stored_name
+from .render import printable
 
 _PIPED_WIDTH: Final = 240  # wide enough that nothing that a script looks for is cut off
 _ID_LENGTH: Final = 12
@@ -53,9 +56,28 @@ def database(path: str | None, option: str = "--db") -> str:
             return str(store_path(chosen))
         except StoreError as error:
             raise UserError(f"{environment_variable('sqlite_path') if path is None else option} {error}") from None
-    here = os.path.join("runs", "corevital.db")
-    everywhere = os.path.join(data_folder(), "corevital.db")
+    here, everywhere = _default_stores()
     return here if os.path.exists(here) or not os.path.exists(everywhere) else everywhere
+
+
+def _default_stores() -> tuple[str, str]:
+    """Return the store of `corevital run` in this folder, and that of zero-code use."""
+    return os.path.join("runs", "corevital.db"), os.path.join(data_folder(), "corevital.db")
+
+
+def read_from(db: str | None) -> Text:
+    """Return which store was read without or with `--db`, and which other one might have been meant."""
+    text = Text(printable(f"read from {database(db)}"), "dim")
+    if (other := other_store(db)) is not None:
+        text.append(printable(f"; there is another store: --db {shlex.quote(other)}"), "yellow")
+    return text
+
+
+def other_store(db: str | None) -> str | None:
+    """Return the data folder's store where that of this folder was read for want of a name; else None."""
+    here, everywhere = _default_stores()
+    unnamed = db is None and load_settings().sqlite_path is None
+    return everywhere if unnamed and os.path.exists(here) and os.path.exists(everywhere) else None
 
 
 # --- shell completion: what is in the store; silence where it cannot be read --------------------------------------

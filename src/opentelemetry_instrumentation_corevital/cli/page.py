@@ -32,28 +32,30 @@ _BAD: Final = 254
 _TOKEN_SIGNALS: Final = ("surprisal", "entropy", "margin")
 
 
-def write_page(run: "StoredRun", out: Path, *, tokenizer: str | None) -> None:
+def write_page(run: "StoredRun", out: Path, *, tokenizer: str | None, source: str | None = None) -> None:
     """Write a run's page.
 
     Args:
         run: the run.
         out: the file.
         tokenizer: whose tokenizer reads the token ids, if they are stored; None: the run's own model's, if it is here.
+        source: the store that it was read from, if the page is to say it.
 
     Raises:
         UserError: if the file cannot be written or there is no such tokenizer.
     """
-    text = page(run, token_texts(run, tokenizer))
+    text = page(run, token_texts(run, tokenizer), source=source)
     with whole_file(out, "--html") as file:
         file.write(text)
 
 
-def page(run: "StoredRun", tokens: Sequence[str] | None) -> str:
+def page(run: "StoredRun", tokens: Sequence[str] | None, *, source: str | None = None) -> str:
     """Return a run's page.
 
     Args:
         run: the run.
         tokens: text of every generated token, or None where it is not known.
+        source: the store that it was read from, if the page is to say it.
     """
     import jinja2
 
@@ -69,6 +71,7 @@ def page(run: "StoredRun", tokens: Sequence[str] | None) -> str:
     steps = max([len(tokens or ()), total if isinstance(total, int) else 0, *(line.steps[-1] + 1 for line in found)])
     return environment.get_template("page.html.j2").render(
         version=__version__,
+        source=None if source is None else printable(source),
         run=summary,
         started=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9)),
         label=run.label,

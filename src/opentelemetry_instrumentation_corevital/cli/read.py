@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +33,8 @@ from .options import (
     console,
     database,
     filters,
+    other_store,
+    read_from,
     with_stored_model,
 )
 from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
@@ -100,6 +103,9 @@ def runs(
         out.print(table)
         if left_out:
             out.print(f"A wider terminal has room for {', '.join(left_out)}, too.", style="dim")
+    if not (as_json or as_csv) or other_store(db) is not None:
+        # Beside the list: what reads a pipe gets rows and nothing else.
+        Console(stderr=True, highlight=False).print(read_from(db), soft_wrap=True)
 
 
 def show(
@@ -146,7 +152,7 @@ def show(
     if html is not None:
         from .page import write_page
 
-        write_page(stored, html, tokenizer=tokenizer)
+        write_page(stored, html, tokenizer=tokenizer, source=database(db))
         print(html)
     elif as_csv:
         names, rows = layer_rows(stored, signals) if layers else step_rows(stored)
@@ -155,8 +161,10 @@ def show(
         print_json({**stored.as_dict(), **({"columns": columns_json(stored, signals)} if layers else {})})
     elif layers:
         _show_layers(stored, columns, signals)
+        console().print(_named(stored), read_from(db), sep=", ", style="dim", soft_wrap=True)
     else:
         _show_verdict(stored, steps=steps)
+        console().print(read_from(db), soft_wrap=True)
 
 
 def _signals() -> Sequence[str]:
@@ -208,12 +216,16 @@ def _check_combination(
                 )
 
 
+def _named(stored: StoredRun) -> str:
+    return f"run {stored.summary.trace_id}:{stored.summary.sequence_index}"
+
+
 def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
     out = console()
     summary = stored.summary
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9))
     seconds = (summary.end_ns - summary.start_ns) / 1e9
-    out.print(f"run {summary.trace_id}:{summary.sequence_index}, {started}, {seconds:.2f} s", soft_wrap=True)
+    out.print(f"{_named(stored)}, {started}, {seconds:.2f} s", soft_wrap=True)
     out.print(verdict_panel(stored.attributes, stored.dropped), width=min(out.width, _PANEL_WIDTH))
     if stored.label is not None:
         out.print(f"label: {stored.label.outcome}{f', {printable(stored.label.note)}' if stored.label.note else ''}")

@@ -70,8 +70,8 @@ _FIELDS: Final = (
 )
 
 
-def side_by_side(run_ids: Sequence[str], path: str, *, as_json: bool, as_csv: bool) -> None:
-    """Print two runs beside each other.
+def side_by_side(run_ids: Sequence[str], path: str, *, as_json: bool, as_csv: bool, source: Text) -> None:
+    """Print two runs beside each other, and which store has them.
 
     Raises:
         UserError: if there are not two of them.
@@ -105,6 +105,7 @@ def side_by_side(run_ids: Sequence[str], path: str, *, as_json: bool, as_csv: bo
         write_csv(written, ("", "first", "second", "difference"))
     else:
         _print(first, second, rows, same_prompt=same_prompt, alike=alike)
+        console().print(source, soft_wrap=True)
 
 
 def _print(
