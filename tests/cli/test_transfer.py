@@ -244,3 +244,19 @@ def test_a_label_outlives_a_second_migration(cli: Cli, old: Path) -> None:
     code, _, err = cli("migrate", "--from-dir", "nowhere")
     assert code == 1
     assert "nowhere: is no folder" in err
+
+
+@pytest.mark.parametrize("form", ["report", "otlp", "csv", "parquet"])
+def test_every_format_is_written_into_a_link_and_a_device(cli: Cli, tmp_path: Path, form: str) -> None:
+    cli.store(make_spans(1))
+    (tmp_path / "link").symlink_to("target")
+    (tmp_path / ".link.part").symlink_to("victim")
+    (tmp_path / "victim").write_text("precious")
+    assert cli("export", "--format", form, "--out", "link")[0] == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").stat().st_size > 100
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert cli("export", "--format", form, "--out", "/dev/null")[0] == 0
+    assert Path("/dev/null").is_char_device()
+    code, _, err = cli("export", "--format", form, "--out", "/dev/full")
+    assert (code, "--out /dev/full: cannot be written (No space left on device)." in err) == (1, True), err

@@ -7,7 +7,6 @@ at) is null.
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ..file_io import NoJsonError, OddFileError, parsed_json, read_regular, written
 from ..run import ModelInfo
 from .signals import LAYER_SIGNALS, STEP_SIGNALS
 
@@ -230,16 +230,13 @@ def read_profile(path: str | os.PathLike[str]) -> Profile:
     """
     file = Path(path)
     try:
-        if file.stat().st_size > LARGEST:
-            raise ProfileError(f"profile {file}: is larger than {LARGEST >> 20} MiB, so it is no profile")
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parsed_json(read_regular(file, LARGEST))
+    except OddFileError as error:
+        raise ProfileError(f"profile {file}: {error.strerror}, so it is no profile") from None
     except OSError as error:
         raise ProfileError(f"profile {file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ProfileError(f"profile {file}: is not UTF-8 at byte {error.start}; make it anew {_HOW}") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ProfileError(f"profile {file}: {where}: {error.msg}; make it anew {_HOW}") from None
+    except NoJsonError as error:
+        raise ProfileError(f"profile {file}: {error}; make it anew {_HOW}") from None
     return _checked(file, data)
 
 
@@ -274,14 +271,7 @@ def write_profile(profile: Profile, path: str | os.PathLike[str]) -> None:
     text = text.replace('},"', '},\n"') + "\n"  # one signal a line: two profiles can be compared by eye
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, aside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-                opened.write(text)
-            Path(aside).chmod(0o644)
-            Path(aside).replace(file)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
+        with written(file) as opened:
+            opened.write(text.encode())
     except OSError as error:
         raise ProfileError(f"profile {file}: cannot be written: {error.strerror}") from None

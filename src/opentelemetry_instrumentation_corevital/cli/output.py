@@ -5,12 +5,14 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 import typer
 
+from ..file_io import written
 from ..store.stored import COLUMNS, RunSummary
 from .errors import UserError
 
@@ -53,7 +55,7 @@ class _Read:
 
 @contextmanager
 def whole_file(out: Path | None, option: str = "--out") -> Iterator[IO[str]]:
-    """Open a file beside the one wanted and put it in place once it is whole; without one, standard output.
+    """Open a file that takes the place of the one wanted once it is whole; without one, standard output.
 
     Raises:
         UserError: if it cannot be written; it names the option.
@@ -62,16 +64,31 @@ def whole_file(out: Path | None, option: str = "--out") -> Iterator[IO[str]]:
     if out is None:
         yield cast("IO[str]", _Read())
         return
-    part = out.with_name(f".{out.name}.part")
+    with _told(out, option), written(out) as file:
+        text = TextIOWrapper(cast("BinaryIO", file), encoding="utf-8", errors="replace", newline="")
+        try:
+            yield text
+            text.flush()
+        finally:
+            text.detach()
+
+
+def write_bytes(data: bytes, out: Path, option: str = "--out") -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        UserError: if it cannot be written; it names the option.
+    """
+    with _told(out, option), written(out) as file:
+        file.write(data)
+
+
+@contextmanager
+def _told(out: Path, option: str) -> Iterator[None]:
     try:
-        with part.open("w", encoding="utf-8", errors="replace", newline="") as file:
-            yield file
-        part.replace(out)
+        yield
     except OSError as error:
-        raise UserError(f"{option} {out}: cannot be written ({error.strerror}).") from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        raise UserError(f"{option} {out}: cannot be written ({error.strerror or error}).") from None
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], file: IO[str] | None = None) -> int:

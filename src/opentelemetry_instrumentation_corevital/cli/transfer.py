@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable
 from enum import StrEnum
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -27,7 +28,7 @@ from .options import (
     filters,
     with_stored_model,
 )
-from .output import RUN_COLUMNS, escaped, print_json, run_rows, whole_file, write_csv
+from .output import RUN_COLUMNS, escaped, print_json, run_rows, whole_file, write_bytes, write_csv
 from .reports import report_text, write_reports
 
 _BATCH: Final = 256
@@ -139,10 +140,9 @@ def _parquet(runs: RunList, out: Path | None) -> int:
         raise UserError(
             "--format parquet needs pandas and pyarrow: pip install 'opentelemetry-instrumentation-corevital[pandas]'"
         ) from None
-    try:
-        frame.to_parquet(out, index=False)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror or error}).") from None
+    packed = BytesIO()
+    frame.to_parquet(packed, index=False)
+    write_bytes(packed.getvalue(), out)
     return len(runs)
 
 
