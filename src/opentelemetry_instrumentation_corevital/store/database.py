@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from ..file_io import kind_of
 from .paths import expanded, why_no_file
 from .versions import SCHEMA_VERSION, bring_up_to_date
 
@@ -42,6 +43,17 @@ def store_path(path: str | os.PathLike[str]) -> Path:
     return expanded(path)
 
 
+def log_of(path: Path) -> Path:
+    """Return the file's write-ahead log: SQLite keeps it beside the real file, not beside a link to it."""
+    return Path(f"{os.path.realpath(path)}-wal")
+
+
+def _refuse_odd(path: Path) -> None:
+    # SQLite would wait for somebody to write into a pipe, and call every other kind a file that it cannot open.
+    if kind := kind_of(path):
+        raise StoreError(f"{path}: is {kind}; choose another path.")
+
+
 def open_database(
     path: str | os.PathLike[str], *, synchronous: str = "NORMAL", busy_seconds: float | None = None
 ) -> sqlite3.Connection:
@@ -61,6 +73,7 @@ def open_database(
         StoreError: if the file cannot be opened or is not a store.
     """
     path = store_path(path)
+    _refuse_odd(path)
     patience = BUSY_SECONDS if busy_seconds is None else busy_seconds
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,13 +139,14 @@ def open_for_reading(path: str | os.PathLike[str]) -> sqlite3.Connection:
             f"{path}: there is no such file; the first run that is stored there makes it.",
             command="`corevital run` makes one, --db names another.",
         )
+    _refuse_odd(path)
     try:
         return _open_read_only(path, "mode=ro")
     except sqlite3.Error as error:
         # Even to read a WAL database SQLite writes a file beside it. In a folder where it may not, and where no log
         # waits to be read, the file is read as one that nobody changes.
-        log = Path(f"{path}-wal")
-        may_write = os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+        log = log_of(path)
+        may_write = os.access(log.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
         if not may_write and not (os.path.exists(log) and log.stat().st_size):
             try:
                 return _open_read_only(path, "mode=ro&immutable=1")
@@ -231,6 +245,13 @@ def explain(error: sqlite3.Error, path: str | Path) -> StoreError:
     if code in ("BUSY", "LOCKED"):
         return LockedError(f"{path}: is locked by another program; close it or choose another path.")
     if code == "CANTOPEN":
-        reason = "is a folder" if os.path.isdir(path) else "cannot be opened (permissions?)"
-        return StoreError(f"{path}: {reason}; choose another path.")
+        return StoreError(f"{path}: {_why_not_opened(Path(path))}; choose another path.")
     return StoreError(f"{path}: {_ADVICE.get(code, f'{error}.')}")
+
+
+def _why_not_opened(path: Path) -> str:
+    if kind := kind_of(path):
+        return f"is {kind}"
+    if os.path.islink(path) and not os.path.exists(os.path.dirname(os.path.realpath(path))):
+        return f"is a link into a folder that is not there, {os.path.realpath(path)}"
+    return "cannot be opened (permissions?)"

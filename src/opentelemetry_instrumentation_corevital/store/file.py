@@ -3,12 +3,12 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from .database import explain, open_database, roll_back
-from .paths import expanded
+from .paths import expanded, why_no_file
 
 # What is wrong with the rows, not with the file. Types are checked in `rows`; this is for what nobody thought of.
 DATA_ERRORS: Final = (
@@ -32,13 +32,18 @@ class WatchedFile:
 
     def __init__(self, path: str | os.PathLike[str], synchronous: str, busy_seconds: float) -> None:
         self._named = path
-        self._path = expanded(path)
-        self._log = Path(f"{self._path}-wal")
+        self._path = Path(os.path.abspath(expanded(path)))  # the same file wherever the program goes
+        self._real = self._path
+        """What the path led to when it was opened: there SQLite keeps its log, not beside a link."""
         self._synchronous = synchronous
         self._busy_seconds = busy_seconds
         self.connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._log_identity: tuple[int, int] | None = None
+
+    @property
+    def _log(self) -> Path:
+        return Path(f"{self._real}-wal")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -66,13 +71,20 @@ class WatchedFile:
     def _connect(self) -> sqlite3.Connection:
         """Return the connection, a new one if the file was deleted or replaced since."""
         if self.connection is not None and self._identity != _identity(self._path):
+            with suppress(sqlite3.Error):
+                # A file that was only renamed keeps what its log holds: SQLite does not see to that as it closes.
+                self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self.close()
-            # SQLite would play the old file's log into the new one.
-            if self._log_identity is not None and self._log_identity == _identity(self._log):
-                for leftover in (self._log, Path(f"{self._path}-shm")):
+            # SQLite would play the old file's log into the new one. Where a link now leads elsewhere, the old file and
+            # its log still belong together.
+            exchanged = self._identity != _identity(self._real)
+            if exchanged and self._log_identity is not None and self._log_identity == _identity(self._log):
+                for leftover in (self._log, Path(f"{self._real}-shm")):
                     leftover.unlink(missing_ok=True)
         if self.connection is None:
-            self.connection = open_database(self._named, busy_seconds=self._busy_seconds, synchronous=self._synchronous)
+            path = self._path if why_no_file(self._named) is None else self._named
+            self.connection = open_database(path, busy_seconds=self._busy_seconds, synchronous=self._synchronous)
+            self._real = Path(os.path.realpath(self._path))
             self._identity = _identity(self._path)
         return self.connection
 
