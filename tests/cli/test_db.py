@@ -2,14 +2,17 @@
 
 import io
 import json
+import os
+import socket
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from opentelemetry_instrumentation_corevital.store import open_store
+from opentelemetry_instrumentation_corevital.store import Retention, StoreError, maintenance, open_store
 from opentelemetry_instrumentation_corevital.store.labels import set_label
 from tests.cli.conftest import Cli
 from tests.store.spans import make_call, make_spans, rows
@@ -150,3 +153,106 @@ def test_a_file_that_is_none(cli: Cli, command: str, tmp_path: Path) -> None:
         assert (code, out) == (1, ""), (command, name)
         assert message in err
     assert not (tmp_path / "none.db").exists()
+
+
+# --- odd files, odd numbers, full disks --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("DROP INDEX runs_filters", "the index runs_filters is missing"),
+        ("DROP TABLE labels", "the table labels is missing"),
+        ("ALTER TABLE runs DROP COLUMN narrative", "the table runs has no column narrative"),
+    ],
+)
+def test_check_misses_no_table_index_or_column(filled: Cli, sql: str, problem: str) -> None:
+    changed(filled.db, sql)
+    code, out, _ = filled("db", "check")
+    assert (code, problem in out) == (4, True), out
+
+
+def test_check_finds_what_has_another_kind_and_upgrade_makes_what_is_missing(filled: Cli) -> None:
+    changed(filled.db, "DROP INDEX runs_filters")
+    changed(filled.db, "DROP INDEX spans_start")
+    changed(filled.db, "CREATE INDEX spans_start ON spans (end_ns)")
+    changed(filled.db, "CREATE VIEW mine AS SELECT model FROM runs")
+    assert filled("db", "check")[1].splitlines() == [
+        "the index spans_start is on end_ns, not start_ns; `corevital db upgrade` makes what is missing",
+        "the index runs_filters is missing; `corevital db upgrade` makes what is missing",
+    ]
+    assert filled("db", "upgrade")[0] == 0
+    assert "runs_filters" not in filled("db", "check")[1]
+    changed(filled.db, "ALTER TABLE runs RENAME TO kept")
+    changed(filled.db, "CREATE VIEW runs AS SELECT * FROM kept")
+    code, out, _ = filled("db", "check")
+    assert code == 4
+    assert "runs is a view, not a table" in out
+
+
+def test_a_run_that_is_deleted_is_called_so_whatever_comes_after(filled: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full once the run is gone: a retry with `last` would delete the next one."""
+
+    @contextmanager
+    def full(path: str) -> Iterator[None]:
+        raise StoreError(f"{path}: there is no space left for it; free some or choose another path.")
+        yield
+
+    last = json.loads(filled("runs", "--json", "--limit", "1")[1])[0]["trace_id"]
+    monkeypatch.setattr(maintenance, "opened", full)
+    code, out, err = filled("db", "delete", "last", "--yes")
+    assert (code, out) == (1, "")
+    told = "the run is deleted, but its bytes are not overwritten yet: there is no space left for it; free some"
+    assert told in " ".join(err.split())
+    assert last not in filled("runs", "--json")[1]
+    assert count(filled) == 4
+
+
+@pytest.mark.parametrize("limit", ["-5MB", "-1", "nan", "inf", "1e400", "5e"])
+def test_prune_takes_no_size_that_is_none(filled: Cli, limit: str) -> None:
+    code, _, err = filled("db", "prune", f"--max-bytes={limit}")
+    assert (code, f"--max-bytes {limit}: give a size" in err) == (1, True)
+    assert count(filled) == 5
+
+
+@pytest.mark.parametrize("days", ["inf", "1e308", "1e18", "99999999999"])
+def test_nothing_is_older_than_so_many_days(filled: Cli, days: str) -> None:
+    assert filled("db", "prune", "--days", days)[:2] == (0, "removed nothing\n")
+    assert count(filled) == 5
+
+
+@pytest.mark.parametrize("limits", [{"days": -1}, {"days": float("nan")}, {"bytes": -5}])
+def test_a_retention_below_nothing_is_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be 0 or more"):
+        Retention(**limits)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "socket"])
+@pytest.mark.parametrize("command", ["runs", "show last", "db check", "db upgrade", "db delete last --yes", "import x"])
+def test_what_is_no_file_is_refused_at_once(cli: Cli, tmp_path: Path, kind: str, command: str) -> None:
+    path = tmp_path / "odd"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path = Path("/dev/null")
+    else:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(path))
+        listening.close()
+    code, _, err = cli(*command.split(), "--db", str(path))
+    assert code == 1
+    assert f"{path}: is a {kind}; choose another path." in " ".join(err.split())
+
+
+@pytest.mark.parametrize("command", ["runs", "export"])
+def test_a_limit_beyond_every_number_of_sqlite(filled: Cli, command: str) -> None:
+    code, out, _ = filled(command, "--limit", "9" * 30)
+    assert code == 0
+    assert len(out.splitlines()) >= 5
+
+
+def test_an_argument_that_is_no_text_is_refused(cli: Cli) -> None:
+    code, _, err = cli("runs", "--model", os.fsdecode(b"caf\xe9"))
+    assert (code, err) == (1, "Error: argument 3, caf\\xe9, is not UTF-8; a file of such a name has to be renamed.\n")

@@ -1,6 +1,7 @@
 """The commands of `corevital`, and what becomes of their errors."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -69,12 +70,27 @@ def corevital(version: bool = typer.Option(False, "--version", help="Print the v
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code; `sys.stdout` and `sys.stderr` may be anything."""
     with guarded() as out:
-        code = _quietly(arguments)
+        code = _quietly(arguments) if all(map(_is_text, arguments)) else _refuse_bytes(arguments)
         out.flush()
         if out.failed is not None and not out.reader_is_gone:
             print(f"Error: standard output: cannot be written ({out.failed.strerror}).", file=sys.stderr)
             code = code or 1
     return code
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8 come as lone surrogates
+        return False
+    return True
+
+
+def _refuse_bytes(arguments: list[str]) -> int:
+    number = next(number for number, each in enumerate(arguments, 1) if not _is_text(each))
+    shown = os.fsencode(arguments[number - 1]).decode("ascii", "backslashreplace")
+    print(f"Error: argument {number}, {shown}, is not UTF-8; a file of such a name has to be renamed.", file=sys.stderr)
+    return 1
 
 
 def _quietly(arguments: list[str]) -> int:

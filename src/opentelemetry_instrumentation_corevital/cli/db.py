@@ -183,6 +183,9 @@ def _bytes(text: str) -> int:
     number = text.strip().lower().rstrip("bgikm")
     unit = text.strip().lower()[len(number) :]
     try:
-        return int(float(number) * units[unit])
+        size = int(float(number) * units[unit])
     except (ValueError, KeyError, OverflowError):
-        raise UserError(f"--max-bytes {text}: give a size such as 500MB or 2GiB.") from None
+        size = -1
+    if size < 0:
+        raise UserError(f"--max-bytes {text}: give a size such as 500MB or 2GiB.")
+    return size

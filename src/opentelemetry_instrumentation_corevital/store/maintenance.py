@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from .. import semconv
-from .database import LockedError, explain, open_for_reading
+from .database import LockedError, StoreError, explain, log_of, open_for_reading
 from .editing import editing, opened
 from .retention import DAY_NS, LABELLED, Removed, Retention, prune, remove_orphans, used_bytes
+from .versions import differences, make_what_is_missing
 
 TABLES: Final = (
     "runs",
@@ -49,6 +50,10 @@ class Stats:
     """Of all run data."""
 
 
+class DeletedError(StoreError):
+    """A run is deleted, but its bytes are not overwritten yet."""
+
+
 def check(path: str | Path) -> list[str]:
     """Return what is wrong with a store's file; nothing: all is well.
 
@@ -59,6 +64,8 @@ def check(path: str | Path) -> list[str]:
     try:
         found = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({_MOST_PROBLEMS})")]
         problems = [] if found == ["ok"] else found
+        if odd := differences(connection):  # what is asked next may need what is missing
+            return [*problems, *(f"{each}; `corevital db upgrade` makes what is missing" for each in odd)]
         lost = connection.execute("PRAGMA foreign_key_check").fetchall()
         problems += [
             f"a row of {table} belongs to nothing in {parent}" for table, _, parent, _ in lost[:_MOST_PROBLEMS]
@@ -101,7 +108,7 @@ def stats(path: str | Path) -> Stats:
 
 def file_bytes(path: str | Path) -> int:
     """Return the size of a store's file with its write-ahead log."""
-    return sum(os.path.getsize(each) for each in (f"{path}", f"{path}-wal") if os.path.exists(each))
+    return sum(os.path.getsize(each) for each in (f"{path}", log_of(Path(path))) if os.path.exists(each))
 
 
 def prune_store(path: str | Path, retention: Retention, *, dry_run: bool = False) -> Removed:
@@ -179,8 +186,8 @@ def upgrade(path: str | Path) -> None:
     Raises:
         StoreError: if it cannot be.
     """
-    with opened(path):
-        pass
+    with opened(path) as connection:
+        make_what_is_missing(connection)
 
 
 def delete_call(path: str | Path, trace_id: str, span_ids: list[str]) -> Removed:
@@ -195,17 +202,25 @@ def delete_call(path: str | Path, trace_id: str, span_ids: list[str]) -> Removed
 
     Raises:
         StoreError: if the file cannot be written.
-        LockedError: if it is done, but somebody's reading keeps the bytes in the file.
+        DeletedError: if it is done, but the bytes are in the file still, for somebody's reading or for want of space.
     """
     with editing(path) as connection:
         removed = _delete(connection, trace_id, span_ids)
         remove_orphans(connection)
-    with opened(path) as connection:
-        if not _empty_log(connection):  # until then the file holds what was there, or the log does
-            raise LockedError(
-                f"{path}: the run is deleted, but another program still reads the file as it was, so its bytes are not "
-                "overwritten yet; close that program, then `corevital db vacuum` does it."
-            )
+    try:
+        with opened(path) as connection:
+            overwritten = _empty_log(connection)
+    except StoreError as error:  # it is done all the same: a second try would take another run
+        why = str(error).removeprefix(f"{path}: ")
+        raise DeletedError(
+            f"{path}: the run is deleted, but its bytes are not overwritten yet: {why} Then `corevital db vacuum` "
+            "overwrites them."
+        ) from None
+    if not overwritten:  # until then the file holds what was there, or the log does
+        raise DeletedError(
+            f"{path}: the run is deleted, but another program still reads the file as it was, so its bytes are not "
+            "overwritten yet; close that program, then `corevital db vacuum` does it."
+        )
     return removed
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CLOCK_SKEW_NS: Final = 300 * 10**9
 """How far another machine's clock may be ahead."""
+MOST_ROWS: Final = 2**63 - 1
+"""The largest number that SQLite takes for a limit."""
 
 _MOST_CHOICES: Final = 8
 _COLUMNS: Final = ", ".join(COLUMNS)
@@ -63,9 +65,10 @@ class Store:
         """
         wanted = RunFilter(**conditions)
         soon = time.time_ns() + CLOCK_SKEW_NS
-        found = self._newest(wanted, "start_ns <= ?", soon, -1 if limit is None else limit)
-        if limit is None or len(found) < limit:
-            found += self._newest(wanted, "start_ns > ?", soon, -1 if limit is None else limit - len(found))
+        most = MOST_ROWS if limit is None else min(limit, MOST_ROWS)
+        found = self._newest(wanted, "start_ns <= ?", soon, most)
+        if len(found) < most:
+            found += self._newest(wanted, "start_ns > ?", soon, most - len(found))
         return RunList(found)
 
     def _newest(self, wanted: RunFilter, dated: str, soon: int, limit: int) -> list[RunSummary]:

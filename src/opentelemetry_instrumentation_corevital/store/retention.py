@@ -48,6 +48,11 @@ class Retention:
     days: float | None = None
     bytes: int | None = None
 
+    def __post_init__(self) -> None:
+        for what, limit in (("days", self.days), ("bytes", self.bytes)):
+            if limit is not None and not limit >= 0:  # nor is NaN
+                raise ValueError(f"{what} must be 0 or more, not {limit}")
+
 
 @dataclass(frozen=True, slots=True)
 class Removed:
@@ -111,7 +116,7 @@ def prune(connection: sqlite3.Connection, retention: Retention) -> Removed:
     now = time.time_ns()
     removed = Removed()
     if retention.days is not None:
-        removed = _remove(connection, before=now - int(retention.days * DAY_NS))
+        removed = _remove(connection, before=now - int(min(retention.days * DAY_NS, now)))
     if not removed and retention.bytes is not None and used_bytes(connection) > retention.bytes * _TARGET:
         removed = _remove_oldest(connection)
     return removed

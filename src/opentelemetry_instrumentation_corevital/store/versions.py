@@ -1,6 +1,7 @@
 """Versions of the schema, and the way forward from each."""
 
 import sqlite3
+from contextlib import closing
 from importlib.resources import files
 from typing import Final
 
@@ -66,9 +67,49 @@ def bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
         changes = _CHANGES.get(older, {})
         for statement in (each for table in tables & changes.keys() for each in changes[table]):
             connection.execute(statement)
+    make_what_is_missing(connection)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def make_what_is_missing(connection: sqlite3.Connection) -> None:
+    """Make the tables and indexes that a file lacks."""
     for statement in statements():
         connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def differences(connection: sqlite3.Connection) -> list[str]:
+    """Return how a file's tables and indexes differ from what this version makes, a sentence each; empty: not at all.
+
+    What is there in addition is nobody's business: people add views and indexes of their own.
+    """
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        make_what_is_missing(fresh)
+        wanted = _objects(fresh)
+    found, problems = _objects(connection), []
+    for name, (kind, columns) in wanted.items():
+        there = found.get(name)
+        if there is None:
+            problems.append(f"the {kind} {name} is missing")
+        elif there[0] != kind:
+            problems.append(f"{name} is a {there[0]}, not a {kind}")
+        elif kind == "table" and (lacks := sorted(set(columns) - set(there[1]))):
+            problems.append(f"the table {name} has no column {', '.join(lacks)}")
+        elif kind == "index" and columns != there[1]:
+            problems.append(f"the index {name} is on {', '.join(there[1])}, not {', '.join(columns)}")
+    return problems
+
+
+def _objects(connection: sqlite3.Connection) -> dict[str, tuple[str, list[str]]]:
+    """Return the kind and the columns of every table, view, index and trigger, by name."""
+    objects: dict[str, tuple[str, list[str]]] = {}
+    for kind, name in connection.execute(
+        "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY rowid"
+    ).fetchall():
+        quoted = name.replace('"', '""')
+        pragma = f'PRAGMA index_info("{quoted}")' if kind == "index" else f'PRAGMA table_xinfo("{quoted}")'
+        column = 2 if kind == "index" else 1
+        objects[name] = (kind, [str(row[column]) for row in connection.execute(pragma)])
+    return objects
 
 
 def statements() -> list[str]:
