@@ -10,11 +10,13 @@ from rich.progress import track
 
 from ..calibration import Profile, ProfileError, fit_profile, write_profile
 from ..calibration.find import file_name, profiles_folder
+from ..file_io import read_any
 from ..instrumentor import CoreVitalInstrumentor
 from ..run import Run
 from .errors import UserError
 from .generation import Kept, encode, use_chat
 from .models import LoadedModel, load_model
+from .options import MOST_INPUT_BYTES, SEEDS
 
 _FEWEST_PROMPTS: Final = 8
 
@@ -32,7 +34,7 @@ def calibrate(
     chat: Annotated[
         bool | None, typer.Option("--chat/--raw", help="Use the chat template or not; default: if there is one.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of torch's generators; every second answer is sampled.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of torch's generators; every second answer is sampled.", **SEEDS)] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the fastest there is.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16; default: the checkpoint's.")] = None,
 ) -> None:
@@ -88,7 +90,7 @@ def healthy_runs(
 
 def _prompts(file: Path) -> list[str]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_any(file, MOST_INPUT_BYTES).decode("utf-8").splitlines()
     except OSError as error:
         raise UserError(f"--prompts {file}: cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:

@@ -17,6 +17,7 @@ from .compare_tables import as_json_value, csv_rows, print_comparison
 from .errors import UserError
 from .model_names import stored_name
 from .options import (
+    SEEDS,
     AsCsv,
     AsJson,
     Database,
@@ -67,7 +68,7 @@ def compare(
     temperature: Annotated[
         float | None, typer.Option(help="With --prompt: sample, at this temperature; default: greedy.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="With --prompt: seed of torch's generators.")] = None,
+    seed: Annotated[int | None, typer.Option(help="With --prompt: seed of torch's generators.", **SEEDS)] = None,
     device: Annotated[str | None, typer.Option(help="With --prompt, as `run` takes it.")] = None,
     db: Database = None,
     since: Since = None,

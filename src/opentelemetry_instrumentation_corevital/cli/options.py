@@ -129,6 +129,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
+MOST_INPUT_BYTES: Final = 64 << 20
+"""A larger file of prompts or documents is none."""
+
+SEEDS: Final[dict[str, Any]] = {"min": -(2**63), "max": 2**64 - 1}
+"""What torch takes for a seed."""
+
 Limit = Annotated[int, typer.Option(min=1, help="How many runs at most.")]
 Model = Annotated[
     str | None,

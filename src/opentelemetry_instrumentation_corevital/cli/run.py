@@ -13,6 +13,7 @@ from rich.console import Console
 
 from .. import semconv
 from ..config import load_settings
+from ..file_io import read_any
 from ..rag import RAGContext
 from ..run import Run
 from ..store import StoreError
@@ -20,6 +21,7 @@ from ..store.stored import Dropped
 from .errors import UserError
 from .generation import generate, generation_options
 from .models import LoadedModel, load_model
+from .options import MOST_INPUT_BYTES, SEEDS
 from .output import print_json
 from .render import verdict_panel
 from .sinks import DEFAULT_DATABASE, DEFAULT_FOLDER, SinkKind, sink_of
@@ -94,7 +96,9 @@ def run(
     num_return_sequences: Annotated[
         int, typer.Option(min=1, help="Answers to one prompt.", rich_help_panel=_DECODING)
     ] = 1,
-    seed: Annotated[int | None, typer.Option(help="Seed of torch's generators.", rich_help_panel=_SAMPLING)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of torch's generators.", rich_help_panel=_SAMPLING, **SEEDS)
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the fastest there is.", rich_help_panel=_MODEL)
     ] = None,
@@ -285,7 +289,7 @@ def _rag_context(path: str | None) -> RAGContext | None:
 
 def _read(option: str, path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return read_any(path, MOST_INPUT_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{option} {path}: cannot be read: {_reason(error)}.") from None
 

@@ -64,10 +64,10 @@ def _move(
     *,
     content: bool,
 ) -> None:
-    if isinstance(report, dict) and isinstance(report.get("trace_id"), str) and ids_of(report) in there:
-        outcome.already_there += 1
-        return
     try:
+        if isinstance(report, dict) and isinstance(report.get("trace_id"), str) and ids_of(report) in there:
+            outcome.already_there += 1
+            return
         read = read_report(report, settings, content=content)
     except ReportError as error:
         outcome.skipped.append((where, str(error)))

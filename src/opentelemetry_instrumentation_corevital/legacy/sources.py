@@ -1,6 +1,5 @@
 """Where reports of the first CoreVital are: files `trace_*.json`, and databases with a table `reports`."""
 
-import json
 import os
 import sqlite3
 import zlib
@@ -9,6 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from ..file_io import NoJsonError, OddFileError, kind_of, parsed_json, read_regular
 
 MOST_BYTES: Final = 128 * 1024 * 1024
 """A report that is larger, decompressed, is refused: those of the first CoreVital have a few megabytes."""
@@ -50,28 +51,25 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _file(path: Path) -> Found:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return Found(str(path), problem=_too_large())
-        return _parsed(str(path), path.read_bytes())
+        return _parsed(str(path), read_regular(path, MOST_BYTES))
+    except OddFileError as error:
+        return Found(str(path), problem=f"{error.strerror}, which no report does")
     except OSError as error:
         return Found(str(path), problem=f"cannot be read ({error.strerror})")
 
 
 def _parsed(where: str, data: bytes | str) -> Found:
     try:
-        return Found(where, json.loads(data))
-    except json.JSONDecodeError as error:
-        cut = "; the file is cut off" if error.pos >= len(error.doc.rstrip()) else ""
-        position = f"line {error.lineno}, column {error.colno} (character {error.pos})"
-        return Found(where, problem=f"no JSON at {position}: {error.msg[:1].lower()}{error.msg[1:]}{cut}")
-    except UnicodeDecodeError as error:
-        return Found(where, problem=f"not UTF-8 at byte {error.start}")
-    except RecursionError:
-        return Found(where, problem="nested too deeply to be a report")
+        return Found(where, parsed_json(data))
+    except NoJsonError as error:
+        return Found(where, problem=f"{error}{'; the file is cut off' if error.cut_off else ''}")
 
 
 def _database(path: Path) -> Iterator[Found]:
     try:
+        if kind := kind_of(path):
+            yield Found(str(path), problem=f"is {kind}, not a file")
+            return
         with path.open("rb") as file:
             if file.read(len(_SQLITE)) != _SQLITE:
                 yield Found(str(path), problem="not an SQLite database")

@@ -4,13 +4,18 @@ import os
 import socket
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Final
 
 import grpc
+
+from ..file_io import read_any
 
 
 class ReceiverError(Exception):
     """The receiver cannot start; the message names the option and says what to do."""
+
+
+_MOST_PEM_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Tls:
         contents = []
         for option, path in (("--tls-cert", self.certificate), ("--tls-key", self.key)):
             try:
-                contents.append(Path(path).read_bytes())
+                contents.append(read_any(path, _MOST_PEM_BYTES))
             except OSError as error:
                 raise ReceiverError(f"{option} {path}: cannot be read ({error.strerror}).") from None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -157,7 +157,8 @@ def empties(path: str | Path, retention: Retention) -> int:
             return count if prune_store(path, retention, dry_run=True).spans == _spans(connection, loose) else 0
         if retention.days is None:
             return 0
-        before = time.time_ns() - int(retention.days * DAY_NS)
+        now = time.time_ns()
+        before = now - int(min(retention.days * DAY_NS, now))
         stays = connection.execute(f"{runs} {loose} AND ifnull(ingested_ns, ?) >= ?", (before, before)).fetchone()[0]
         return 0 if stays else count
 
