@@ -115,9 +115,7 @@ def _extensions(run: StoredRun) -> dict[str, Any]:
         made["risk"] = _present(
             {
                 "risk_score": summary.risk_score,
-                "risk_factors": None
-                if (factors := get(semconv.RISK_FACTORS)) is None
-                else risk_factors(factors),
+                "risk_factors": None if (factors := get(semconv.RISK_FACTORS)) is None else risk_factors(factors),
                 "blamed_layers": get(semconv.BLAME_LAYERS),
             }
         )
