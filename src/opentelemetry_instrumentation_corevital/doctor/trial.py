@@ -83,6 +83,8 @@ class Trial:
         """Send a span, or an empty message of another signal, which leaves nothing behind; return the answer."""
         if self.exporter is None:
             return {"result": "untested"}
+        if self._in_store and self.signal != "traces":
+            return _opened(self.exporter.path)
         if self.signal == "metrics":
             from opentelemetry.sdk.metrics.export import MetricsData
 
@@ -140,6 +142,17 @@ def _stored(path: str, span: Any) -> dict[str, Any]:
         back = any(True for _ in store.otlp([trace_id]))
     delete_call(path, trace_id, [f"{span.context.span_id:016x}"])
     return {"result": result if back else "FAILURE", "trace_id": trace_id, "read_back": back}
+
+
+def _opened(path: str) -> dict[str, Any]:
+    """Open a store for writing, which an empty message would not do."""
+    from ..store.database import StoreError, open_database
+
+    try:
+        open_database(path).close()
+    except StoreError as error:
+        return {"result": "FAILURE", "said": [str(error)]}
+    return {"result": "SUCCESS"}
 
 
 def answers_of(trials: list[Trial], heard: Heard, seconds: float) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from opentelemetry.context import Context
 from opentelemetry.metrics import Meter, MeterProvider, Observation, get_meter, get_meter_provider
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from .. import semconv
 from ..run import Run
@@ -161,6 +162,10 @@ def _record(histogram: Any, values: Sequence[float], attributes: dict[str, Any],
     context = exemplar_context(histogram, context)
     for value in values:
         histogram.record(value, attributes, context)
+
+    def record_unstored(self, count: int) -> None:
+        """Count spans, log records and metrics that the store could not take."""
+        self.record_dropped("unstored", count, set_span_in_context(INVALID_SPAN, Context()))
 
 
 class _Global:

@@ -1,12 +1,17 @@
 """The store as OpenTelemetry exporters: `corevital_sqlite` for `OTEL_{TRACES,LOGS,METRICS}_EXPORTER`.
 
 Exporters of one process that store in the same file share a writer, so its errors and losses are those of all.
+
+`export()` returns when its items are committed, so that what the SDK has flushed is on the disk. A batch processor
+calls it on a thread of its own. `SimpleSpanProcessor` calls it on the caller's: inside of `generate()` that is kept
+waiting for half a second at most, and the rest is written behind.
 """
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
@@ -20,8 +25,9 @@ from opentelemetry.sdk.metrics.view import Aggregation
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from .. import generating
 from ..config import Settings, SettingsError, data_folder, load_settings
-from . import sharing
+from . import keywords, sharing
 from .database import StoreError
 from .logs import log_record
 from .metrics import metric_rows, scoped_metrics
@@ -34,6 +40,9 @@ from .writer import StoreWriter
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
+EXPORT_SECONDS: Final = 10.0
+"""How long `export()` waits for the file, outside of `generate()`."""
+
 
 class _StoreExporter:
     """What the exporters have in common."""
@@ -42,12 +51,24 @@ class _StoreExporter:
         self._path = path
         self._retains = retain
         self._joined: StoreWriter | None = None
+        self._earlier: list[StoreWriter] = []
         self._shut_down = False
+        self._unwritten = 0
+        self._given = keywords.join(self)
 
     @property
     def path(self) -> str:
         """Return the file: the one given, else the setting's or the default one."""
-        return os.fsdecode(default_path() if self._path is None else self._path)
+        return os.fsdecode(_default_path(_settings(self._given)) if self._path is None else self._path)
+
+    def use(self, given: keywords.Keywords) -> None:
+        """Take options of `instrument()`, which win over the environment; what was exported stays where it is."""
+        if given == self._given:
+            return
+        self._given = given
+        joined, self._joined = self._joined, None
+        if joined is not None:  # left at the shutdown, so that nobody waits here
+            self._earlier.append(joined)
 
     @property
     def last_error(self) -> StoreError | None:
@@ -57,11 +78,17 @@ class _StoreExporter:
     @property
     def dropped(self) -> int:
         """Return how many spans, log records and metrics for the file could not be stored, in this process."""
-        return 0 if self._joined is None else self._joined.dropped
+        return sum(writer.dropped for writer in self._writers())
 
     def force_flush(self, timeout_millis: float = 30_000) -> bool:
-        """Wait until everything is written; return False after `timeout_millis` milliseconds."""
-        return self._joined is None or self._joined.flush(timeout_millis / 1000)
+        """Wait until everything is written.
+
+        Return False after `timeout_millis` milliseconds, and where the file has refused something since the last call.
+        """
+        end = time.monotonic() + timeout_millis / 1000
+        written = [writer.flush(max(0.0, end - time.monotonic())) for writer in self._writers()]
+        before, self._unwritten = self._unwritten, sum(writer.unwritten for writer in self._writers())
+        return all(written) and self._unwritten == before
 
     def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
         """Write everything and, if no other exporter of the process uses it, close the file. Later items are refused.
@@ -70,19 +97,29 @@ class _StoreExporter:
             timeout_millis: about how long to wait for the disk, in milliseconds.
         """
         self._shut_down = True
-        if self._joined is not None:
-            sharing.leave(self._joined, self, timeout_millis / 1000)
+        end = time.monotonic() + timeout_millis / 1000
+        for writer in self._writers():
+            sharing.leave(writer, self, max(0.0, end - time.monotonic()))
+
+    def _writers(self) -> list[StoreWriter]:
+        """Return the writers that were used, each once: options that changed may have led to the same file."""
+        return list(dict.fromkeys([*self._earlier, *([] if self._joined is None else [self._joined])]))
 
     def _writer(self) -> StoreWriter:
         if self._joined is None:
-            settings = _settings()
+            settings = _settings(self._given)
             retention = Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes) if self._retains else None
             path = _default_path(settings) if self._path is None else self._path
             self._joined = sharing.join(path, self, retention)
+            if self._given and retention is not None:  # not as who joined first has it
+                self._joined.retain(retention)
         return self._joined
 
     def _store(self, items: Iterable[Item], read: Callable[[Item], Record], what: str) -> bool:
-        """Queue items for the background writer; return False if it does not take all of them. Never raises."""
+        """Store items; return whether all of them are committed. Never raises.
+
+        Waits for the file for `EXPORT_SECONDS`, or as long as the `generate()` that this thread is inside may wait.
+        """
         if self._shut_down:
             return False
         writer, records, readable = self._writer(), [], True
@@ -96,7 +133,10 @@ class _StoreExporter:
                 reason = f"a {what} could not be read ({type(error).__name__})."
             writer.drop(1, reason)
             readable = False
-        return writer.submit(records) and readable
+        started = time.monotonic()
+        receipt = writer.write(records, generating.patience(EXPORT_SECONDS))
+        generating.waited(time.monotonic() - started)
+        return receipt.durable and readable
 
 
 class SQLiteSpanExporter(_StoreExporter, SpanExporter):
@@ -110,7 +150,7 @@ class SQLiteSpanExporter(_StoreExporter, SpanExporter):
     """
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Queue spans for the background writer; FAILURE if it does not take all of them. Never raises."""
+        """Store spans; SUCCESS once all of them are committed, else FAILURE. Never raises."""
         return SpanExportResult.SUCCESS if self._store(spans, span_rows, "span") else SpanExportResult.FAILURE
 
 
@@ -125,7 +165,7 @@ class SQLiteLogExporter(_StoreExporter, LogRecordExporter):
     """
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        """Queue log records for the background writer; FAILURE if it does not take all of them. Never raises."""
+        """Store log records; SUCCESS once all of them are committed, else FAILURE. Never raises."""
         stored = self._store(batch, log_record, "log record")
         return LogRecordExportResult.SUCCESS if stored else LogRecordExportResult.FAILURE
 
@@ -156,23 +196,23 @@ class SQLiteMetricExporter(_StoreExporter, MetricExporter):
         timeout_millis: float = 10_000,  # noqa: ARG002
         **_: Any,
     ) -> MetricExportResult:
-        """Queue metrics for the background writer; FAILURE if it does not take all of them. Never raises."""
+        """Store metrics; SUCCESS once all of them are committed, else FAILURE. Never raises."""
         stored = self._store(scoped_metrics(metrics_data), metric_rows, "metric")
         return MetricExportResult.SUCCESS if stored else MetricExportResult.FAILURE
 
 
 def default_path() -> str:
     """Return where zero-code use stores: the setting `sqlite_path`, else a file in the data folder."""
-    return _default_path(_settings())
+    return _default_path(_settings(keywords.given()))
 
 
 def _default_path(settings: Settings) -> str:
     return settings.sqlite_path or os.path.join(data_folder(), "corevital.db")
 
 
-def _settings() -> Settings:
+def _settings(given: keywords.Keywords) -> Settings:
     try:
-        return load_settings()
+        return load_settings(given)
     except SettingsError as error:
         logger.error("%s. The store's defaults are used.", error)
-        return Settings.model_construct()
+        return Settings.model_construct(**given)

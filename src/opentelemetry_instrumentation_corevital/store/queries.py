@@ -7,9 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from .. import semconv
+from .. import generating, semconv
 from ..values import fitting
-from .database import StoreError, explain, open_for_reading, store_path
+from . import sharing
+from .database import BUSY_SECONDS, StoreError, explain, open_for_reading, store_path
 from .filters import RunFilter
 from .labels import read_label
 from .stored import COLUMNS, Dropped, RunList, RunSummary, StoredEvent, StoredRun, summary_of
@@ -224,11 +225,12 @@ class Store:
 
 
 def open_store(path: str | Path) -> Store:
-    """Open a store for reading.
+    """Open a store for reading. What this process has exported to it, and has not written yet, is waited for.
 
     Raises:
         StoreError: if there is no such file or it is not a store.
     """
+    sharing.flush(path, generating.patience(BUSY_SECONDS))
     return Store(path)
 
 

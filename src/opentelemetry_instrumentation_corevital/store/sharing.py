@@ -44,6 +44,14 @@ def leave(writer: StoreWriter, user: object, timeout: float) -> None:
         writer.flush(timeout)
 
 
+def flush(path: str | os.PathLike[str], timeout: float) -> None:
+    """Wait, for at most `timeout` seconds, until what this process has for a file is written."""
+    with _lock:
+        found = _users.get(_key(path))
+    if found is not None:
+        found[0].flush(timeout)
+
+
 def _key(path: str | os.PathLike[str]) -> str:
     try:
         return os.path.realpath(expanded(path))

@@ -1,6 +1,6 @@
-"""A background thread that writes to the store: one connection, one transaction per batch, nobody waits for it.
+"""A background thread that writes to the store: one connection, one transaction per batch.
 
-What a fork does to it is in `forking.py`.
+Callers wait for it as long as they choose. What a fork does to it is in `forking.py`.
 """
 
 import atexit
@@ -11,8 +11,10 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Literal
 
+from .. import losses
 from ..error_text import describe
 from . import forking
 from .database import LockedError, StoreError
@@ -30,6 +32,8 @@ BATCH_RECORDS: Final = 512
 """Records of one transaction: other processes wait for its end, and so does a fork."""
 PATIENCE: Final = 10.0
 """Seconds for which a batch is tried again while another process holds the file's lock."""
+EXIT_SECONDS: Final = 10.0
+"""How long the end of the interpreter waits for the file."""
 _BUSY_SECONDS: Final = 0.25  # of one try: the writer's lock is held meanwhile, and a fork waits for that
 
 _Entry = tuple[Record, Receipt | None]
@@ -73,6 +77,8 @@ class StoreWriter:
         """Why the last batch could not be written; None once one could."""
         self.dropped = 0
         """Records of this process that were not stored: malformed, too many, or the file could not be written."""
+        self.unwritten = 0
+        """Those of them that were well-formed."""
         self._lock = threading.RLock()  # held by every transaction, and by a fork
         self._file = WatchedFile(self._named, self._synchronous, _BUSY_SECONDS)
         # Guards what follows, `dropped` and `_told`. Never held by way of the condition, whose `__exit__` is Python: a
@@ -83,17 +89,40 @@ class StoreWriter:
         self._queued_bytes = 0  # of the queue and of the batch that is being written
         self._submitted = 0
         self._settled = 0  # written or dropped
+        self._answered = 0  # of the batch that is being written: those of which it is said what became of them
         self._thread: threading.Thread | None = None
 
     # --- what callers use ------------------------------------------------------------------------------------------
 
     def submit(self, records: Sequence[Record]) -> bool:
         """Queue records; never waits for the disk. Return False if some did not fit and were dropped."""
+        return self._accept(records, None) == len(records)
+
+    def write(self, records: Sequence[Record], timeout: float) -> Receipt:
+        """Queue as many records as fit and wait until they are committed; for those who cannot send them again.
+
+        What does not fit is dropped.
+
+        Returns:
+            a receipt, as that of `store`; what is still unknown after `timeout` seconds is written behind.
+        """
+        receipt = Receipt(len(records))
+        refused = len(records) - self._accept(records, receipt)
+        if refused:
+            receipt.failed(refused, self._refusal())
+        if self._thread is None:
+            self._work_off(min(timeout, self._patience))
+        receipt.wait(timeout)
+        return receipt
+
+    def _accept(self, records: Sequence[Record], receipt: Receipt | None) -> int:
+        """Queue records until one does not fit, drop the rest, and return how many fitted."""
         with self._guard:
-            accepted = self._enqueue(records, None)
+            accepted = self._enqueue(records, receipt)
+            self.unwritten += len(records) - accepted
             reason = self._refusal()
         self.drop(len(records) - accepted, reason)
-        return accepted == len(records)
+        return accepted
 
     def store(self, records: Sequence[Record], timeout: float = 30.0) -> Receipt:
         """Queue records, all or none, and wait until they are committed.
@@ -127,7 +156,7 @@ class StoreWriter:
             self._queued_bytes += record.bytes
             accepted += 1
         self._submitted += accepted
-        if accepted and self._thread is None:
+        if accepted:
             self._start()
         self._wake.notify_all()
         return accepted
@@ -141,24 +170,39 @@ class StoreWriter:
         Whether it could be written, `last_error` tells.
         """
         with self._guard:
+            if self._queue:
+                self._start()
             target, threadless = self._submitted, self._thread is None
         if threadless:
-            self._work_off()
+            self._work_off(min(timeout, self._patience))
         with self._guard:
             return self._wake.wait_for(lambda: self._settled >= target, timeout)
 
+    def flush_at_exit(self) -> None:
+        """Wait until everything is written, and drop what the file has not taken within `EXIT_SECONDS`."""
+        if not self.flush(EXIT_SECONDS):
+            self._give_up(f"did not take everything within {EXIT_SECONDS:g} s of the interpreter's end.")
+
     def close(self, timeout: float = 30.0) -> None:
-        """Write what is queued, for at most about `timeout` seconds, and close the file. Later records are refused."""
+        """Write what is queued, for at most about `timeout` seconds, and close the file. Later records are refused.
+
+        What the file has not taken by then is dropped.
+        """
         deadline = time.monotonic() + timeout
         self.flush(timeout)
         with self._guard:
             self._closed = True
             thread = self._thread
             self._wake.notify_all()
-        if thread is None:
-            self._close_file()
-        else:
+        self._give_up(f"did not take everything within {timeout:g} s of its closing.")
+        if thread is not None:
             thread.join(max(0.1, deadline - time.monotonic()))
+        if thread is None or not thread.is_alive():
+            self._close_file()
+
+    def retain(self, retention: Retention) -> None:
+        """Remove from now on what another retention asks for."""
+        self._keeper = Keeper(retention)
 
     def drop(self, count: int, reason: str, cause: BaseException | None = None) -> None:
         """Count records that cannot be stored, and log each reason once.
@@ -171,16 +215,24 @@ class StoreWriter:
             self.dropped += count
             first = reason not in self._told
             self._told.add(reason)
+        losses.tell(count)
         if first:
-            logger.warning(
-                "CoreVital's store loses telemetry: %s Further losses for this reason are counted, not logged.", reason
-            )
-            if cause is not None:
-                logger.debug("CoreVital: internal error in the store: %s", describe(cause))
+            # A handler or filter of the program's own may raise: neither this thread nor the writer's ends of that.
+            with suppress(Exception):
+                logger.warning(
+                    "CoreVital's store loses telemetry: %s Further losses for this reason are counted, not logged.",
+                    reason,
+                )
+                if cause is not None:
+                    logger.debug("CoreVital: internal error in the store: %s", describe(cause))
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
+        """Start the thread if there is none, or if it has died; the caller holds `_guard`."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._thread = None
         thread = threading.Thread(target=self._work, name="corevital-store", daemon=True)
         try:
             thread.start()
@@ -191,38 +243,63 @@ class StoreWriter:
         atexit.register(_flush_at_exit, weakref.ref(self))
 
     def _work(self) -> None:
-        while True:
+        try:
+            while True:
+                with self._guard:
+                    self._wake.wait_for(lambda: self._queue or self._closed)
+                    if not self._queue:
+                        break
+                self._work_off()
+        except BaseException:  # ended from outside: another thread goes on with what waits
             with self._guard:
-                self._wake.wait_for(lambda: self._queue or self._closed)
-                if not self._queue:
-                    break
-            self._work_off()
+                self._thread = None
+                if self._queue:
+                    self._start()
+            raise
         self._close_file()
 
-    def _work_off(self) -> None:
-        """Write until the queue is empty."""
+    def _work_off(self, patience: float | None = None) -> None:
+        """Write until the queue is empty; try a batch for `patience` seconds, as many as the writer has if None."""
         while True:
             with self._guard:
                 batch = [self._queue.popleft() for _ in range(min(BATCH_RECORDS, len(self._queue)))]
             if not batch:
                 return
+            self._answered = 0
             try:
-                self._write(batch)
+                self._write(batch, self._patience if patience is None else patience)
                 self._keeper.written()
                 self._keep_small()
+            except BaseException:  # what ends a thread from outside
+                if rest := batch[self._answered :]:
+                    self._failed(StoreError(f"{self.path}: the thread that writes it was ended."), rest)
+                raise
             finally:
-                with self._guard:
-                    self._settled += len(batch)
-                    self._queued_bytes -= sum(record.bytes for record, _ in batch)
-                    self._wake.notify_all()
+                self._settle(batch)
 
-    def _write(self, batch: _Batch) -> None:
+    def _settle(self, batch: _Batch) -> None:
+        """Note that the fate of records is known."""
+        with self._guard:
+            self._settled += len(batch)
+            self._queued_bytes -= sum(record.bytes for record, _ in batch)
+            self._wake.notify_all()
+
+    def _give_up(self, reason: str) -> None:
+        """Drop what still waits."""
+        with self._guard:
+            late = list(self._queue)
+            self._queue.clear()
+        if late:
+            self._failed(StoreError(f"{self.path}: {reason}"), late)
+            self._settle(late)
+
+    def _write(self, batch: _Batch, patience: float) -> None:
         try:
-            lost = self._write_patiently(batch)
+            lost = self._write_patiently(batch, patience)
         except DATA_ERRORS as error:
             if len(batch) > 1:  # one record's fault is not the others'
                 for entry in batch:
-                    self._write([entry])
+                    self._write([entry], patience)
                 return
             self._written(batch[0], [Lost(1, f"a record could not be stored ({type(error).__name__}).")])
         except StoreError as error:
@@ -235,6 +312,7 @@ class StoreWriter:
 
     def _written(self, entry: _Entry, losses: Sequence[Lost]) -> None:
         """Say what became of a record, and of others that had to be given up for it."""
+        self._answered += 1
         for loss in losses:
             self.last_error = StoreError(f"{self.path}: {loss.reason}")
             self.drop(loss.records, str(self.last_error))
@@ -248,14 +326,17 @@ class StoreWriter:
 
     def _failed(self, error: StoreError, batch: _Batch, cause: BaseException | None = None) -> None:
         """Give up records for the file's fault."""
+        self._answered += len(batch)
+        with self._guard:
+            self.unwritten += len(batch)
         self.last_error = error
         self.drop(len(batch), str(error), cause)
         for _, receipt in batch:
             if receipt is not None:
                 receipt.failed(1, str(error))
 
-    def _write_patiently(self, batch: _Batch) -> list[Sequence[Lost]]:
-        deadline, pause = time.monotonic() + self._patience, 0.01
+    def _write_patiently(self, batch: _Batch, patience: float) -> list[Sequence[Lost]]:
+        deadline, pause = time.monotonic() + patience, 0.01
         while True:
             try:
                 with self._lock:
@@ -308,4 +389,4 @@ class StoreWriter:
 def _flush_at_exit(reference: "weakref.ref[StoreWriter]") -> None:
     writer = reference()
     if writer is not None:
-        writer.flush(timeout=10.0)
+        writer.flush_at_exit()

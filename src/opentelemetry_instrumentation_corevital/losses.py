@@ -1,0 +1,28 @@
+"""Who is told of telemetry that could not be stored: the metric `corevital.dropped` of whoever instruments."""
+
+import logging
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+_listeners: list[Callable[[int], None]] = []
+
+
+def listen(listener: Callable[[int], None]) -> None:
+    """Call `listener` with the number of spans, log records and metrics of each loss, in the thread that notices it."""
+    _listeners.append(listener)
+
+
+def ignore(listener: Callable[[int], None]) -> None:
+    """Undo `listen`."""
+    if listener in _listeners:
+        _listeners.remove(listener)
+
+
+def tell(count: int) -> None:
+    """Tell every listener; never raises."""
+    for listener in tuple(_listeners):
+        try:
+            listener(count)
+        except Exception as error:  # foreign instruments
+            logger.debug("CoreVital: a loss could not be counted", exc_info=error)
