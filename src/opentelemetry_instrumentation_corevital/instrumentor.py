@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from . import callers
+from . import callers, children, losses
 from .call_context import forget_contexts
 from .chats import recent_chats
+from .declared import declared_options
 from .error_text import allow_messages, describe
+from .flushing import finish, providers
 from .package import _instruments
 from .patches import ClassPatch, PatchTable
+from .store import keywords
 from .termination import flush_at_sigterm, leave_sigterm
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .config import Settings
     from .recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -61,10 +65,15 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         with _lock:
             if zero_code and type(self)._refused:
                 return  # a bad declarative file has been told about: the loader's second call must not undo it
+            if zero_code and self._recorder is None and _switched_off_in_file():
+                logger.info("CoreVital is switched off (enabled: false in OTEL_CONFIG_FILE)")
+                return
+            before = self._recorder
+            given = [kwargs.get(name) for name in ("tracer_provider", "meter_provider", "logger_provider")]
             try:
                 super().instrument(**kwargs)
-                if zero_code and self._recorder is not None and self._recorder.settings.flush_on_sigterm:
-                    flush_at_sigterm()
+                if self._recorder is not None and (zero_code or self._recorder is not before):
+                    _mind_endings(self._recorder.settings, given, zero_code=zero_code)
             except ValueError as error:
                 type(self)._refused = True
                 if not zero_code:
@@ -89,7 +98,10 @@ class CoreVitalInstrumentor(BaseInstrumentor):
             logger.info("CoreVital is switched off (enabled=false)")
             return
         allow_messages(settings.content)
-        type(self)._recorder = _recorder(settings, tracer_provider, meter_provider, logger_provider, judgements)
+        recorder = _recorder(settings, tracer_provider, meter_provider, logger_provider, judgements)
+        type(self)._recorder = recorder
+        keywords.give(kwargs)
+        losses.listen(recorder.instruments.record_unstored)
         _patches.apply(_imported)
         _leave_to_python()
 
@@ -97,7 +109,10 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         recorder, type(self)._recorder = self._recorder, None
         leave_sigterm()
         allow_messages(False)
+        children.prepare_none()
+        keywords.take_back()
         if recorder is not None:
+            losses.ignore(recorder.instruments.record_unstored)
             recorder.close()
         _patches.remove()
         recent_chats.clear()
@@ -108,6 +123,31 @@ class CoreVitalInstrumentor(BaseInstrumentor):
 
             detach_all()
             unwrap_attention_functions()
+
+
+def _switched_off_in_file() -> bool:
+    """Tell whether the declarative file says `enabled: false`, for which its loader leaves out a call of its own."""
+    try:
+        return (declared_options() or {}).get("enabled", True) is False
+    except Exception:  # a bad file, or no loader: the SDK says so
+        return False
+
+
+def _mind_endings(settings: "Settings", given: Sequence[Any], *, zero_code: bool) -> None:
+    """See to it that what was measured is exported where a process ends without the interpreter's exit handlers.
+
+    A handler of SIGTERM is the program's business: one that is instrumented in code gets it where it asks for it, by
+    `flush_on_sigterm=True`. Children of `multiprocessing` are ended by that signal as a matter of course.
+    """
+
+    def prepare_child() -> None:
+        children.call_at_end(lambda: finish(providers(given), "force_flush"))
+        if settings.flush_on_sigterm:
+            flush_at_sigterm(given)
+
+    children.prepare_each(prepare_child)
+    if settings.flush_on_sigterm and (zero_code or "flush_on_sigterm" in settings.model_fields_set):
+        flush_at_sigterm(given)
 
 
 def _generate(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import IO, Any, Final
 
+from ..declared import declared_options
 from .trial import SPAN_NAME, Heard, Trial, answers_of, hear
 
 _MANY: Final = 512
@@ -65,7 +66,7 @@ def main() -> None:
             "configurator": configurator,
             "exporters": [trial.described() for trial in trials],
             "heard": heard.of(threading.get_ident()),
-            "corevital": _declared(),
+            "corevital": declared_options(),
             **_measured(),
         }
         _tell(answers, started)
@@ -95,18 +96,6 @@ def _start() -> tuple[str | None, str | None]:
     if configurator is not None:
         configurator.load()().configure()
     return tuple(None if each is None else each.value.partition(":")[0] for each in (distro, configurator))  # type: ignore[return-value]
-
-
-def _declared() -> dict[str, Any] | None:
-    """Return the options of CoreVital in the declarative configuration file, if there is one."""
-    path = os.environ.get("OTEL_CONFIG_FILE")
-    if not path:
-        return None
-    from opentelemetry.configuration import load_config_file
-
-    instrumentation = load_config_file(path).instrumentation_development
-    python = None if instrumentation is None else instrumentation.python
-    return dict((python or {}).get("corevital") or {})
 
 
 def _measured() -> dict[str, Any]:
