@@ -80,10 +80,14 @@ class Settings(BaseSettings):
     risk_threshold: float = Field(
         0.7, ge=0, le=1, allow_inf_nan=False, description="capture=on_risk reports in full from this risk on"
     )
-    prompt_hash: Literal["sha256", "hmac", "off"] = Field("sha256", description="how the prompt's text is hashed")
+    prompt_hash: Literal["sha256", "hmac", "off"] = Field(
+        "sha256", description="how the prompt's text is hashed; default `hmac` where hash_key is given"
+    )
     hash_key: str | None = Field(None, description="secret key of prompt_hash=hmac", repr=False)
     flush_on_sigterm: bool = Field(
-        True, description="zero-code only: export what is held before SIGTERM ends a process that does not handle it"
+        True,
+        description="export what is held before SIGTERM ends a process that does not handle it: under zero-code "
+        "start-up, in children of multiprocessing, and where `true` is given; false: nowhere",
     )
     sqlite_path: str | None = Field(
         None, description="file of the `corevital_sqlite` exporter; default: corevital/corevital.db in the data folder"
@@ -110,6 +114,13 @@ class Settings(BaseSettings):
     def _selects(cls, value: str) -> str:
         LayerSelection(value)
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _key_is_used(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("hash_key") and "prompt_hash" not in given:
+            return {**given, "prompt_hash": "hmac"}
+        return given
 
     @model_validator(mode="after")
     def _hmac_has_key(self) -> "Settings":

@@ -105,7 +105,7 @@ OTEL_COREVITAL_PROMPT_HASH = "OTEL_COREVITAL_PROMPT_HASH"
 """
 .. envvar:: OTEL_COREVITAL_PROMPT_HASH
 
-How the prompt's text is hashed: `sha256` (default), `hmac` or `off`.
+How the prompt's text is hashed: `sha256` (default), `hmac` (default where there is a key) or `off`.
 """
 
 OTEL_COREVITAL_HASH_KEY = "OTEL_COREVITAL_HASH_KEY"
@@ -119,8 +119,8 @@ OTEL_COREVITAL_FLUSH_ON_SIGTERM = "OTEL_COREVITAL_FLUSH_ON_SIGTERM"
 """
 .. envvar:: OTEL_COREVITAL_FLUSH_ON_SIGTERM
 
-`true` (the default): under zero-code start-up, a process that does not handle SIGTERM exports what it holds before it
-dies of the signal.
+A process that does not handle SIGTERM exports what it holds before it dies of the signal: by default under zero-code
+start-up and in children of multiprocessing; `true`: in every instrumented process; `false`: in none.
 """
 
 OTEL_COREVITAL_SQLITE_PATH = "OTEL_COREVITAL_SQLITE_PATH"
