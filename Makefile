@@ -41,6 +41,11 @@ unit: $(VENV)/.dev
 acceptance: $(VENV)/.dev  ## What is heavier: crashes, many processes, more of the real model
 	$(PYTEST) -m acceptance || test $$? -eq 5  # 5: there is no such test
 
+# Without a time limit and by hand, on a machine that does nothing else; commit first, and then what it wrote.
+.PHONY: evidence
+evidence: $(VENV)/.dev  ## Measure what docs/results/durability.json says; make acceptance does a tenth of it
+	$(BIN)/python benchmarks/durability.py docs/results/durability.json
+
 .PHONY: docs
 docs: $(VENV)/.dev  ## Write the pages that are made from the code
 	$(BIN)/python docs/generate.py

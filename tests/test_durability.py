@@ -1,0 +1,31 @@
+"""A tenth of `make evidence`: what was flushed survives SIGKILL, what children recorded survives their end."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.acceptance
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_tenth_of_the_evidence(tmp_path: Path) -> None:
+    path = tmp_path / "durability.json"
+    found = subprocess.run(
+        [sys.executable, "benchmarks/durability.py", str(path), "--kills=20", "--children=6"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=ROOT,
+    )
+    assert found.returncode == 0, found.stderr
+    result = json.loads(path.read_text())
+    assert result["integrity_check"] == "ok"
+    assert result["kills"]["lost"] == 0
+    assert result["kills"]["flushed_runs"] >= 20 * 3
+    assert result["children"] == {method: {"ended": 3, "lost": 0} for method in ("fork", "forkserver")}
