@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "docs" / "results" / "durability.json"
 
 
 @pytest.mark.acceptance
@@ -29,3 +30,12 @@ def test_a_tenth_of_the_evidence(tmp_path: Path) -> None:
     assert result["kills"]["lost"] == 0
     assert result["kills"]["flushed_runs"] >= 20 * 3
     assert result["children"] == {method: {"ended": 3, "lost": 0} for method in ("fork", "forkserver")}
+
+
+def test_the_evidence_is_whole() -> None:
+    result = json.loads(RESULT.read_text())
+    assert result["command"] == "python benchmarks/durability.py docs/results/durability.json"
+    assert len(result["commit"]) == 40, "measured from a clean commit"
+    assert (result["kills"]["processes"], result["kills"]["lost"]) == (200, 0)
+    assert sum(method["ended"] for method in result["children"].values()) == 60
+    assert sum(method["lost"] for method in result["children"].values()) == 0
