@@ -15,9 +15,18 @@ FLUSH_SECONDS: Final = 5.0
 """How long a process that ends waits for its exporters."""
 
 
-def providers(given: Iterable[Any]) -> list[Any]:
-    """Return the providers that `instrument()` was given, and the global ones of now."""
-    found = [*given, trace.get_tracer_provider(), metrics.get_meter_provider(), get_logger_provider()]
+def providers(given: Iterable[Any], *, metered: bool = True) -> list[Any]:
+    """Return the providers that `instrument()` was given, and the global ones of now.
+
+    Args:
+        given: those of `instrument()`; None stands for a global one.
+        metered: whether meter providers are among them. They export all that they have, whether it is new or not.
+    """
+    found = [*given, trace.get_tracer_provider(), get_logger_provider()]
+    if metered:
+        found.append(metrics.get_meter_provider())
+    else:
+        found = [provider for provider in found if not hasattr(provider, "get_meter")]
     return list({id(provider): provider for provider in found if provider is not None}.values())
 
 

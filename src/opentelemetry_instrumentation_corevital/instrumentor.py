@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from . import callers, children, losses
+from . import callers, children, generating, losses
 from .call_context import forget_contexts
 from .chats import recent_chats
 from .declared import declared_options
@@ -141,13 +141,19 @@ def _mind_endings(settings: "Settings", given: Sequence[Any], *, zero_code: bool
     """
 
     def prepare_child() -> None:
-        children.call_at_end(lambda: finish(providers(given), "force_flush"))
+        before = generating.calls
+
+        def held() -> list[Any]:
+            # Many children never generate: those that load data, say. They do not wait for metrics of their parent.
+            return providers(given, metered=generating.calls > before)
+
+        children.call_at_end(lambda: finish(held(), "force_flush"))
         if settings.flush_on_sigterm:
-            flush_at_sigterm(given)
+            flush_at_sigterm(held)
 
     children.prepare_each(prepare_child)
     if settings.flush_on_sigterm and (zero_code or "flush_on_sigterm" in settings.model_fields_set):
-        flush_at_sigterm(given)
+        flush_at_sigterm(lambda: providers(given))
 
 
 def _generate(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:

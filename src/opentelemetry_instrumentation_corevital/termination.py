@@ -6,43 +6,43 @@ does a server that has shut down in order: uvicorn raises the signal again at it
 
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from .flushing import finish, providers
+from .flushing import finish
 
-_given: Sequence[Any] = ()
+_held: Callable[[], Sequence[Any]] = tuple
 
 
-def flush_at_sigterm(given: Sequence[Any] = ()) -> bool:
+def flush_at_sigterm(held: Callable[[], Sequence[Any]]) -> bool:
     """Shut the SDK down before SIGTERM ends the process; return False where somebody else handles the signal.
 
     The process still dies of the signal, as its parent expects. Only the main thread may set a handler.
 
     Args:
-        given: providers beside the global ones.
+        held: returns the providers that are to be shut down.
     """
-    global _given  # noqa: PLW0603
+    global _held  # noqa: PLW0603
     if threading.current_thread() is not threading.main_thread():
         return False
     if signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, _flush_and_die):
         return False
-    _given = tuple(given)
+    _held = held
     signal.signal(signal.SIGTERM, _flush_and_die)
     return True
 
 
 def leave_sigterm() -> None:
     """Undo `flush_at_sigterm`, unless somebody has set another handler since."""
-    global _given  # noqa: PLW0603
-    _given = ()
+    global _held  # noqa: PLW0603
+    _held = tuple
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is _flush_and_die:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _flush_and_die(_signal: int, _frame: Any) -> None:
     try:
-        finish(providers(_given), "shutdown")
+        finish(_held(), "shutdown")
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTERM)

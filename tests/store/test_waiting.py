@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import signal
 import sqlite3
 import threading
 import time
@@ -225,6 +226,53 @@ def test_a_fork_while_an_export_waits_neither_hangs_nor_writes_twice(tmp_path: P
     found = run_code(code, str(path))
     assert found.returncode == 0, found.stderr
     assert sorted(rows(path, "SELECT name FROM spans")) == [("child",), ("parent",)]
+
+
+# --- the end of the process, while another one holds the file's lock -----------------------------------------------
+
+HELD = """
+    import os, signal, sqlite3, subprocess, sys, threading, time
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+    from opentelemetry_instrumentation_corevital import flushing, termination
+    from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, writer
+    from opentelemetry_instrumentation_corevital.store.database import open_database
+    open_database(sys.argv[1]).close()
+    hold = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None)"
+    hold += "; c.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    holder = subprocess.Popen([sys.executable, "-c", hold, sys.argv[1]], **pipes)
+    holder.stdout.readline()
+    writer.EXIT_SECONDS = flushing.FLUSH_SECONDS = 0.5  # the test need not last longer
+    exporter = SQLiteSpanExporter(sys.argv[1])
+"""
+
+
+def test_sigterm_while_an_export_waits_ends_the_process_all_the_same(tmp_path: Path) -> None:
+    code = """
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    assert termination.flush_at_sigterm(lambda: flushing.providers(()))
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    provider.get_tracer("").start_span("span").end()  # the main thread waits for the file
+    time.sleep(120)
+    """
+    found = run_code(HELD + code, str(tmp_path / "runs.db"), timeout=100)
+    assert found.returncode == -signal.SIGTERM, found.stderr
+    assert "exporters took more than" in found.stderr
+
+
+def test_the_interpreter_ends_and_says_what_is_lost(tmp_path: Path) -> None:
+    code = """
+    from opentelemetry_instrumentation_corevital.store.spans import span_rows
+    from tests.store.spans import make_spans
+    exporter._writer().submit([span_rows(span) for span in make_spans(600)])  # more than one transaction takes
+    """
+    found = run_code(HELD + code, str(tmp_path / "runs.db"), timeout=100)
+    assert found.returncode == 0, found.stderr
+    assert "of the interpreter's end" in found.stderr
 
 
 # --- on the caller's thread --------------------------------------------------------------------------------------

@@ -60,6 +60,20 @@ def test_without_the_option_sigterm_is_left_alone_in_children_too(tmp_path: Path
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_never_generates_does_not_wait_for_metrics() -> None:
+    """A model's data loaders: were there nobody at the endpoint, each would wait for five seconds at its end."""
+    with http_receiver() as received:
+        run(
+            [*exporting("none", "otlp"), *program("children"), "fork", "returns", "pool terminated"],
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+            OTEL_EXPORTER_OTLP_ENDPOINT=received.endpoint,
+            OTEL_METRIC_EXPORT_INTERVAL="600000",
+        )
+    assert received.metric_names() == {"counted"}
+    assert len(received.messages) == 1, "the parent's, at its end"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_runs_of_a_pool_are_recorded(tmp_path: Path) -> None:
     """The same with models: the pool's workers are forked after the parent has generated, and terminated."""
     database = tmp_path / "runs.db"

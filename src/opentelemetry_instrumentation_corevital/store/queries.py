@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from .. import generating, semconv
 from ..values import fitting
-from . import sharing
 from .database import BUSY_SECONDS, StoreError, explain, open_for_reading, store_path
 from .filters import RunFilter
 from .labels import read_label
@@ -230,7 +230,9 @@ def open_store(path: str | Path) -> Store:
     Raises:
         StoreError: if there is no such file or it is not a store.
     """
-    sharing.flush(path, generating.patience(BUSY_SECONDS))
+    sharing = sys.modules.get(f"{__package__}.sharing")  # not imported: then nothing was exported
+    if sharing is not None:
+        sharing.flush(path, generating.patience(BUSY_SECONDS))
     return Store(path)
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.trace import Tracer
 
 
@@ -63,6 +63,7 @@ def has_child(name: str, method: str) -> None:
 
 def main(method: str, endings: list[str]) -> None:
     context = multiprocessing.get_context(method)
+    metrics.get_meter("program").create_counter("counted").add(1)
 
     def started(target: object, *arguments: object) -> multiprocessing.Process:
         child = context.Process(target=target, args=arguments)
