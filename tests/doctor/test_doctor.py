@@ -111,6 +111,17 @@ def test_a_console_prints_nothing_into_the_answer(doctor: Doctor) -> None:
     assert all("Console" in each["subject"] for each in tested)
 
 
+@pytest.mark.parametrize("signal", ["TRACES", "METRICS", "LOGS"])
+def test_a_store_that_cannot_be_written_is_a_problem_whatever_goes_there(
+    doctor: Doctor, signal: str, tmp_path: Path
+) -> None:
+    code, told = doctor(**{f"OTEL_{signal}_EXPORTER": "corevital_sqlite"}, OTEL_COREVITAL_SQLITE_PATH=str(tmp_path))
+    assert code == 1
+    (tested,) = [each for each in told["findings"] if each["area"] == "test telemetry" and "SQLite" in each["subject"]]
+    assert tested["level"] == "problem"
+    assert "is a folder" in tested["text"]
+
+
 def test_behind_the_programs_own_start(tmp_path: Path) -> None:
     database = tmp_path / "runs.db"
     environment = {**os.environ, "OTEL_COREVITAL_SQLITE_PATH": str(database)}

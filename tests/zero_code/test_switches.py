@@ -1,5 +1,6 @@
 """What switches CoreVital or the SDK off, thins it or limits it, under `opentelemetry-instrument`."""
 
+import sys
 import sysconfig
 import venv
 from pathlib import Path
@@ -109,6 +110,35 @@ def test_a_bad_option_in_the_declarative_file_is_one_line(tmp_path: Path, plain_
     (line,) = [line for line in found.stderr.splitlines() if "captur" in line]
     assert "did you mean 'capture'" in line
     assert "corevital.risk" not in found.stdout
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_declarative_file_switches_off_and_names_the_store(enabled: bool, tmp_path: Path) -> None:
+    configuration, database = tmp_path / "otel.yaml", tmp_path / "declared.db"
+    configuration.write_text(
+        f"""
+        file_format: "1.0"
+        tracer_provider:
+          processors:
+            - batch: {{exporter: {{corevital_sqlite: {{}}}}}}
+        instrumentation/development:
+          python:
+            corevital: {{enabled: {str(enabled).lower()}, sqlite_path: "{database}"}}
+        """
+    )
+    code = """if True:
+        from opentelemetry import trace
+        from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
+        print(CoreVitalInstrumentor._recorder is not None)
+        trace.get_tracer("program").start_span("span").end()
+    """
+    found = run(
+        [exporting("x")[0], sys.executable, "-c", code],
+        OTEL_CONFIG_FILE=str(configuration),
+        XDG_DATA_HOME=str(tmp_path / "data"),
+    )
+    assert found.stdout.strip() == str(enabled)
+    assert database.exists() is enabled, "else it is stored in the data folder, as without the option"
 
 
 def test_lowered_limits_leave_the_verdict_and_a_true_count(tmp_path: Path) -> None:
