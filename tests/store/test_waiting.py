@@ -110,11 +110,16 @@ def test_a_file_that_is_locked_is_a_failure_and_what_was_queued_is_written_behin
     path = tmp_path / "runs.db"
     monkeypatch.setattr(exporters, "EXPORT_SECONDS", 0.2)
     exporter = SQLiteSpanExporter(path)
+    metrics = SQLiteMetricExporter(path)
     with locked(path):
         assert exporter.export(make_spans(2)) is SpanExportResult.FAILURE
         assert not exporter.force_flush(100)
+        monkeypatch.setattr(exporters, "EXPORT_SECONDS", 600.0)
+        assert metrics.export(gauge(1, time_ns=1), timeout_millis=50) is MetricExportResult.FAILURE
     assert exporter.force_flush()
     assert (rows(path, COUNT), exporter.dropped) == ([(2,)], 0)
+    assert rows(path, "SELECT count(*) FROM metric_points") == [(1,)]
+    metrics.shutdown()
     exporter.shutdown()
 
 
@@ -155,6 +160,7 @@ def test_a_writer_that_is_closed_while_the_file_is_locked_counts_what_it_gives_u
 # --- the thread --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_died_is_followed_by_another(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     exporter = SQLiteSpanExporter(path)

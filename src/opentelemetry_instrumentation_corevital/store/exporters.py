@@ -115,10 +115,12 @@ class _StoreExporter:
                 self._joined.retain(retention)
         return self._joined
 
-    def _store(self, items: Iterable[Item], read: Callable[[Item], Record], what: str) -> bool:
+    def _store(
+        self, items: Iterable[Item], read: Callable[[Item], Record], what: str, seconds: float | None = None
+    ) -> bool:
         """Store items; return whether all of them are committed. Never raises.
 
-        Waits for the file for `EXPORT_SECONDS`, or as long as the `generate()` that this thread is inside may wait.
+        Waits for the file for `seconds` (None: `EXPORT_SECONDS`), inside of `generate()` as long as it still may.
         """
         if self._shut_down:
             return False
@@ -134,7 +136,7 @@ class _StoreExporter:
             writer.drop(1, reason)
             readable = False
         started = time.monotonic()
-        receipt = writer.write(records, generating.patience(EXPORT_SECONDS))
+        receipt = writer.write(records, generating.patience(EXPORT_SECONDS if seconds is None else seconds))
         generating.waited(time.monotonic() - started)
         return receipt.durable and readable
 
@@ -193,11 +195,12 @@ class SQLiteMetricExporter(_StoreExporter, MetricExporter):
     def export(
         self,
         metrics_data: MetricsData,
-        timeout_millis: float = 10_000,  # noqa: ARG002
+        timeout_millis: float = 10_000,
         **_: Any,
     ) -> MetricExportResult:
         """Store metrics; SUCCESS once all of them are committed, else FAILURE. Never raises."""
-        stored = self._store(scoped_metrics(metrics_data), metric_rows, "metric")
+        seconds = min(timeout_millis / 1000, EXPORT_SECONDS)
+        stored = self._store(scoped_metrics(metrics_data), metric_rows, "metric", seconds)
         return MetricExportResult.SUCCESS if stored else MetricExportResult.FAILURE
 
 

@@ -25,7 +25,10 @@ class Receipt:
         """Whether they failed since too much waited for the file, before it was tried."""
         self.reasons: list[str] = []
         """Why, each once."""
-        self._changed = threading.Condition()
+        # Held as a lock, never by way of the condition, whose `__exit__` is Python: a Ctrl-C that comes there leaves it
+        # locked for good, and the writer waiting for it.
+        self._guard = threading.Lock()
+        self._changed = threading.Condition(self._guard)
 
     @property
     def complete(self) -> bool:
@@ -39,24 +42,24 @@ class Receipt:
 
     def wait(self, timeout: float) -> bool:
         """Wait until the fate of every record is known; return False after `timeout` seconds."""
-        with self._changed:
+        with self._guard:
             return self._changed.wait_for(lambda: self.complete, timeout)
 
     def stored(self, count: int) -> None:
         """Count records that are committed."""
-        with self._changed:
+        with self._guard:
             self.stored_records += count
             self._changed.notify_all()
 
     def rejected(self, count: int, reason: str) -> None:
         """Count records that no row can hold."""
-        with self._changed:
+        with self._guard:
             self.rejected_records += count
             self._because(reason)
 
     def failed(self, count: int, reason: str) -> None:
         """Count records that the file did not take."""
-        with self._changed:
+        with self._guard:
             self.failed_records += count
             self._because(reason)
 
