@@ -157,15 +157,15 @@ class Instruments:
         if count:
             self.dropped.add(count, {semconv.LABEL_DROPPED_KIND: kind}, without_exemplar(context))
 
+    def record_unstored(self, count: int) -> None:
+        """Count spans, log records and metrics that the store could not take."""
+        self.record_dropped("unstored", count, set_span_in_context(INVALID_SPAN, Context()))
+
 
 def _record(histogram: Any, values: Sequence[float], attributes: dict[str, Any], context: Context) -> None:
     context = exemplar_context(histogram, context)
     for value in values:
         histogram.record(value, attributes, context)
-
-    def record_unstored(self, count: int) -> None:
-        """Count spans, log records and metrics that the store could not take."""
-        self.record_dropped("unstored", count, set_span_in_context(INVALID_SPAN, Context()))
 
 
 class _Global:
