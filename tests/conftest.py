@@ -1,6 +1,7 @@
 """Fixtures that bring the real parts: the demo model, a Collector, Jaeger, a certificate."""
 
 import importlib.metadata
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,18 +10,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.homes import move_into_a_home_of_its_own
+
 if TYPE_CHECKING:
     from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
 
+_numbers = itertools.count()
+move_into_a_home_of_its_own()  # before anything is imported that looks for its folders
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the machine's own OpenTelemetry settings out of the tests."""
+def _nothing_from_other_tests(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Give each test settings and a data folder of its own."""
     for name in list(os.environ):
         if name.startswith("OTEL_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / f"data-{next(_numbers)}"))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Environments of their own, for servers that bring much that nothing else here needs; the cache folder keeps them."""
+"""Environments of their own, for servers that bring much that nothing else here needs; the checkout keeps them."""
 
 import contextlib
 import fcntl
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from opentelemetry_instrumentation_corevital.config import cache_folder
+from tests.homes import checkouts_cache
 
 
 def python_with(package: str) -> Path:
@@ -18,7 +18,7 @@ def python_with(package: str) -> Path:
     The first call installs it. Where it cannot be had the test is skipped with pip's last word.
     """
     name = f"{package.replace('==', '-')}-python{sys.version_info[0]}.{sys.version_info[1]}"
-    folder = Path(cache_folder(), "environments", name)
+    folder = checkouts_cache() / "environments" / name
     complete, interpreter = folder / ".complete", folder / "bin" / "python"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{name}.lock").open("w") as lock:

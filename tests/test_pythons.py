@@ -20,7 +20,7 @@ def interpreter(version: str) -> str | None:
     """Return a Python of a version: this one, one on the PATH, or one of pyenv's."""
     if sys.version_info[:2] == tuple(map(int, version.split("."))):
         return sys.executable
-    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    pyenv = os.environ["PYENV_ROOT"]
     candidates = [shutil.which(f"python{version}"), *sorted(glob.glob(f"{pyenv}/versions/{version}.*/bin/python"))]
     for found in filter(None, candidates):  # a shim of pyenv is there for versions that are not chosen, and fails
         said = subprocess.run(
