@@ -77,7 +77,8 @@ def configuration_page() -> str:
         "",
         "Option `x` is the keyword `x` of `CoreVitalInstrumentor().instrument()` and the variable beside it. "
         "A keyword wins over the variable, the variable over the default. A bad value raises `SettingsError` from "
-        "`instrument()`; under `opentelemetry-instrument` one line is logged and CoreVital stays off.",
+        "`instrument()`; under `opentelemetry-instrument` one line is logged and CoreVital stays off. A misspelt variable "
+        "(`OTEL_COREVITAL_CAPTRUE`, `COREVITAL_CAPTURE`) is logged once per process, with the nearest name.",
         "",
         "| option | environment variable | values | default | meaning |",
         "|---|---|---|---|---|",

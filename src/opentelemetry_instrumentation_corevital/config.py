@@ -12,13 +12,15 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from .forks import held_by_forks
 from .layer_selection import LayerSelection
+from .unknown_variables import PREFIX as ENV_PREFIX
+from .unknown_variables import UnknownVariable, unknown_variables
 
 logger = logging.getLogger(__name__)
 # pydantic sets things up in the first validation, behind a lock of its own: for a process forked meanwhile that would
 # never come free. Again from the same thread: a signal handler may read settings.
 _validating = held_by_forks(threading.RLock())
+_warned_of = set[str]()
 
-ENV_PREFIX = "OTEL_COREVITAL_"
 CONTENT_ENV = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 SUMMARY_ATTENTION_EVERY = 8
@@ -167,8 +169,27 @@ def environment_variable(option: str) -> str:
     return CONTENT_ENV if option == "capture_message_content" else ENV_PREFIX + option.upper()
 
 
+def variables_nobody_reads() -> list[UnknownVariable]:
+    """Return the environment variables that look like CoreVital's and are none."""
+    return unknown_variables(os.environ, {option: environment_variable(option) for option in Settings.model_fields})
+
+
 def load_settings(keywords: Mapping[str, Any] | None = None) -> Settings:
-    """Build the settings: keyword, else environment variable, else default.
+    """Build the settings: keyword, else environment variable, else default. Warn of misspelt variables, once each.
+
+    Raises:
+        SettingsError: for an unknown keyword or a bad value, naming the option and its source.
+    """
+    for unknown in variables_nobody_reads():
+        if unknown.name not in _warned_of:
+            _warned_of.add(unknown.name)
+            hint = f"did you mean {unknown.nearest}?" if unknown.nearest else "docs/configuration.md has every option"
+            logger.warning("CoreVital: nothing reads the environment variable %s; %s", unknown.name, hint)
+    return read_settings(keywords)
+
+
+def read_settings(keywords: Mapping[str, Any] | None = None) -> Settings:
+    """Build the settings and warn of no misspelt variable.
 
     Raises:
         SettingsError: for an unknown keyword or a bad value, naming the option and its source.

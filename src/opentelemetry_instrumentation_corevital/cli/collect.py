@@ -11,6 +11,7 @@ import typer
 
 from ..config import load_settings
 from ..store import Retention
+from ..unknown_variables import COLLECT_TOKEN_ENV
 from .errors import UserError
 from .options import Database, database
 
@@ -26,7 +27,7 @@ def collect(
     token: Annotated[
         str | None,
         typer.Option(
-            envvar="COREVITAL_COLLECT_TOKEN",
+            envvar=COLLECT_TOKEN_ENV,
             help="Only take what comes with this bearer token; better in the variable, since others see options.",
         ),
     ] = None,

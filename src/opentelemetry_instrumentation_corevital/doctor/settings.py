@@ -1,13 +1,11 @@
 """Whether CoreVital's options can be read, and what of them keeps runs from being recorded."""
 
-import difflib
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .. import config
-from ..config import ENV_PREFIX, Settings, SettingsError, environment_variable, load_settings
+from ..config import Settings, SettingsError, environment_variable, read_settings, variables_nobody_reads
 from .findings import Area, Finding, note, ok, problem
 
 
@@ -23,7 +21,7 @@ def look(keywords: Mapping[str, Any] | None = None) -> Iterator[Finding]:
     logger = logging.getLogger(config.__name__)
     logger.addHandler(told)
     try:
-        settings = load_settings(keywords)
+        settings = read_settings(keywords)
     except SettingsError as error:
         yield problem(
             Area.SETTINGS,
@@ -37,7 +35,9 @@ def look(keywords: Mapping[str, Any] | None = None) -> Iterator[Finding]:
     for line in told.lines:
         yield note(Area.SETTINGS, environment_variable("capture_message_content"), line)
     if not settings.enabled:
-        yield problem(Area.SETTINGS, "enabled", "is false: CoreVital is switched off", f"unset {ENV_PREFIX}ENABLED")
+        yield problem(
+            Area.SETTINGS, "enabled", "is false: CoreVital is switched off", f"unset {environment_variable('enabled')}"
+        )
     if settings.capture_ratio < 1:
         yield note(Area.SETTINGS, "capture_ratio", f"{settings.capture_ratio:g} of the calls are measured")
     yield ok(Area.SETTINGS, source, _changed(settings))
@@ -66,13 +66,10 @@ def _changed(settings: Settings) -> str:
 
 
 def _unknown_variables() -> Iterator[Finding]:
-    known = [environment_variable(option) for option in Settings.model_fields]
-    for variable in sorted(os.environ):
-        if variable.upper().startswith(ENV_PREFIX) and variable.upper() not in known:
-            near = difflib.get_close_matches(variable.upper(), known, n=1)
-            yield problem(
-                Area.SETTINGS,
-                variable,
-                "is no option of CoreVital: nothing reads it",
-                f"did you mean {near[0]}?" if near else "docs/configuration.md has every option",
-            )
+    for unknown in variables_nobody_reads():
+        yield problem(
+            Area.SETTINGS,
+            unknown.name,
+            "is no option of CoreVital: nothing reads it",
+            f"did you mean {unknown.nearest}?" if unknown.nearest else "docs/configuration.md has every option",
+        )
