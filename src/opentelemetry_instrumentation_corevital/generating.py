@@ -38,9 +38,14 @@ def end() -> None:
     thread.inside.set(None)
 
 
+def inside() -> bool:
+    """Return whether this thread, or its greenlet, is inside a `generate()` that passed the recorder."""
+    return thread.inside.get() is not None
+
+
 def patience(otherwise: float) -> float:
     """Return how many seconds this thread may wait now: what is left of `PATIENCE`, outside of a call `otherwise`."""
-    return max(0.0, PATIENCE - thread.waited) if thread.inside.get() is not None else otherwise
+    return max(0.0, PATIENCE - thread.waited) if inside() else otherwise
 
 
 def waited(seconds: float) -> None:

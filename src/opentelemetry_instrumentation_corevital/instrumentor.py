@@ -3,14 +3,14 @@
 import logging
 import sys
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from . import callers, children, generating, losses
+from . import callers, children, generating, losses, unseen
 from .call_context import forget_contexts
 from .chats import recent_chats
 from .declared import declared_options
@@ -167,12 +167,23 @@ def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
     from .capture.compiling import left_out
     from .capture.taps import tap_finished_beams, tap_logits_processor, tap_stopping_criteria
 
+    mixin = sys.modules[_GENERATION_MODULE].GenerationMixin
+
+    def logits_processor(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
+        if not generating.inside():
+            unseen.loop_prepared(model, mixin)
+        return tap_logits_processor(wrapped, model, args, kwargs)
+
     return (
         ("GenerationMixin", ClassPatch("generate", left_out(_generate))),
-        ("GenerationMixin", ClassPatch("_get_logits_processor", left_out(tap_logits_processor))),
+        ("GenerationMixin", ClassPatch("_get_logits_processor", left_out(logits_processor))),
         ("GenerationMixin", ClassPatch("_get_stopping_criteria", left_out(tap_stopping_criteria))),
         ("GenerationMixin", ClassPatch("_update_finished_beams", left_out(tap_finished_beams))),
     )
+
+
+def _own_generates(classes: Sequence[str]) -> Callable[[], Sequence[tuple[str, ClassPatch]]]:
+    return lambda: [(name, ClassPatch("generate", unseen.own_generate_called)) for name in classes]
 
 
 _patches = PatchTable(
@@ -191,6 +202,10 @@ _patches = PatchTable(
             ("InferenceThread", ClassPatch("submit", callers.work_submitted)),
             ("InferenceThread", ClassPatch("async_submit", callers.work_submitted)),
         ),
+        unseen.CONTINUOUS_BATCHING_MODULE: lambda: (
+            ("ContinuousMixin", ClassPatch("init_continuous_batching", unseen.continuous_batching_begun)),
+        ),
+        **{module: _own_generates(classes) for module, classes in unseen.OWN_GENERATE.items()},
     }
 )
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from ..unseen import CONTINUOUS_BATCHING, CONTINUOUS_BATCHING_MODULE, OWN_GENERATE
 from .findings import Area, Finding, note, ok, problem
 
 NAME: Final = "corevital"
@@ -43,7 +44,7 @@ def _methods() -> Iterator[Finding]:
     root = Path(package.submodule_search_locations[0])
     for needed, table in ((True, NEEDED), (False, HELPFUL)):
         for module, classes in table.items():
-            found = _methods_of(root.joinpath(*module.split(".")[1:]).with_suffix(".py"))
+            found = _methods_of(_source(root, module))
             for class_name, methods in classes.items():
                 lacking = [name for name in methods if name not in found.get(class_name, ())]
                 subject, whole = f"{module}.{class_name}", ", ".join(methods)
@@ -60,6 +61,20 @@ def _methods() -> Iterator[Finding]:
                     yield note(
                         Area.INSTRUMENTED, subject, f"is not there ({', '.join(lacking)}): less is known of callers"
                     )
+
+    yield from _unseen(root)
+
+
+def _unseen(root: Path) -> Iterator[Finding]:
+    """Name what generates without `GenerationMixin.generate`, of what this version of transformers has."""
+    unseen = [CONTINUOUS_BATCHING] if _source(root, CONTINUOUS_BATCHING_MODULE).exists() else []
+    unseen += [name for module, classes in OWN_GENERATE.items() if _source(root, module).exists() for name in classes]
+    if unseen:
+        yield note(Area.INSTRUMENTED, "not seen", f"{', '.join(unseen)}: a loop of their own, which makes no span")
+
+
+def _source(root: Path, module: str) -> Path:
+    return root.joinpath(*module.split(".")[1:]).with_suffix(".py")
 
 
 def _methods_of(path: Path) -> dict[str, set[str]]:
