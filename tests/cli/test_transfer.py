@@ -4,13 +4,15 @@ import csv
 import gzip
 import io
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, open_store
+from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, StoreWriter, open_store
 from opentelemetry_instrumentation_corevital.store.labels import set_label
+from opentelemetry_instrumentation_corevital.store.spans import SpanRows
 from tests.cli.conftest import Cli
 from tests.legacy.reports import ANSWER, PROMPT_TEXT, report, write_database, write_file
 from tests.legacy.test_migration import differences, missing
@@ -170,6 +172,90 @@ def test_one_run_out_and_in(filled: Cli, tmp_path: Path) -> None:
         assert len(copy.runs()) == 1
     assert now == was
     assert set(now.columns) == set(was.columns)
+
+
+def many_lines(cli: Cli, tmp_path: Path, count: int, *, spans: int = 1) -> Path:
+    """Export runs, and write so many lines with spans of their own."""
+    cli.store(make_spans(spans))
+    exported = cli("export", "--format", "otlp")[1].splitlines()
+    message, *others = [json.loads(each) for each in exported if "resourceSpans" in each]
+    every = message["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    for each in others:
+        every += each["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    line = json.dumps(message)
+    file = tmp_path / "many.json"
+    ids = [each["spanId"] for each in every]
+    with file.open("w") as lines:
+        for number in range(count):
+            changed = line
+            for place, old in enumerate(ids):
+                changed = changed.replace(old, f"{number + 1:08x}{place + 1:08x}")
+            lines.write(changed + "\n")
+    return file
+
+
+def test_lines_are_stored_in_batches(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, transactions = many_lines(cli, tmp_path, 1100), []
+    real = StoreWriter._transaction
+    monkeypatch.setattr(
+        StoreWriter, "_transaction", lambda self, batch: transactions.append(len(batch)) or real(self, batch)
+    )
+    code, out, _ = cli("import", str(file), "--db", "copy.db", "--json")
+    assert code == 0
+    assert json.loads(out) == {"stored": 1100, "new_runs": 1100, "problems": []}
+    assert transactions == [512, 512, 76]
+
+
+@pytest.mark.parametrize("at", [700, 1])
+def test_a_line_is_stored_whole_or_not_at_all(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """The disk fails in the middle of a line of more spans than a transaction has lines, and in a batch of lines."""
+    file, written = many_lines(cli, tmp_path, 1 if at == 700 else 3, spans=800 if at == 700 else 2), [0]
+    before, real = cli("runs", "--db", "copy.db")[0], SpanRows.write
+
+    def failing(self: SpanRows, connection: sqlite3.Connection) -> object:
+        written[0] += 1
+        if written[0] > at:
+            raise sqlite3.OperationalError("database or disk is full")
+        return real(self, connection)
+
+    monkeypatch.setattr(SpanRows, "write", failing)
+    code, _, err = cli("import", str(file), "--db", "copy.db")
+    assert (before, code) == (1, 1)
+    assert "many.json:1: nothing is stored from this line on" in err
+    monkeypatch.setattr(SpanRows, "write", real)
+    assert "No run" in cli("runs", "--db", "copy.db")[1]
+    assert cli("import", str(file), "--db", "copy.db")[0] == 0
+
+
+def test_a_record_that_no_row_can_hold_is_named_with_its_line(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, written, real = many_lines(cli, tmp_path, 3, spans=2), [0], SpanRows.write
+
+    def failing(self: SpanRows, connection: sqlite3.Connection) -> object:
+        written[0] += 1
+        found = real(self, connection)
+        if written[0] == 4:
+            raise OverflowError
+        return found
+
+    monkeypatch.setattr(SpanRows, "write", failing)
+    code, out, _ = cli("import", str(file), "--db", "copy.db", "--json")
+    assert code == 1
+    told = json.loads(out)
+    assert (told["stored"], told["new_runs"]) == (5, 5)
+    assert told["problems"] == [f"{file}:2: a record could not be stored (OverflowError)."]
+
+
+def test_lines_before_a_file_that_breaks_off_are_stored(cli: Cli, tmp_path: Path) -> None:
+    packed = gzip.compress(many_lines(cli, tmp_path, 40).read_bytes())
+    (tmp_path / "cut.gz").write_bytes(packed[:-20])
+    code, _, err = cli("import", "cut.gz", "--db", "copy.db")
+    assert code == 1
+    assert "cut.gz:" in err
+    assert cli("runs", "--db", "copy.db", "--limit", "100")[1].count("org/model") > 10
 
 
 def test_a_broken_line_is_named_and_the_others_go_in(cli: Cli, tmp_path: Path) -> None:

@@ -1,16 +1,17 @@
 """`corevital export`, `import` and `migrate`: runs out of the store and into it."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from ..config import load_settings
-from ..store import RunList, RunSummary, Store, StoreWriter, open_store
+from ..store import RunList, RunSummary, Store, StoreError, StoreWriter, open_store
 from ..store.maintenance import upgrade
 from .errors import UserError
 from .options import (
@@ -31,7 +32,14 @@ from .options import (
 from .output import RUN_COLUMNS, escaped, print_json, run_rows, whole_file, write_bytes, write_csv
 from .reports import report_text, write_reports
 
-_BATCH: Final = 256
+if TYPE_CHECKING:
+    from ..store.together import Together
+
+_BATCH: Final = 512
+_BATCH_BYTES: Final = 8 * 1024**2
+"""Lines that one transaction stores: their number, and the bytes of their records."""
+_IMPORT_BYTES: Final = 2 * 1024**3
+"""Bytes that may wait for the file: a line is stored whole, and is in memory anyway."""
 _MOST_TOLD: Final = 20
 
 
@@ -153,27 +161,16 @@ def import_(
 ) -> None:
     """Store what the Collector's file exporter, or `export --format otlp`, has written. A second time changes nothing.
 
-    A line that is broken is named and left out; the exit code is then 1.
+    Each line is stored whole or not at all. A line that is broken is named and left out; the exit code is then 1.
 
     Example: corevital import telemetry.json --db runs/corevital.db
     """
-    from ..store.otlp_json import read_lines, split
-
-    writer = StoreWriter(database(db), synchronous="FULL")
+    writer = StoreWriter(database(db), synchronous="FULL", queue_bytes=_IMPORT_BYTES)
     before = _runs_in(writer.path)
     stored, problems = 0, list[str]()
     try:
-        for name in files:
-            for line in read_lines(name):
-                records, lost = split(line.records)
-                for begin in range(0, len(records), _BATCH):
-                    receipt = writer.store(records[begin : begin + _BATCH], timeout=120)
-                    stored += receipt.stored_records
-                    if receipt.failed_records or not receipt.complete:
-                        raise UserError("; ".join(receipt.reasons) or f"{writer.path}: did not answer in time.")
-                    problems += [f"{name}:{line.number}: {reason}" for reason in receipt.reasons]
-                reasons = [line.problem] if line.problem else [each.reason for each in lost]
-                problems += [f"{name}:{line.number}: {reason}" for reason in reasons]
+        for lines in _batches(files):
+            stored += _store(writer, lines, problems)
     finally:
         writer.close()
     new = _runs_in(writer.path) - before
@@ -185,6 +182,56 @@ def import_(
         print(f"{_plural(stored, 'record')} stored in {writer.path}, {_plural(new, 'new run')}{told}")
     if problems:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _ImportedLine:
+    """A line of a file that is imported: its records, and what is wrong with it."""
+
+    where: str
+    records: "Together"
+    problems: list[str]
+
+
+def _batches(files: list[str]) -> Iterator[list[_ImportedLine]]:
+    """Yield the lines of files, as many at a time as one transaction takes; those before an error of reading, too."""
+    from ..store.otlp_json import read_lines, split
+    from ..store.together import Together
+
+    batch, size = list[_ImportedLine](), 0
+    try:
+        for name in files:
+            for line in read_lines(name):
+                records, lost = split(line.records)
+                problems = [line.problem] if line.problem else [each.reason for each in lost]
+                batch.append(_ImportedLine(f"{name}:{line.number}", Together(records), problems))
+                size += batch[-1].records.bytes
+                if len(batch) >= _BATCH or size >= _BATCH_BYTES:
+                    yield batch
+                    batch, size = [], 0
+    except StoreError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def _store(writer: StoreWriter, lines: list[_ImportedLine], problems: list[str]) -> int:
+    """Store lines in one transaction, each whole or not at all; return how many records are stored.
+
+    Raises:
+        UserError: if the file takes none of them.
+    """
+    whole = [line.records for line in lines if line.records.records]
+    receipt = writer.store(whole, timeout=120)
+    if receipt.failed_records or not receipt.complete:
+        reason = "; ".join(receipt.reasons) or f"{writer.path}: did not answer in time."
+        raise UserError(f"{lines[0].where}: nothing is stored from this line on; import again then. {reason}")
+    for line in lines:
+        problems += [f"{line.where}: {reason}" for reason in line.problems]
+        problems += [f"{line.where}: {each.reason}" for each in line.records.lost]
+    return sum(len(each.records) - sum(lost.records for lost in each.lost) for each in whole)
 
 
 def _runs_in(path: Path) -> int:
