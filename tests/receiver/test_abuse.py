@@ -62,7 +62,7 @@ def is_open(connection: socket.socket) -> bool:
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collecting]:
     """A receiver that waits for a second only, and takes ten connections."""
-    code = limited(header_seconds=1, idle_seconds=1.5, read_seconds=1, connections=10, grpc_reads=2)
+    code = limited(header_seconds=1, idle_seconds=1.5, read_seconds=1, strangers=10, stranger_seconds=0.1, grpc_reads=2)
     with collecting(tmp_path_factory.mktemp("hasty"), code=code) as running:
         yield running
 
@@ -108,7 +108,7 @@ def test_one_connection_too_many_is_closed_and_others_come_in_again(hasty: Colle
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_handshakes_count_and_do_not_last(tmp_path: Path, certificate: tuple[Path, Path], protocol: str) -> None:
     options = ("--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1]))
-    with collecting(tmp_path, *options, code=limited(header_seconds=2, connections=10)) as receiver:
+    with collecting(tmp_path, *options, code=limited(header_seconds=2, strangers=10, stranger_seconds=0.1)) as receiver:
         port, context = getattr(receiver, protocol), ssl.create_default_context(cafile=str(certificate[0]))
         with contextlib.ExitStack() as stack:
             many = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(30)]
@@ -195,6 +195,49 @@ def test_what_is_no_http_at_all(hasty: Collecting) -> None:
     with socket.create_connection(("127.0.0.1", hasty.grpc), timeout=10) as silent:
         assert closed_after(silent) < 9
     assert served(hasty)
+
+
+def test_bodies_in_tiny_chunks_keep_nobody_waiting(tmp_path: Path) -> None:
+    """Each costs what a large one does: 256 KiB of them, parsed in one go, took a second of everybody's time."""
+    chunks = b"1\r\nx\r\n" * 50_000
+    with collecting(tmp_path, environment={"COREVITAL_COLLECT_TOKEN": "s3cret"}) as receiver:
+        busy = receiver.processor_seconds
+        with socket.create_connection(("127.0.0.1", receiver.http), timeout=5) as stranger:
+            stranger.sendall(post_head(None))
+            said = b""
+            stranger.settimeout(0.5)
+            with contextlib.suppress(OSError):
+                for _ in range(40):
+                    stranger.sendall(chunks)
+            with contextlib.suppress(OSError):
+                said = stranger.recv(4096)
+        assert said.startswith(b"HTTP/1.1 401 ")
+        assert receiver.processor_seconds - busy < 2
+        body = spans_request(1).SerializeToString()
+        assert receiver.post(body, authorization="Bearer s3cret")[0] == 200
+    with collecting(tmp_path / ".") as receiver:  # whoever may send is read to the end
+        body = spans_request(30).SerializeToString()
+        packed = b"".join(b"1\r\n%b\r\n" % bytes([byte]) for byte in body) + b"0\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", receiver.http), timeout=20) as sender:
+            sender.sendall(post_head(None) + packed)
+            assert sender.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_end_does_not_wait_for_a_worker_that_has_none(tmp_path: Path) -> None:
+    stuck = "from opentelemetry_instrumentation_corevital.receiver import desk\n"
+    stuck += "def forever(*_):\n    while True:\n        pass\n"
+    stuck += "desk._unpacked = forever\n"
+    with collecting(tmp_path, code=stuck + limited(stop_seconds=7)) as receiver:
+        assert served(receiver)
+        body = gzip.compress(spans_request(1).SerializeToString())
+        with ThreadPoolExecutor(2) as pool:
+            for _ in range(2):
+                pool.submit(receiver.post, body, content_encoding="gzip")  # which breaks off
+            time.sleep(1)
+            began = time.monotonic()
+            assert receiver.stop() == 0
+            assert time.monotonic() - began < 9
+        assert "what was acknowledged is stored" in receiver.log.read_text()
 
 
 def test_a_wrong_token_does_not_send_a_body(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import time
 import tracemalloc
 import zlib
 
@@ -9,6 +11,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from opentelemetry_instrumentation_corevital.receiver import bodies
 from opentelemetry_instrumentation_corevital.receiver.answers import Fault, RefusedError
 from opentelemetry_instrumentation_corevital.receiver.bodies import JSON, PROTOBUF, decompressed, protobuf_of
 from opentelemetry_instrumentation_corevital.receiver.limits import MIB, Limits
@@ -28,11 +31,13 @@ def fault_of(body: bytes, encoding: str = "", kind: str = PROTOBUF, limits: Limi
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1_000_000])
 def test_what_is_compressed_comes_back(pack: object, size: int) -> None:
     data = bytes(range(251)) * (size // 251) + b"x" * (size % 251)
-    assert decompressed(pack(data), size) == data  # type: ignore[operator]
+    assert decompressed(pack(data), size, Limits()) == data  # type: ignore[operator]
 
 
 def test_several_members_of_gzip_are_one_body() -> None:
-    assert decompressed(gzip.compress(b"one ") + gzip.compress(b"") + gzip.compress(b"body"), 100) == b"one body"
+    assert (
+        decompressed(gzip.compress(b"one ") + gzip.compress(b"") + gzip.compress(b"body"), 100, Limits()) == b"one body"
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,3 +108,48 @@ def test_json_is_that_of_otlp() -> None:
 )
 def test_what_is_not_otlp_in_json_is_malformed(body: bytes) -> None:
     assert fault_of(body, kind=JSON) is Fault.MALFORMED
+
+
+@pytest.mark.parametrize("mib", [1, 32])
+def test_many_empty_members_of_gzip_are_refused_at_once(mib: int) -> None:
+    empty = gzip.compress(b"")
+    began = time.thread_time()
+    assert fault_of(empty * (mib * MIB // len(empty)), "gzip") is Fault.TOO_LARGE
+    assert time.thread_time() - began < 5  # it was quadratic: minutes
+
+
+def test_members_of_ordinary_packers_are_not_too_many() -> None:
+    members = b"".join(gzip.compress(bytes(64)) for _ in range(1000))
+    assert len(decompressed(members, 64_000, Limits())) == 64_000
+    assert fault_of(members, "gzip", limits=Limits(members=999)) is Fault.TOO_LARGE
+
+
+def test_decompressing_is_bounded_in_time_and_counts_as_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes out of nothing: 32 MiB of empty blocks are one member, and no byte."""
+    blocks = b"\x78\x9c" + b"\x00\x00\x00\xff\xff" * 100_000
+    clock = iter(range(10_000))
+    monkeypatch.setattr(bodies.time, "thread_time", lambda: float(next(clock)))  # a second for each piece
+    assert fault_of(blocks, "deflate") is Fault.TOO_LARGE
+    assert next(clock) < 20
+
+
+def test_a_body_that_does_not_shrink_is_not_copied_again_and_again() -> None:
+    data = os.urandom(24 * MIB)
+    packed = gzip.compress(data, 1)
+    began = time.thread_time()
+    assert decompressed(packed, len(data), Limits()) == data
+    assert time.thread_time() - began < 3
+
+
+def test_json_of_many_values_is_too_large() -> None:
+    begin = b'{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"histogram":{"dataPoints":[{"bucketCounts":['
+    body = begin + b"1," * 1_000_000 + b"1]}]}}]}]}]}"
+    assert fault_of(body, kind=JSON) is Fault.TOO_LARGE
+
+
+@pytest.mark.parametrize("value", [b"9" * 400, b"9" * 5000, b"1" + b"e9" * 3], ids=["float", "digits", "nonsense"])
+def test_huge_numbers_in_json_are_malformed(value: bytes) -> None:
+    body = b'{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{"dataPoints":[{"asDouble":%b}]}}]}]}]}' % value
+    with pytest.raises(RefusedError) as caught:
+        protobuf_of(body, "", JSON, SIGNALS[2], Limits())
+    assert caught.value.answer.fault is Fault.MALFORMED

@@ -74,10 +74,12 @@ def collect(
     )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     try:
-        serve(options, lambda listening: _tell(options, listening))
+        idle = serve(options, lambda listening: _tell(options, listening))
     except ReceiverError as error:
         raise UserError(str(error)) from None
-    print("stopped; what was acknowledged is stored", file=sys.stderr)
+    print("stopped; what was acknowledged is stored", file=sys.stderr, flush=True)
+    if not idle:
+        os._exit(0)  # Python would wait for the thread, however long that takes
 
 
 def _tell(options: "Options", listening: "Listening") -> None:

@@ -1,6 +1,7 @@
 """The body of an HTTP request -> the bytes of an OTLP request in protobuf."""
 
 import json
+import time
 import zlib
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ ENCODINGS: Final = ("gzip", "deflate")
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 
+_FED: Final = 16 * 1024  # what zlib leaves of a piece is copied, so a body is fed in small ones
 _PIECE: Final = 64 * 1024
 _EITHER: Final = 32 + zlib.MAX_WBITS  # gzip or zlib, as the first bytes have it
 
@@ -26,40 +28,63 @@ def protobuf_of(body: bytes, encoding: str, content_type: str, signal: Signal, l
     is_json = content_type == JSON
     most = limits.json_bytes if is_json else limits.body_bytes
     if encoding:
-        body = decompressed(body, most)
+        body = decompressed(body, most, limits)
     elif len(body) > most:
         raise too_large(most)
-    if is_json and body.count(b"{") + body.count(b"[") > limits.json_brackets:
-        raise RefusedError(
-            Fault.TOO_LARGE, f"the body has more than {limits.json_brackets} objects and lists; send smaller batches."
-        )
+    if is_json:
+        _check_json(body, limits)
     return _from_json(body, signal) if is_json else body
 
 
-def decompressed(body: bytes, most: int) -> bytes:
-    """Return a body without its compression; stops as soon as there is more of it than `most` bytes.
+def decompressed(body: bytes, most: int, limits: Limits) -> bytes:
+    """Return a body without its compression; stops as soon as it is beyond a limit, however little comes out of it.
 
     Raises:
-        RefusedError: if it is broken, or too large.
+        RefusedError: if it is broken, has more than `most` bytes or too many members, or takes too long.
     """
-    pieces, size = list[bytes](), 0
+    end = time.thread_time() + limits.decode_seconds
+    pieces, size, members, position = list[bytes](), 0, 1, 0
     inflate = zlib.decompressobj(_EITHER)
-    rest = body
+    fed, view = b"", memoryview(body)
     try:
-        while rest or not inflate.eof:
+        while position < len(body) or fed or not inflate.eof:
+            if time.thread_time() > end:
+                raise RefusedError(
+                    Fault.TOO_LARGE,
+                    f"decompressing the body took more than {limits.decode_seconds:g} s; send smaller batches.",
+                )
             if inflate.eof:  # another member of gzip follows
-                inflate = zlib.decompressobj(_EITHER)
-            piece = inflate.decompress(rest, _PIECE)
-            rest = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+                inflate, members = zlib.decompressobj(_EITHER), members + 1
+                if members > limits.members:
+                    raise RefusedError(Fault.TOO_LARGE, f"the body has more than {limits.members} members of gzip.")
+            if not fed:
+                fed = bytes(view[position : position + _FED])
+                position += len(fed)
+            piece = inflate.decompress(fed, _PIECE)
+            fed = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
             size += len(piece)
             if size > most:
                 raise too_large(most)
-            pieces.append(piece)
-            if not piece and not rest and not inflate.eof:
+            if piece:
+                pieces.append(piece)
+            elif not fed and position == len(body) and not inflate.eof:
                 raise zlib.error("it ends too early")
     except zlib.error as error:
         raise RefusedError(Fault.MALFORMED, f"the body cannot be decompressed: {error}.") from None
     return b"".join(pieces)
+
+
+def _check_json(body: bytes, limits: Limits) -> None:
+    """Count what makes objects of Python, before it makes them: each takes microseconds, however short it is."""
+    brackets = body.count(b"{") + body.count(b"[")
+    if brackets > limits.json_brackets:
+        raise RefusedError(
+            Fault.TOO_LARGE, f"the body has more than {limits.json_brackets} objects and lists; send smaller batches."
+        )
+    if brackets + body.count(b",") > limits.json_values:
+        raise RefusedError(
+            Fault.TOO_LARGE, f"the body has more than {limits.json_values} values; send smaller batches."
+        )
 
 
 def too_large(most: int) -> RefusedError:
@@ -77,5 +102,5 @@ def _from_json(body: bytes, signal: Signal) -> bytes:
         return bytes(from_json(message, signal.request).SerializeToString())
     except RecursionError:
         raise RefusedError(Fault.MALFORMED, "the body is nested too deeply.") from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RefusedError(Fault.MALFORMED, f"the body is not OTLP in JSON: {str(error)[:200]}.") from None

@@ -2,42 +2,83 @@
 
 import asyncio
 import ssl
-from typing import Any
+from typing import Any, Final
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .handshakes import shaking_hands
 from .limits import Limits
+from .peers import Peers, address_of
+from .tokens import Guard
+
+_PIECE: Final = 4096
+_REFUSED_SECONDS: Final = 0.05
+"""Between two readings of a body that is thrown away."""
 
 
-def protocol(limits: Limits, context: ssl.SSLContext | None) -> type[asyncio.Protocol]:
+def protocol(limits: Limits, context: ssl.SSLContext | None, guard: Guard) -> type[asyncio.Protocol]:
     """Return the class of a server's connections, which speak TLS where there is a context."""
-    shaking = set[asyncio.Protocol]()
+    peers = Peers(limits)
 
     class Connection(H11Protocol):
         """One connection. Between two answers it has so many seconds to send the headers of a request."""
 
         _deadline: asyncio.TimerHandle | None = None
-        _made = _lost = False
-        _early = b""
+        _made = _lost = _turn_comes = False
+
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            self._come = bytearray()
+            """What has come and has not been parsed."""
 
         def connection_made(self, transport: Any) -> None:
             if self._lost:
                 return
             self._made = True
             super().connection_made(transport)
-            if len(self.connections) + len(shaking) > limits.connections:
-                transport.abort()
-                return
+            peers.come(self, address_of(transport), transport.abort)
             self._set_deadline(limits.header_seconds)
-            if self._early:
-                self.data_received(self._early)
+            if self._come:
+                self._parse()
 
         def data_received(self, data: bytes) -> None:
-            if not self._made:  # it came right behind the handshake
-                self._early += data
+            self._come += data
+            if self._made and not self._turn_comes:  # else it came right behind the handshake, or others' turn is first
+                self._parse()
+
+        def _parse(self) -> None:
+            """Parse what has come; headers and chunks, which cost more than their size, a piece at a time."""
+            self._turn_comes = False
+            if self._lost or self.transport.is_closing():
+                self._come.clear()
                 return
-            super().data_received(data)
-            self._look()
+            refused = self._is_refused()
+            if refused and self._is_chunked():
+                self._come.clear()
+            size = (
+                _PIECE if self.cycle is None or self.cycle.response_complete or self._is_chunked() else len(self._come)
+            )
+            piece = bytes(self._come[:size])
+            del self._come[:size]
+            if piece:
+                super().data_received(piece)
+                self._look()
+            if self._come or refused:
+                self._turn_comes = True
+                self.transport.pause_reading()
+                self.loop.call_later(_REFUSED_SECONDS if refused else 0, self._parse)
+            elif not self.flow.read_paused:
+                self.transport.resume_reading()
+
+        def _is_refused(self) -> bool:
+            """Tell whether a stranger still sends a body after the answer: others' requests come first."""
+            cycle = self.cycle
+            answered = cycle is not None and cycle.response_complete and self.conn.their_state is h11.SEND_BODY
+            return bool(answered) and peers.is_stranger(self)
+
+        def _is_chunked(self) -> bool:
+            return any(name == b"transfer-encoding" for name, _ in self.headers or ())
 
         def on_response_complete(self) -> None:
             # What the client still sends of a body that was refused is thrown away until then.
@@ -48,11 +89,17 @@ def protocol(limits: Limits, context: ssl.SSLContext | None) -> type[asyncio.Pro
         def connection_lost(self, exc: Exception | None) -> None:
             self._lost = True
             self._clear_deadline()
+            peers.go(self)
             if self._made:
                 super().connection_lost(exc)
 
         def _look(self) -> None:
-            if self.cycle is not None and not self.cycle.response_complete:
+            if self.cycle is None:
+                return
+            admitted = peers.is_stranger(self) and guard.admits(dict(self.headers).get(b"authorization"))
+            if admitted and not peers.know(self):
+                self.transport.abort()
+            elif not self.cycle.response_complete:
                 self._clear_deadline()
 
         def _set_deadline(self, seconds: float) -> None:
@@ -64,36 +111,4 @@ def protocol(limits: Limits, context: ssl.SSLContext | None) -> type[asyncio.Pro
                 self._deadline.cancel()
                 self._deadline = None
 
-    class Handshake(asyncio.Protocol):
-        """A connection before TLS: asyncio's own handshakes are seen by nobody, for up to a minute."""
-
-        def __init__(self, **server: Any) -> None:
-            self._connection = Connection(**server)
-            self._task: asyncio.Task[None] | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            if len(self._connection.connections) + len(shaking) >= limits.connections:
-                transport.abort()
-                return
-            shaking.add(self)
-            self._task = asyncio.get_running_loop().create_task(self._shake(transport))
-
-        async def _shake(self, transport: asyncio.Transport) -> None:
-            assert context is not None
-            loop = asyncio.get_running_loop()
-            try:
-                secured = await loop.start_tls(
-                    transport,
-                    self._connection,
-                    context,
-                    server_side=True,
-                    ssl_handshake_timeout=limits.header_seconds,
-                )
-            except OSError:  # not TLS, another version of it, too slow, or gone
-                transport.abort()
-                return
-            finally:
-                shaking.discard(self)
-            self._connection.connection_made(secured)
-
-    return Connection if context is None else Handshake
+    return Connection if context is None else shaking_hands(Connection, peers, limits, context)

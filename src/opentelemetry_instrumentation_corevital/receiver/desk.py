@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -60,6 +60,7 @@ class Desk:
         self.waiting_bytes = 0
         self.requests = 0
         self.stopping = False
+        self._jobs = set[Future[Any]]()
         self._workers = ThreadPoolExecutor(limits.workers, "corevital-collect")
         self._large_worker = ThreadPoolExecutor(1, "corevital-collect-large")
         statistics.watch(lambda: self.waiting_bytes, lambda: self.requests, lambda: intake.healthy)
@@ -93,23 +94,25 @@ class Desk:
         Raises:
             BusyError: if there is no room for it once it is decompressed.
         """
-        started, packed = time.perf_counter(), body
-        answer: Answer | bytes
+        started, packed, spent = time.perf_counter(), body, 0.0
+        unpacked: Answer | tuple[bytes, float]
         if encoding or kind == JSON:
             large = kind == JSON and (bool(encoding) or len(body) > self.limits.large_bytes)
-            answer = await self._run(large, _unpacked, body, encoding, kind, signal, self.limits)
-            if not isinstance(answer, bytes):
-                self.count(signal, protocol, answer, len(body), time.perf_counter() - started)
-                return answer
-            packed = answer
+            unpacked = await self._run(large, _unpacked, body, encoding, kind, signal, self.limits)
+            if not isinstance(unpacked, tuple):
+                self.count(signal, protocol, unpacked, len(body), time.perf_counter() - started)
+                return unpacked
+            packed, spent = unpacked
             visit.grow(len(packed))
-        answer = await self._run(len(packed) > self.limits.large_bytes, self.intake.take, signal, packed)
+        answer = await self._run(len(packed) > self.limits.large_bytes, self.intake.take, signal, packed, spent)
         self.count(signal, protocol, answer, len(body), time.perf_counter() - started)
         return answer
 
     async def _run(self, large: bool, work: Callable[..., T], *arguments: Any) -> T | Later:
         """Have a worker do something; give up if none begins in time, or if nobody waits for it any more."""
         job = (self._large_worker if large else self._workers).submit(work, *arguments)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
         done = asyncio.wrap_future(job)
         try:
             await asyncio.wait((done,), timeout=self.limits.worker_seconds)
@@ -124,15 +127,18 @@ class Desk:
         """Count an answer."""
         self.statistics.answered(signal.name, protocol, answer, size, seconds)
 
-    def close(self) -> None:
-        """Wait for what is being stored."""
+    def close(self, timeout: float = 30.0) -> bool:
+        """Wait for what is being stored, for at most `timeout` seconds; return whether all workers are at their end."""
         for workers in (self._workers, self._large_worker):
-            workers.shutdown(wait=True)
+            workers.shutdown(wait=False, cancel_futures=True)
+        return not wait(set(self._jobs), timeout).not_done
 
 
-def _unpacked(body: bytes, encoding: str, kind: str, signal: Signal, limits: Limits) -> bytes | Answer:
+def _unpacked(body: bytes, encoding: str, kind: str, signal: Signal, limits: Limits) -> tuple[bytes, float] | Answer:
+    """Return the request in protobuf, and the processor's time that it took."""
+    began = time.thread_time()
     try:
-        return protobuf_of(body, encoding, kind, signal, limits)
+        return protobuf_of(body, encoding, kind, signal, limits), time.thread_time() - began
     except RefusedError as error:
         return error.answer
     except MemoryError:

@@ -61,19 +61,25 @@ class Intake:
         """
         return self._failed_at is None or time.monotonic() - self._failed_at > _UNHEALTHY_SECONDS
 
-    def take(self, signal: Signal, body: bytes) -> Answer:
-        """Store a request and wait until it is committed; never raises."""
+    def take(self, signal: Signal, body: bytes, spent: float = 0.0) -> Answer:
+        """Store a request and wait until it is committed; never raises.
+
+        Args:
+            signal: whose request it is.
+            body: the request in protobuf.
+            spent: seconds of a processor that unpacking it took.
+        """
         try:
-            return self._take(signal, body)
+            return self._take(signal, body, spent)
         except RefusedError as error:
             return error.answer
         except Exception as error:  # nothing is known of it, so it must not be lost
             logger.error("internal error with a request of %d bytes, please report it: %s", len(body), describe(error))
             return Later(f"internal error ({type(error).__name__}).", DISK_SECONDS)
 
-    def _take(self, signal: Signal, body: bytes) -> Answer:
-        rejected = _Rejected()
-        for records in _slices(_records(open_envelope(body, self._limits), signal, self._limits, rejected)):
+    def _take(self, signal: Signal, body: bytes, spent: float) -> Answer:
+        rejected, end = _Rejected(), time.thread_time() + self._limits.decode_seconds - spent
+        for records in _slices(_records(open_envelope(body, self._limits), signal, self._limits, rejected, end)):
             receipt = self._writer.store(records, timeout=self._limits.store_seconds)
             if not receipt.complete or receipt.failed_records:
                 return self._later(receipt)
@@ -98,8 +104,9 @@ class Intake:
         self.trouble, self._failed_at = "", None
 
 
-def _records(opened: Iterable[Scoped], signal: Signal, limits: Limits, rejected: _Rejected) -> Iterator[Record]:
-    end = time.thread_time() + limits.decode_seconds
+def _records(
+    opened: Iterable[Scoped], signal: Signal, limits: Limits, rejected: _Rejected, end: float
+) -> Iterator[Record]:
     for scoped in opened:
         if scoped.source is None:
             rejected.add(len(scoped.items), "a resource or a scope has too many attributes, or too large ones.")

@@ -16,6 +16,10 @@ class Limits:
     """Of one request in JSON, decompressed: as Python's objects it takes up to thirty times as much."""
     json_brackets: int = 500_000
     """Objects and lists of one request in JSON: each takes microseconds and hundreds of bytes, however short it is."""
+    json_values: int = 1_000_000
+    """Objects, lists and commas of one request in JSON, likewise."""
+    members: int = 4096
+    """Of gzip in one body: each costs microseconds, however empty it is."""
     item_bytes: int = 4 * MIB
     """Of one span, log record, metric, resource or scope."""
     items: int = 100_000
@@ -31,7 +35,19 @@ class Limits:
     grpc_reads: int = 16
     """Requests over gRPC that are being received: each may take `body_bytes` where its size cannot be seen yet."""
     connections: int = 256
-    """Open connections over HTTP, and as many over gRPC; one more is closed at once."""
+    """Open connections over HTTP of senders that have shown a valid token, and as many over gRPC."""
+    strangers: int = 256
+    """Open connections of those that have not, of each protocol; the one that has been open longest makes room."""
+    strangers_of_a_peer: int = 128
+    """Of them from one address, likewise."""
+    stranger_seconds: float = 1.0
+    """For which one too many may stay all the same, so that what it asks is read before another one takes its place."""
+    header_block_bytes: int = 32 * 1024
+    """Of the header block of an HTTP/2 request, with its CONTINUATION frames."""
+    header_block_frames: int = 16
+    """Frames of such a block."""
+    frames_of_a_stranger: int = 256
+    """HTTP/2 frames other than DATA of a connection that has not shown a valid token."""
     workers: int = 4
     """Requests that are decoded or wait for the disk at the same time, of those that are not large."""
     large_bytes: int = MIB
@@ -45,10 +61,10 @@ class Limits:
     worker_seconds: float = 4.0
     """For which a request waits for a worker before its sender is asked to try again. Senders give up after 5 to 30."""
     decode_seconds: float = 10.0
-    """Of a processor's time that decoding one request may take, so that how busy the machine is makes no difference."""
+    """Of a processor's time that decompressing and decoding one request may take, however busy the machine is."""
     store_seconds: float = 6.0
     """For which each transaction of a request waits for the disk, likewise."""
     locked_seconds: float = 3.0
     """For which the store is tried again while another process holds its lock."""
     stop_seconds: float = 20.0
-    """For which requests may still be answered once the receiver is told to stop."""
+    """Within which the process ends once it is told to, whatever its workers do; until 5 s before it answers."""

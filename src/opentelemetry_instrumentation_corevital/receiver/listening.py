@@ -6,16 +6,14 @@ import ssl
 from dataclasses import dataclass
 from typing import Final
 
-import grpc
 
 from ..file_io import read_any
+
+_MOST_PEM_BYTES: Final = 1 << 20
 
 
 class ReceiverError(Exception):
     """The receiver cannot start; the message names the option and says what to do."""
-
-
-_MOST_PEM_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,35 +29,36 @@ class Tls:
         Raises:
             ReceiverError: if they cannot be read, or do not belong together.
         """
-        contents = []
         for option, path in (("--tls-cert", self.certificate), ("--tls-key", self.key)):
             try:
-                contents.append(read_any(path, _MOST_PEM_BYTES))
+                read_any(path, _MOST_PEM_BYTES)
             except OSError as error:
                 raise ReceiverError(f"{option} {path}: cannot be read ({error.strerror}).") from None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        http, grpc = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(2))
+        grpc.set_alpn_protocols(["h2"])
         try:
-            context.load_cert_chain(self.certificate, self.key, password=_no_password)
+            for context in (http, grpc):
+                context.load_cert_chain(self.certificate, self.key, password=_no_password)
         except (ssl.SSLError, ValueError) as error:
             reason = getattr(error, "reason", None) or str(error)
             raise ReceiverError(
                 f"--tls-cert {self.certificate}, --tls-key {self.key}: cannot be used ({reason}); "
                 "give a certificate and its key without a password, both in PEM."
             ) from None
-        return Pair(contents[0], contents[1], context)
+        return Pair(http, grpc)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A certificate and its key: as bytes for gRPC, as a context for HTTP."""
+    """What a certificate and its key make possible."""
 
-    certificate: bytes
-    key: bytes
-    context: ssl.SSLContext
+    http: ssl.SSLContext
+    grpc: ssl.SSLContext
+    """Which speaks HTTP/2 only."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return the listening socket of HTTP.
+def listen(option: str, host: str, port: int) -> socket.socket:
+    """Return the listening socket of a protocol, whose port this option gives.
 
     Raises:
         ReceiverError: if there can be none.
@@ -70,26 +69,7 @@ def listen(host: str, port: int) -> socket.socket:
     except socket.gaierror as error:
         raise ReceiverError(f"--host {host}: no such address ({error.strerror}).") from None
     except (OSError, OverflowError) as error:
-        raise ReceiverError(_unusable("--port", host, port, error)) from None
-
-
-def bind_grpc(server: grpc.aio.Server, address: str, port: int, pair: Pair | None) -> int:
-    """Have a gRPC server listen and return the port.
-
-    Raises:
-        ReceiverError: if it cannot.
-    """
-    where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    try:
-        # gRPC's own message is a page; the system's reason is told by a socket that is closed at once.
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        socket.create_server((address, port), family=family).close()
-        if pair is None:
-            return int(server.add_insecure_port(where))
-        credentials = grpc.ssl_server_credentials([(pair.key, pair.certificate)])
-        return int(server.add_secure_port(where, credentials))
-    except (OSError, OverflowError, RuntimeError) as error:
-        raise ReceiverError(_unusable("--grpc-port", address, port, error)) from None
+        raise ReceiverError(_unusable(option, host, port, error)) from None
 
 
 def _unusable(option: str, host: str, port: int, error: Exception) -> str:

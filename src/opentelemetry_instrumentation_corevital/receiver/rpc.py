@@ -8,6 +8,7 @@ import grpc
 
 from .answers import Accepted, Answer, Fault, Later, Refused, busy
 from .desk import BusyError, Desk
+from .gate import Gate
 from .signals import SIGNALS, Signal
 from .status import code_of, status_of
 from .tokens import DENIED, Guard
@@ -25,10 +26,12 @@ class Rpc:
     Args:
         desk: where requests go.
         guard: who may come in.
+        gate: where connections come in; the server listens behind it.
     """
 
-    def __init__(self, desk: Desk, guard: Guard) -> None:
+    def __init__(self, desk: Desk, guard: Guard, gate: Gate) -> None:
         self._desk = desk
+        self._gate = gate
         self._guard = guard
         self._reads = asyncio.Semaphore(desk.limits.grpc_reads)
         limits = desk.limits
@@ -36,15 +39,14 @@ class Rpc:
             options=[
                 ("grpc.max_receive_message_length", limits.body_bytes),  # holds for what is decompressed, too
                 ("grpc.max_metadata_size", 16 * 1024),
-                ("grpc.so_reuseport", 0),  # a port in use is an error, not shared
                 ("grpc.max_concurrent_streams", limits.requests),
-                ("grpc.max_allowed_incoming_connections", limits.connections),
                 ("grpc.server_handshake_timeout_ms", int(limits.header_seconds * 1000)),
                 ("grpc.max_connection_idle_ms", int(limits.idle_seconds * 1000)),
             ]
         )
         handlers = [self._handler(signal) for signal in SIGNALS]
         self.server.add_generic_rpc_handlers(tuple(handlers))
+        self.server.add_insecure_port(gate.behind)
 
     def _handler(self, signal: Signal) -> grpc.GenericRpcHandler:
         async def export(messages: AsyncIterator[bytes], context: Any) -> bytes:
@@ -62,6 +64,8 @@ class Rpc:
         body = b""
         try:
             if self._guard.admits(dict(context.invocation_metadata() or ()).get("authorization")):
+                if not self._gate.know(context.peer()):
+                    raise BusyError(busy("too many connections are open."))
                 with self._desk.visit() as visit:
                     body = await self._read(messages)
                     visit.grow(len(body))

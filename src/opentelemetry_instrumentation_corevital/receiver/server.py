@@ -1,11 +1,13 @@
 """The receiver as a process: two listening sockets, one store, and an orderly end."""
 
 import asyncio
+import contextlib
 import signal as signals
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 
@@ -14,13 +16,19 @@ from ..store.retention import Retention
 from ..store.writer import StoreWriter
 from .connections import protocol
 from .desk import Desk
+from .gate import Gate
 from .intake import Intake
 from .limits import Limits
-from .listening import Pair, Tls, bind_grpc, listen
+from .listening import Pair, Tls, listen
 from .rpc import Rpc
 from .statistics import Statistics
 from .tokens import Guard
 from .web import Web
+
+_CLOSING_SECONDS: Final = 5.0
+"""Of those for which the process may still live once it is told to stop, these are for the store and the workers."""
+_MARGIN_SECONDS: Final = 1.0
+_FILES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,48 +54,75 @@ class Listening:
     grpc_port: int
 
 
-def serve(options: Options, started: Callable[[Listening], None]) -> None:
+def serve(options: Options, started: Callable[[Listening], None]) -> bool:
     """Receive until the process is told to stop by SIGTERM or SIGINT; what was acknowledged is in the store then.
 
     Args:
         options: where to listen and what to do.
         started: called once both protocols are answered.
 
+    Returns:
+        whether all threads are at their end. If not, one is still at a request that nobody waits for any more, and
+        keeps an ordinary end of the process waiting.
+
     Raises:
         ReceiverError: if a port or a certificate cannot be used.
         StoreError: if the store cannot be written.
     """
     open_database(options.path).close()
+    _allow_files()
     pair = options.tls.read() if options.tls else None
-    asyncio.run(_serve(options, pair, started))
+    return asyncio.run(_serve(options, pair, started))
 
 
-async def _serve(options: Options, pair: Pair | None, started: Callable[[Listening], None]) -> None:
+async def _serve(options: Options, pair: Pair | None, started: Callable[[Listening], None]) -> bool:
     limits, loop, stop = options.limits, asyncio.get_running_loop(), asyncio.Event()
     writer = StoreWriter(options.path, patience=limits.locked_seconds, synchronous="FULL", retention=options.retention)
     desk = Desk(Intake(writer, limits), limits, Statistics())
-    guard = Guard(options.token)
-    listener = listen(options.host, options.port)
+    guard, gate = Guard(options.token), Gate(limits)
+    listeners = list[socket.socket]()
     try:
-        address = listener.getsockname()[0]
-        rpc = Rpc(desk, guard)
-        grpc_port = bind_grpc(rpc.server, address, options.grpc_port, pair)
-        web = _Server(_configuration(Web(desk, guard), limits, pair))
+        listeners.append(listen("--port", options.host, options.port))
+        listeners.append(listen("--grpc-port", options.host, options.grpc_port))
+        rpc = Rpc(desk, guard, gate)
+        web = _Server(_configuration(Web(desk, guard), limits, pair, guard))
         await rpc.server.start()
-        serving = asyncio.create_task(web.serve(sockets=[listener]))
+        await gate.open(listeners[1], pair.grpc if pair else None)
+        serving = asyncio.create_task(web.serve(sockets=listeners[:1]))
         while not web.started and not serving.done():
             await asyncio.sleep(0.01)
         with _on_signals(lambda: loop.call_soon_threadsafe(stop.set)):
-            started(Listening(options.host, listener.getsockname()[1], grpc_port))
+            started(Listening(options.host, *(listener.getsockname()[1] for listener in listeners)))
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait((stopped, serving), return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
+            end = loop.time() + limits.stop_seconds - _MARGIN_SECONDS
             desk.stopping = web.should_exit = True
-            await asyncio.gather(serving, rpc.server.stop(limits.stop_seconds))
-            await asyncio.to_thread(desk.close)
-            await asyncio.to_thread(writer.close)
+            gate.stop()
+            await asyncio.gather(serving, rpc.server.stop(_answering(limits)))
+            idle = await asyncio.to_thread(desk.close, max(0.0, end - loop.time()) / 2)
+            await asyncio.to_thread(writer.close, max(1.0, end - loop.time()))
+            return idle
     finally:
-        listener.close()
+        gate.close()
+        for listener in listeners:
+            listener.close()
+
+
+def _allow_files() -> None:
+    """Allow as many open files as there may be connections: without one, nothing is accepted for a second."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # as many as the system allows, then
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _answering(limits: Limits) -> int:
+    """Return for how many seconds requests under way may still be answered at the end."""
+    return max(1, int(limits.stop_seconds - _CLOSING_SECONDS))
 
 
 class _Server(uvicorn.Server):
@@ -98,10 +133,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _configuration(web: Web, limits: Limits, pair: Pair | None) -> uvicorn.Config:
+def _configuration(web: Web, limits: Limits, pair: Pair | None, guard: Guard) -> uvicorn.Config:
     return uvicorn.Config(
         web.app,
-        http=protocol(limits, pair.context if pair else None),
+        http=protocol(limits, pair.http if pair else None, guard),
+        interface="asgi3",
         loop="asyncio",
         ws="none",
         lifespan="off",
@@ -111,7 +147,7 @@ def _configuration(web: Web, limits: Limits, pair: Pair | None) -> uvicorn.Confi
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=int(limits.idle_seconds),
-        timeout_graceful_shutdown=int(limits.stop_seconds),
+        timeout_graceful_shutdown=_answering(limits),
     )
 
 
