@@ -1,9 +1,11 @@
 """OTLP over HTTP, against a receiver in a process of its own."""
 
+import contextlib
 import gzip
 import json
 import random
 import resource
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -183,3 +185,33 @@ def test_only_who_knows_the_token_comes_in(tmp_path: Path, given: str) -> None:
         assert receiver.request("GET", "/metrics", None, {"authorization": "Bearer s3cret"})[0] == 200
         assert stored(receiver, 7) == 1
         assert "s3cret" not in receiver.log.read_text()
+
+
+@pytest.mark.parametrize("path", ["/v1/traces/", "/healthz/", "/metrics/"])
+def test_a_slash_too_many_is_redirected_nowhere(receiver: Collecting, path: str) -> None:
+    for method in ("GET", "POST"):
+        code, headers, _ = receiver.request(method, path, b"", {"host": "elsewhere.example"})
+        assert code == 404
+        assert "location" not in headers
+
+
+@pytest.mark.parametrize(
+    ("version", "more"),
+    [("1.1", b"content-length: 5\r\n"), ("1.0", b""), ("1.1", b"Content-Length: 0\r\n")],
+    ids=["both", "not of HTTP 1.0", "both, without a body"],
+)
+@pytest.mark.parametrize("path", ["/v1/traces", "/healthz"])
+def test_a_length_that_is_given_twice_is_refused_and_the_connection_closed(
+    receiver: Collecting, version: str, more: bytes, path: str
+) -> None:
+    head = f"POST {path} HTTP/{version}\r\nhost: x\r\ncontent-type: {PROTOBUF}\r\n".encode()
+    with socket.create_connection(("127.0.0.1", receiver.http), timeout=10) as connection:
+        connection.sendall(
+            head + more + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+        )
+        said = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := connection.recv(4096):
+                said += piece
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1 ") == 1

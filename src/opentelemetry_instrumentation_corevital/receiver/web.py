@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .answers import Accepted, Answer, Fault, Later, Refused, RefusedError
 from .bodies import ENCODINGS, JSON, PROTOBUF, too_large
@@ -40,7 +41,17 @@ class Web:
         routes = [Route(signal.path, self._endpoint(signal), methods=["POST"]) for signal in SIGNALS]
         routes.append(Route("/healthz", self._health))
         routes.append(Route("/metrics", self._metrics))
-        self.app = Starlette(routes=routes)
+        self._app = Starlette(routes=routes)
+        self._app.router.redirect_slashes = (
+            False  # it would redirect to wherever the Host header says, before the token
+        )
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, but for one whose end is not where another HTTP server would see it."""
+        app: ASGIApp = self._app
+        if scope["type"] == "http" and _ambiguous(scope):
+            app = PlainTextResponse("the length of the body is given twice.", 400, {"connection": "close"})
+        await app(scope, receive, send)
 
     def _endpoint(self, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -103,6 +114,12 @@ class Web:
         if not self._guard.admits(request.headers.get("authorization")):
             return PlainTextResponse(DENIED.reason, 401, {"www-authenticate": "Bearer"})
         return Response(self._desk.statistics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _ambiguous(scope: Scope) -> bool:
+    """Tell whether a body's length is given in two ways, which a proxy in front may read in the other one."""
+    given = [name for name, _ in scope["headers"]]
+    return b"transfer-encoding" in given and (b"content-length" in given or scope["http_version"] == "1.0")
 
 
 def _response(signal: Signal, answer: Answer, kind: str) -> Response:
