@@ -53,6 +53,21 @@ def test_who_has_shown_a_token_stays() -> None:
     played(play)
 
 
+def test_who_was_denied_goes_before_who_is_silent_and_that_before_who_asks() -> None:
+    async def play(peers: Peers, closed: list[str]) -> None:
+        come(peers, closed, "flood", *"abcde")
+        peers.ask("a")
+        peers.deny("d")
+        await asyncio.sleep(0.1)
+        assert closed == ["d", "b"]
+        peers.deny("a")
+        come(peers, closed, "flood", "f")
+        await asyncio.sleep(0.1)
+        assert closed == ["d", "b", "a"]
+
+    played(play)
+
+
 def test_many_addresses_push_out_those_that_were_there_longest() -> None:
     async def play(peers: Peers, closed: list[str]) -> None:
         for number in range(8):

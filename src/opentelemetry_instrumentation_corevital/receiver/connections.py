@@ -97,6 +97,8 @@ def protocol(limits: Limits, context: ssl.SSLContext | None, guard: Guard) -> ty
             if self.cycle is None:
                 return
             admitted = peers.is_stranger(self) and guard.admits(dict(self.headers).get(b"authorization"))
+            if not admitted:
+                peers.deny(self)
             if admitted and not peers.know(self):
                 self.transport.abort()
             elif not self.cycle.response_complete:

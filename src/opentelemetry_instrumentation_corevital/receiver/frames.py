@@ -32,8 +32,15 @@ class Frames:
         self._left = 0
         self._block_bytes = self._block_frames = 0
         self._count = 0
+        self.requests = 0
+        """Whole header blocks."""
         self.known = False
         """Whether the connection has shown a valid token; if not, there may be so many frames only."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the first frame has come, or its beginning."""
+        return self._count > 0
 
     def see(self, data: bytes) -> None:
         """Look at bytes that have come.
@@ -77,4 +84,7 @@ class Frames:
             ):
                 raise FloodError("headers without an end")
             if flags & _END_HEADERS:
+                self.requests += 1
+                if self.requests > self._limits.requests_of_a_stranger and not self.known:
+                    raise FloodError("requests without a token")
                 self._block_bytes = self._block_frames = 0

@@ -13,14 +13,17 @@ import ssl
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .frames import FloodError, Frames
 from .handshakes import shaking_hands
 from .limits import Limits
 from .peers import Peers, address_of
 
-_PREFIX = "unix:"
+_PREFIX: Final = "unix:"
+_FLOODED_SECONDS: Final = 0.25
+"""For which a connection waits where its address has sent a flood."""
+_MOST_FLOODED: Final = 4096
 
 
 class Gate:
@@ -36,6 +39,7 @@ class Gate:
         self._folder = tempfile.TemporaryDirectory(prefix="corevital-")
         self._numbers = itertools.count()
         self._open = dict[str, _Outside]()
+        self._flooded = dict[str, float]()
         self._server: asyncio.Server | None = None
 
     @property
@@ -66,6 +70,12 @@ class Gate:
         outside.end()
         return False
 
+    def deny(self, peer: str) -> None:
+        """Have a connection make room before others, since it has shown no valid token."""
+        outside = self._open.get(peer.removeprefix(_PREFIX))
+        if outside is not None:
+            self._peers.deny(outside)
+
     def stop(self) -> None:
         """Take no further connections."""
         if self._server is not None:
@@ -78,8 +88,16 @@ class Gate:
             outside.end()
         self._folder.cleanup()
 
+    def flooded_from(self, address: str) -> None:
+        """Remember that an address sent a flood."""
+        if len(self._flooded) >= _MOST_FLOODED:
+            self._flooded.clear()
+        self._flooded[address] = asyncio.get_running_loop().time() + self._limits.flood_seconds
+
     async def pass_on(self, outside: "_Outside") -> None:
         """Connect what has come with the gRPC server."""
+        if self._flooded.get(outside.address, 0.0) > asyncio.get_running_loop().time():
+            await asyncio.sleep(_FLOODED_SECONDS)  # a flood that is closed comes again at once
         name = str(Path(self._folder.name, str(next(self._numbers))))
         inner = socket.socket(socket.AF_UNIX)
         try:
@@ -122,7 +140,9 @@ class _Outside(_End):
         self._limits = limits
         self._frames = Frames(limits)
         self._early = bytearray()
-        self._ended = False
+        self.address = ""
+        self._ended = self._asked = False
+        self._deadline: asyncio.TimerHandle | None = None
         self._on_end: Callable[[], Any] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -131,32 +151,39 @@ class _Outside(_End):
             transport.abort()
             return
         self.transport = transport
-        self._peers.come(self, address_of(transport), self.end)
-        if not self._ended:
-            transport.pause_reading()
-            self._task = asyncio.get_running_loop().create_task(self._gate.pass_on(self))
+        self._deadline = asyncio.get_running_loop().call_later(self._limits.header_seconds, self.end)
+        self.address = address_of(transport)
+        self._peers.come(self, self.address, self.end)
 
     def linked(self, inside: "_Inside") -> None:
         """Begin to pass bytes on."""
         self.other = inside
-        if self._ended:
+        if self._ended or self._deadline is None:
             inside.transport.abort()
             return
-        if self._early:
-            self.data_received(bytes(self._early))
+        self._deadline.cancel()
+        inside.transport.write(bytes(self._early))
+        self._early.clear()
         self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self.other is None:  # right behind the handshake
-            self._early += data
-            return
         self._frames.known = not self._peers.is_stranger(self)
         try:
             self._frames.see(data)
         except FloodError:
+            self._gate.flooded_from(self.address)
             self.end()
             return
-        self.other.transport.write(data)
+        if self._frames.requests and not self._asked:
+            self._asked = True
+            self._peers.ask(self)
+        if self.other is not None:
+            self.other.transport.write(data)
+            return
+        self._early += data
+        if self._frames.begun and self._task is None:  # who says nothing costs gRPC nothing
+            self.transport.pause_reading()
+            self._task = asyncio.get_running_loop().create_task(self._gate.pass_on(self))
 
     def eof_received(self) -> bool:
         return False
@@ -181,6 +208,8 @@ class _Outside(_End):
             return
         self._ended = True
         self._peers.go(self)
+        if self._deadline is not None:
+            self._deadline.cancel()
         for each in (self, self.other):
             if each is not None and each.transport is not None:
                 each.transport.abort()

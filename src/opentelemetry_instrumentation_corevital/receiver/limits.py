@@ -40,12 +40,16 @@ class Limits:
     """Open connections of those that have not, of each protocol; the one that has been open longest makes room."""
     strangers_of_a_peer: int = 128
     """Of them from one address, likewise."""
-    stranger_seconds: float = 1.0
+    stranger_seconds: float = 2.0
     """For which one too many may stay all the same, so that what it asks is read before another one takes its place."""
     header_block_bytes: int = 32 * 1024
     """Of the header block of an HTTP/2 request, with its CONTINUATION frames."""
     header_block_frames: int = 16
     """Frames of such a block."""
+    requests_of_a_stranger: int = 8
+    """HTTP/2 requests over a connection that has not shown a valid token."""
+    flood_seconds: float = 10.0
+    """For which connections from an address wait for a moment after a flood from there."""
     frames_of_a_stranger: int = 256
     """HTTP/2 frames other than DATA of a connection that has not shown a valid token."""
     workers: int = 4

@@ -39,6 +39,8 @@ class Peers:
         self._strangers: dict[Hashable, _Stranger] = {}  # the oldest first
         self._of = Counter[str]()
         self._known = set[Hashable]()
+        self._asked = set[Hashable]()
+        self._denied = set[Hashable]()
         self._numbers = itertools.count()
         self._clearing = False
 
@@ -70,6 +72,17 @@ class Peers:
         self._forget(connection)
         self._known.add(connection)
         return True
+
+    def ask(self, connection: Hashable) -> None:
+        """Have others make room before a stranger that has asked, and whose token is not looked at yet."""
+        if connection in self._strangers:
+            self._asked.add(connection)
+
+    def deny(self, connection: Hashable) -> None:
+        """Have a stranger make room before others, since it has shown no valid token."""
+        if connection in self._strangers:
+            self._asked.discard(connection)
+            self._denied.add(connection)
 
     def go(self, connection: Hashable) -> None:
         """Forget a connection that is closed."""
@@ -106,18 +119,27 @@ class Peers:
             self._clear_soon(max(each.number for each in self._strangers.values()))
 
     def _push_out(self, address: str, newest: int) -> bool:
-        """Close the connection of an address that has been open longest, unless it is newer than a number."""
-        for connection, stranger in self._strangers.items():
-            if stranger.number > newest:
-                return False
-            if stranger.address == address:
-                self._forget(connection)
-                stranger.close()
-                return True
-        return False
+        """Close a connection of an address that is not newer than a number; return False if there is none.
+
+        One that was denied goes before one that is silent, that before one that has asked, and of those the oldest.
+        """
+        old = [
+            connection
+            for connection, stranger in self._strangers.items()
+            if stranger.address == address and stranger.number <= newest
+        ]
+        if not old:
+            return False
+        out = min(old, key=lambda each: (each in self._asked) - (each in self._denied))  # the first of the least
+        stranger = self._strangers[out]
+        self._forget(out)
+        stranger.close()
+        return True
 
     def _forget(self, connection: Hashable) -> None:
         address = self._strangers.pop(connection).address
+        self._asked.discard(connection)
+        self._denied.discard(connection)
         self._of[address] -= 1
         if not self._of[address]:
             del self._of[address]

@@ -70,6 +70,7 @@ class Rpc:
                     body = await self._read(messages)
                     visit.grow(len(body))
                     return await self._desk.take(signal, "grpc", visit, body)
+            self._gate.deny(context.peer())
         except BusyError as error:
             answer = error.answer
         except TimeoutError:
