@@ -1,0 +1,46 @@
+"""What pyproject.toml asks for: an upper bound where names are used that a library does not promise."""
+
+import importlib.metadata
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PRIVATE = {
+    "uvicorn": "receiver/connections.py subclasses H11Protocol, receiver/server.py Server.capture_signals",
+    "h11": "receiver/connections.py reads the state of uvicorn's connection",
+    "starlette": "receiver/web.py switches the router's redirects off",
+    "transformers": "capture/ wraps methods that begin with an underscore",
+    "torch": "capture/hooks.py reads the hooks of modules",
+    "wrapt": "patches.py",
+}
+"""Library -> where it is used in a way that it does not promise."""
+
+
+def requirements() -> Iterator[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
+    for group in (*groups, *project["dependency-groups"].values()):
+        yield from map(Requirement, group)
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_what_is_used_without_a_promise_has_an_upper_bound(name: str) -> None:
+    asked = [each for each in requirements() if canonicalize_name(each.name) == name]
+    assert asked
+    for each in asked:
+        assert any(bound.operator in ("<", "<=", "~=", "==") for bound in each.specifier), str(each)
+    assert len({str(each.specifier) for each in asked}) == 1, "the same wherever it is asked for"
+
+
+def test_what_is_installed_is_what_is_asked_for() -> None:
+    for each in requirements():
+        try:
+            version = importlib.metadata.version(each.name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        assert each.specifier.contains(version, prereleases=True), f"{each}: {version} is installed"
