@@ -154,6 +154,8 @@ class _Outside(_End):
         self._deadline = asyncio.get_running_loop().call_later(self._limits.header_seconds, self.end)
         self.address = address_of(transport)
         self._peers.come(self, self.address, self.end)
+        if not self._ended:
+            self._pass_on()  # the first frame may have come right behind the handshake
 
     def linked(self, inside: "_Inside") -> None:
         """Begin to pass bytes on."""
@@ -167,7 +169,7 @@ class _Outside(_End):
         self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        self._frames.known = not self._peers.is_stranger(self)
+        self._frames.known = self._peers.is_known(self)
         try:
             self._frames.see(data)
         except FloodError:
@@ -181,7 +183,11 @@ class _Outside(_End):
             self.other.transport.write(data)
             return
         self._early += data
-        if self._frames.begun and self._task is None:  # who says nothing costs gRPC nothing
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Connect with gRPC once the first frame begins: who says nothing costs it nothing."""
+        if self.transport is not None and self._frames.begun and self._task is None:
             self.transport.pause_reading()
             self._task = asyncio.get_running_loop().create_task(self._gate.pass_on(self))
 

@@ -90,6 +90,10 @@ class Peers:
         if connection in self._strangers:
             self._forget(connection)
 
+    def is_known(self, connection: Hashable) -> bool:
+        """Return whether a connection has shown a valid token and has a place of its own."""
+        return connection in self._known
+
     def is_stranger(self, connection: Hashable) -> bool:
         """Return whether a connection has not shown a valid token."""
         return connection in self._strangers
