@@ -18,6 +18,7 @@ from .error_text import allow_messages, describe
 from .flushing import finish, providers
 from .package import _instruments
 from .patches import ClassPatch, PatchTable
+from .safety import shielded
 from .store import keywords
 from .termination import flush_at_sigterm, leave_sigterm
 from .version import __version__
@@ -167,11 +168,10 @@ def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
     from .capture.compiling import left_out
     from .capture.taps import tap_finished_beams, tap_logits_processor, tap_stopping_criteria
 
-    mixin = sys.modules[_GENERATION_MODULE].GenerationMixin
-
     def logits_processor(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
-        if not generating.inside():
-            unseen.loop_prepared(model, mixin)
+        with shielded("instrumentor.unseen"):
+            if not generating.inside():
+                unseen.loop_prepared(model, sys.modules[_GENERATION_MODULE].GenerationMixin)
         return tap_logits_processor(wrapped, model, args, kwargs)
 
     return (
