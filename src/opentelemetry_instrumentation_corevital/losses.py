@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable
 
+from .error_text import describe
+
 logger = logging.getLogger(__name__)
 
 _listeners: list[Callable[[int], None]] = []
@@ -25,4 +27,4 @@ def tell(count: int) -> None:
         try:
             listener(count)
         except Exception as error:  # foreign instruments
-            logger.debug("CoreVital: a loss could not be counted", exc_info=error)
+            logger.debug("CoreVital: a loss could not be counted: %s", describe(error))

@@ -77,7 +77,7 @@ UNREAD: dict[str, tuple[Result, str]] = {
     "floats": (lambda ids, _: ids.float(), "float32 [1, 12]"),
     "no sequence": (lambda ids, _: ids[:0], "no sequence"),
     "other tokens": (lambda ids, _: ids.flip(-1) + 1, "neither begins with the prompt"),
-    "on no device": (lambda ids, _: ids.to("meta"), "could not be read"),
+    "on no device": (lambda ids, _: ids.to("meta"), "have no values"),
 }
 
 

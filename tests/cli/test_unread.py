@@ -36,7 +36,7 @@ def test_a_run_without_known_tokens_is_told_by_every_command(cli: Cli, tmp_path:
     assert cli("runs")[0] == 0
     code, out, _ = cli("show", trace)
     assert code == 0
-    assert "5 in the prompt, unknown number generated" in " ".join(out.replace("│", " ").split())
+    assert "5 in the prompt, an unknown number generated" in " ".join(out.replace("│", " ").split())
     code, out, _ = cli("export", trace, "--format", "report")
     assert code == 0
     report = json.loads(out)

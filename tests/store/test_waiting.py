@@ -326,7 +326,7 @@ def test_a_reader_in_the_same_process_sees_what_is_written_behind(tmp_path: Path
     path = tmp_path / "runs.db"
     provider, exporter = TracerProvider(), SQLiteSpanExporter(path)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    generating.begin()
+    generating.begin(measured=True)
     generating.waited(generating.PATIENCE)  # the call's patience is used up: nothing is waited for
     try:
         for _ in range(20):
@@ -341,7 +341,7 @@ def test_a_reader_in_the_same_process_sees_what_is_written_behind(tmp_path: Path
 
 def test_other_threads_wait_as_ever_while_one_generates(tmp_path: Path) -> None:
     seen: list[Any] = []
-    generating.begin()
+    generating.begin(measured=True)
     try:
         other = threading.Thread(target=lambda: seen.append(generating.patience(10.0)))
         other.start()

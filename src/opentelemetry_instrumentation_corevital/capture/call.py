@@ -70,7 +70,8 @@ class Call:
 
         It is where this one has prepared nothing yet: code from a repository calls `generate` with a loop of its own.
         """
-        if self.config is not None or model is not self.model:
+        from_repository = isinstance(self.arguments.get("custom_generate"), str)
+        if not from_repository or self.config is not None or model is not self.model:
             return False
         self._delegated = True
         return True

@@ -18,6 +18,7 @@ from transformers.generation.stopping_criteria import StoppingCriteriaList
 from ..safety import report_internal_error, shielded
 from .call import Call
 from .listening import thread
+from .modes import unseen
 from .session import Session
 
 
@@ -63,7 +64,8 @@ class TappedCriteria(StoppingCriteriaList):
         call, session = self.call, self.session
         try:
             if call is not None:
-                call.stops.take(input_ids, verdicts)
+                with unseen():
+                    call.stops.take(input_ids, verdicts)
             if session is not None and session.listening:
                 session.on_tokens(input_ids, done)
         except Exception as error:

@@ -1,7 +1,6 @@
 """The commands of `corevital`, and what becomes of their errors."""
 
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -70,7 +69,7 @@ def corevital(version: bool = typer.Option(False, "--version", help="Print the v
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code; `sys.stdout` and `sys.stderr` may be anything."""
     with guarded() as out:
-        code = _quietly(arguments) if all(map(_is_text, arguments)) else _refuse_bytes(arguments)
+        code = _quietly(arguments)
         out.flush()
         if out.failed is not None and not out.reader_is_gone:
             print(f"Error: standard output: cannot be written ({out.failed.strerror}).", file=sys.stderr)
@@ -84,13 +83,6 @@ def _is_text(argument: str) -> bool:
     except UnicodeEncodeError:  # bytes that are no UTF-8 come as lone surrogates
         return False
     return True
-
-
-def _refuse_bytes(arguments: list[str]) -> int:
-    number = next(number for number, each in enumerate(arguments, 1) if not _is_text(each))
-    shown = os.fsencode(arguments[number - 1]).decode("ascii", "backslashreplace")
-    print(f"Error: argument {number}, {shown}, is not UTF-8; a file of such a name has to be renamed.", file=sys.stderr)
-    return 1
 
 
 def _quietly(arguments: list[str]) -> int:
@@ -132,7 +124,11 @@ def _run(arguments: list[str]) -> int:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"[bold red]Error:[/] {escape(_told(error))}")
         return 1
-    except Exception:
+    except Exception as error:
+        odd = next((number for number, each in enumerate(arguments, 1) if not _is_text(each)), None)
+        if isinstance(error, UnicodeEncodeError) and odd is not None:
+            print(f"Error: argument {odd} is not UTF-8; nothing that is stored has such a name.", file=sys.stderr)
+            return 1
         traceback.print_exc()
         print("corevital: internal error, please report it with the lines above", file=sys.stderr)
         return 2

@@ -16,7 +16,7 @@ from ..run import Run
 from .errors import UserError
 from .generation import Kept, encode, use_chat
 from .models import LoadedModel, load_model
-from .options import MOST_INPUT_BYTES, SEEDS
+from .options import MOST_INPUT_BYTES, checked_seed
 
 _FEWEST_PROMPTS: Final = 8
 
@@ -34,7 +34,9 @@ def calibrate(
     chat: Annotated[
         bool | None, typer.Option("--chat/--raw", help="Use the chat template or not; default: if there is one.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of torch's generators; every second answer is sampled.", **SEEDS)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of torch's generators; every second answer is sampled.", callback=checked_seed)
+    ] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the fastest there is.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16; default: the checkpoint's.")] = None,
 ) -> None:

@@ -17,7 +17,6 @@ from .compare_tables import as_json_value, csv_rows, print_comparison
 from .errors import UserError
 from .model_names import stored_name
 from .options import (
-    SEEDS,
     AsCsv,
     AsJson,
     Database,
@@ -26,6 +25,7 @@ from .options import (
     PromptHash,
     RiskAbove,
     Since,
+    checked_seed,
     complete_ids,
     complete_models,
     database,
@@ -68,7 +68,9 @@ def compare(
     temperature: Annotated[
         float | None, typer.Option(help="With --prompt: sample, at this temperature; default: greedy.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="With --prompt: seed of torch's generators.", **SEEDS)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With --prompt: seed of torch's generators.", callback=checked_seed)
+    ] = None,
     device: Annotated[str | None, typer.Option(help="With --prompt, as `run` takes it.")] = None,
     db: Database = None,
     since: Since = None,

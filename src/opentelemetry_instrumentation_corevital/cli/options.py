@@ -132,8 +132,17 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 MOST_INPUT_BYTES: Final = 64 << 20
 """A larger file of prompts or documents is none."""
 
-SEEDS: Final[dict[str, Any]] = {"min": -(2**63), "max": 2**64 - 1}
-"""What torch takes for a seed."""
+
+def checked_seed(value: int | None) -> int | None:
+    """Return what torch takes for a seed.
+
+    Raises:
+        typer.BadParameter: for another number.
+    """
+    if value is not None and not -(2**63) <= value < 2**64:
+        raise typer.BadParameter("torch takes seeds from -2^63 to 2^64 - 1.")
+    return value
+
 
 Limit = Annotated[int, typer.Option(min=1, help="How many runs at most.")]
 Model = Annotated[

@@ -21,7 +21,7 @@ from ..store.stored import Dropped
 from .errors import UserError
 from .generation import generate, generation_options
 from .models import LoadedModel, load_model
-from .options import MOST_INPUT_BYTES, SEEDS
+from .options import MOST_INPUT_BYTES, checked_seed
 from .output import print_json
 from .render import verdict_panel
 from .sinks import DEFAULT_DATABASE, DEFAULT_FOLDER, SinkKind, sink_of
@@ -97,7 +97,7 @@ def run(
         int, typer.Option(min=1, help="Answers to one prompt.", rich_help_panel=_DECODING)
     ] = 1,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of torch's generators.", rich_help_panel=_SAMPLING, **SEEDS)
+        int | None, typer.Option(help="Seed of torch's generators.", rich_help_panel=_SAMPLING, callback=checked_seed)
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the fastest there is.", rich_help_panel=_MODEL)

@@ -65,7 +65,7 @@ def main() -> None:
             "distro": distro,
             "configurator": configurator,
             "exporters": [trial.described() for trial in trials],
-            "heard": heard.of(threading.get_ident()),
+            "heard": heard.of(threading.current_thread().name),
             "corevital": declared_options(),
             **_measured(),
         }
@@ -74,7 +74,9 @@ def main() -> None:
         for index, answer in enumerate(answers_of(trials, heard, seconds)):
             _tell(answers, {"exporter": index, **answer})
     except Exception as error:
-        _tell(answers, {"failed": f"{type(error).__name__}: {error}", "heard": heard.of(threading.get_ident())})
+        _tell(
+            answers, {"failed": f"{type(error).__name__}: {error}", "heard": heard.of(threading.current_thread().name)}
+        )
     answers.close()
     os._exit(0)  # neither threads that hang nor flushes at the exit are waited for
 

@@ -14,18 +14,18 @@ class Heard(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._lines: dict[int | None, list[str]] = {}
+        self._lines: dict[str | None, list[str]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:  # noqa: D102
-        lines = self._lines.setdefault(record.thread, [])
+        lines = self._lines.setdefault(record.threadName, [])
         line = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             line = f"{line}: {record.exc_info[1]}"
         if line not in lines:
             lines.append(line)
 
-    def of(self, thread: int | None) -> list[str]:
-        """Return the lines of a thread."""
+    def of(self, thread: str) -> list[str]:
+        """Return the lines of a thread, by its name: the number of one that has ended may be another's."""
         return list(self._lines.get(thread, ()))
 
 
@@ -167,13 +167,16 @@ def answers_of(trials: list[Trial], heard: Heard, seconds: float) -> list[dict[s
             answer = {"result": "FAILURE", "said": [f"{type(error).__name__}: {error}"]}
         answers[index] = {**answer, "seconds": round(time.monotonic() - begin, 3)}
 
-    threads = [threading.Thread(target=ask, args=(index,), daemon=True) for index in range(len(trials))]
+    threads = [
+        threading.Thread(target=ask, args=(index,), name=f"corevital-trial-{index}", daemon=True)
+        for index in range(len(trials))
+    ]
     for thread in threads:
         thread.start()
     end = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
     return [
-        {**answer, "said": [*answer.get("said", ()), *heard.of(thread.ident)]}
+        {**answer, "said": [*answer.get("said", ()), *heard.of(thread.name)]}
         for answer, thread in zip(list(answers), threads, strict=True)
     ]
