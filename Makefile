@@ -43,8 +43,9 @@ acceptance: $(VENV)/.dev  ## What is heavier: crashes, many processes, more of t
 
 # Without a time limit and by hand, on a machine that does nothing else; commit first, and then what it wrote.
 .PHONY: evidence
-evidence: $(VENV)/.dev  ## Measure what docs/results/durability.json says; make acceptance does a tenth of it
+evidence: $(VENV)/.dev  ## Kill writers, end children, attack the receiver; make acceptance does a tenth of it
 	$(BIN)/python benchmarks/durability.py docs/results/durability.json
+	$(BIN)/python benchmarks/attacked.py docs/results/receiver-attacked.json --seconds 40
 
 .PHONY: docs
 docs: $(VENV)/.dev  ## Write the pages that are made from the code
