@@ -191,7 +191,7 @@ def test_a_transformers_without_a_method_is_a_problem(tmp_path: Path, monkeypatc
     monkeypatch.delitem(sys.modules, "transformers", raising=False)
     found = list(instrumented.look())
     assert [each.text for each in found if each.level == "problem"] == [
-        "has no _get_logits_processor, _get_stopping_criteria"
+        "has no _get_logits_processor, _get_stopping_criteria, _update_finished_beams"
     ]
     assert sum(each.level == "note" for each in found) == len(instrumented.HELPFUL)
 
