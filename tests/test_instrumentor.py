@@ -205,6 +205,7 @@ def test_transformers_may_be_imported_before_or_after(order: str) -> None:
     """
     found = python(code)
     assert found.stdout.strip() == "1", found.stderr
+    assert "CoreVital" not in found.stderr
 
 
 def test_the_global_provider_may_be_set_before_or_after() -> None:

@@ -212,11 +212,12 @@ _patches = PatchTable(
 
 def _leave_to_python() -> None:
     """Keep `torch.compile` out of the functions that stand in the place of methods; what they call it compiles."""
-    if (module := sys.modules.get(_GENERATION_MODULE)) is not None:
+    # Without the class where its module is only being imported: modules that it imports come here before it.
+    if (owner := getattr(sys.modules.get(_GENERATION_MODULE), "GenerationMixin", None)) is not None:
         from .capture.compiling import leave_out
 
-        for name in ("generate", "_get_logits_processor", "_get_stopping_criteria"):
-            leave_out(getattr(module.GenerationMixin, name, None))
+        for name in ("generate", "_get_logits_processor", "_get_stopping_criteria", "_update_finished_beams"):
+            leave_out(getattr(owner, name, None))
 
 
 def _imported(module: ModuleType) -> None:
