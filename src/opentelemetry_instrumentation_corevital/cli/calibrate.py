@@ -42,8 +42,9 @@ def calibrate(
 ) -> None:
     """Make the baseline profile of a model: what its layers and signals do in healthy runs.
 
-    Flags, blame and warnings compare later runs of the model with it. Give at least 40 prompts of the kind that the
-    model will get; a run that is not finite, or that ends in a loop, is left out.
+    Flags, blame and warnings compare later runs of the model with it.
+    Give at least 40 prompts of the kind that the model will get.
+    A run that is not finite, or that ends in a loop, is left out.
 
     Example: corevital calibrate --model smollm2 --prompts prompts.txt
     """

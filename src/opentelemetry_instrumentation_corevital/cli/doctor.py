@@ -23,9 +23,10 @@ def doctor(
 ) -> None:
     """Say whether a run would be recorded here and arrive, and what to do where not.
 
-    It starts OpenTelemetry as opentelemetry-instrument does, in a process of its own, and sends a test span through the
-    exporters that it finds. Put it where your program is: opentelemetry-instrument OPTIONS corevital doctor. The exit
-    code is 1 where something is wrong.
+    It starts OpenTelemetry as opentelemetry-instrument does, in a process of its own.
+    It sends a test span through the exporters that it finds.
+    Put it in the place of your program: opentelemetry-instrument OPTIONS corevital doctor.
+    The exit code is 1 where something is wrong.
 
     Example: corevital doctor --json
     """

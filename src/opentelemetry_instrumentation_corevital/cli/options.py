@@ -110,7 +110,9 @@ complete_labels = _complete(lambda runs: ["any", "none", *(run.label for run in 
 Database = Annotated[
     str | None,
     typer.Option(
-        "--db", metavar="FILE", help="The store's file; default: OTEL_COREVITAL_SQLITE_PATH, else runs/corevital.db."
+        "--db",
+        metavar="FILE",
+        help="The store's file; default: OTEL_COREVITAL_SQLITE_PATH, else runs/corevital.db, else the exporter's file.",
     ),
 ]
 RunId = Annotated[
