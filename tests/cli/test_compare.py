@@ -119,7 +119,7 @@ def test_filters(filled: Cli) -> None:
     assert counts("--label", "correct") == {SMALL: 6}
     assert counts("--label", "none") == {LARGE: 8, SMALL: 3}
     assert counts("--since", "1h", "--model", LARGE) == {LARGE: 8}
-    assert "No run fits" in filled("compare", "--since", "2099-01-01")[2]
+    assert "No run matches" in filled("compare", "--since", "2099-01-01")[2]
     assert "labelled correct" in filled("compare")[1]
 
 
@@ -137,12 +137,12 @@ def test_what_makes_a_comparison_less_than_it_looks_is_told(cli: Cli) -> None:
     assert "Models differ in decoding: a: greedy_search; b: sample." in out
     assert "4 of the 4 runs of b failed." in out
     assert "1 runs whose model is unknown are left out." in out
-    assert "One model only" in cli("compare", "--model", "a")[1]
+    assert "There is one model only" in cli("compare", "--model", "a")[1]
 
 
 def test_wrong_use_is_one_sentence(filled: Cli) -> None:
     for arguments, message in (
-        (("--model", "org/none"), f"org/none: no run of it fits; models are {SMALL}, {LARGE}"),
+        (("--model", "org/none"), f"org/none: no run of this model matches; there are runs of {SMALL}, {LARGE}"),
         (("--models", "a,,b"), "give names with commas between them"),
         (("--json", "--csv"), "do not go together"),
         (("--flag", "happy"), "flags are nan_detected"),

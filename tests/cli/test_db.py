@@ -124,7 +124,7 @@ def test_delete_asks_and_takes_a_call_whole(cli: Cli, monkeypatch: pytest.Monkey
     call = next(run["trace_id"] for run in runs if run["operation"] is None)
     code, out, err = cli("db", "delete", call)
     assert (code, out) == (1, "")
-    assert "Nobody is there to answer; --yes says so" in err
+    assert "There is no terminal to ask on; add --yes" in err
     code, _, err = cli("db", "delete", f"{call[:12]}:1", "--yes")
     assert code == 1
     assert f"one of 3 sequences cannot go alone; name the call, {call[:12]}" in err

@@ -120,7 +120,7 @@ def test_filters(cli: Cli) -> None:
     assert count("--flag", "repetition_loop_detected") == count("--flag", "repetition_loop") == 1
     assert count("--model", "org/model") == 3
     assert count("--model", "other") == 0
-    assert "No run fits" in cli("runs", "--model", "other")[1]
+    assert "No run matches" in cli("runs", "--model", "other")[1]
 
 
 def test_every_filter_finds_its_runs_and_they_add_up(cli: Cli) -> None:
@@ -159,7 +159,7 @@ def test_every_filter_finds_its_runs_and_they_add_up(cli: Cli) -> None:
     ):
         assert len(found(*options)) == count, options
         listed = cli("runs", *options)[1].splitlines()
-        assert len(listed) == count + 1 if count else listed == ["No run fits."]
+        assert len(listed) == count + 1 if count else listed == ["No run matches."]
 
 
 def test_a_model_is_found_by_what_people_call_it(cli: Cli) -> None:

@@ -402,7 +402,7 @@ def test_reading_what_is_not_there(corevital: Command, tmp_path: Path, tiny_fold
     assert "runs/corevital.db: there is no such file" in err
     assert corevital("run", "-m", tiny_folder, "-p", "w5", "--max-new-tokens", "2")[0] == 0
     assert "holds no run abcdef" in corevital("show", "abcdef")[2]
-    assert "No run fits" in corevital("runs", "--risk-above", "0.999")[1]
+    assert "No run matches" in corevital("runs", "--risk-above", "0.999")[1]
 
 
 def test_an_internal_error_is_code_2(corevital: Command, monkeypatch: pytest.MonkeyPatch) -> None:

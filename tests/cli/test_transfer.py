@@ -116,7 +116,7 @@ def test_what_cannot_be_exported(filled: Cli, tmp_path: Path) -> None:
     for arguments, message in (
         (("last", "--since", "7d"), "Name runs or filter them, not both"),
         (("last", "--limit", "1"), "Name runs or filter them, not both"),
-        (("--model", "org/none"), "No run fits"),
+        (("--model", "org/none"), "No run matches"),
         (("ffffff",), "holds no run ffffff"),
         (("--format", "xml"), "'xml' is not one of"),
         (("last", "--out", "folder"), "--out folder: cannot be written (Is a directory)"),

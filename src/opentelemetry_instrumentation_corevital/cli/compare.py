@@ -50,7 +50,7 @@ def compare(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="A model to compare; again for each. The first is what the others are held against.",
+            help="A model to compare; again for each. The others are compared with the first.",
             autocompletion=complete_models,
         ),
     ] = None,
@@ -167,12 +167,12 @@ def _stored(
     nameless = counts.pop(None, 0)
     there = [name for name in counts if name is not None]
     if not there and not named:
-        raise UserError("No run fits.")
+        raise UserError("No run matches.")
     named = list(dict.fromkeys(stored_name(name, counts) for name in named))
     for name in named:
         if name not in counts:
-            others = f"; models are {', '.join(there)}" if there else ""
-            raise UserError(f"--model {name}: no run of it fits{others}.")
+            others = f"; there are runs of {', '.join(there)}" if there else ""
+            raise UserError(f"{name}: no run of this model matches{others}.")
     groups = {name: list(store.runs(limit=limit, model=name, **conditions)) for name in named or there}
     left_out = f"{nameless} runs whose model is unknown are left out." if nameless and not named else None
     return groups, [] if left_out is None else [left_out]
@@ -242,7 +242,7 @@ def _only_shared(groups: Groups) -> Groups:
 def _notes(groups: Groups, found: Sequence[ModelFigures]) -> list[str]:
     """Return what makes the comparison less than it looks."""
     if len(groups) == 1:
-        return ["One model only: there is nothing to hold it against."]
+        return ["There is one model only, and nothing to compare it with."]
     notes = []
     if not in_common(groups):
         sources = {source for runs in groups.values() for run in runs if (source := run.prompt_hash_source)}

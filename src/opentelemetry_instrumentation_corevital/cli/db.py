@@ -153,10 +153,10 @@ def _confirm(what: str) -> None:
     """Ask whether to do it, and abort where the answer is no.
 
     Raises:
-        UserError: if nobody is there to answer.
+        UserError: if there is no terminal to ask on.
     """
     if not sys.stdin.isatty():
-        raise UserError(f"{what}? Nobody is there to answer; --yes says so.")
+        raise UserError(f"{what}? There is no terminal to ask on; add --yes to do it without a question.")
     typer.confirm(f"{what[:1].upper()}{what[1:]} for good?", abort=True)
 
 

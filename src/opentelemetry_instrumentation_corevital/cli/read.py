@@ -96,7 +96,7 @@ def runs(
     elif as_csv:
         write_csv(run_rows(found), RUN_COLUMNS)
     elif not found:
-        console().print("No run fits.")
+        console().print("No run matches.")
     else:
         out = console()
         table, left_out = runs_table(found, out.width)

@@ -93,7 +93,7 @@ def export(
     with open_store(database(db)) as store:
         found = _named(store, run_ids) if run_ids else store.runs(limit=limit, **with_stored_model(store, wanted))
         if not found and not (format_ is Format.OTLP and not wanted):
-            raise UserError("No run fits.")
+            raise UserError("No run matches.")
         if format_ is Format.REPORT:
             count = _reports(store, found, out, pretty=pretty)
         elif format_ is Format.OTLP:
