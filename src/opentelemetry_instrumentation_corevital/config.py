@@ -229,14 +229,14 @@ def _known_content_mode() -> bool:
 
 
 def _explain(problem: Mapping[str, Any], keywords: Mapping[str, Any]) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
     if not problem["loc"]:
-        return f"CoreVital: {str(problem['msg']).removeprefix('Value error, ')}"
+        return f"CoreVital: {message}"
     option = str(problem["loc"][0])
     if option.upper() == CONTENT_ENV:
         option = "capture_message_content"
     source = "keyword" if option in keywords else f"environment variable {environment_variable(option)}"
     shown = "" if option == "hash_key" else f" has the value {problem['input']!r}, but"
-    message = str(problem["msg"])
     return f"CoreVital: option {option!r} (from {source}){shown} {message[:1].lower()}{message[1:]}"
 
 

@@ -169,4 +169,7 @@ def _answer(exporter: Mapping[str, Any], answer: Mapping[str, Any], seconds: flo
         trace = f" (trace {answer['trace_id']})" if "trace_id" in answer and not answer.get("read_back") else ""
         return ok(area, subject, f"{what}{took}{trace}{f'; it says: {said}' if said else ''}")
     failure = f"gave no answer within {seconds:g} s" if answer["result"] == "no answer" else f"failed{took}"
-    return problem(area, subject, f"{failure}{f': {said}' if said else ''}", after_failure(exporter, said))
+    advice = after_failure(exporter, said)
+    if os.environ.get("OTEL_CONFIG_FILE") and "OTEL_" in advice:
+        advice += " (OTEL_CONFIG_FILE takes the place of these variables: change it there)"
+    return problem(area, subject, f"{failure}{f': {said}' if said else ''}", advice)
