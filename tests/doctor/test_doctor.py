@@ -115,7 +115,9 @@ def test_a_console_prints_nothing_into_the_answer(doctor: Doctor) -> None:
 def test_a_store_that_cannot_be_written_is_a_problem_whatever_goes_there(
     doctor: Doctor, signal: str, tmp_path: Path
 ) -> None:
-    code, told = doctor(**{f"OTEL_{signal}_EXPORTER": "corevital_sqlite"}, OTEL_COREVITAL_SQLITE_PATH=str(tmp_path))
+    nowhere = {f"OTEL_{each}_EXPORTER": "none" for each in ("TRACES", "METRICS", "LOGS")}
+    chosen = {**nowhere, f"OTEL_{signal}_EXPORTER": "corevital_sqlite"}
+    code, told = doctor(**chosen, OTEL_COREVITAL_SQLITE_PATH=str(tmp_path))
     assert code == 1
     (tested,) = [each for each in told["findings"] if each["area"] == "test telemetry" and "SQLite" in each["subject"]]
     assert tested["level"] == "problem"
