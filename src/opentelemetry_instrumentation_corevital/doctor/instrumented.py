@@ -16,15 +16,10 @@ NAME: Final = "corevital"
 
 NEEDED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "transformers.generation.utils": {
-        "GenerationMixin": (
-            "generate",
-            "_get_logits_processor",
-            "_get_stopping_criteria",
-            "_update_finished_beams",
-        )
+        "GenerationMixin": ("generate", "_get_logits_processor", "_get_stopping_criteria")
     },
 }
-"""Module -> class -> methods that runs are recorded by."""
+"""Module -> class -> methods without which no run is recorded."""
 HELPFUL: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "transformers.generation.utils": {"GenerationMixin": ("_update_finished_beams",)},
     "transformers.generation.streamers": {"TextStreamer": ("__init__",)},
