@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import opentelemetry_instrumentation_corevital
-from opentelemetry_instrumentation_corevital import safety
+from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, safety
 from opentelemetry_instrumentation_corevital.error_text import allow_messages, describe
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
 from opentelemetry_instrumentation_corevital.store.writer import StoreWriter
@@ -63,6 +63,12 @@ def test_messages_are_logged_where_content_is_captured(caplog: pytest.LogCapture
     with instrumented(Telemetry(), judgements=[Broken()]):
         tiny_model().generate(prompt(), max_new_tokens=3, do_sample=False)
     assert SECRET not in " ".join(map(everything_of, caplog.records)), "content is off again"
+
+
+def test_an_instrument_that_is_refused_allows_no_messages() -> None:
+    with pytest.raises(TypeError, match="judgements"):
+        CoreVitalInstrumentor().instrument(judgements=[object()], capture_message_content="span_only")
+    assert SECRET not in describe(ValueError(SECRET))
 
 
 def test_the_store_logs_no_message_either(

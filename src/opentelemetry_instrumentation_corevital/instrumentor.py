@@ -98,8 +98,8 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         if not settings.enabled:
             logger.info("CoreVital is switched off (enabled=false)")
             return
-        allow_messages(settings.content)
         recorder = _recorder(settings, tracer_provider, meter_provider, logger_provider, judgements)
+        allow_messages(settings.content)
         type(self)._recorder = recorder
         keywords.give(kwargs)
         losses.listen(recorder.instruments.record_unstored)
