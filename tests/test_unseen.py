@@ -90,6 +90,14 @@ def test_continuous_batching_is_named(caplog: pytest.LogCaptureFixture) -> None:
     assert "generate_batch (continuous batching)" in line
 
 
+def test_continuous_batching_is_not_named_where_generate_hands_over_to_it(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("transformers.generation.continuous_batching.continuous_api")
+    with instrumented() as telemetry:
+        tiny_model().generate(prompt(), max_new_tokens=2, cache_implementation="paged")
+    assert len(telemetry.spans) == 1
+    assert not told(caplog)
+
+
 class Calls(LlamaForCausalLM):
     """A model whose `generate` ends in transformers' own."""
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+from . import generating
 from .safety import shielded
 
 logger = logging.getLogger(__name__)
@@ -48,9 +49,10 @@ def own_generate_called(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any
 
 
 def continuous_batching_begun(wrapped: Any, _model: Any, args: Any, kwargs: Any) -> Any:
-    """Begin continuous batching, and say once that it is not seen."""
+    """Begin continuous batching, and say once that it is not seen, unless a generate() that is seen begins it."""
     with shielded("unseen.continuous_batching"):
-        _tell(CONTINUOUS_BATCHING)
+        if not generating.inside():
+            _tell(CONTINUOUS_BATCHING)
     return wrapped(*args, **kwargs)
 
 
