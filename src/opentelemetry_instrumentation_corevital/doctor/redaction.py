@@ -18,6 +18,7 @@ _URL: Final = re.compile(rf"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.%]+\]|[^{_END}\[])
 _USER: Final = re.compile(rf"[^{_END}(\[{{}},;=/|]+@(?=[\w\[.-])")  # gRPC's targets have no scheme
 _QUERY: Final = re.compile(rf"\?[^{_END}?]*=[^{_END}]*")
 _USER_INFO: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?(.+)@", re.IGNORECASE)
+_ODD_PASSWORD: Final = re.compile(r"[^/?#@\[]*:(?!\d*[/?#@])[^@/?#]*[/?#].*@")  # with / ? or #: no parser knows it
 _SHORTEST: Final = 4  # shorter values stand in too much that is not them
 _HIDDEN: Final = "***"
 
@@ -78,6 +79,9 @@ def _of_environment() -> Iterator[str]:
 
 
 def _bare(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    if (found := _ODD_PASSWORD.match(rest)) is not None:
+        url = f"{scheme}://{_HIDDEN}@{rest[found.end() :]}"
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
