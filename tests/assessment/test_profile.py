@@ -122,6 +122,13 @@ def test_a_profile_is_found_by_the_models_name_and_used(profile: Profile, home: 
         Profiles("nobody/has-this")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a/" + "b" * 5000, "nul\0nul.json", "~nobody-of-that-name/x.json"])
+def test_a_model_whose_name_no_file_can_have_has_no_profile(name: str, home: Path) -> None:
+    assert Profiles().of(dataclasses.replace(healthy(1).model, name=name)).profile is None
+    with pytest.raises(ProfileError, match="no such file"):
+        Profiles(name)
+
+
 def test_another_models_profile_warns_and_is_not_used(
     profile: Profile, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

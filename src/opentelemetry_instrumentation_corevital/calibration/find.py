@@ -1,6 +1,7 @@
 """Which profile a model is judged with: the one that is named, or its own from the profiles folder or the package."""
 
 import logging
+import os
 import re
 import threading
 from dataclasses import dataclass
@@ -35,11 +36,19 @@ def find_file(name: str) -> Path | None:
     A model's whole name is looked for first, then its last part, each in the profiles folder and then in the package.
     """
     if name.endswith(".json") or Path(name).is_absolute():
-        path = Path(name).expanduser()
-        return path if path.is_file() else None
+        path = Path(os.path.expanduser(name))  # of a user whom nobody knows, too
+        return path if _is_file(path) else None
     wanted = dict.fromkeys((file_name(name), file_name(last_part(name))))
     folders = (profiles_folder(), _PACKAGED)
-    return next((folder / file for file in wanted for folder in folders if (folder / file).is_file()), None)
+    return next((folder / file for file in wanted for folder in folders if _is_file(folder / file)), None)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there to be read; False for a name that no file can have, and in a closed folder."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)
