@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 
 _DESCRIPTORS: Final = re.compile(r"/proc/[^/]+(/task/[^/]+)?/fd|/dev/fd")
 _MOST_LINKS: Final = 40
+_SQLITE: Final = b"SQLite format 3\0"
 _NAME_BYTES: Final = 255
 """Of a file name, on every file system in use."""
 
@@ -42,6 +43,7 @@ def written(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     file (a device, a pipe, an open descriptor such as /dev/stdout) is written into.
 
     Raises:
+        OddFileError: if an SQLite database is there, such as the store whose runs are written: it would be lost.
         OSError: if it cannot be written.
     """
     target = _target(path)
@@ -49,6 +51,8 @@ def written(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with open(path, "wb", buffering=0) as raw:
             yield raw
         return
+    if _is_database(target):
+        raise OddFileError("is an SQLite database, such as a store; choose another path")
     part = target.with_name(_part_name(target.name))
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # never through a link
     try:
@@ -168,6 +172,14 @@ def _target(path: str | os.PathLike[str]) -> Path | None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     return Path(found) if stat.S_ISREG(mode) else None
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:  # not there, or not to be read
+        return False
 
 
 def _part_name(name: str) -> str:

@@ -132,6 +132,28 @@ def test_what_cannot_be_exported(filled: Cli, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("export", "last", "--format", form, "--out") for form in ("report", "otlp", "csv", "parquet")),
+        ("show", "last", "--html"),
+    ],
+    ids=lambda command: command[-2],
+)
+@pytest.mark.parametrize("linked", [False, True])
+def test_no_store_is_written_over(filled: Cli, tmp_path: Path, command: tuple[str, ...], linked: bool) -> None:
+    target = tmp_path / "link" if linked else filled.db
+    if linked:
+        target.symlink_to(filled.db)
+    with open_store(filled.db) as store:
+        before = [run.trace_id for run in store.runs()]
+    code, _, err = filled(*command, str(target))
+    assert code == 1
+    assert "is an SQLite database" in err
+    with open_store(filled.db) as store:
+        assert [run.trace_id for run in store.runs()] == before
+
+
 def test_damaged_run_data_are_told(filled: Cli) -> None:
     import sqlite3
 
