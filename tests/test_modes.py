@@ -46,6 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "beams": {"num_beams": 2},
     "prompt lookup": {"prompt_lookup_num_tokens": 2},
     "guidance": {"guidance_scale": 1.5},
+    "a criterion of single rows": {"stopping_criteria": [lambda ids, _scores: ids[:, -1] > 60]},
 }
 
 
