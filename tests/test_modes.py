@@ -112,15 +112,19 @@ def test_without_torchs_private_functions_modes_see_more_and_runs_are_measured(
     assert "corevital.entropy.mean" in (telemetry.span.attributes or {})
 
 
-@pytest.mark.parametrize("kind", ["fake tensors", "meta device"])
+@pytest.mark.parametrize("kind", ["fake tensors", "ordinary tensors among fake ones", "meta device"])
 def test_tensors_without_values_are_not_read(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """generate() cannot go on with them itself; the exception is its own, and nothing of ours fails."""
+    ordinary = tiny_model()
 
     def attempt() -> str:
         try:
             if kind == "fake tensors":
                 with FakeTensorMode(allow_non_fake_inputs=True):
                     tiny_model().generate(torch.ones(1, 4, dtype=torch.long), max_new_tokens=3)
+            elif kind == "ordinary tensors among fake ones":
+                with FakeTensorMode(allow_non_fake_inputs=True):
+                    ordinary.generate(prompt(), max_new_tokens=3)
             else:
                 tiny_model().to("meta").generate(torch.ones(1, 4, dtype=torch.long, device="meta"), max_new_tokens=3)
         except Exception as error:

@@ -69,5 +69,10 @@ def _traces(mode: Any) -> bool:
 
 
 def has_numbers(tensor: Tensor) -> bool:
-    """Whether a tensor has values: those of the meta device and of fake-tensor modes have none."""
-    return not tensor.is_meta and not any(kind.__name__ == "FakeTensor" for kind in type(tensor).__mro__)
+    """Whether a tensor has values that can be read: those of the meta device and of fake-tensor modes have none.
+
+    Inside such a mode those of ordinary tensors cannot be read, either: what is computed from them is fake.
+    """
+    if tensor.is_meta or any(kind.__name__ == "FakeTensor" for kind in type(tensor).__mro__):
+        return False
+    return not (watched() and _active_modes is not None and any(map(_traces, _active_modes())))
