@@ -3,6 +3,7 @@
 import copy
 import functools
 import gc
+import importlib
 import inspect
 import pickle
 import sys
@@ -21,34 +22,23 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast, TextStreamer, pipeline
-from transformers.cli.serving import utils as serving
 from transformers.generation.utils import GenerationMixin
-from transformers.pipelines.base import Pipeline
-from transformers.processing_utils import ProcessorMixin
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, call_context, instrumentor
 from tests.subprocesses import run
 from tests.support import Telemetry, instrumented, prompt, tiny_model
 
-CLASSES = (
-    GenerationMixin,
-    TextStreamer,
-    Pipeline,
-    PreTrainedTokenizerBase,
-    ProcessorMixin,
-    serving.InferenceThread,
-)
 
-
-def patched_names() -> list[tuple[type, str]]:
-    """Return class and name of every method that CoreVital patches."""
-    owners = {owner.__name__: owner for owner in CLASSES}
-    return [
-        (owners[class_name], patch.name)
-        for make in instrumentor._patches._makers.values()
-        for class_name, patch in make()
-    ]
+def patched_names() -> Iterator[tuple[type, str]]:
+    """Yield class and name of every method that CoreVital patches, as far as this version of transformers has it."""
+    for module, make in instrumentor._patches._makers.items():
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError:
+            continue
+        for class_name, patch in make():
+            if hasattr(found, class_name):
+                yield getattr(found, class_name), patch.name
 
 
 METHODS = {f"{owner.__name__}.{name}": (owner, name) for owner, name in patched_names()}
