@@ -26,6 +26,7 @@ PACKAGE = str(Path(opentelemetry_instrumentation_corevital.__file__).parent)
 SHIELDS = {
     ("patches.py", "ClassPatch._around.<locals>.method"),
     ("instrumentor.py", "_generate"),
+    ("instrumentor.py", "_generation_patches.<locals>.logits_processor"),
     ("recorder.py", "_unseen"),
     ("recorder.py", "Recorder.generate"),
     ("recorder.py", "Recorder._generate"),
