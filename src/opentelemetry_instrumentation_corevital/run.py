@@ -300,6 +300,7 @@ class Run:
         prompt: the prompt's text, where it is known. Only judgements that hash it may read it.
         sequence_index: row of the sequence in the call's result.
         sequence_count: rows of the call's result.
+        prompt_index: row of its prompt among the call's prompts: several sequences may have one.
         input_tokens: tokens of this sequence's prompt, without padding; None where it could not be counted. Of all
             prompts of a call where `absent` has `output_tokens`, since its sequences are not known then.
         tokens: int32 [T], the generated token ids, padding removed. Content: never exported by default. Empty where
@@ -327,6 +328,7 @@ class Run:
     end_ns: int
     sequence_index: int = 0
     sequence_count: int = 1
+    prompt_index: int = 0
     prompt: Prompt = field(default_factory=Prompt)
     input_tokens: int | None = None
     tokens: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))

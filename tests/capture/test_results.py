@@ -266,3 +266,15 @@ def test_a_call_that_is_refused_generates_nothing() -> None:
     with instrumented(telemetry, judgements=[telemetry]), pytest.raises(ValueError, match="nonsense"):
         tiny_model().generate(prompt(6), max_new_tokens=9, nonsense=1)
     assert telemetry.run.output_tokens == 0
+
+
+@pytest.mark.parametrize("prompts", [1, 2])
+def test_a_prompt_of_which_a_loop_returns_several_rows_counts_once(prompts: int) -> None:
+    def several(_model: Any, input_ids: torch.Tensor, **_: Any) -> torch.Tensor:
+        return torch.cat([input_ids, torch.full((len(input_ids), 2), 9)], 1).repeat_interleave(2, 0)
+
+    with instrumented(Telemetry()) as telemetry:
+        tiny_model().generate(prompt(6, batch=prompts), max_new_tokens=2, custom_generate=several)
+    call = next(span for span in telemetry.spans if span.parent is None)
+    assert (call.attributes or {})["gen_ai.usage.input_tokens"] == 6 * prompts
+    assert (call.attributes or {})["gen_ai.usage.output_tokens"] == 4 * prompts

@@ -377,6 +377,7 @@ class Session:
                 end_ns=end_ns,
                 sequence_index=index,
                 sequence_count=sequences,
+                prompt_index=_prompt_of(prompt_counts, index, sequences),
                 input_tokens=_of_prompt(prompt_counts, index, sequences),
                 tokens=tokens[:count].astype(np.int32),
                 finish_reason=None if stop is None else FINISH_REASONS[stop],
@@ -460,8 +461,13 @@ def _tokens_of(rows: RowStore) -> NDArray[np.int64]:
     return rows.rows[:, :, TOKEN].T.astype(np.int64)
 
 
+def _prompt_of(counts: list[int] | None, index: int, sequences: int) -> int:
+    """Return the row of a returned sequence's prompt: each prompt has the same number of sequences, in order."""
+    return index if not counts or sequences % len(counts) else index // (sequences // len(counts))
+
+
 def _of_prompt(counts: list[int] | None, index: int, sequences: int) -> int | None:
-    """Return the prompt length of a returned sequence: each prompt has the same number of sequences, in order."""
+    """Return the prompt length of a returned sequence; None where its prompt cannot be told."""
     if not counts or sequences % len(counts):
         return None
-    return counts[index // (sequences // len(counts))]
+    return counts[_prompt_of(counts, index, sequences)]

@@ -232,7 +232,7 @@ def _source(name: str, revision: str | None, *, local: bool = False) -> tuple[st
         return str(demo_model_path()), options
     if not name.strip():
         raise UserError("--model is empty: give a folder, a hub id, or smollm2, the demo model.")
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_dir():
         if not (path / "config.json").exists():
             raise UserError(f"--model {name}: the folder has no config.json, so it is no saved transformers model.")

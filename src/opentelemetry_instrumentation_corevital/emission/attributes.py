@@ -93,10 +93,9 @@ def usage_attributes(model: str, tokens: tuple[int | None, int | None]) -> Attri
 
 def call_input_tokens(runs: Sequence[Run]) -> int | None:
     """Return the prompt tokens of a call: a prompt with several sequences counts once."""
-    counts = [run.input_tokens for run in runs]
-    per_prompt = runs[0].decoding.num_return_sequences if runs else 1
-    known = [count for count in counts if count is not None]
-    return sum(known[::per_prompt]) if known and len(known) == len(counts) else None
+    counts = {run.prompt_index: run.input_tokens for run in runs}
+    known = [count for count in counts.values() if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
 
 
 def call_output_tokens(runs: Sequence[Run]) -> int | None:
