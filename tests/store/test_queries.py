@@ -146,3 +146,10 @@ def test_every_list_uses_an_index_and_no_json(traced: tuple[Store, list[str]], f
         (subquery,) = [index for index, detail in enumerate(plan) if detail.startswith("LIST SUBQUERY")]
         choice = plan[subquery + 1]
         assert ("USING INDEX runs_" if alone else "USING COVERING INDEX runs_filters") in choice, plan
+
+
+@pytest.mark.parametrize("name", ["risk_above", "longer_than", "tokens_above", "since_ns", "until_ns"])
+def test_a_filter_that_is_no_number_is_refused(tmp_path: Path, name: str) -> None:
+    path = stored(tmp_path / "runs.db", make_spans())
+    with open_store(path) as store, pytest.raises(StoreError, match="not a number"):
+        store.runs(**{name: float("nan")})

@@ -60,7 +60,7 @@ class RunFilter:
         duration = None if self.longer_than is None else self.longer_than * _SECOND_NS
         given = [
             ("model = ?", self.model),
-            ("risk_score > ?", self.risk_above),
+            ("risk_score > ?", _number(self.risk_above)),
             ("risk_level = ?", self._level()),
             ("start_ns >= ?", _int64(self.since_ns)),
             ("start_ns < ?", _int64(self.until_ns)),
@@ -93,13 +93,16 @@ class RunFilter:
         return self.level
 
 
+def _number(value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise StoreError("a filter is not a number (NaN).")
+    return value
+
+
 def _int64(value: float | None) -> int | None:
     """Return a whole number that SQLite can hold: what is beyond its range is beyond every row, too."""
-    if value is None:
-        return None
-    if math.isnan(value):
-        raise StoreError("a filter is not a number (NaN).")
-    return int(min(max(value, -_MOST), _MOST))
+    value = _number(value)
+    return None if value is None else int(min(max(value, -_MOST), _MOST))
 
 
 _FIELDS: Final = tuple(field.name for field in fields(RunFilter))
