@@ -3,6 +3,8 @@
 import copy
 import gc
 import pickle
+import random
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,6 +93,38 @@ def test_tokens_and_rng_are_bit_identical(architecture: str) -> None:
     left = weakref.ref(model)
     del model
     assert left() is None
+
+
+class FailAt(LogitsProcessor):
+    """Draws from Python's generator, warns and, at some length, raises an exception that has a cause."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        random.random()
+        warnings.warn("from a processor", UserWarning, stacklevel=1)
+        if input_ids.shape[1] == self.length:
+            try:
+                raise KeyError("first")
+            except KeyError as error:
+                raise ValueError("then") from error
+        return scores
+
+
+@pytest.mark.parametrize("decoding", ["greedy", "sampled", "beams", "static cache", "dictionary"])
+def test_a_call_that_raises_is_the_same(decoding: str) -> None:
+    model = tiny_model()
+    for length in (9, 12):  # at the first step and later
+        options = {**DECODING[decoding], "logits_processor": LogitsProcessorList([FailAt(length)])}
+        plain = outcome(model, padded_batch(), options)
+        assert isinstance(plain.error, ValueError)
+        assert plain.warnings
+        before = attributes(model)
+        with instrumented(capture="full"):
+            found = outcome(model, padded_batch(), options)
+        assert_same(found, plain)
+        assert attributes(model) == before
 
 
 ASSISTED: dict[str, dict[str, Any]] = {

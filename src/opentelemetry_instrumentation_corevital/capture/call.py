@@ -84,6 +84,7 @@ class Call:
     def release(self) -> None:
         """Refer to nothing of the caller's any more: who has kept a part of the call keeps no model by it."""
         self.arguments, self.model, self.config = {}, None, None
+        self.stops, self.beam_indices, self.loop_prompts = Stops(), None, None
 
     def strategy(self) -> str | None:
         """Return transformers' generation mode, e.g. `greedy_search`; None before the config is resolved."""
