@@ -102,9 +102,10 @@ def with_exception_in(code: CodeType, action: Callable[[], Any]) -> tuple[Any, i
         sys.setprofile(None)
 
 
-@pytest.mark.parametrize(
-    "case", ["one", "batch", "content", "eager", "error", "unsampled", "assisted", "beams", "custom"]
-)
+_HEAVY = [pytest.param(case, marks=pytest.mark.acceptance) for case in ("assisted", "beams", "custom")]
+
+
+@pytest.mark.parametrize("case", ["one", "batch", "content", "eager", "error", "unsampled", *_HEAVY])
 def test_an_exception_at_any_function_of_ours_is_kept_from_the_caller(
     case: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -228,6 +228,7 @@ def test_a_strategy_from_a_repository_has_tokens_and_reason(tmp_path: Path) -> N
     assert run.absent["entropy"] == "not measured in decoding strategy contrastive_search"
 
 
+@pytest.mark.acceptance
 def test_continuous_batching_inside_generate_is_counted() -> None:
     pytest.importorskip("transformers.generation.continuous_batching.continuous_api")
     model = tiny_model()
