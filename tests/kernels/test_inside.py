@@ -112,7 +112,7 @@ def test_a_kernel_that_fails_costs_one_run_and_no_more(
     assert first.absent["attention"] == "internal error (RuntimeError)"
     assert "entropy" in first.columns
     assert "attention_entropy" in second.columns
-    assert "out of shared memory" in caplog.text
+    assert "the Triton kernels do not run on cpu (RuntimeError at " in caplog.text
     assert caplog.text.count("Triton kernels do not run") == 1
 
 
