@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .catalogue.signals import names, of_family
+
 FinishReason = Literal["stop", "length", "error"]
 StopReason = Literal["eos", "stop_string", "length", "time", "criterion", "policy", "cancelled", "error"]
 RiskLevel = Literal["low", "medium", "high"]
@@ -28,53 +30,24 @@ FINISH_REASONS: Mapping[StopReason, FinishReason] = {
 }
 """Why a sequence ended -> the word of the GenAI conventions for it."""
 
-LOGIT_SIGNALS = ("entropy", "surprisal", "margin", "top1_prob", "topk_mass")
+LOGIT_SIGNALS = names(each for each in of_family("logits") if each.dtype != "int32")
 """Signals of the next-token distribution, float32 per step; NaN where the step has no distribution."""
 
-NONFINITE_COUNTS = ("logits_nan", "logits_posinf", "logits_neginf")
+NONFINITE_COUNTS = names(each for each in of_family("logits") if each.dtype == "int32")
 """Non-finite raw logits of a step, as counts."""
 
 COLUMNS = LOGIT_SIGNALS + NONFINITE_COUNTS
 
-HIDDEN_SIGNALS = (
-    "hidden_mean",
-    "hidden_std",
-    "hidden_l2_norm",
-    "hidden_max_abs",
-    "hidden_nan",
-    "hidden_inf",
-    "layer_transformation",
-)
+HIDDEN_SIGNALS = names(of_family("hidden", "layer"))
 """Of each decoder layer's output at the last position, float32 [T, layers]: mean, population standard deviation, L2
 norm, largest absolute value, counts of NaN and of infinities, and 1 - cosine with the layer before (NaN for the first).
 """
 
-SELF_SIGNALS = (
-    "attention_entropy",
-    "attention_entropy_std",
-    "attention_entropy_min",
-    "attention_entropy_max",
-    "attention_max_weight",
-    "attention_max_weight_max",
-    "collapsed_head_rate",
-    "focused_head_rate",
-    "attention_mass_sink",
-    "attention_mass_prompt",
-    "attention_mass_generated",
-    "attention_middle",
-    "attention_previous",
-)
+SELF_SIGNALS = names(of_family("attention", "layer"))
 """Of each layer's self-attention row of the last query, float32 [T, layers], over heads; the mean where the name does
 not say otherwise. NaN on steps on which attention was not looked at."""
 
-CROSS_SIGNALS = (
-    "cross_attention_entropy",
-    "cross_attention_entropy_std",
-    "cross_attention_entropy_min",
-    "cross_attention_entropy_max",
-    "cross_attention_max_weight",
-    "cross_attention_max_weight_max",
-)
+CROSS_SIGNALS = names(of_family("cross", "layer"))
 """The same of an encoder-decoder model's cross-attention, over the encoder's keys."""
 
 

@@ -85,10 +85,9 @@ def test_the_order_of_heads_changes_no_verdict(seed: int) -> None:
 
     def run(scores: torch.Tensor) -> Run:
         row: AttentionRow = attention_row(scores, keys)
-        reduced = over_heads(row)[:, :, 0].numpy()
+        reduced = {name: values[:, :, 0].numpy() for name, values in over_heads(row).items()}
         made = add_layers(make_run(STEPS), LAYERS)
-        for index, name in enumerate(SELF_SIGNALS):
-            made.columns[name] = reduced[:, :, index]
+        made.columns |= {name: reduced[name] for name in SELF_SIGNALS}
         return made
 
     assert verdicts(run(scores)) == verdicts(run(scores[..., order, :]))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from opentelemetry_instrumentation_corevital.capture import plan as plans
 from opentelemetry_instrumentation_corevital.capture.fused import Fused
-from opentelemetry_instrumentation_corevital.capture.layout import DONE, LOGIT_WIDTH, TOKEN
+from opentelemetry_instrumentation_corevital.capture.layout import DONE, LOGIT_WIDTH, LOGITS, TOKEN, offsets
 from opentelemetry_instrumentation_corevital.capture.plan import Place, Plan
 from opentelemetry_instrumentation_corevital.capture.scores import Attended
 from opentelemetry_instrumentation_corevital.capture.signals import (
@@ -19,15 +19,18 @@ from opentelemetry_instrumentation_corevital.capture.signals import (
     cosine,
     hidden_statistics,
     logit_signals,
+    numbers_of,
     over_heads,
     surprisal,
     visible_keys,
 )
+from opentelemetry_instrumentation_corevital.capture.stacking import stacked
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if CUDA else torch.device("cpu")
 UNTOUCHED = 7.0
 INF, NAN = float("inf"), float("nan")
+HIDDEN = len(offsets("hidden"))
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -73,7 +76,7 @@ def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
     row, fused = blank(rows, LOGIT_WIDTH + 1100), Fused(DEVICE, rows)
     inside = normal(rows, LOGIT_WIDTH + 1200)
     wanted = logit_signals(logits)
-    chosen = surprisal(wanted, tokens)
+    numbers = numbers_of(wanted, tokens)
 
     passed = logits.clone()
     fused.logits(passed, edited=edited)
@@ -81,8 +84,8 @@ def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
         passed.fill_(0.0)
     fused.tokens(tokens, done, row, inside)
 
-    columns = (wanted.entropy, chosen, *wanted[1:4], wanted.nan, wanted.posinf, wanted.neginf, tokens, done)
-    same(row[:, :LOGIT_WIDTH], torch.stack([column.float() for column in columns], -1))
+    for name, at in LOGITS.items():
+        same(row[:, at], numbers[name])
     assert torch.equal(row[:, LOGIT_WIDTH:], inside[:, LOGIT_WIDTH : row.shape[1]])
     assert row[:, TOKEN].tolist() == tokens.tolist()
     assert row[:, DONE].bool().tolist() == done.tolist()
@@ -95,8 +98,9 @@ def test_padding_that_is_no_token_is_not_looked_up(padding: int) -> None:
     fused.logits(logits, edited=False)
     fused.tokens(tokens, torch.tensor([False, True], device=DEVICE), row, None)
     wanted = surprisal(logit_signals(logits), tokens)
-    assert float(row[0, 1]) == pytest.approx(float(wanted[0]), abs=1e-4)
-    assert row[1, 1].isnan()
+    at = LOGITS["surprisal"]
+    assert float(row[0, at]) == pytest.approx(float(wanted[0]), abs=1e-4)
+    assert row[1, at].isnan()
     assert wanted[1].isfinite()
 
 
@@ -120,16 +124,17 @@ def test_hidden_states(width: int, sequences: int, dtype: torch.dtype, kind: str
     for step in range(3):
         layers = states(kind if step == 1 else "plain", dtype, sequences, width, step)
         assert fused.takes(layers)
-        row = blank(sequences, offset + 4 * 7 + 2)
+        row = blank(sequences, offset + 4 * HIDDEN + 2)
         fused.inside(row, [layer.data_ptr() for layer in layers], step, ends=True)
         widened = [layer[:, -1].float() for layer in layers]
         for index, state in enumerate(widened):
-            got = row[:, offset + 7 * index : offset + 7 * index + 7]
             wanted = hidden_statistics(state)
-            last = 1.0 - cosine(state, widened[index - 1]) if index else torch.full_like(wanted[:, 0], NAN)
-            same(got, torch.cat((wanted, last[:, None]), -1))
+            last = 1.0 - cosine(state, widened[index - 1]) if index else torch.full((sequences,), NAN, device=DEVICE)
+            wanted["layer_transformation"] = last
+            for name, at in offsets("hidden").items():
+                same(row[:, offset + HIDDEN * index + at], wanted[name])
         cosines = torch.full((sequences,), NAN, device=DEVICE) if before is None else cosine(widened[-1], before)
-        same(row[:, offset + 28], cosines)
+        same(row[:, offset + 4 * HIDDEN], cosines)
         assert (row[:, :offset] == UNTOUCHED).all()
         assert (row[:, -1] == UNTOUCHED).all()
         before = widened[-1]
@@ -142,7 +147,7 @@ def test_without_the_last_layer_there_is_no_cosine() -> None:
         layers = states("plain", torch.float32, 1, 64, 0)
         assert fused.takes(layers)
         fused.inside(row, [layer.data_ptr() for layer in layers], 0)
-        assert row[0, LOGIT_WIDTH + 28].isnan()
+        assert row[0, LOGIT_WIDTH + 4 * HIDDEN].isnan()
 
 
 # --- attention --------------------------------------------------------------------------------------------------------
@@ -180,7 +185,7 @@ def attention(
     return Attended(module=0, visible=visible, scale=scale, learned_sink=sink, query=query, key=key, **how)
 
 
-def defined(taken: Attended, generated: int) -> tuple[Tensor, Tensor]:
+def defined(taken: Attended, generated: int) -> tuple[dict[str, Tensor], Tensor]:
     """Return what `signals` says, from scores multiplied in float64."""
     key = taken.key.double().repeat_interleave(taken.query.shape[1] // taken.key.shape[1], 1)
     scores = (taken.query.double() @ key.mT)[:, :, 0].float() * taken.scale
@@ -195,14 +200,15 @@ def defined(taken: Attended, generated: int) -> tuple[Tensor, Tensor]:
 def check(layers: list[Attended], kind: plans.AttentionKind = "self", step: int = 2) -> None:
     sequences, heads = layers[0].query.shape[:2]
     assert plans.takes(layers, DEVICE, sequences)
-    end = 5 + 13 * len(layers)
-    places = [Place(kind, 5 + 13 * layer, by_head=end + heads * layer) for layer in range(len(layers))]
+    family = plans.FAMILY_OF[kind]
+    width = len(offsets(family))
+    end = 5 + width * len(layers)
+    places = [Place(kind, 5 + width * layer, by_head=end + heads * layer) for layer in range(len(layers))]
     row = blank(sequences, end + heads * len(layers))
     Fused(DEVICE, sequences).inside(row, [], step, plan=Plan(layers, places))
     for place, taken in zip(places, layers, strict=True):
         wanted, previous = defined(taken, step if kind == "self" else 0)
-        count = 13 if kind == "self" else 6
-        same(row[:, place.offset : place.offset + count], wanted[:, :count])
+        same(row[:, place.offset : place.offset + width], stacked(family, wanted))
         if kind == "self":
             same(row[:, place.by_head : place.by_head + heads], previous)
     assert (row[:, :5] == UNTOUCHED).all()
@@ -260,4 +266,5 @@ def test_many_steps_reuse_the_table() -> None:
         taken = attention((1, 4, 2, 20 + step, 64), torch.float32, seed=step)
         row = blank(1, 60)
         fused.inside(row, [], step, plan=Plan([taken], [Place("self", 0)]))
-        same(row[:, :13], defined(taken, step)[0])
+        wanted = stacked("attention", defined(taken, step)[0])
+        same(row[:, : wanted.shape[1]], wanted)

@@ -11,9 +11,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from ..run import CROSS_SIGNALS
 from .anatomy import Anatomy, AttentionKind
-from .plan import Place, Plan, Reported, Reports, takes
+from .plan import FAMILY_OF, Place, Plan, Reported, Reports, takes
 from .reduction import reduce_attended, reduce_scores, sum_attended
 from .scores import SLICE_BYTES, Attended, Scores, from_query, is_brief, unread
 from .signals import AttentionSums, VisibleKeys
@@ -49,7 +48,7 @@ class StepAttention:
         self.unknown: str | None = None
         """Why some attention could not be told, if so."""
         self.reduced: dict[Key, tuple[Tensor, Tensor]] = {}
-        """Statistics over heads [B, 13 or 6] and every head's weight on the previous key [B, H]."""
+        """Numbers over heads [B, numbers] and every head's weight on the previous key [B, H]."""
         self._attentions = attentions
         self._step = 0
         self._collected: list[Reported] = []
@@ -205,7 +204,7 @@ class StepAttention:
             queries, keys = zip(*(tensors[member] for member in group.members), strict=True)
             statistics, previous = reduce_attended(queries, keys, group, generated=self._step if group.own else 0)
             for position, member in enumerate(group.members):
-                self.reduced[whose[member]] = statistics[position, ..., : group.numbers], previous[position]
+                self.reduced[whose[member]] = statistics[position], previous[position]
 
     def sum_plan(self, plan: Plan, layers: Sequence[int]) -> tuple[AttentionSums, VisibleKeys] | None:
         """Sum a step as planned over its keys, by torch: the rows [layers, B, H] of these layers.
@@ -233,9 +232,9 @@ class StepAttention:
             groups.setdefault((key[0], values.device, values.shape, *how), []).append(key)
         for (kind, *_), keys in groups.items():
             alike_scores = [self._scores[key] for key in keys]
-            statistics, previous = reduce_scores(alike_scores, generated=self._step if kind == "self" else 0)
-            if kind == "cross":
-                statistics = statistics[..., : len(CROSS_SIGNALS)]
+            statistics, previous = reduce_scores(
+                alike_scores, family=FAMILY_OF[kind], generated=self._step if kind == "self" else 0
+            )
             for position, key in enumerate(keys):
                 self.reduced[key] = statistics[position], previous[position]
         self._scores.clear()

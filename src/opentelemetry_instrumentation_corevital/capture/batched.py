@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..run import COLUMNS
 from .inside import Inside, Taken
-from .layout import DONE, LOGIT_WIDTH, TOKEN
+from .layout import DONE, LOGIT_WIDTH, LOGITS, TOKEN
 from .rows import RowCarrier
 from .signals import logit_signals, numbers_of
+from .stacking import stacked
 
 STEPS: Final = 8
 """Steps that are reduced together, at most."""
@@ -80,7 +80,7 @@ class BatchedVitals:
             else:
                 inside.numbers.break_off()
                 if inside.keeps_hidden_place(states, taken):
-                    self._hidden = torch.full((len(logits), inside.layout.hidden_width), torch.nan, **_HOST)
+                    self._hidden = torch.full((len(logits), inside.layout.width_of("hidden")), torch.nan, **_HOST)
         self._taken = taken
 
     def _keep(self, states: list[Tensor]) -> None:
@@ -96,10 +96,10 @@ class BatchedVitals:
         taken, hidden, inside = self._taken, self._hidden, self._inside
         start = end = LOGIT_WIDTH
         if inside is not None and (self._keeps_states or hidden is not None):
-            end += inside.layout.hidden_width
+            end += inside.layout.width_of("hidden")
         width = end + sum(part.shape[1] for part in taken.attention)
         if inside is not None and taken.sums is not None:
-            width += inside.layout.attention_width
+            width += inside.layout.full_width - inside.layout.every_step_width
         row = self._carrier.room(len(tokens), width)
         numbers = row.numpy()
         numbers[:, TOKEN], numbers[:, DONE] = tokens.numpy(), done.numpy()
@@ -150,8 +150,9 @@ class BatchedVitals:
         if not parts:
             return
         tokens = torch.from_numpy(np.concatenate([part[:, TOKEN] for part in parts]).astype(np.int64))
-        numbers = torch.stack(numbers_of(logit_signals(self._logits[: len(parts)].flatten(0, 1)), tokens), -1)
-        _write([part[:, : len(COLUMNS)] for part in parts], numbers.view(len(parts), -1, len(COLUMNS)))
+        measured = numbers_of(logit_signals(self._logits[: len(parts)].flatten(0, 1)), tokens)
+        numbers = stacked("logits", measured, "step").view(len(parts), -1, len(LOGITS))
+        _write([part[:, : len(LOGITS)] for part in parts], numbers)
         self._logit_parts = []
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from . import kernels
 from .launch import Launcher
-from .layout import DONE, LOGIT_WIDTH, TOKEN
+from .layout import LOGIT_WIDTH
 from .pinned import borrow, give_back
 from .plan import Group, Plan
 from .rows import RING_SLOTS
@@ -113,8 +113,7 @@ class Fused:
             (self._index, splits, stride, inside_stride, logits.data_ptr() % 16 == 0, row.data_ptr() % 16 == 0),
             (self._sequences, 1, 1),
             *(parts, splits, logits, stride, tokens, tokens.stride(0), done),
-            *(row if inside is None else inside, inside_stride, row, row.shape[1], TOKEN),
-            *(LOGIT_WIDTH, _power(splits), _ROW_BLOCK),
+            *(row if inside is None else inside, inside_stride, row, row.shape[1], _power(splits), _ROW_BLOCK),
         )
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -203,10 +202,10 @@ class Fused:
         )
         places, learned = self._places(group), bool(group.sinks)
         _attention_row(
-            (*alike, heads, row_stride, learned, group.numbers),
+            (*alike, heads, row_stride, learned, group.own),
             (group.layers, sequences, 1),
             *(places, parts, splits, row, row_stride, sequences, heads, keys, generated, seen),
-            *(group.numbers, _power(heads), dtype, ranked, learned),
+            *(group.own, _power(heads), dtype, ranked, learned),
         )
 
     def _count(self, visible: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -277,6 +276,3 @@ class Fused:
 def _power(number: int) -> int:
     """Return the smallest power of two that is not below a number."""
     return 1 << max(0, number - 1).bit_length()
-
-
-assert DONE == TOKEN + 1  # as the kernel writes them

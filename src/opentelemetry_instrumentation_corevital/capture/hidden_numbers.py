@@ -5,6 +5,7 @@ from torch import Tensor
 
 from .reduction import flat, moved, reduce_hidden, reduce_states
 from .signals import cosine
+from .stacking import stacked
 
 
 class HiddenNumbers:
@@ -25,7 +26,7 @@ class HiddenNumbers:
             float32 [B, numbers]: every layer's statistics and transformation, and the cosine with the step before.
         """
         last = states[-1].reshape(len(states[-1]), -1)
-        numbers = self._laid_out(*reduce_hidden(states, device), last, 1, ends=ends)
+        numbers = self._laid_out(reduce_hidden(states, device), last, 1, ends=ends)
         self.go_on(last)
         return numbers
 
@@ -36,7 +37,7 @@ class HiddenNumbers:
         """
         steps, layers, sequences, width = states.shape
         by_layer = states.transpose(0, 1).reshape(layers, steps * sequences, width).float()
-        numbers = self._laid_out(*reduce_states(by_layer), by_layer[-1], steps, ends=ends)
+        numbers = self._laid_out(reduce_states(by_layer), by_layer[-1], steps, ends=ends)
         return numbers.view(steps, sequences, -1)
 
     def go_on(self, last: Tensor) -> None:
@@ -47,13 +48,13 @@ class HiddenNumbers:
         """Forget the last step: the next one has none to be compared with."""
         self._last = None
 
-    def _laid_out(self, statistics: Tensor, transformation: Tensor, last: Tensor, steps: int, *, ends: bool) -> Tensor:
-        by_layer = torch.cat((statistics, transformation[..., None]), -1)
+    def _laid_out(self, by_layer: Tensor, last: Tensor, steps: int, *, ends: bool) -> Tensor:
+        """Return a block from its layers' numbers [layers, steps x B, numbers]: behind them those of the step."""
         if ends:
-            cosines = moved(self._cosines(last.float(), steps), statistics.device)
+            cosines = moved(self._cosines(last.float(), steps), by_layer.device)
         else:
-            cosines = torch.full((len(last),), torch.nan, dtype=torch.float32, device=statistics.device)
-        return torch.cat((flat(by_layer), cosines[:, None]), -1)
+            cosines = torch.full((len(last),), torch.nan, dtype=torch.float32, device=by_layer.device)
+        return torch.cat((flat(by_layer), stacked("hidden", {"hidden_cosine": cosines}, "step")), -1)
 
     def _cosines(self, states: Tensor, steps: int) -> Tensor:
         """Return the cosines [steps x B] of the last layer's states [steps x B, D] with those of the step before."""

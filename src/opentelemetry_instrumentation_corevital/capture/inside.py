@@ -7,23 +7,24 @@ or by the kernels.
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from ..run import CROSS_SIGNALS, SELF_SIGNALS, middle_third
+from ..run import middle_third
 from ..safety import report_internal_error
 from .anatomy import Anatomy, AttentionKind
 from .attention import Key, StepAttention
 from .hidden import StepHidden
 from .hidden_numbers import HiddenNumbers
-from .layout import LOGIT_WIDTH, Layout
+from .layout import Layout
 from .listening import mine, thread
-from .plan import Place, Plan
+from .plan import FAMILY_OF, Place, Plan
 from .reduction import flat, moved
 from .signals import AttentionSums, VisibleKeys, attention_signals, over_heads
+from .stacking import stacked
 
 if TYPE_CHECKING:
     from .fused import Fused
@@ -133,7 +134,7 @@ class Inside:
         if what == "attention":
             self.attending, thread.attentions = False, None
         elif self._step == 0:
-            self.layout = replace(self.layout, hidden=())  # no row has had them: none needs their place
+            self.layout = self.layout.without("hidden")  # no row has had them: none needs their place
 
     # --- the row ----------------------------------------------------------------------------------------------------
 
@@ -153,7 +154,7 @@ class Inside:
 
     def _nothing(self, sequences: int, device: torch.device) -> Tensor:
         """Return the place of hidden states that are not there."""
-        return torch.full((sequences, self.layout.hidden_width), torch.nan, dtype=torch.float32, device=device)
+        return torch.full((sequences, self.layout.width_of("hidden")), torch.nan, dtype=torch.float32, device=device)
 
     def take(self, sequences: int, device: torch.device, *, sums: bool = False) -> "Taken":
         """Return what was seen of this step, and end it.
@@ -170,7 +171,7 @@ class Inside:
             self._check_attention(sequences)
             if self.attending:
                 plan = self._planned(sequences, device) if self.attention.keeps_keys else None
-                taken.sums = self.attention.sum_plan(plan, self.layout.attention) if sums and plan else None
+                taken.sums = self.attention.sum_plan(plan, self.layout.of("attention")) if sums and plan else None
                 if taken.sums is None:
                     taken.attention = self._attention_by_torch(plan, sequences, device)
         self._forget()
@@ -178,7 +179,9 @@ class Inside:
 
     def keeps_hidden_place(self, states: list[Tensor] | None, taken: Taken) -> bool:
         """Whether a row without hidden states leaves their place empty: lost late, or of this step alone."""
-        return bool(self.layout.hidden) and (bool(taken.attention) or taken.sums is not None or states is not None)
+        return bool(self.layout.of("hidden")) and (
+            bool(taken.attention) or taken.sums is not None or states is not None
+        )
 
     def write(self, fused: "Fused", sequences: int, device: torch.device) -> Tensor:
         """Return a row float32 [sequences, numbers] in which all that is inside of this step is written by the kernels.
@@ -194,17 +197,15 @@ class Inside:
             with torch.no_grad():
                 parts = self._attention_parts(sequences, device)
         layout = self.layout
-        start = LOGIT_WIDTH + layout.hidden_width
-        width = start + (layout.attention_width if self.attending else 0)
-        row = fused.scratch_row(width)
+        row = fused.scratch_row(layout.full_width if self.attending else layout.every_step_width)
         if parts:
-            row[:, start:] = torch.cat(parts, -1)
+            row[:, layout.every_step_width :] = torch.cat(parts, -1)
         readable = states if states and self._kernels_read(states, fused) else []
         if readable or not states:
             self.numbers.break_off()
-        if not readable and layout.hidden:
+        if not readable and "hidden" in layout.blocks:
             with torch.no_grad():
-                row[:, LOGIT_WIDTH:start] = (
+                row[:, layout.blocks["hidden"].span] = (
                     self.numbers.of_step(states, device, ends=self.ends) if states else torch.nan
                 )
             fused.forget()
@@ -228,11 +229,11 @@ class Inside:
         hidden = self._hidden
         hidden.settle()
         layers = tuple(hidden.states)
-        if layers != self.layout.hidden:
+        if layers != self.layout.of("hidden"):
             layers = tuple(sorted(layers))
             if self._step == 0:
-                self.layout = replace(self.layout, hidden=layers)
-        if not layers or layers != self.layout.hidden:
+                self.layout = self.layout.having("hidden", layers)
+        if not layers or layers != self.layout.of("hidden"):
             self.lose("hidden_states", self._silence("the layers' outputs were"))
             return None
         if hidden.batches != {sequences}:
@@ -254,14 +255,14 @@ class Inside:
         return readable
 
     def _addresses_of(self, states: list[Tensor]) -> list[int]:
-        if self._hidden.addresses and tuple(self._hidden.states) == self.layout.hidden:
+        if self._hidden.addresses and tuple(self._hidden.states) == self.layout.of("hidden"):
             return self._hidden.addresses
         return [state.data_ptr() for state in states]
 
     @property
     def ends(self) -> bool:
         """Whether the last layer is among those that are looked at."""
-        return self.layout.hidden[-1] == self.layout.layer_count - 1
+        return self.layout.of("hidden")[-1] == self.layout.layer_count - 1
 
     # --- attention --------------------------------------------------------------------------------------------------
 
@@ -291,13 +292,14 @@ class Inside:
     def attention_of_steps(self, kept: Sequence[tuple[AttentionSums, VisibleKeys]]) -> Tensor:
         """Return all numbers of several steps' attention float32 [steps, sequences, numbers], from what `take` left."""
         first = kept[0][0].total
-        stacked = torch.stack([each for sums, _ in kept for each in sums]).view(len(kept), -1, *first.shape)
+        joined = torch.stack([each for sums, _ in kept for each in sums]).view(len(kept), -1, *first.shape)
         seen, prompt = (torch.stack([getattr(keys, name) for _, keys in kept])[:, None] for name in ("seen", "prompt"))
-        row = attention_signals(AttentionSums(*stacked.unbind(1)), seen, prompt)
-        numbers = over_heads(row).transpose(1, 2).flatten(2)
-        if not self.layout.previous:
+        row = attention_signals(AttentionSums(*joined.unbind(1)), seen, prompt)
+        numbers = stacked("attention", over_heads(row)).transpose(1, 2).flatten(2)
+        layers, of_heads = self.layout.of("attention"), self.layout.of("heads")
+        if not of_heads:
             return numbers
-        by_head = row.previous[:, [self.layout.attention.index(layer) for layer in self.layout.previous]]
+        by_head = row.previous[:, [layers.index(layer) for layer in of_heads]]
         return torch.cat((numbers, by_head.transpose(1, 2).flatten(2)), -1)
 
     def _attention_parts(self, sequences: int, device: torch.device) -> list[Tensor]:
@@ -308,11 +310,11 @@ class Inside:
     def _laid_out(self, device: torch.device) -> list[Tensor]:
         """Return what was reduced in the order of the layout."""
         layout = self.layout
-        parts = [flat(self._stacked("self", layout.attention, device))]
-        if layout.cross:
-            parts.append(flat(self._stacked("cross", layout.cross, device)))
-        if layout.previous:
-            previous = [moved(self.attention.reduced["self", layer][1], device) for layer in layout.previous]
+        parts = [flat(self._stacked("self", layout.of("attention"), device))]
+        if layout.of("cross"):
+            parts.append(flat(self._stacked("cross", layout.of("cross"), device)))
+        if layout.of("heads"):
+            previous = [moved(self.attention.reduced["self", layer][1], device) for layer in layout.of("heads")]
             parts.append(flat(torch.stack(previous)))
         return parts
 
@@ -324,7 +326,7 @@ class Inside:
         own, cross = (tuple(sorted(layer for kind, layer in sizes if kind == name)) for name in ("self", "cross"))
         if self._step == 0:
             self._lay_out(own, cross)
-        if not own or (own, cross) != (self.layout.attention, self.layout.cross):
+        if not own or (own, cross) != (self.layout.of("attention"), self.layout.of("cross")):
             self.lose("attention", self._attention_silence())
             return False
         if any(batch != sequences for batch, _ in sizes.values()):
@@ -336,26 +338,15 @@ class Inside:
         middle = tuple(layer for layer in own if layer in middle_third(len(self.anatomy.layers)))
         heads = {self.attention.sizes["self", layer][1] for layer in middle}
         alike = len(heads) == 1
-        self.layout = replace(
-            self.layout,
-            attention=own,
-            cross=cross,
-            previous=middle if alike else (),
-            heads=heads.pop() if alike else 0,
-        )
+        layout = self.layout.having("attention", own).having("cross", cross)
+        self.layout = layout.having("heads", middle, heads.pop()) if alike else layout.without("heads")
 
     def _place(self, key: Key) -> Place:
         """Return where in the row an attention's numbers go."""
-        (kind, layer), layout = key, self.layout
-        start = LOGIT_WIDTH + layout.hidden_width
-        of_cross = start + len(layout.attention) * len(SELF_SIGNALS)
-        if kind == "cross":
-            return Place(kind, of_cross + layout.cross.index(layer) * len(CROSS_SIGNALS))
-        by_head = -1
-        if layer in layout.previous:
-            of_heads = of_cross + len(layout.cross) * len(CROSS_SIGNALS)
-            by_head = of_heads + layout.previous.index(layer) * layout.heads
-        return Place(kind, start + layout.attention.index(layer) * len(SELF_SIGNALS), by_head)
+        (kind, layer), blocks = key, self.layout.blocks
+        of_heads = blocks.get("heads") if kind == "self" else None
+        by_head = of_heads.place(layer) if of_heads is not None and layer in of_heads.layers else -1
+        return Place(kind, blocks[FAMILY_OF[kind]].place(layer), by_head)
 
     def _stacked(self, kind: AttentionKind, layers: tuple[int, ...], device: torch.device) -> Tensor:
         return torch.stack([moved(self.attention.reduced[kind, layer][0], device) for layer in layers])

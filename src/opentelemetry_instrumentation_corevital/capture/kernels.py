@@ -15,8 +15,7 @@ Nothing here decides what is looked at: see `fused`. Definitions: see `signals`.
 import triton
 import triton.language as tl
 
-from ..run import HIDDEN_SIGNALS
-from . import signals
+from . import layout, signals
 
 _LN2 = tl.constexpr(0.6931471805599453)
 _INF = tl.constexpr(float("inf"))
@@ -28,14 +27,72 @@ COLLAPSED_ENTROPY = tl.constexpr(signals.COLLAPSED_ENTROPY)
 FOCUSED_WEIGHT = tl.constexpr(signals.FOCUSED_WEIGHT)
 
 TOP = tl.constexpr(signals.TOPK_MASS_TOKENS)
-LOGIT_PARTS = tl.constexpr(16)
-"""Numbers per split of a row of logits: m, total, weighted, three counts, the ten largest."""
+
+# --- where numbers are in the row -------------------------------------------------------------------------------------
+
+ENTROPY = tl.constexpr(layout.LOGITS["entropy"])
+SURPRISAL = tl.constexpr(layout.LOGITS["surprisal"])
+MARGIN = tl.constexpr(layout.LOGITS["margin"])
+TOP1_PROB = tl.constexpr(layout.LOGITS["top1_prob"])
+TOPK_MASS = tl.constexpr(layout.LOGITS["topk_mass"])
+LOGITS_NAN = tl.constexpr(layout.LOGITS["logits_nan"])
+LOGITS_POSINF = tl.constexpr(layout.LOGITS["logits_posinf"])
+LOGITS_NEGINF = tl.constexpr(layout.LOGITS["logits_neginf"])
+TOKEN = tl.constexpr(layout.TOKEN)
+DONE = tl.constexpr(layout.DONE)
+LOGIT_WIDTH = tl.constexpr(layout.LOGIT_WIDTH)
+
+_HIDDEN = layout.offsets("hidden")
+HIDDEN_NUMBERS = tl.constexpr(len(_HIDDEN))
+HIDDEN_MEAN = tl.constexpr(_HIDDEN["hidden_mean"])
+HIDDEN_STD = tl.constexpr(_HIDDEN["hidden_std"])
+HIDDEN_L2_NORM = tl.constexpr(_HIDDEN["hidden_l2_norm"])
+HIDDEN_MAX_ABS = tl.constexpr(_HIDDEN["hidden_max_abs"])
+HIDDEN_NAN = tl.constexpr(_HIDDEN["hidden_nan"])
+HIDDEN_INF = tl.constexpr(_HIDDEN["hidden_inf"])
+LAYER_TRANSFORMATION = tl.constexpr(_HIDDEN["layer_transformation"])
+HIDDEN_COSINE = tl.constexpr(len(_HIDDEN) + layout.step_offsets("hidden")["hidden_cosine"])
+"""Behind the beginning of the last layer's numbers."""
+
+_SELF = layout.offsets("attention")
+ATTENTION_ENTROPY = tl.constexpr(_SELF["attention_entropy"])
+ATTENTION_ENTROPY_STD = tl.constexpr(_SELF["attention_entropy_std"])
+ATTENTION_ENTROPY_MIN = tl.constexpr(_SELF["attention_entropy_min"])
+ATTENTION_ENTROPY_MAX = tl.constexpr(_SELF["attention_entropy_max"])
+ATTENTION_MAX_WEIGHT = tl.constexpr(_SELF["attention_max_weight"])
+ATTENTION_MAX_WEIGHT_MAX = tl.constexpr(_SELF["attention_max_weight_max"])
+COLLAPSED_HEAD_RATE = tl.constexpr(_SELF["collapsed_head_rate"])
+FOCUSED_HEAD_RATE = tl.constexpr(_SELF["focused_head_rate"])
+ATTENTION_MASS_SINK = tl.constexpr(_SELF["attention_mass_sink"])
+ATTENTION_MASS_PROMPT = tl.constexpr(_SELF["attention_mass_prompt"])
+ATTENTION_MASS_GENERATED = tl.constexpr(_SELF["attention_mass_generated"])
+ATTENTION_MIDDLE = tl.constexpr(_SELF["attention_middle"])
+ATTENTION_PREVIOUS = tl.constexpr(_SELF["attention_previous"])
+
+_CROSS = layout.offsets("cross")
+CROSS_ENTROPY = tl.constexpr(_CROSS["cross_attention_entropy"])
+CROSS_ENTROPY_STD = tl.constexpr(_CROSS["cross_attention_entropy_std"])
+CROSS_ENTROPY_MIN = tl.constexpr(_CROSS["cross_attention_entropy_min"])
+CROSS_ENTROPY_MAX = tl.constexpr(_CROSS["cross_attention_entropy_max"])
+CROSS_MAX_WEIGHT = tl.constexpr(_CROSS["cross_attention_max_weight"])
+CROSS_MAX_WEIGHT_MAX = tl.constexpr(_CROSS["cross_attention_max_weight_max"])
+
+# --- where numbers are in scratch memory ------------------------------------------------------------------------------
+
+PART_MAXIMUM, PART_TOTAL, PART_WEIGHTED = (tl.constexpr(at) for at in range(3))
+"""Of every split, of logits and of an attention row."""
+PART_NAN, PART_POSINF, PART_NEGINF, PART_LARGEST = (tl.constexpr(at) for at in range(3, 7))
+"""Of a row of logits: the counts, and the first of the largest."""
+LOGIT_PARTS = tl.constexpr(6 + signals.TOPK_MASS_TOKENS)
+"""Numbers per split of a row of logits."""
+PART_REST, PART_REST_WEIGHTED, PART_GENERATED, PART_MIDDLE, PART_PREVIOUS = (tl.constexpr(at) for at in range(3, 8))
+"""Of an attention row: total and weighted without the sink keys; the masses of the generated keys, of the prompt's
+middle third and of the previous key."""
 ATTENTION_PARTS = tl.constexpr(8)
-"""Numbers per split of an attention row: m, total, weighted; total and weighted without the sink keys; the masses of
-the generated keys, of the prompt's middle third and of the previous key."""
-HIDDEN_NUMBERS = tl.constexpr(len(HIDDEN_SIGNALS))
+"""Numbers per split of an attention row."""
+PLACE_NUMBERS, PLACE_BY_HEAD, PLACE_SINKS = (tl.constexpr(at) for at in range(3))
+"""Where in the row an attention's numbers go, where those of its heads go, and the address of its learned sinks."""
 PLACES = tl.constexpr(3)
-"""Numbers that say where an attention's numbers go: see `attention_row_kernel`."""
 
 
 @triton.jit
@@ -72,7 +129,7 @@ def hidden_kernel(
     size,
     row,
     row_stride,
-    offset,
+    start,
     last,
     last_layer,
     continues,
@@ -89,7 +146,7 @@ def hidden_kernel(
         table: int64 [size], on the host; the first [layers] are addresses of contiguous [sequences, WIDTH].
         addresses: int64 [size], on the device: the table is copied there for the kernels that follow.
         size: of the table; at most MORE.
-        row: float32 [sequences, ...], with `row_stride` between sequences; from `offset` 7 numbers per layer, then one.
+        row: float32 [sequences, ...], with `row_stride` between sequences; from `start` the block of hidden states.
         last: float32 [sequences, WIDTH], the last layer's state of the step before.
         last_layer: position of the model's last layer in the table; -1 if it is not there.
         continues: 1 if `last` holds a state.
@@ -108,20 +165,20 @@ def hidden_kernel(
     apart = tl.where(held, x - mean, 0.0)
     nan = tl.sum((x != x).to(tl.float32), 0)
     largest = tl.max(tl.where(x != x, 0.0, tl.abs(x)), 0)
-    out = row + sequence * row_stride + offset + layer * HIDDEN_NUMBERS
-    tl.store(out, mean)
-    tl.store(out + 1, tl.sqrt(tl.sum(apart * apart, 0) / WIDTH))
-    tl.store(out + 2, tl.sqrt(tl.sum(x * x, 0)))
-    tl.store(out + 3, tl.where(nan > 0, float("nan"), largest))
-    tl.store(out + 4, nan)
-    tl.store(out + 5, tl.sum((tl.abs(x) == _INF).to(tl.float32), 0))
+    out = row + sequence * row_stride + start + layer * HIDDEN_NUMBERS
+    tl.store(out + HIDDEN_MEAN, mean)
+    tl.store(out + HIDDEN_STD, tl.sqrt(tl.sum(apart * apart, 0) / WIDTH))
+    tl.store(out + HIDDEN_L2_NORM, tl.sqrt(tl.sum(x * x, 0)))
+    tl.store(out + HIDDEN_MAX_ABS, tl.where(nan > 0, float("nan"), largest))
+    tl.store(out + HIDDEN_NAN, nan)
+    tl.store(out + HIDDEN_INF, tl.sum((tl.abs(x) == _INF).to(tl.float32), 0))
 
     transformation = float("nan")
     if layer > 0:
         before = tl.load(table + layer - 1).to(tl.pointer_type(DTYPE)) + sequence * WIDTH
         y = tl.load(before + at, mask=held, other=0.0).to(tl.float32)
         transformation = 1.0 - tl.sum(_unit(x) * _unit(y), 0)
-    tl.store(out + 6, transformation)
+    tl.store(out + LAYER_TRANSFORMATION, transformation)
 
     if layer == layers - 1:
         cosine = float("nan")
@@ -130,7 +187,7 @@ def hidden_kernel(
             if continues == 1:
                 cosine = tl.sum(_unit(x) * _unit(tl.load(state, mask=held, other=0.0)), 0)
             tl.store(state, x, mask=held)
-        tl.store(out + 7, cosine)
+        tl.store(out + HIDDEN_COSINE, cosine)
 
 
 # --- logits -----------------------------------------------------------------------------------------------------------
@@ -154,21 +211,21 @@ def logits_parts_kernel(logits, stride, copy, parts, vocabulary, COPY: tl.conste
     if COPY:
         tl.store(copy + row * vocabulary + at, x, mask=held)
     out = parts + (row * tl.num_programs(0) + split) * LOGIT_PARTS
-    tl.store(out + 3, tl.sum((x != x).to(tl.float32), 0))
-    tl.store(out + 4, tl.sum((x == _INF).to(tl.float32), 0))
-    tl.store(out + 5, tl.sum(((x == -_INF) & held).to(tl.float32), 0))
+    tl.store(out + PART_NAN, tl.sum((x != x).to(tl.float32), 0))
+    tl.store(out + PART_POSINF, tl.sum((x == _INF).to(tl.float32), 0))
+    tl.store(out + PART_NEGINF, tl.sum(((x == -_INF) & held).to(tl.float32), 0))
     x = tl.where(x != x, -_INF, x)  # the row has no signals any more; keep the order of the rest defined
     top = tl.max(x, 0)
     shift = _shift(top)
     z = x - shift
     z = tl.where(z < _LOWEST, _LOWEST, z)
     e = tl.exp(z)
-    tl.store(out, top)
-    tl.store(out + 1, tl.sum(e, 0))
-    tl.store(out + 2, tl.sum(e * z, 0))
+    tl.store(out + PART_MAXIMUM, top)
+    tl.store(out + PART_TOTAL, tl.sum(e, 0))
+    tl.store(out + PART_WEIGHTED, tl.sum(e * z, 0))
     for rank in tl.static_range(TOP):
         best, place = tl.max(x, 0, return_indices=True)
-        tl.store(out + 6 + rank, best)
+        tl.store(out + PART_LARGEST + rank, best)
         x = tl.where(tl.arange(0, BLOCK) == place, -_INF, x)
 
 
@@ -185,8 +242,6 @@ def logits_row_kernel(
     inside_stride,
     row,
     width,
-    token_at,
-    OFFSET: tl.constexpr,
     PADDED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -201,20 +256,19 @@ def logits_row_kernel(
         logits: raw logits [rows, vocabulary], with `stride` between rows.
         tokens: int64 [rows], with `token_stride` between rows.
         done: bool [rows].
-        inside: float32 [rows, ...], with `inside_stride` between rows: what is behind OFFSET is copied.
-        row: float32 [rows, width], on the host: entropy, surprisal, margin, top1_prob, topk_mass, three counts; at
-            `token_at` the token and whether the sequence is done.
+        inside: float32 [rows, ...], with `inside_stride` between rows: what is behind the logits' part is copied.
+        row: float32 [rows, width], on the host.
     """
     index = tl.program_id(0).to(tl.int64)
     split = tl.arange(0, PADDED)
     held = split < splits
     base = parts + (index * splits + split) * LOGIT_PARTS
-    tops = tl.load(base, mask=held, other=-_INF)
-    totals = tl.load(base + 1, mask=held, other=0.0)
-    weighteds = tl.load(base + 2, mask=held, other=0.0)
-    nan = tl.sum(tl.load(base + 3, mask=held, other=0.0), 0)
-    posinf = tl.sum(tl.load(base + 4, mask=held, other=0.0), 0)
-    neginf = tl.sum(tl.load(base + 5, mask=held, other=0.0), 0)
+    tops = tl.load(base + PART_MAXIMUM, mask=held, other=-_INF)
+    totals = tl.load(base + PART_TOTAL, mask=held, other=0.0)
+    weighteds = tl.load(base + PART_WEIGHTED, mask=held, other=0.0)
+    nan = tl.sum(tl.load(base + PART_NAN, mask=held, other=0.0), 0)
+    posinf = tl.sum(tl.load(base + PART_POSINF, mask=held, other=0.0), 0)
+    neginf = tl.sum(tl.load(base + PART_NEGINF, mask=held, other=0.0), 0)
     top = tl.max(tops, 0)
     shift = _shift(top)
     factor = _factor(tops, shift)
@@ -223,7 +277,8 @@ def logits_row_kernel(
     log_total = tl.where((nan > 0) | (posinf > 0) | (top == -_INF), float("nan"), tl.log(total))
 
     column = tl.arange(0, LOGIT_PARTS)
-    largest = tl.load(base[:, None] + 6 + column[None, :], mask=held[:, None] & (column[None, :] < TOP), other=-_INF)
+    ranked = base[:, None] + PART_LARGEST + column[None, :]
+    largest = tl.load(ranked, mask=held[:, None] & (column[None, :] < TOP), other=-_INF)
     largest = tl.reshape(largest, [PADDED * LOGIT_PARTS])
     mass = 0.0
     second = -_INF
@@ -239,22 +294,22 @@ def logits_row_kernel(
     entropy = (log_total - weighted / total) / _LN2
     mass = mass * top1
     out = row + index * width
-    tl.store(out, tl.where(entropy < 0.0, 0.0, entropy))
-    tl.store(out + 2, (1.0 - tl.exp(second - shift)) * top1 + nothing)
-    tl.store(out + 3, top1 + nothing)
-    tl.store(out + 4, tl.where(mass > 1.0, 1.0, mass) + nothing)
-    tl.store(out + 5, nan)
-    tl.store(out + 6, posinf)
-    tl.store(out + 7, neginf)
+    tl.store(out + ENTROPY, tl.where(entropy < 0.0, 0.0, entropy))
+    tl.store(out + MARGIN, (1.0 - tl.exp(second - shift)) * top1 + nothing)
+    tl.store(out + TOP1_PROB, top1 + nothing)
+    tl.store(out + TOPK_MASS, tl.where(mass > 1.0, 1.0, mass) + nothing)
+    tl.store(out + LOGITS_NAN, nan)
+    tl.store(out + LOGITS_POSINF, posinf)
+    tl.store(out + LOGITS_NEGINF, neginf)
 
     token = tl.load(tokens + index * token_stride)
     within = (token >= 0) & (token < stride)  # a sequence that is over is padded with whatever its caller likes
     x = tl.load(logits + index * stride + token, mask=within, other=float("nan")).to(tl.float32)
     impossible = (x == -_INF) & (log_total == log_total)
-    tl.store(out + 1, tl.where(impossible, _INF, (log_total - (x - shift)) / _LN2))
-    tl.store(out + token_at, token.to(tl.float32))
-    tl.store(out + token_at + 1, (tl.load(done + index) != 0).to(tl.float32))
-    for start in range(OFFSET, width, BLOCK):
+    tl.store(out + SURPRISAL, tl.where(impossible, _INF, (log_total - (x - shift)) / _LN2))
+    tl.store(out + TOKEN, token.to(tl.float32))
+    tl.store(out + DONE, (tl.load(done + index) != 0).to(tl.float32))
+    for start in range(LOGIT_WIDTH, width, BLOCK):
         at = start + tl.arange(0, BLOCK)
         tl.store(out + at, tl.load(inside + index * inside_stride + at, mask=at < width, other=0.0), mask=at < width)
 
@@ -420,14 +475,14 @@ def attention_parts_kernel(
     place = ((layer * sequences + sequence).to(tl.int64) * heads + head * GROUP + lane) * splits + split
     out = parts + place * ATTENTION_PARTS
     real = lane < GROUP
-    tl.store(out, top, mask=real)
-    tl.store(out + 1, total, mask=real)
-    tl.store(out + 2, weighted, mask=real)
-    tl.store(out + 3, rest, mask=real)
-    tl.store(out + 4, rest_weighted, mask=real)
-    tl.store(out + 5, generated, mask=real)
-    tl.store(out + 6, middle, mask=real)
-    tl.store(out + 7, previous, mask=real)
+    tl.store(out + PART_MAXIMUM, top, mask=real)
+    tl.store(out + PART_TOTAL, total, mask=real)
+    tl.store(out + PART_WEIGHTED, weighted, mask=real)
+    tl.store(out + PART_REST, rest, mask=real)
+    tl.store(out + PART_REST_WEIGHTED, rest_weighted, mask=real)
+    tl.store(out + PART_GENERATED, generated, mask=real)
+    tl.store(out + PART_MIDDLE, middle, mask=real)
+    tl.store(out + PART_PREVIOUS, previous, mask=real)
 
 
 @triton.jit
@@ -447,7 +502,7 @@ def attention_row_kernel(
     count,
     generated_tokens,
     numbers_seen,
-    NUMBERS: tl.constexpr,
+    OWN: tl.constexpr,
     HEADS: tl.constexpr,
     DTYPE: tl.constexpr,
     RANKED: tl.constexpr,
@@ -463,7 +518,7 @@ def attention_row_kernel(
         parts: float32 [layers, sequences, heads, splits, 8].
         row: float32 [sequences, ...].
         count, generated_tokens, numbers_seen: see `attention_parts_kernel`.
-        NUMBERS: that are wanted: 13, or the first 6.
+        OWN: whether the rows are of self-attention, else of cross-attention, which has fewer numbers.
     """
     layer, sequence = tl.program_id(0), tl.program_id(1)
     entry = places + layer * PLACES
@@ -480,22 +535,22 @@ def attention_row_kernel(
     previous = tl.zeros([HEADS], tl.float32)
     for split in range(splits):
         part = base + split * ATTENTION_PARTS
-        its_top = tl.load(part, mask=real, other=-_INF)
-        its_total = tl.load(part + 1, mask=real, other=0.0)
-        its_rest = tl.load(part + 3, mask=real, other=0.0)
+        its_top = tl.load(part + PART_MAXIMUM, mask=real, other=-_INF)
+        its_total = tl.load(part + PART_TOTAL, mask=real, other=0.0)
+        its_rest = tl.load(part + PART_REST, mask=real, other=0.0)
         new_top = tl.maximum(top, its_top)
         shift = _shift(new_top)
         f, its_f = _factor(top, shift), _factor(its_top, shift)
         down, its_down = _down(top, shift), _down(its_top, shift)
-        its_weighted = tl.load(part + 2, mask=real, other=0.0) + its_total * its_down
-        its_rest_weighted = tl.load(part + 4, mask=real, other=0.0) + its_rest * its_down
+        its_weighted = tl.load(part + PART_WEIGHTED, mask=real, other=0.0) + its_total * its_down
+        its_rest_weighted = tl.load(part + PART_REST_WEIGHTED, mask=real, other=0.0) + its_rest * its_down
         weighted = (weighted + total * down) * f + its_weighted * its_f
         rest_weighted = (rest_weighted + rest * down) * f + its_rest_weighted * its_f
         total = total * f + its_total * its_f
         rest = rest * f + its_rest * its_f
-        generated = generated * f + tl.load(part + 5, mask=real, other=0.0) * its_f
-        middle = middle * f + tl.load(part + 6, mask=real, other=0.0) * its_f
-        previous = previous * f + tl.load(part + 7, mask=real, other=0.0) * its_f
+        generated = generated * f + tl.load(part + PART_GENERATED, mask=real, other=0.0) * its_f
+        middle = middle * f + tl.load(part + PART_MIDDLE, mask=real, other=0.0) * its_f
+        previous = previous * f + tl.load(part + PART_PREVIOUS, mask=real, other=0.0) * its_f
         top = new_top
 
     in_sinks = total - rest
@@ -506,7 +561,7 @@ def attention_row_kernel(
     learned = tl.zeros([HEADS], tl.float32)
     highest = tl.zeros([HEADS], tl.float32) + 1.0  # exp(largest score - maximum)
     if LEARNED:
-        sinks = tl.load(entry + 2).to(tl.pointer_type(DTYPE))
+        sinks = tl.load(entry + PLACE_SINKS).to(tl.pointer_type(DTYPE))
         sink = tl.load(sinks + head, mask=real, other=-_INF).to(tl.float32)
         ceiling = tl.maximum(top, sink)
         shift = _shift(ceiling)
@@ -529,14 +584,18 @@ def attention_row_kernel(
     mean = _mean(entropy, real, heads)
     apart = tl.where(real, entropy - mean, 0.0)
     undefined = mean != mean
-    out = row + sequence.to(tl.int64) * row_stride + tl.load(entry)
-    tl.store(out, mean)
-    tl.store(out + 1, tl.sqrt(tl.sum(apart * apart, 0) / heads))
-    tl.store(out + 2, tl.where(undefined, float("nan"), tl.min(tl.where(real, entropy, _INF), 0)))
-    tl.store(out + 3, tl.where(undefined, float("nan"), tl.max(tl.where(real, entropy, -_INF), 0)))
-    tl.store(out + 4, _mean(weight, real, heads))
-    tl.store(out + 5, tl.where(undefined, float("nan"), tl.max(tl.where(real, weight, -_INF), 0)))
-    if NUMBERS > 6:
+    out = row + sequence.to(tl.int64) * row_stride + tl.load(entry + PLACE_NUMBERS)
+    lowest = tl.where(undefined, float("nan"), tl.min(tl.where(real, entropy, _INF), 0))
+    highest_entropy = tl.where(undefined, float("nan"), tl.max(tl.where(real, entropy, -_INF), 0))
+    heaviest = tl.where(undefined, float("nan"), tl.max(tl.where(real, weight, -_INF), 0))
+    tl.store(out + (ATTENTION_ENTROPY if OWN else CROSS_ENTROPY), mean)
+    deviation = tl.sqrt(tl.sum(apart * apart, 0) / heads)
+    tl.store(out + (ATTENTION_ENTROPY_STD if OWN else CROSS_ENTROPY_STD), deviation)
+    tl.store(out + (ATTENTION_ENTROPY_MIN if OWN else CROSS_ENTROPY_MIN), lowest)
+    tl.store(out + (ATTENTION_ENTROPY_MAX if OWN else CROSS_ENTROPY_MAX), highest_entropy)
+    tl.store(out + (ATTENTION_MAX_WEIGHT if OWN else CROSS_MAX_WEIGHT), _mean(weight, real, heads))
+    tl.store(out + (ATTENTION_MAX_WEIGHT_MAX if OWN else CROSS_MAX_WEIGHT_MAX), heaviest)
+    if OWN:
         others = (tl.zeros([HEADS], tl.float32) + seen) - SINK_KEYS
         rest_entropy = (tl.log(rest) - rest_weighted / rest) / tl.log(others)
         judged = real & (others >= COLLAPSED_KEYS) & (tl.abs(rest_entropy) < _INF)
@@ -546,13 +605,15 @@ def attention_row_kernel(
         of_prompt = tl.where(of_prompt < 0.0, 0.0, of_prompt)
         uniform = (prompt - 2 * third).to(tl.float32) / seen
         of_previous = tl.where(seen > 1, previous / total, float("nan"))
-        tl.store(out + 6, collapsed / tl.sum(judged.to(tl.float32), 0))
-        tl.store(out + 7, _mean(focused, real, heads))
-        tl.store(out + 8, _mean((in_sinks + learned) / total, real, heads))
-        tl.store(out + 9, _mean(of_prompt, real, heads))
-        tl.store(out + 10, _mean(generated / total, real, heads))
-        tl.store(out + 11, tl.where(third > 0, _mean(middle / total, real, heads) / uniform, float("nan")))
-        tl.store(out + 12, _mean(of_previous, real, heads))
-        by_head = tl.load(entry + 1)
+        tl.store(out + COLLAPSED_HEAD_RATE, collapsed / tl.sum(judged.to(tl.float32), 0))
+        tl.store(out + FOCUSED_HEAD_RATE, _mean(focused, real, heads))
+        tl.store(out + ATTENTION_MASS_SINK, _mean((in_sinks + learned) / total, real, heads))
+        tl.store(out + ATTENTION_MASS_PROMPT, _mean(of_prompt, real, heads))
+        tl.store(out + ATTENTION_MASS_GENERATED, _mean(generated / total, real, heads))
+        tl.store(
+            out + ATTENTION_MIDDLE, tl.where(third > 0, _mean(middle / total, real, heads) / uniform, float("nan"))
+        )
+        tl.store(out + ATTENTION_PREVIOUS, _mean(of_previous, real, heads))
+        by_head = tl.load(entry + PLACE_BY_HEAD)
         if by_head >= 0:
             tl.store(row + sequence.to(tl.int64) * row_stride + by_head + head, of_previous, mask=real)

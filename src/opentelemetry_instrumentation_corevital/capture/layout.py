@@ -1,93 +1,174 @@
 """What a vitals row holds, and how the rows of a run become its columns.
 
-A row is float32 [sequences, width]: the logit signals with the chosen token and the stop flag, then every layer's
-hidden statistics, then, on the steps on which attention is looked at, every layer's attention statistics. So a row
-without attention is the beginning of one with it.
+A row is float32 [sequences, width]: the logit signals with the chosen token and the stop flag, then one block for each
+family of signals that the run has, in the order of `catalogue.signals`. First come the families of every step, then
+those of the steps on which attention is looked at: so a row without attention is the beginning of one with it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..run import COLUMNS, CROSS_SIGNALS, HIDDEN_SIGNALS, NONFINITE_COUNTS, SELF_SIGNALS
+from ..catalogue import signals
+from ..catalogue.signal import Family, Signal
 
-TOKEN: Final = len(COLUMNS)
+LOGITS: Final[Mapping[str, int]] = {name: at for at, name in enumerate(signals.names(signals.of_family("logits")))}
+"""Logit signal -> its position in the row."""
+TOKEN: Final = len(LOGITS)
 """Position of the chosen token."""
-DONE: Final = len(COLUMNS) + 1
+DONE: Final = len(LOGITS) + 1
 """Position of the flag that the sequence is done."""
-LOGIT_WIDTH: Final = len(COLUMNS) + 2
+LOGIT_WIDTH: Final = len(LOGITS) + 2
+
+
+def offsets(family: str) -> dict[str, int]:
+    """Return the positions of a family's signals among the numbers of one layer."""
+    return {each.name: at for at, each in enumerate(signals.of_family(family, "layer", "head"))}
+
+
+def step_offsets(family: str) -> dict[str, int]:
+    """Return the positions of a family's signals of the step, behind the numbers of its last layer."""
+    return {each.name: at for at, each in enumerate(signals.of_family(family, "step"))}
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """One family's part of a row: the numbers of each of its layers, layer by layer, then those of the step."""
+
+    family: Family
+    layers: tuple[int, ...]
+    """Indices of the layers, in the order of the row."""
+    heads: int
+    """Numbers of each signal of a layer: 1, or one for each of its heads."""
+    start: int
+    """Position in the row."""
+    of_layer: tuple[Signal, ...]
+    of_step: tuple[Signal, ...]
+
+    @property
+    def layer_width(self) -> int:
+        """Return how many numbers one layer has."""
+        return len(self.of_layer) * self.heads
+
+    @property
+    def width(self) -> int:
+        """Return how many numbers the block has."""
+        return len(self.layers) * self.layer_width + len(self.of_step)
+
+    @property
+    def end(self) -> int:
+        """Return the position behind the block."""
+        return self.start + self.width
+
+    @property
+    def span(self) -> slice:
+        """Return the block's place in a row."""
+        return slice(self.start, self.end)
+
+    def place(self, layer: int) -> int:
+        """Return the position of a layer's first number.
+
+        Raises:
+            ValueError: if the block does not have the layer.
+        """
+        return self.start + self.layers.index(layer) * self.layer_width
+
+
+@dataclass(frozen=True)
 class Layout:
-    """Which layers a run's rows are about, each as indices of layers in the order of the row."""
+    """Which families a run's rows have, and of which layers."""
 
     layer_count: int
-    hidden: tuple[int, ...] = ()
-    attention: tuple[int, ...] = ()
-    cross: tuple[int, ...] = ()
-    previous: tuple[int, ...] = ()
-    """Layers whose heads' weight on the previous key is kept head by head."""
-    heads: int = 0
-    """Heads of each of those."""
+    layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Family -> indices of its layers, in the order of the row; one without layers is not in the row."""
+    heads: Mapping[str, int] = field(default_factory=dict)
+    """Family of signals of single heads -> heads of each of its layers."""
 
-    @property
-    def hidden_width(self) -> int:
-        """Return the numbers that hidden states take in a row: their statistics and one cosine."""
-        return len(self.hidden) * len(HIDDEN_SIGNALS) + 1 if self.hidden else 0
+    def having(self, family: str, layers: tuple[int, ...], heads: int = 1) -> "Layout":
+        """Return the layout with a family's numbers of these layers, and of so many heads of each of them."""
+        return replace(self, layers={**self.layers, family: layers}, heads={**self.heads, family: heads})
 
-    @property
-    def attention_width(self) -> int:
-        """Return the numbers that attention takes: its statistics, and the middle layers' heads."""
-        statistics = len(self.attention) * len(SELF_SIGNALS) + len(self.cross) * len(CROSS_SIGNALS)
-        return statistics + len(self.previous) * self.heads
+    def without(self, family: str) -> "Layout":
+        """Return the layout without a family."""
+        return self.having(family, ())
+
+    def of(self, family: str) -> tuple[int, ...]:
+        """Return the layers of a family; none where the row does not have it."""
+        return self.layers.get(family, ())
+
+    @cached_property
+    def blocks(self) -> Mapping[str, Block]:
+        """Return the blocks of the families that are in the row, in its order."""
+        found: dict[str, Block] = {}
+        start = LOGIT_WIDTH
+        for each in signals.layered():
+            layers = self.of(each.name)
+            if layers:
+                of_layer, of_step = signals.of_family(each.name, "layer", "head"), signals.of_family(each.name, "step")
+                block = Block(each, layers, self.heads.get(each.name, 1), start, of_layer, of_step)
+                found[each.name], start = block, block.end
+        return found
+
+    @cached_property
+    def every_step_width(self) -> int:
+        """Return the width of a row of a step on which attention is not looked at."""
+        return max((block.end for block in self.blocks.values() if block.family.every_step), default=LOGIT_WIDTH)
+
+    @cached_property
+    def full_width(self) -> int:
+        """Return the width of a row of a step on which attention is looked at."""
+        return max((block.end for block in self.blocks.values()), default=LOGIT_WIDTH)
+
+    def width_of(self, family: str) -> int:
+        """Return how many numbers a family has in the row."""
+        block = self.blocks.get(family)
+        return 0 if block is None else block.width
 
 
 def logit_columns(rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Return the logit signals of one sequence's rows [T, width]."""
-    return {
-        name: rows[:, position].astype(np.int32) if name in NONFINITE_COUNTS else rows[:, position].copy()
-        for position, name in enumerate(COLUMNS)
-    }
+    return {each.name: rows[:, at].astype(each.dtype) for at, each in enumerate(signals.of_family("logits"))}
 
 
-def hidden_columns(rows: NDArray[np.float32], layout: Layout) -> dict[str, NDArray[Any]]:
-    """Return the hidden-state signals of one sequence's rows: each [T, layers], `hidden_cosine` [T]."""
-    block = rows[:, LOGIT_WIDTH : LOGIT_WIDTH + layout.hidden_width]
-    columns = _by_layer(block[:, :-1], HIDDEN_SIGNALS, layout.hidden, layout.layer_count)
-    transformation = columns["layer_transformation"]
-    for before, layer in zip((-1, *layout.hidden), layout.hidden, strict=False):
-        if before != layer - 1 or layer == 0:  # the row compares neighbours of the selection
-            transformation[:, layer] = np.nan
-    columns["hidden_cosine"] = block[:, -1].copy()
+def every_step_columns(
+    rows: NDArray[np.float32], layout: Layout, absent: Collection[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """Return the signals of the families of every step: each [T, layers], or [T] for those of the step.
+
+    Args:
+        rows: of one sequence [T, width].
+        layout: what is where in them.
+        absent: groups that are not there, whatever the rows have in their place.
+    """
+    columns: dict[str, NDArray[Any]] = {}
+    for block in layout.blocks.values():
+        if block.family.every_step and block.family.group not in absent:
+            columns |= _columns(rows[:, block.span], block, layout.layer_count)
     return columns
 
 
 def attention_columns(
     rows: NDArray[np.float32], steps: NDArray[np.int64], count: int, layout: Layout
 ) -> dict[str, NDArray[Any]]:
-    """Return the attention signals of one sequence: each [count, layers], NaN on steps that were not looked at.
+    """Return the signals of the other families: each [count, layers], NaN on steps that were not looked at.
 
-    `attention_previous_heads` is [count, middle layers, heads].
+    Those of single heads are [count, layers of the family, heads].
 
     Args:
-        rows: the attention parts of the sequence's rows, in order.
+        rows: what the sequence's rows have behind the numbers of every step, in order.
         steps: whose they are.
         count: steps of the sequence.
         layout: what is where in the rows.
     """
-    start = 0
     columns: dict[str, NDArray[Any]] = {}
-    for layers, names in ((layout.attention, SELF_SIGNALS), (layout.cross, CROSS_SIGNALS)):
-        width = len(layers) * len(names)
-        if width:
-            columns |= _by_layer(rows[:, start : start + width], names, layers, layout.layer_count)
-        start += width
-    if layout.previous:
-        heads = rows[:, start : start + len(layout.previous) * layout.heads]
-        columns["attention_previous_heads"] = heads.reshape(len(rows), len(layout.previous), layout.heads).copy()
+    for block in layout.blocks.values():
+        if not block.family.every_step:
+            start = block.start - layout.every_step_width
+            columns |= _columns(rows[:, start : start + block.width], block, layout.layer_count)
     return columns if len(steps) == count else {name: _spread(values, steps, count) for name, values in columns.items()}
 
 
@@ -98,14 +179,21 @@ def _spread(values: NDArray[np.float32], steps: NDArray[np.int64], count: int) -
     return spread
 
 
-def _by_layer(
-    block: NDArray[np.float32], names: tuple[str, ...], layers: tuple[int, ...], layer_count: int
-) -> dict[str, NDArray[Any]]:
-    """Return each signal as [T, layer_count] from a block [T, layers x signals]; NaN for layers that it lacks."""
-    values = block.reshape(len(block), len(layers), len(names))
-    columns = {}
-    for position, name in enumerate(names):
-        column = np.full((len(block), layer_count), np.nan, np.float32)
-        column[:, list(layers)] = values[:, :, position]
-        columns[name] = column
+def _columns(numbers: NDArray[np.float32], block: Block, layer_count: int) -> dict[str, NDArray[Any]]:
+    """Return a block's signals from its numbers [T, width]; those of a layer are NaN for layers that it lacks."""
+    by_layer = numbers[:, : len(block.layers) * block.layer_width]
+    values = by_layer.reshape(len(numbers), len(block.layers), len(block.of_layer), block.heads)
+    columns: dict[str, NDArray[Any]] = {}
+    for at, each in enumerate(block.of_layer):
+        if each.shape == "head":
+            columns[each.name] = values[:, :, at].copy()
+            continue
+        column = np.full((len(numbers), layer_count), np.nan, np.float32)
+        column[:, list(block.layers)] = values[:, :, at, 0]
+        if each.of_neighbours:  # the row compares neighbours of the selection
+            first = [layer for layer in block.layers if layer == 0 or layer - 1 not in block.layers]
+            column[:, first] = np.nan
+        columns[each.name] = column
+    for at, each in enumerate(block.of_step, by_layer.shape[1]):
+        columns[each.name] = numbers[:, at].copy()
     return columns

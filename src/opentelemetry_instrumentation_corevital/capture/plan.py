@@ -10,13 +10,15 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..run import CROSS_SIGNALS, SELF_SIGNALS
 from .anatomy import AttentionKind
 from .scores import Attended, Implementation, last_visible
 
 _TYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
 _MAX_WIDTH: Final = 256
 """Of a head."""
+
+FAMILY_OF: Final[Mapping[AttentionKind, str]] = {"self": "attention", "cross": "cross"}
+"""Kind of attention -> the family of signals that it has over its heads."""
 
 Reported = tuple[nn.Module, Tensor, Tensor, Tensor | None, Mapping[str, Any], Implementation]
 """What an attention function got: module, query [B, H, Q, D], key [B, KV heads, K, D], mask, further arguments; and
@@ -64,6 +66,7 @@ class Group:
         self.scale, self.softcap = first.scale, first.softcap
         self.visible = first.visible
         """bool [B or 1, K]; None where every key is visible."""
+        self.family = FAMILY_OF[places[0].kind]
         self.own = places[0].kind == "self"
         """Whether these attend to the sequence itself, so that generated tokens are among the keys."""
         self.sinks = [one.learned_sink for one in taken if one.learned_sink is not None]
@@ -79,11 +82,6 @@ class Group:
     def layers(self) -> int:
         """Return how many attentions these are."""
         return len(self.members)
-
-    @property
-    def numbers(self) -> int:
-        """Return how many numbers of each of them are wanted."""
-        return len(SELF_SIGNALS if self.own else CROSS_SIGNALS)
 
     @property
     def score_bytes(self) -> int:

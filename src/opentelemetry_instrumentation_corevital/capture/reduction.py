@@ -19,13 +19,14 @@ from .signals import (
     over_heads,
     visible_keys,
 )
+from .stacking import stacked
 
 
-def reduce_scores(group: list[Scores], *, generated: int) -> tuple[Tensor, Tensor]:
+def reduce_scores(group: list[Scores], *, family: str, generated: int) -> tuple[Tensor, Tensor]:
     """Reduce a group as `_reduce_group`, some layers at a time, and one that is large some sequences at a time."""
     size, batch = group[0].values.nbytes, len(group[0].values)
     if len(group) * size <= SLICE_BYTES or (len(group) == 1 and batch == 1):
-        return _reduce_group(group, generated=generated)
+        return _reduce_group(group, family=family, generated=generated)
     if len(group) > 1:
         count = max(1, SLICE_BYTES // size)
         dimension, pieces = 0, [group[start : start + count] for start in range(0, len(group), count)]
@@ -33,7 +34,9 @@ def reduce_scores(group: list[Scores], *, generated: int) -> tuple[Tensor, Tenso
         count = max(1, SLICE_BYTES * batch // size)
         dimension = 1
         pieces = [[_sequences(group[0], slice(start, start + count))] for start in range(0, batch, count)]
-    statistics, previous = zip(*(reduce_scores(piece, generated=generated) for piece in pieces), strict=True)
+    statistics, previous = zip(
+        *(reduce_scores(piece, family=family, generated=generated) for piece in pieces), strict=True
+    )
     return torch.cat(statistics, dimension), torch.cat(previous, dimension)
 
 
@@ -53,8 +56,8 @@ def _sequences(taken: Scores, rows: slice) -> Scores:
     )
 
 
-def _reduce_group(group: list[Scores], *, generated: int) -> tuple[Tensor, Tensor]:
-    """Return statistics over heads [n, B, 13] and every head's weight on the previous key [n, B, H]."""
+def _reduce_group(group: list[Scores], *, family: str, generated: int) -> tuple[Tensor, Tensor]:
+    """Return a family's numbers over heads [n, B, numbers] and every head's weight on the previous key [n, B, H]."""
     first = group[0]
     values = torch.stack([taken.values for taken in group])
     if first.scale != 1.0:
@@ -64,7 +67,7 @@ def _reduce_group(group: list[Scores], *, generated: int) -> tuple[Tensor, Tenso
     for bias in first.biases:
         values += bias[..., : values.shape[-1]].float()
     sinks = [taken.learned_sink for taken in group if taken.learned_sink is not None]
-    return _reduce_values(values, first.visible, sinks, generated=generated)
+    return _reduce_values(values, first.visible, sinks, family=family, generated=generated)
 
 
 def reduce_attended(
@@ -97,7 +100,8 @@ def sum_attended(
 def _reduce_attended(
     queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group, sinks: Sequence[Tensor], generated: int
 ) -> tuple[Tensor, Tensor]:
-    return _reduce_values(_multiplied(queries, keys, group), group.visible, sinks, generated=generated)
+    values = _multiplied(queries, keys, group)
+    return _reduce_values(values, group.visible, sinks, family=group.family, generated=generated)
 
 
 def _multiplied(queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group) -> Tensor:
@@ -120,14 +124,14 @@ def _multiplied(queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group)
 
 
 def _reduce_values(
-    values: Tensor, visible: Tensor | None, sinks: Sequence[Tensor], *, generated: int
+    values: Tensor, visible: Tensor | None, sinks: Sequence[Tensor], *, family: str, generated: int
 ) -> tuple[Tensor, Tensor]:
     """Reduce the softmax's inputs [n, B, H, K]."""
     sink = torch.stack(list(sinks)).float() if sinks else None
     if sink is not None and sink.ndim == 2:
         sink = sink[:, None]
     row = attention_row(values, _counted(values, visible, generated), sink)
-    return over_heads(row), row.previous
+    return stacked(family, over_heads(row)), row.previous
 
 
 def _counted(values: Tensor, visible: Tensor | None, generated: int) -> VisibleKeys:
@@ -135,28 +139,24 @@ def _counted(values: Tensor, visible: Tensor | None, generated: int) -> VisibleK
     return visible_keys(visible, batch=batch, keys=keys, generated=generated, device=values.device)
 
 
-def reduce_hidden(layers: list[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return statistics [layers, sequences, 6] and transformations [layers, sequences], the first of which is NaN.
+def reduce_hidden(layers: list[Tensor], device: torch.device) -> Tensor:
+    """Return the numbers [layers, sequences, numbers] of hidden states; the first layer's transformation is NaN.
 
     `layers` are states [sequences, D] or [sequences, 1, D]. Neighbours on one device are reduced together, there.
     """
-    statistics: list[Tensor] = []
-    transformations: list[Tensor] = []
+    numbers: list[Tensor] = []
     before: Tensor | None = None
     for _, group in groupby(layers, key=lambda layer: (layer.device, layer.shape)):
         alike = list(group)
         # Not stack, which makes a view of every layer first.
         states = torch.cat(alike).view(len(alike), len(alike[0]), -1).float()
-        for numbers, found in zip((statistics, transformations), reduce_states(states, before), strict=True):
-            numbers.append(moved(found, device))
+        numbers.append(moved(reduce_states(states, before), device))
         before = states[-1]
-    if len(statistics) == 1:
-        return statistics[0], transformations[0]
-    return torch.cat(statistics), torch.cat(transformations)
+    return numbers[0] if len(numbers) == 1 else torch.cat(numbers)
 
 
-def reduce_states(states: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return statistics and transformations, as `reduce_hidden`, of float32 states [layers, sequences, D].
+def reduce_states(states: Tensor, before: Tensor | None = None) -> Tensor:
+    """Return the numbers, as `reduce_hidden`, of float32 states [layers, sequences, D].
 
     Args:
         states: of neighbouring layers.
@@ -167,7 +167,7 @@ def reduce_states(states: Tensor, before: Tensor | None = None) -> tuple[Tensor,
     else:
         first = 1.0 - cosine(states[0], moved(before, states.device))
     inner = 1.0 - cosine(states[1:], states[:-1])
-    return hidden_statistics(states), torch.cat((first[None], inner))
+    return stacked("hidden", hidden_statistics(states) | {"layer_transformation": torch.cat((first[None], inner))})
 
 
 def moved(numbers: Tensor, device: torch.device) -> Tensor:

@@ -13,7 +13,7 @@ from ..run import FINISH_REASONS, LOGIT_SIGNALS, NONFINITE_COUNTS, Decoding, Mod
 from ..safety import report_internal_error, shielded
 from .call import Call, Generated
 from .inside import Inside
-from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, hidden_columns, logit_columns
+from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, every_step_columns, logit_columns
 from .modes import has_numbers, unseen
 from .rows import HostRows, RowCarrier, RowStore, carrier_for
 from .stopping import flags_of, reason_of_error
@@ -200,7 +200,7 @@ class Session:
         )
 
     def _width(self) -> int:
-        return LOGIT_WIDTH + (0 if self.inside is None else self.inside.layout.hidden_width)
+        return LOGIT_WIDTH if self.inside is None else self.inside.layout.every_step_width
 
     def _give_up(self, error: Exception) -> None:
         self._lose(f"internal error ({type(error).__name__})")
@@ -313,8 +313,8 @@ class Session:
         A model may mask entries of its vocabulary with -Inf: what is left is a distribution.
         """
         columns = logit_columns(row)
-        if row.shape[1] > LOGIT_WIDTH and self.inside is not None and "hidden_states" not in self.inside.absent:
-            columns |= hidden_columns(row, self.inside.layout)
+        if row.shape[1] > LOGIT_WIDTH and self.inside is not None:
+            columns |= every_step_columns(row, self.inside.layout, self.inside.absent)
         in_layers = {name: columns[name] for name in ("hidden_nan", "hidden_inf") if name in columns}
         if np.isnan(columns["entropy"]).any() or any(np.nansum(counts) for counts in in_layers.values()):
             return {name: columns[name] for name in NONFINITE_COUNTS} | in_layers
@@ -411,8 +411,7 @@ class Session:
         if inside is None or not count:
             return columns, {}
         absent = dict(inside.absent)
-        if "hidden_states" not in absent:
-            columns |= hidden_columns(rows, inside.layout)
+        columns |= every_step_columns(rows, inside.layout, absent)
         if "attention" not in absent:
             steps = store.more_steps[: np.searchsorted(store.more_steps, count)]
             attention = attention_columns(store.more[: len(steps), index], steps, count, inside.layout)

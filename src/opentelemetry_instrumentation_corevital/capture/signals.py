@@ -137,31 +137,31 @@ def surprisal(signals: LogitSignals, tokens: Tensor) -> Tensor:
     return (signals.log_normalizer - chosen) / _LN2
 
 
-def numbers_of(signals: LogitSignals, tokens: Tensor) -> tuple[Tensor, ...]:
-    """Return what a row holds of a step's logits, each float32 [N], in the order of `run.COLUMNS`."""
-    return (
-        signals.entropy,
-        surprisal(signals, tokens),
-        signals.margin,
-        signals.top1_prob,
-        signals.topk_mass,
-        signals.nan,
-        signals.posinf,
-        signals.neginf,
-    )
+def numbers_of(signals: LogitSignals, tokens: Tensor) -> dict[str, Tensor]:
+    """Return what a row holds of a step's logits, each float32 [N]."""
+    return {
+        "entropy": signals.entropy,
+        "surprisal": surprisal(signals, tokens),
+        "margin": signals.margin,
+        "top1_prob": signals.top1_prob,
+        "topk_mass": signals.topk_mass,
+        "logits_nan": signals.nan,
+        "logits_posinf": signals.posinf,
+        "logits_neginf": signals.neginf,
+    }
 
 
 # --- hidden states ----------------------------------------------------------------------------------------------------
 
 
-def hidden_statistics(hidden: Tensor) -> Tensor:
+def hidden_statistics(hidden: Tensor) -> dict[str, Tensor]:
     """Reduce hidden states to statistics.
 
     Args:
         hidden: float32 [..., D].
 
     Returns:
-        float32 [..., 6]: mean, population standard deviation, L2 norm, largest absolute value, count of NaN, count of
+        each float32 [...]: mean, population standard deviation, L2 norm, largest absolute value, count of NaN, count of
         infinities. With an infinity the mean is infinite, or NaN where both signs meet, and the deviation NaN. Norm and
         deviation leave float32 with the squares: values above about 1e18 make them infinite, those below about 1e-19
         count as 0.
@@ -173,7 +173,14 @@ def hidden_statistics(hidden: Tensor) -> Tensor:
         nan = inf = torch.zeros_like(norm)
     else:
         nan, inf = hidden.isnan().sum(-1).float(), hidden.isinf().sum(-1).float()
-    return torch.stack((mean.squeeze(-1), deviation, norm, hidden.abs().amax(-1), nan, inf), dim=-1)
+    return {
+        "hidden_mean": mean.squeeze(-1),
+        "hidden_std": deviation,
+        "hidden_l2_norm": norm,
+        "hidden_max_abs": hidden.abs().amax(-1),
+        "hidden_nan": nan,
+        "hidden_inf": inf,
+    }
 
 
 def cosine(left: Tensor, right: Tensor) -> Tensor:
@@ -379,31 +386,33 @@ def attention_signals(sums: AttentionSums, seen: Tensor, prompt: Tensor) -> Atte
     )
 
 
-def over_heads(row: AttentionRow) -> Tensor:
+def over_heads(row: AttentionRow) -> dict[str, Tensor]:
     """Reduce a layer's heads.
 
     Args:
         row: signals [..., B, H].
 
     Returns:
-        float32 [..., B, 13], as `run.SELF_SIGNALS` names them. Rates are shares of the heads that could be judged.
+        each float32 [..., B]. Rates are shares of the heads that could be judged.
     """
     mean = row.entropy.mean(-1)
-    deviation = (row.entropy - mean[..., None]).square().mean(-1).sqrt()
+    plain = {
+        "attention_max_weight": row.max_weight,
+        "focused_head_rate": row.focused,
+        "attention_mass_sink": row.sink,
+        "attention_mass_prompt": row.prompt,
+        "attention_mass_generated": row.generated,
+        "attention_middle": row.middle,
+        "attention_previous": row.previous,
+    }
     # One stacked mean for all that need no more than one.
-    means = torch.stack(
-        (row.max_weight, row.focused, row.sink, row.prompt, row.generated, row.middle, row.previous)
-    ).mean(-1)
-    return torch.stack(
-        (
-            mean,
-            deviation,
-            row.entropy.amin(-1),
-            row.entropy.amax(-1),
-            means[0],
-            row.max_weight.amax(-1),
-            row.collapsed.nanmean(-1),
-            *means[1:],
-        ),
-        dim=-1,
-    )
+    means = torch.stack(list(plain.values())).mean(-1)
+    return {
+        "attention_entropy": mean,
+        "attention_entropy_std": (row.entropy - mean[..., None]).square().mean(-1).sqrt(),
+        "attention_entropy_min": row.entropy.amin(-1),
+        "attention_entropy_max": row.entropy.amax(-1),
+        "attention_max_weight_max": row.max_weight.amax(-1),
+        "collapsed_head_rate": row.collapsed.nanmean(-1),
+        **dict(zip(plain, means, strict=True)),
+    }

@@ -13,6 +13,7 @@ from .inside import Inside
 from .layout import LOGIT_WIDTH
 from .rows import RowCarrier
 from .signals import LogitSignals, logit_signals, numbers_of
+from .stacking import ordered
 
 if TYPE_CHECKING:
     from .fused import Fused
@@ -69,7 +70,8 @@ class TorchVitals:
         """See `Vitals`."""
         signals = self._signals
         assert signals is not None
-        row = torch.stack((*numbers_of(signals, tokens), tokens.float(), done.float()), dim=-1)
+        numbers = ordered("logits", numbers_of(signals, tokens), "step")
+        row = torch.stack((*numbers, tokens.float(), done.float()), dim=-1)
         return torch.cat((row, *self._parts), dim=-1) if self._parts else row
 
     def last_row(self, sequences: int) -> Tensor:
