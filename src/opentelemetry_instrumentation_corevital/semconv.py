@@ -1,4 +1,4 @@
-"""Every name that CoreVital emits, each once, with its type, unit and meaning.
+"""Every name that CoreVital emits, each once, with its type, unit and meaning; those of signals are the catalogue's.
 
 `docs/attributes.md` is made from `DEFINITIONS` and the tests hold every exported attribute against it. Names of
 the GenAI semantic conventions are spelled out here because no published Python package holds the current ones: the
@@ -7,6 +7,9 @@ the GenAI semantic conventions are spelled out here because no published Python 
 
 from dataclasses import dataclass
 from typing import Final, Literal
+
+from .catalogue import signals
+from .catalogue.signals import signal
 
 SCHEMA_VERSION: Final = "0.1"
 """Version of the `corevital.*` vocabulary, emitted as `corevital.schema_version`."""
@@ -48,6 +51,15 @@ def _step(name: str, type_: ValueType, unit: str, meaning: str) -> str:
 
 def _metric(name: str, type_: ValueType, unit: str, meaning: str) -> str:
     return _define("metric", name, type_, unit, meaning)
+
+
+def _known(kind: Kind, name: str) -> str:
+    """Return a name that the catalogue has made, for those who spell it as a constant.
+
+    Raises:
+        KeyError: if it has not.
+    """
+    return DEFINITIONS[kind, name].name
 
 
 SCOPE_NAME: Final = "opentelemetry_instrumentation_corevital"
@@ -189,24 +201,24 @@ MIGRATED_FROM: Final = _attribute(
 )
 
 # --- summaries and series -----------------------------------------------------------------------------------------
-ENTROPY_MEAN: Final = _attribute("corevital.entropy.mean", "double", "bit", "mean entropy over steps")
-ENTROPY_MAX: Final = _attribute("corevital.entropy.max", "double", "bit", "largest entropy of a step")
-ENTROPY_SLOPE: Final = _attribute(
-    "corevital.entropy.slope", "double", "bit/{step}", "least-squares slope of the entropy over steps"
-)
-SURPRISAL_MEAN: Final = _attribute("corevital.surprisal.mean", "double", "bit", "mean surprisal over steps")
-SURPRISAL_SUM: Final = _attribute(
-    "corevital.surprisal.sum", "double", "bit", "summed surprisal: -log2 of the answer's probability"
-)
-SURPRISAL_MAX: Final = _attribute("corevital.surprisal.max", "double", "bit", "largest surprisal of a step")
-MARGIN_MEAN: Final = _attribute("corevital.margin.mean", "double", "1", "mean margin over steps")
-MARGIN_MIN: Final = _attribute("corevital.margin.min", "double", "1", "smallest margin of a step")
-SERIES_ENTROPY: Final = _attribute("corevital.series.entropy", "double[]", "bit", "entropy over steps")
-SERIES_SURPRISAL: Final = _attribute("corevital.series.surprisal", "double[]", "bit", "surprisal over steps")
-SERIES_MARGIN: Final = _attribute("corevital.series.margin", "double[]", "1", "margin over steps")
-SERIES_HIDDEN_COSINE: Final = _attribute(
-    "corevital.series.hidden_cosine", "double[]", "1", "cosine of the last layer's output with the step before's"
-)
+for _signal in signals.with_summaries():
+    for _summary in _signal.summaries:
+        _attribute(_signal.summary_name(_summary.statistic), "double", _summary.unit or _signal.unit, _summary.meaning)
+for _signal in signals.with_series():
+    _attribute(_signal.series_name, "double[]", _signal.unit, _signal.series)
+
+ENTROPY_MEAN: Final = _known("attribute", signal("entropy").summary_name("mean"))
+ENTROPY_MAX: Final = _known("attribute", signal("entropy").summary_name("max"))
+ENTROPY_SLOPE: Final = _known("attribute", signal("entropy").summary_name("slope"))
+SURPRISAL_MEAN: Final = _known("attribute", signal("surprisal").summary_name("mean"))
+SURPRISAL_SUM: Final = _known("attribute", signal("surprisal").summary_name("sum"))
+SURPRISAL_MAX: Final = _known("attribute", signal("surprisal").summary_name("max"))
+MARGIN_MEAN: Final = _known("attribute", signal("margin").summary_name("mean"))
+MARGIN_MIN: Final = _known("attribute", signal("margin").summary_name("min"))
+SERIES_ENTROPY: Final = _known("attribute", signal("entropy").series_name)
+SERIES_SURPRISAL: Final = _known("attribute", signal("surprisal").series_name)
+SERIES_MARGIN: Final = _known("attribute", signal("margin").series_name)
+SERIES_HIDDEN_COSINE: Final = _known("attribute", signal("hidden_cosine").series_name)
 SERIES_STRIDE: Final = _attribute(
     "corevital.series.stride",
     "double",
@@ -215,39 +227,23 @@ SERIES_STRIDE: Final = _attribute(
 )
 
 # --- layers: one value per layer ----------------------------------------------------------------------------------
-LAYERS_INDEX: Final = _attribute(
-    "corevital.layers.index", "int[]", "", "layers that were measured, in the order of `nonfinite`; absent: all layers"
-)
-LAYERS_NORM_INDEX: Final = _attribute(
-    "corevital.layers.norm_index",
-    "int[]",
-    "",
-    "layers of `l2_norm` and `max_abs`; absent: all layers",
-)
-LAYERS_ATTENTION_INDEX: Final = _attribute(
-    "corevital.layers.attention_index",
-    "int[]",
-    "",
-    "layers of `attention_entropy`, `attention_entropy_std` and `collapsed_head_rate`; absent: all layers",
-)
-LAYERS_L2_NORM: Final = _attribute(
-    "corevital.layers.l2_norm", "double[]", "1", "mean over steps of the L2 norm of the layer's last position"
-)
-LAYERS_MAX_ABS: Final = _attribute(
-    "corevital.layers.max_abs", "double[]", "1", "largest absolute value of the layer's last position in any step"
-)
-LAYERS_ATTENTION_ENTROPY: Final = _attribute(
-    "corevital.layers.attention_entropy", "double[]", "1", "mean over steps and heads of the normalised entropy"
-)
-LAYERS_ATTENTION_ENTROPY_STD: Final = _attribute(
-    "corevital.layers.attention_entropy_std", "double[]", "1", "mean over steps of its standard deviation over heads"
-)
-LAYERS_COLLAPSED_HEAD_RATE: Final = _attribute(
-    "corevital.layers.collapsed_head_rate", "double[]", "1", "mean over steps of the share of collapsed heads"
-)
-LAYERS_NONFINITE: Final = _attribute(
-    "corevital.layers.nonfinite", "int[]", "", "NaN and infinities of the layer's last position, over all steps"
-)
+for _family in signals.FAMILIES:
+    if _family.index:
+        _attribute(signals.index_name(_family), "int[]", "", signals.index_meaning(_family))
+for _signal in signals.SIGNALS:
+    if _signal.layer_array is not None:
+        _type: ValueType = "int[]" if _signal.layer_array.integers else "double[]"
+        _attribute(_signal.layers_name, _type, _signal.unit, _signal.layer_array.meaning)
+
+LAYERS_INDEX: Final = _known("attribute", signals.index_name(signals.family("faults")))
+LAYERS_NORM_INDEX: Final = _known("attribute", signals.index_name(signals.family("hidden")))
+LAYERS_ATTENTION_INDEX: Final = _known("attribute", signals.index_name(signals.family("attention")))
+LAYERS_L2_NORM: Final = _known("attribute", signal("hidden_l2_norm").layers_name)
+LAYERS_MAX_ABS: Final = _known("attribute", signal("hidden_max_abs").layers_name)
+LAYERS_ATTENTION_ENTROPY: Final = _known("attribute", signal("attention_entropy").layers_name)
+LAYERS_ATTENTION_ENTROPY_STD: Final = _known("attribute", signal("attention_entropy_std").layers_name)
+LAYERS_COLLAPSED_HEAD_RATE: Final = _known("attribute", signal("collapsed_head_rate").layers_name)
+LAYERS_NONFINITE: Final = _known("attribute", signal("nonfinite").layers_name)
 
 # --- judgements ---------------------------------------------------------------------------------------------------
 HEALTH_NAN: Final = _attribute(
@@ -347,17 +343,16 @@ NARRATIVE: Final = _attribute("corevital.narrative", "string", "", "two to four 
 # --- step events --------------------------------------------------------------------------------------------------
 STEP_EVENT: Final = _define("event", "corevital.step", "-", "", "one decoding step, at the time of its token")
 STEP_INDEX: Final = _step("corevital.step.index", "int", "", "step, from 0")
-STEP_ENTROPY: Final = _step("corevital.step.entropy", "double", "bit", "entropy of the raw next-token distribution")
-STEP_SURPRISAL: Final = _step("corevital.step.surprisal", "double", "bit", "-log2 of the chosen token's probability")
-STEP_MARGIN: Final = _step("corevital.step.margin", "double", "1", "probability of the first token less the second's")
-STEP_TOP1_PROB: Final = _step("corevital.step.top1_prob", "double", "1", "probability of the most probable token")
-STEP_TOPK_MASS: Final = _step("corevital.step.topk_mass", "double", "1", "summed probability of the 10 most probable")
-STEP_HIDDEN_COSINE: Final = _step(
-    "corevital.step.hidden_cosine", "double", "1", "cosine of the last layer's output with the step before's"
-)
-STEP_ATTENTION_ENTROPY: Final = _step(
-    "corevital.step.attention_entropy", "double", "1", "mean over layers and heads of the normalised attention entropy"
-)
+for _signal in signals.SIGNALS:
+    if _signal.step is not None:
+        _step(_signal.step_name, "double", _signal.unit, _signal.step.meaning)
+STEP_ENTROPY: Final = _known("event attribute", signal("entropy").step_name)
+STEP_SURPRISAL: Final = _known("event attribute", signal("surprisal").step_name)
+STEP_MARGIN: Final = _known("event attribute", signal("margin").step_name)
+STEP_TOP1_PROB: Final = _known("event attribute", signal("top1_prob").step_name)
+STEP_TOPK_MASS: Final = _known("event attribute", signal("topk_mass").step_name)
+STEP_HIDDEN_COSINE: Final = _known("event attribute", signal("hidden_cosine").step_name)
+STEP_ATTENTION_ENTROPY: Final = _known("event attribute", signal("attention_entropy").step_name)
 STEP_RISK_SO_FAR: Final = _step(
     "corevital.step.risk_so_far",
     "double",
@@ -411,25 +406,25 @@ RUN_DATA_SHA256: Final = _define(
 )
 
 # --- metrics ------------------------------------------------------------------------------------------------------
-METRIC_ENTROPY: Final = _metric("corevital.entropy", "gauge", "bit", "mean entropy of the last run")
-METRIC_SURPRISAL: Final = _metric("corevital.surprisal", "gauge", "bit", "mean surprisal of the last run")
-METRIC_MARGIN: Final = _metric("corevital.margin", "gauge", "1", "mean margin of the last run")
-METRIC_LAYER_L2_NORM: Final = _metric(
-    "corevital.layer.l2_norm", "gauge", "1", "mean L2 norm of a layer's output in the last run"
-)
-METRIC_LAYER_ATTENTION_ENTROPY: Final = _metric(
-    "corevital.layer.attention_entropy", "gauge", "1", "mean attention entropy of a layer in the last run"
-)
-METRIC_LAYER_COLLAPSED_HEAD_RATE: Final = _metric(
-    "corevital.layer.collapsed_head_rate", "gauge", "1", "mean share of collapsed heads of a layer in the last run"
-)
+for _signal in signals.SIGNALS:
+    if _signal.gauge:
+        _metric(_signal.gauge_name, "gauge", _signal.unit, _signal.gauge)
+METRIC_ENTROPY: Final = _known("metric", signal("entropy").gauge_name)
+METRIC_SURPRISAL: Final = _known("metric", signal("surprisal").gauge_name)
+METRIC_MARGIN: Final = _known("metric", signal("margin").gauge_name)
+METRIC_LAYER_L2_NORM: Final = _known("metric", signal("hidden_l2_norm").gauge_name)
+METRIC_LAYER_ATTENTION_ENTROPY: Final = _known("metric", signal("attention_entropy").gauge_name)
+METRIC_LAYER_COLLAPSED_HEAD_RATE: Final = _known("metric", signal("collapsed_head_rate").gauge_name)
 METRIC_RISK_SCORE: Final = _metric("corevital.risk.score", "gauge", "1", "risk of the last run")
 METRIC_FAILURE_RISK: Final = _metric(
     "corevital.early_warning.failure_risk", "gauge", "1", "failure risk at the last run's end"
 )
 METRIC_RUN_RISK_SCORE: Final = _metric("corevital.run.risk_score", "histogram", "1", "risk of runs")
-METRIC_STEP_ENTROPY: Final = _metric("corevital.step.entropy", "histogram", "bit", "entropy of steps")
-METRIC_STEP_SURPRISAL: Final = _metric("corevital.step.surprisal", "histogram", "bit", "surprisal of steps")
+for _signal in signals.SIGNALS:
+    if _signal.histogram:
+        _metric(_signal.step_name, "histogram", _signal.unit, _signal.histogram)
+METRIC_STEP_ENTROPY: Final = _known("metric", signal("entropy").step_name)
+METRIC_STEP_SURPRISAL: Final = _known("metric", signal("surprisal").step_name)
 METRIC_OPERATION_DURATION: Final = _metric(
     "gen_ai.client.operation.duration", "histogram", "s", "duration of generate()"
 )

@@ -3,7 +3,7 @@
 from typing import Final
 
 from . import entries
-from .signal import Entry, HeatMap, LayerArray, Signal, StepField
+from .signal import Entry, HeatMap, LayerArray, Line, Signal, StepField
 
 SELF: Final = (
     Signal(
@@ -16,7 +16,9 @@ SELF: Final = (
         stored="float16",
         dropped=240,
         entry=entries.ATTENTION_ENTROPY,
-        layer_array=LayerArray(meaning="mean over steps and heads of the normalised entropy"),
+        layer_array=LayerArray(
+            heading="attention entropy", meaning="mean over steps and heads of the normalised entropy"
+        ),
         step=StepField(meaning="mean over layers and heads of the normalised attention entropy", detail=True),
         gauge="mean attention entropy of a layer in the last run",
         heat_map=HeatMap(
@@ -25,6 +27,7 @@ SELF: Final = (
             default=True,
             migrated=("report.attention_summary.entropy_mean", "attention entropy in nats, mean over heads"),
         ),
+        line=Line(title="attention", bars=True),
         profile=40,
     ),
     Signal(
@@ -97,7 +100,9 @@ SELF: Final = (
         stored="float16",
         dropped=230,
         entry=entries.HEAD_RATES,
-        layer_array=LayerArray(optional=True, meaning="mean over steps of the share of collapsed heads"),
+        layer_array=LayerArray(
+            optional=True, heading="collapsed heads", meaning="mean over steps of the share of collapsed heads"
+        ),
         gauge="mean share of collapsed heads of a layer in the last run",
         heat_map=HeatMap(rank=40, title="share of collapsed heads", default=True),
         profile=90,

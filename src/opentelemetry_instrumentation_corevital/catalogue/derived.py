@@ -13,7 +13,10 @@ SIGNALS: Final = (
         definition="`hidden_nan` + `hidden_inf`, over all steps",
         lowest=0.0,
         layer_array=LayerArray(
-            statistic="sum", integers=True, meaning="NaN and infinities of the layer's last position, over all steps"
+            statistic="sum",
+            integers=True,
+            heading="NaN, inf",
+            meaning="NaN and infinities of the layer's last position, over all steps",
         ),
     ),
     Signal(

@@ -3,7 +3,7 @@
 from typing import Final
 
 from . import entries
-from .signal import HeatMap, LayerArray, Signal, StepField, Timeline
+from .signal import HeatMap, LayerArray, Line, Signal, StepField, Timeline
 
 SIGNALS: Final = (
     Signal(
@@ -32,9 +32,12 @@ SIGNALS: Final = (
         dropped=250,
         entry=entries.HIDDEN,
         word="l2_norm",
-        layer_array=LayerArray(meaning="mean over steps of the L2 norm of the layer's last position"),
+        layer_array=LayerArray(
+            heading="L2 norm", meaning="mean over steps of the L2 norm of the layer's last position"
+        ),
         gauge="mean L2 norm of a layer's output in the last run",
         heat_map=HeatMap(rank=10, title="L2 norm over the layer's own median", relative=True, default=True),
+        line=Line(title="layer norms", bars=True),
     ),
     Signal(
         name="hidden_max_abs",
@@ -46,7 +49,9 @@ SIGNALS: Final = (
         entry=entries.HIDDEN,
         word="max_abs",
         layer_array=LayerArray(
-            statistic="max", meaning="largest absolute value of the layer's last position in any step"
+            statistic="max",
+            heading="max |x|",
+            meaning="largest absolute value of the layer's last position in any step",
         ),
         heat_map=HeatMap(rank=20, title="largest absolute value over the layer's own median", relative=True),
     ),

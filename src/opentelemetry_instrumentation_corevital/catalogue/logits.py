@@ -3,7 +3,7 @@
 from typing import Final
 
 from . import entries
-from .signal import Signal, StepField, Summary, Timeline
+from .signal import Line, Signal, StepField, Summary, Timeline
 
 _BITS: Final = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0)
 
@@ -23,11 +23,12 @@ SIGNALS: Final = (
             Summary(statistic="slope", unit="bit/{step}", meaning="least-squares slope of the entropy over steps"),
         ),
         series="entropy over steps",
-        step=StepField(meaning="entropy of the raw next-token distribution"),
+        step=StepField(meaning="entropy of the raw next-token distribution", telling="max", heading="entropy"),
         gauge="mean entropy of the last run",
         histogram="entropy of steps",
         buckets=_BITS,
-        timeline=Timeline(rank=20, title="entropy of the next token"),
+        timeline=Timeline(rank=20, title="entropy of the next token", colours="high"),
+        line=Line(title="entropy", bars=True, figures=(("mean", ".2f"), ("max", ".2f"), ("slope", "+.3f"))),
         profile=10,
     ),
     Signal(
@@ -44,11 +45,12 @@ SIGNALS: Final = (
             Summary(statistic="max", meaning="largest surprisal of a step"),
         ),
         series="surprisal over steps",
-        step=StepField(meaning="-log2 of the chosen token's probability"),
+        step=StepField(meaning="-log2 of the chosen token's probability", telling="max", heading="surprisal"),
         gauge="mean surprisal of the last run",
         histogram="surprisal of steps",
         buckets=_BITS,
-        timeline=Timeline(rank=10, title="surprisal of the chosen token"),
+        timeline=Timeline(rank=10, title="surprisal of the chosen token", colours="high"),
+        line=Line(title="surprisal", figures=(("mean", ".2f"), ("max", ".2f"), ("sum", ".1f"))),
         profile=20,
     ),
     Signal(
@@ -64,9 +66,10 @@ SIGNALS: Final = (
             Summary(statistic="min", meaning="smallest margin of a step"),
         ),
         series="margin over steps",
-        step=StepField(meaning="probability of the first token less the second's"),
+        step=StepField(meaning="probability of the first token less the second's", telling="min", heading="margin"),
         gauge="mean margin of the last run",
-        timeline=Timeline(rank=30, title="margin between the two likeliest tokens"),
+        timeline=Timeline(rank=30, title="margin between the two likeliest tokens", colours="low"),
+        line=Line(title="margin", figures=(("mean", ".3f"), ("min", ".3f"))),
         profile=30,
     ),
     Signal(
@@ -77,7 +80,7 @@ SIGNALS: Final = (
         lowest=0.0,
         highest=1.0,
         entry=entries.LARGEST,
-        step=StepField(meaning="probability of the most probable token"),
+        step=StepField(meaning="probability of the most probable token", heading="top-1"),
         timeline=Timeline(rank=40, title="probability of the likeliest token"),
         profile=40,
     ),

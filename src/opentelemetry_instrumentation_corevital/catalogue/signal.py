@@ -60,6 +60,8 @@ class LayerArray:
     integers: bool = False
     optional: bool = False
     """Left out where no layer has a value. Of a family's other arrays a layer is left out where one has no value."""
+    heading: str = ""
+    """Of its column in the terminal's table of layers; empty: it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,10 @@ class StepField:
     meaning: str
     detail: bool = False
     """Whether it is there only in runs that are reported in full."""
+    telling: Literal["", "min", "max"] = ""
+    """Whether the step with its smallest or its largest value is told in any case."""
+    heading: str = ""
+    """Of its column in the terminal's table of steps; empty: it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +99,19 @@ class Timeline:
     rank: int
     """Its place in the list of lines, from the lowest."""
     title: str
+    colours: Literal["", "high", "low"] = ""
+    """Whether the page's tokens can be coloured by it, and which of its ends is strong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of the verdict's panel in the terminal: bars, and numbers of the whole run."""
+
+    title: str
+    bars: bool = False
+    """Whether it begins with its series or its layer array as bars."""
+    figures: tuple[tuple[Statistic, str], ...] = ()
+    """Summaries and how they are formatted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +152,7 @@ class Signal:
     """The paper that it is from."""
     lowest: float | None = None
     highest: float | None = None
-    """The ends of its range; None: it has none. NaN is a number that was not measured; an infinity is a value."""
+    """The ends of its range, both of it; None: there is none. NaN is what was not measured, an infinity is a value."""
     number: str = ""
     """The definition's name for it, where several families share a definition; empty: its own name."""
     of_neighbours: bool = False
@@ -163,6 +182,7 @@ class Signal:
     """Bounds of the histogram."""
     heat_map: HeatMap | None = None
     timeline: Timeline | None = None
+    line: Line | None = None
     profile: int | None = None
     """Its place in a baseline profile, from the lowest; None: profiles do not know it."""
 

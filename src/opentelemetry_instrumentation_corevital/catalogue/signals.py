@@ -6,10 +6,18 @@ The order of the declarations is that of the numbers in a row, of the columns of
 from collections.abc import Iterable
 
 from . import attention, derived, hidden, logits
-from .signal import Family, Shape, Signal
+from .signal import Family, HeatMap, Shape, Signal, Timeline
 
 FAMILIES: tuple[Family, ...] = (
     Family(name="logits", title="Logits: one number per step"),
+    Family(
+        name="faults",
+        title="",
+        group="hidden_states",
+        in_row=False,
+        index="index",
+        index_meaning="layers that were measured, in the order of `nonfinite`; absent: all layers",
+    ),
     Family(
         name="hidden", title="Hidden states: one number per step and layer", group="hidden_states", index="norm_index"
     ),
@@ -25,17 +33,9 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(name="cross", title="", group="attention", every_step=False),
     Family(name="heads", title="", group="attention", every_step=False),
-    Family(
-        name="faults",
-        title="",
-        group="hidden_states",
-        in_row=False,
-        index="index",
-        index_meaning="layers that were measured, in the order of `nonfinite`; absent: all layers",
-    ),
     Family(name="derived", title="", in_row=False),
 )
-"""In the order of their blocks in the row."""
+"""In the order of their blocks in the row, and of their layer arrays on the span."""
 
 SIGNALS: tuple[Signal, ...] = (
     *logits.SIGNALS,
@@ -84,3 +84,69 @@ def in_row() -> tuple[Signal, ...]:
 def layered() -> tuple[Family, ...]:
     """Return the families that a run may have or lack, in the order of their blocks in the row: all but the logits'."""
     return tuple(each for each in FAMILIES if each.in_row and each.name != "logits")
+
+
+def index_name(family: Family) -> str:
+    """Return the span attribute that names the layers of a family's layer arrays."""
+    return f"corevital.layers.{family.index}"
+
+
+def layer_arrays(family: Family) -> tuple[Signal, ...]:
+    """Return the signals of a family that have a layer array."""
+    return tuple(each for each in SIGNALS if each.family == family.name and each.layer_array is not None)
+
+
+def index_meaning(family: Family) -> str:
+    """Return the meaning of the attribute that names the layers of a family's layer arrays."""
+    words = [f"`{each.short}`" for each in layer_arrays(family)]
+    listed = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return family.index_meaning or f"layers of {listed}; absent: all layers"
+
+
+def with_summaries() -> tuple[Signal, ...]:
+    """Return the signals that have numbers of the whole run on the span."""
+    return tuple(each for each in SIGNALS if each.summaries)
+
+
+def with_series() -> tuple[Signal, ...]:
+    """Return the signals whose course over the steps is on the span."""
+    return tuple(each for each in SIGNALS if each.series)
+
+
+def step_fields(*, full: bool) -> tuple[Signal, ...]:
+    """Return the signals that a step's event has: of a run that is reported in full, or of every run."""
+    return tuple(each for each in SIGNALS if each.step is not None and (full or not each.step.detail))
+
+
+def with_gauge(shape: Shape) -> tuple[Signal, ...]:
+    """Return the signals that have a gauge of the last run's mean."""
+    return tuple(each for each in SIGNALS if each.gauge and each.shape == shape)
+
+
+def with_histogram() -> tuple[Signal, ...]:
+    """Return the signals that have a histogram of all steps."""
+    return tuple(each for each in SIGNALS if each.histogram)
+
+
+def heat_maps() -> tuple[tuple[Signal, HeatMap], ...]:
+    """Return the signals that have a heat map, in the order of the list of maps."""
+    found = [(each, each.heat_map) for each in SIGNALS if each.heat_map is not None]
+    return tuple(sorted(found, key=lambda pair: pair[1].rank))
+
+
+def timelines() -> tuple[tuple[Signal, Timeline], ...]:
+    """Return the signals that have a line on a run's page, in the order of the lines."""
+    found = [(each, each.timeline) for each in SIGNALS if each.timeline is not None]
+    return tuple(sorted(found, key=lambda pair: pair[1].rank))
+
+
+def of_profile(shape: Shape) -> tuple[Signal, ...]:
+    """Return the signals that a baseline profile knows, in its order."""
+    found = [(each, each.profile) for each in SIGNALS if each.profile is not None and each.shape == shape]
+    return tuple(each for each, _ in sorted(found, key=lambda pair: pair[1]))
+
+
+def leave_out() -> tuple[str, ...]:
+    """Return the columns that run data are left without where they are too large, in the order in which they go."""
+    found = [(each.name, each.dropped) for each in SIGNALS if each.dropped is not None]
+    return tuple(name for name, _ in sorted(found, key=lambda pair: pair[1]))
