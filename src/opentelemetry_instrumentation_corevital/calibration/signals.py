@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..catalogue.signals import names, of_profile
 from ..run import Run
 
 Values = NDArray[np.float64]
@@ -14,30 +15,11 @@ Values = NDArray[np.float64]
 WINDOW: Final = 8
 """Steps of a window. What a token does for a step is gone in its median; what a fault does is not."""
 
-STEP_SIGNALS: Final[tuple[str, ...]] = (
-    "entropy",
-    "surprisal",
-    "margin",
-    "top1_prob",
-    "topk_mass",
-    "hidden_cosine",
-    "prompt_focus",
-    "collapsed_share",
-)
-"""One number per step, as `Run.columns` defines them; the last two are made here."""
+STEP_SIGNALS: Final = names(of_profile("step"))
+"""One number per step, as `Run.columns` defines them; those of the family `derived` are made here."""
 
-LAYER_SIGNALS: Final[tuple[str, ...]] = (
-    "log2_norm",
-    "log2_gain",
-    "layer_transformation",
-    "attention_entropy",
-    "attention_entropy_change",
-    "attention_entropy_std",
-    "attention_max_weight",
-    "attention_mass_sink",
-    "collapsed_head_rate",
-)
-"""One number per step and layer; norm, gain and change are made here, the others are columns of the same name."""
+LAYER_SIGNALS: Final = names(of_profile("layer"))
+"""One number per step and layer, the same."""
 
 
 def step_signals(run: Run) -> dict[str, Values]:
@@ -47,7 +29,7 @@ def step_signals(run: Run) -> dict[str, Values]:
     return found | {name: values for name, values in made.items() if values is not None}
 
 
-def layer_signals(run: Run, names: Sequence[str] = LAYER_SIGNALS) -> dict[str, Values]:
+def layer_signals(run: Run, wanted: Sequence[str] = LAYER_SIGNALS) -> dict[str, Values]:
     """Return what was measured of `LAYER_SIGNALS`, or some of them [steps, layers], not finite where there is nothing.
 
     - `log2_norm`: log2 of the L2 norm of the layer's output.
@@ -57,15 +39,15 @@ def layer_signals(run: Run, names: Sequence[str] = LAYER_SIGNALS) -> dict[str, V
     - `attention_entropy_change`: the mean `attention_entropy` of the last `WINDOW` steps less that of the `WINDOW`
       steps before them; NaN where attention was not looked at on each of these, or one is the run's first.
     """
-    found: dict[str, Values] = {name: run.columns[name].astype(np.float64) for name in names if name in run.columns}
+    found: dict[str, Values] = {name: run.columns[name].astype(np.float64) for name in wanted if name in run.columns}
     norms = run.column("hidden_l2_norm")
-    if norms is not None and not {"log2_norm", "log2_gain"}.isdisjoint(names):
+    if norms is not None and not {"log2_norm", "log2_gain"}.isdisjoint(wanted):
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log2(norms.astype(np.float64))
             gain = np.diff(logs, axis=1, prepend=0.0)
         found |= {"log2_norm": logs, "log2_gain": gain}
     entropy = run.column("attention_entropy")
-    if entropy is not None and "attention_entropy_change" in names:
+    if entropy is not None and "attention_entropy_change" in wanted:
         found["attention_entropy_change"] = _change(entropy.astype(np.float64))
     return found
 

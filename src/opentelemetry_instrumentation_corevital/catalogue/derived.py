@@ -15,7 +15,6 @@ SIGNALS: Final = (
         layer_array=LayerArray(
             statistic="sum",
             integers=True,
-            heading="NaN, inf",
             meaning="NaN and infinities of the layer's last position, over all steps",
         ),
     ),

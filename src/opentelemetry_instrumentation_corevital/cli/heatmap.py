@@ -12,6 +12,8 @@ from rich.text import Text
 
 from .. import semconv
 from ..assessment.layers import over_steps
+from ..catalogue.signals import FAMILIES, index_name, layer_arrays
+from ..catalogue.signals import heat_maps as heat_maps_of
 from .render import sparkline
 
 _SHADES: Final = " ░▒▓█"
@@ -19,24 +21,14 @@ _SHADES: Final = " ░▒▓█"
 _COLOURS: Final = ("#30123b", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
 _BAD: Final = "!"
 
-SIGNALS: Final[Mapping[str, str]] = {
-    "hidden_l2_norm": "L2 norm over the layer's own median",
-    "hidden_max_abs": "largest absolute value over the layer's own median",
-    "attention_entropy": "attention entropy, mean over heads",
-    "collapsed_head_rate": "share of collapsed heads",
-    "attention_max_weight": "largest attention weight, mean over heads",
-    "attention_mass_sink": "attention on the sinks",
-    "attention_mass_prompt": "attention on the prompt",
-    "attention_mass_generated": "attention on generated tokens",
-    "layer_transformation": "1 - cosine with the layer before",
-    "report.attention_summary.entropy_mean": "attention entropy in nats, mean over heads",
-}
+_MIGRATED: Final = {each.name: map_.migrated for each, map_ in heat_maps_of() if map_.migrated is not None}
+"""Signal -> the column that a migrated run has instead, and the title of its map."""
+
+SIGNALS: Final[Mapping[str, str]] = {each.name: map_.title for each, map_ in heat_maps_of()} | dict(_MIGRATED.values())
 """Column of the run data -> what its map shows."""
 
-_RELATIVE: Final = ("hidden_l2_norm", "hidden_max_abs")
-_DEFAULT: Final = ("hidden_l2_norm", "attention_entropy", "collapsed_head_rate")
-_MIGRATED: Final = {"attention_entropy": "report.attention_summary.entropy_mean"}
-"""What a migrated run has instead."""
+_RELATIVE: Final = tuple(each.name for each, map_ in heat_maps_of() if map_.relative)
+_DEFAULT: Final = tuple(each.name for each, map_ in heat_maps_of() if map_.default)
 
 
 def heat_maps(columns: Mapping[str, NDArray[Any]], width: int, signals: Sequence[str] = ()) -> RenderableType:
@@ -45,11 +37,11 @@ def heat_maps(columns: Mapping[str, NDArray[Any]], width: int, signals: Sequence
     Args:
         columns: a run's data.
         width: columns of the terminal.
-        signals: names of `SIGNALS`; none: the three that tell the most.
+        signals: names of `SIGNALS`; none: those that tell the most.
     """
     maps: list[RenderableType] = []
     for each in signals or _DEFAULT:
-        instead = _MIGRATED.get(each, each)
+        instead, _ = _MIGRATED.get(each, (each, ""))
         name = instead if each not in columns and instead in columns else each
         found = layer_map(columns, name)
         maps.append(Text(f"{SIGNALS[name]}: not measured", "dim") if found is None else _drawn(found, width))
@@ -154,10 +146,10 @@ def layer_table(attributes: Mapping[str, Any]) -> RenderableType | None:
         return None
     layers = list(range(len(counts))) if index is None else list(index)
     columns = {
-        "L2 norm": _by_layer(attributes, semconv.LAYERS_L2_NORM, semconv.LAYERS_NORM_INDEX),
-        "max |x|": _by_layer(attributes, semconv.LAYERS_MAX_ABS, semconv.LAYERS_NORM_INDEX),
-        "attention entropy": _by_layer(attributes, semconv.LAYERS_ATTENTION_ENTROPY, semconv.LAYERS_ATTENTION_INDEX),
-        "collapsed heads": _by_layer(attributes, semconv.LAYERS_COLLAPSED_HEAD_RATE, semconv.LAYERS_ATTENTION_INDEX),
+        each.layer_array.heading: _by_layer(attributes, each.layers_name, index_name(family))
+        for family in FAMILIES
+        for each in layer_arrays(family)
+        if each.layer_array is not None and each.layer_array.heading
     }
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("layer", justify="right")
@@ -168,7 +160,7 @@ def layer_table(attributes: Mapping[str, Any]) -> RenderableType | None:
     for layer, count in zip(layers, counts, strict=False):
         cells = [f"{values[layer]:.4g}" if layer in values else "-" for values in columns.values() if values]
         table.add_row(str(layer), *cells, Text(str(count), "bold red" if count else ""))
-    norms = columns["L2 norm"]
+    norms = _by_layer(attributes, semconv.LAYERS_L2_NORM, semconv.LAYERS_NORM_INDEX)
     line = Text(f"L2 norms, first to last layer  {sparkline(list(norms.values()), 60)}", "dim") if norms else Text("")
     return Group(table, line)
 

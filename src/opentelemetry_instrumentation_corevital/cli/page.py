@@ -19,7 +19,7 @@ from .heatmap import SIGNALS, buckets, layer_map, value_range
 from .output import whole_file
 from .render import BARS, message_text, printable, verdict_lines
 from .text import token_pieces
-from .timeline import HEIGHT, WIDTH, lines, marks
+from .timeline import COLOURS, HEIGHT, WIDTH, lines, marks
 
 if TYPE_CHECKING:
     from ..store.stored import StoredRun
@@ -29,7 +29,6 @@ _MOST_CELLS: Final = 1500
 _SHADES: Final = 253
 _MISSING: Final = 255
 _BAD: Final = 254
-_TOKEN_SIGNALS: Final = ("surprisal", "entropy", "margin")
 
 
 def write_page(run: "StoredRun", out: Path, *, tokenizer: str | None, source: str | None = None) -> None:
@@ -79,7 +78,7 @@ def page(run: "StoredRun", tokens: Sequence[str] | None, *, source: str | None =
         messages=_messages(run),
         tokens=_tokens(steps, tokens, found),
         has_text=tokens is not None,
-        token_signals=[line for line in found if line.signal in _TOKEN_SIGNALS],
+        token_signals=[(line, COLOURS[line.signal]) for line in found if line.signal in COLOURS],
         lines=found,
         marks=[(step, name, 100 * step / max(1, steps - 1)) for step, name in marks(run.attributes) if step < steps],
         last=max(0, steps - 1),
@@ -138,9 +137,9 @@ def _tokens(steps: int, texts: Sequence[str] | None, found: Sequence[Any]) -> li
             if not math.isfinite(value) or step >= steps:
                 continue
             tokens[step]["says"].append(f"{line.signal.replace('_', ' ')} {value:.3f} {line.unit}".strip())
-            if line.signal in _TOKEN_SIGNALS and high > low:
+            if line.signal in COLOURS and high > low:
                 share = (value - low) / (high - low)
-                tokens[step]["shares"][line.signal] = round(1 - share if line.signal == "margin" else share, 3)
+                tokens[step]["shares"][line.signal] = round(1 - share if COLOURS[line.signal] == "low" else share, 3)
     return tokens
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
+from ..catalogue.signals import step_fields
 from ..store import open_store
 from ..store.notebook import UNKNOWN
 from ..store.stored import StoredEvent, StoredRun
@@ -49,10 +50,7 @@ _PANEL_WIDTH: Final = 100
 
 _STEP_COLUMNS: Final = {
     "step": semconv.STEP_INDEX,
-    "entropy": semconv.STEP_ENTROPY,
-    "surprisal": semconv.STEP_SURPRISAL,
-    "margin": semconv.STEP_MARGIN,
-    "top-1": semconv.STEP_TOP1_PROB,
+    **{each.step.heading: each.step_name for each in step_fields(full=True) if each.step and each.step.heading},
     "risk so far": semconv.STEP_RISK_SO_FAR,
     "warnings": semconv.STEP_WARNINGS,
 }
@@ -277,8 +275,10 @@ def _show_layers(stored: StoredRun, columns: "Mapping[str, NDArray[Any]] | None"
 def _telling(events: Sequence[StoredEvent]) -> list[StoredEvent]:
     """Return the steps that a reader looks for first: the ends, the extremes and those with a new warning."""
     chosen = {0, len(events) - 1}
-    for name in (semconv.STEP_ENTROPY, semconv.STEP_SURPRISAL):
-        values = [event.attributes.get(name, -1.0) for event in events]
+    for each in step_fields(full=False):
+        if each.step is None or each.step.telling != "max":
+            continue
+        values = [event.attributes.get(each.step_name, -1.0) for event in events]
         chosen.add(values.index(max(values)))
     before: Any = None
     for index, event in enumerate(events):

@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
+from ..catalogue.signal import Signal
+from ..catalogue.signals import SIGNALS
 from ..store.notebook import UNKNOWN
 from ..store.stored import WHOLE, Dropped
 
@@ -27,30 +29,7 @@ _FLAGS: Final = {
 }
 
 _SPARKLINE_WIDTH: Final = 40  # leaves room for its figures in a terminal of 80 columns
-_SIGNALS: Final[Mapping[str, tuple[str | None, str, Mapping[str, tuple[str, str]]]]] = {
-    "entropy": (
-        semconv.SERIES_ENTROPY,
-        " bit",
-        {
-            "mean": (semconv.ENTROPY_MEAN, ".2f"),
-            "max": (semconv.ENTROPY_MAX, ".2f"),
-            "slope per step": (semconv.ENTROPY_SLOPE, "+.3f"),
-        },
-    ),
-    "surprisal": (
-        None,
-        " bit",
-        {
-            "mean": (semconv.SURPRISAL_MEAN, ".2f"),
-            "max": (semconv.SURPRISAL_MAX, ".2f"),
-            "sum": (semconv.SURPRISAL_SUM, ".1f"),
-        },
-    ),
-    "margin": (None, "", {"mean": (semconv.MARGIN_MEAN, ".3f"), "min": (semconv.MARGIN_MIN, ".3f")}),
-    "layer norms": (semconv.LAYERS_L2_NORM, "", {}),
-    "attention": (semconv.LAYERS_ATTENTION_ENTROPY, "", {}),
-}
-"""Signal -> its series, its unit, and word -> its summary's attribute and format."""
+_WORDS: Final = {"slope": "slope per step"}
 _SETTINGS: Final = {
     "temperature": semconv.GEN_AI_REQUEST_TEMPERATURE,
     "top-p": semconv.GEN_AI_REQUEST_TOP_P,
@@ -101,11 +80,7 @@ def verdict_lines(attributes: Attributes, dropped: Dropped = WHOLE) -> list[tupl
         ("early warnings", _early_warnings(attributes, unknown)),
     ]
     lines += _further(attributes, absent or {}, dropped)
-    for name, (series, unit, summaries) in _SIGNALS.items():
-        bars = sparkline(get(series) or (), _SPARKLINE_WIDTH) if series else ""
-        figures = [f"{word} {get(key):{form}}" for word, (key, form) in summaries.items() if key in attributes]
-        if bars or figures:
-            lines.append((name, f"{bars}  {', '.join(figures)}{unit if figures else ''}".strip()))
+    lines += filter(None, (_line(each, attributes) for each in SIGNALS))
     lines.append(("tokens", _tokens(attributes)))
     lines.append(("model", _model(attributes)))
     lines.append(("decoding", _decoding(attributes)))
@@ -159,6 +134,21 @@ def _dropped(dropped: Dropped) -> str:
     )
     what = "; ".join(f"{count} {name} ({variables})" for count, name, variables in taken if count)
     return f"by the SDK's limits: {what}. What is missing here may have been measured."
+
+
+def _line(signal: Signal, attributes: Attributes) -> tuple[str, str | Text] | None:
+    """Return a signal's line; None where it has none, or no value."""
+    if signal.line is None:
+        return None
+    series = signal.layers_name if signal.layer_array is not None else signal.series_name
+    bars = sparkline(attributes.get(series) or (), _SPARKLINE_WIDTH) if signal.line.bars else ""
+    figures = [
+        f"{_WORDS.get(word, word)} {attributes[name]:{form}}"
+        for word, form in signal.line.figures
+        if (name := signal.summary_name(word)) in attributes
+    ]
+    unit = f" {signal.unit}" if figures and signal.unit != "1" else ""
+    return (signal.line.title, f"{bars}  {', '.join(figures)}{unit}".strip()) if bars or figures else None
 
 
 def _flags(attributes: Attributes, absent: Mapping[str, Any], dropped: Dropped) -> Text:

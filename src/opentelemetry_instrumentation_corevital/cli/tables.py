@@ -5,16 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
+from ..catalogue.signals import step_fields
 
 if TYPE_CHECKING:
     from ..store.stored import StoredRun
 
-_STEP_ATTRIBUTES: Final = {
-    "entropy": semconv.STEP_ENTROPY,
-    "surprisal": semconv.STEP_SURPRISAL,
-    "margin": semconv.STEP_MARGIN,
-    "top1_prob": semconv.STEP_TOP1_PROB,
-}
+_STEP_ATTRIBUTES: Final = {each.name: each.step_name for each in step_fields(full=False)}
 """Column of the run data -> what a step's event calls it."""
 
 Rows = tuple[list[str], Iterator[dict[str, Any]]]

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
+from ..catalogue.signals import step_fields, timelines
 from .render import mapping
 
 if TYPE_CHECKING:
@@ -18,14 +19,20 @@ _MOST_POINTS: Final = 1000
 """Of a line: beyond it each bucket of steps is drawn from its smallest to its largest value."""
 
 SIGNALS: Final[Mapping[str, tuple[str, str, str]]] = {
-    "surprisal": (semconv.STEP_SURPRISAL, "surprisal of the chosen token", "bit"),
-    "entropy": (semconv.STEP_ENTROPY, "entropy of the next token", "bit"),
-    "margin": (semconv.STEP_MARGIN, "margin between the two likeliest tokens", ""),
-    "top1_prob": (semconv.STEP_TOP1_PROB, "probability of the likeliest token", ""),
-    "hidden_cosine": ("", "cosine of the last layer's output with that of the step before", ""),
+    **{
+        each.name: (
+            each.step_name if each in step_fields(full=False) else "",
+            line.title,
+            each.unit if each.unit != "1" else "",
+        )
+        for each, line in timelines()
+    },
     "risk_so_far": (semconv.STEP_RISK_SO_FAR, "risk so far", ""),
 }
-"""Signal, which is its column in the run data -> its name in step events, its meaning, its unit."""
+"""Signal, which is its column in the run data -> its name in the step events of every run, its meaning, its unit."""
+
+COLOURS: Final = {each.name: line.colours for each, line in timelines() if line.colours}
+"""Signal by which tokens can be coloured -> which of its ends is strong."""
 
 _STEPS_OF: Final = ("step", "first_step", "onset_step")
 """Where evidence says at which step something warned or began."""

@@ -1,7 +1,7 @@
 """A run's attributes: plain Python values only, no None, no NaN, nothing infinite."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
+from ..catalogue import signals
+from ..catalogue.signal import Statistic
 from ..rag import RAGContext
 from ..run import Decoding, ModelInfo, Run
 from ..values import fitting, plain, unfit
@@ -20,6 +22,13 @@ RETRIEVED_BYTES: Final = 2048
 """Most bytes of each attribute about retrieved documents: a list of a thousand leaves no room for the verdict."""
 
 Attributes = dict[str, Any]
+
+_STATISTICS: Final[Mapping[Statistic, Callable[..., Any]]] = {
+    "mean": np.mean,
+    "min": np.min,
+    "max": np.max,
+    "sum": np.sum,
+}
 
 
 def start_attributes(model: str, *, chat: bool) -> Attributes:
@@ -166,21 +175,23 @@ def sequence_attributes(run: Run) -> Attributes:
 
 
 def summary_attributes(run: Run) -> Attributes:
-    """Return the eight summaries over a run's finite steps."""
-    entropy, surprisal, margin = (_finite(run.column(name)) for name in ("entropy", "surprisal", "margin"))
-    summaries: Attributes = {}
-    if entropy.size:
-        summaries |= {semconv.ENTROPY_MEAN: entropy.mean(), semconv.ENTROPY_MAX: entropy.max()}
-        summaries[semconv.ENTROPY_SLOPE] = slope(run.columns["entropy"])
-    if surprisal.size:
-        summaries |= {
-            semconv.SURPRISAL_MEAN: surprisal.mean(),
-            semconv.SURPRISAL_SUM: surprisal.sum(),
-            semconv.SURPRISAL_MAX: surprisal.max(),
+    """Return the summaries over a run's finite steps."""
+    return fitting(
+        {
+            each.summary_name(summary.statistic): over_steps(run.columns[each.name], summary.statistic)
+            for each in signals.with_summaries()
+            if _finite(run.column(each.name)).size
+            for summary in each.summaries
         }
-    if margin.size:
-        summaries |= {semconv.MARGIN_MEAN: margin.mean(), semconv.MARGIN_MIN: margin.min()}
-    return fitting(summaries)
+    )
+
+
+def over_steps(values: NDArray[Any], statistic: Statistic) -> float | None:
+    """Return a statistic of the finite ones of a signal's values [steps]; None where there are too few."""
+    if statistic == "slope":
+        return slope(values)
+    finite = _finite(values)
+    return float(_STATISTICS[statistic](finite)) if finite.size else None
 
 
 def slope(values: NDArray[Any]) -> float | None:
@@ -199,18 +210,11 @@ def series_attributes(run: Run, points: int = SERIES_POINTS) -> tuple[Attributes
     absent: dict[str, str] = {}
     if points < 2:
         return series, absent
-    names = {
-        semconv.SERIES_ENTROPY: "entropy",
-        semconv.SERIES_SURPRISAL: "surprisal",
-        semconv.SERIES_MARGIN: "margin",
-        semconv.SERIES_HIDDEN_COSINE: "hidden_cosine",
-    }
-    for attribute, column in names.items():
-        values = run.column(column)
+    for each in signals.with_series():
+        attribute, values = each.series_name, run.column(each.name)
         if values is None or not len(values):
             continue
-        if column == "hidden_cosine":
-            values = values[1:]  # the first step has none before it
+        values = values[each.from_step :]
         finite = _finite(values)
         if len(finite) < len(values):
             absent[attribute] = f"{len(values) - len(finite)} of {len(values)} steps are not finite and left out"

@@ -1,12 +1,14 @@
 """A run's layers: one value per layer, from the columns over steps and layers."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import semconv
 from ..assessment.layers import over_steps
+from ..catalogue import signals
+from ..catalogue.signal import Signal, Statistic
 from ..run import Run
 from .attributes import rounded
 
@@ -24,31 +26,25 @@ def layer_means(run: Run, name: str) -> NDArray[np.float64] | None:
 
 
 def layer_attributes(run: Run) -> dict[str, Any]:
-    """Return the layer arrays. An array with holes holds the layers without one, and an index names them."""
+    """Return the layer arrays. Those of a family with holes hold the layers without one, and an index names them."""
     attributes: dict[str, Any] = {}
-    counts = nonfinite_counts(run)
-    if counts is not None:
-        measured = np.flatnonzero(~np.isnan(counts))
-        attributes[semconv.LAYERS_NONFINITE] = [int(count) for count in counts[measured]]
-        attributes |= _index(semconv.LAYERS_INDEX, measured, len(counts))
-    maxima = run.column("hidden_max_abs")
-    if maxima is not None and len(maxima):
-        finite = np.where(np.isfinite(maxima), maxima, np.nan).astype(np.float64)
-        attributes |= _arrays(
-            {
-                semconv.LAYERS_L2_NORM: layer_means(run, "hidden_l2_norm"),
-                semconv.LAYERS_MAX_ABS: over_steps(np.nanmax, finite),
-            },
-            semconv.LAYERS_NORM_INDEX,
-        )
-    attention = {
-        semconv.LAYERS_ATTENTION_ENTROPY: layer_means(run, "attention_entropy"),
-        semconv.LAYERS_ATTENTION_ENTROPY_STD: layer_means(run, "attention_entropy_std"),
-    }
-    collapsed = layer_means(run, "collapsed_head_rate")
-    if collapsed is not None and not np.isnan(collapsed).all():
-        attention[semconv.LAYERS_COLLAPSED_HEAD_RATE] = collapsed
-    return attributes | _arrays(attention, semconv.LAYERS_ATTENTION_INDEX)
+    for family in signals.FAMILIES:
+        arrays = {each: _of_layers(run, each) for each in signals.layer_arrays(family)}
+        attributes |= _arrays(arrays, signals.index_name(family))
+    return attributes
+
+
+def _of_layers(run: Run, signal: Signal) -> NDArray[np.float64] | None:
+    """Return what a signal's layer array is made of [layers], NaN without a value; None where it was not measured."""
+    array, values = signal.layer_array, run.column(signal.name)
+    if signal.name in _MADE:
+        return _MADE[signal.name](run)
+    if array is None or values is None or not len(values):
+        return None
+    if array.statistic == "mean":
+        return layer_means(run, signal.name)
+    finite = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+    return over_steps(_STATISTICS[array.statistic], finite)
 
 
 def nonfinite_counts(run: Run) -> NDArray[np.float64] | None:
@@ -60,18 +56,31 @@ def nonfinite_counts(run: Run) -> NDArray[np.float64] | None:
     return np.where(np.isnan(counts).all(0), np.nan, np.nansum(counts, axis=0))
 
 
-def _arrays(arrays: dict[str, NDArray[np.float64] | None], index: str) -> dict[str, Any]:
+_MADE: Final = {"nonfinite": nonfinite_counts}
+"""Signal that is no column of a run -> what makes it of other columns."""
+_STATISTICS: Final[Mapping[Statistic, Callable[..., Any]]] = {"min": np.nanmin, "max": np.nanmax, "sum": np.nansum}
+
+
+def _arrays(arrays: Mapping[Signal, NDArray[np.float64] | None], index: str) -> dict[str, Any]:
     """Return arrays over the layers for which all of them have a value, and these layers if some have not."""
-    present = {name: values for name, values in arrays.items() if values is not None}
+    present = {each: values for each, values in arrays.items() if values is not None}
+    present = {each: values for each, values in present.items() if not (_optional(each) and np.isnan(values).all())}
     if not present:
         return {}
     finite = np.all([np.isfinite(values) for values in present.values()], axis=0)
     layers = np.flatnonzero(finite)
-    if not layers.size:
+    if not layers.size and not all(map(_counts, present)):  # counts of no layer say that none was measured
         return {}
-    attributes: dict[str, Any] = {name: rounded(values[layers]) for name, values in present.items()}
-    return attributes | _index(index, layers, len(finite))
+    attributes: dict[str, Any] = {
+        each.layers_name: [int(value) for value in values[layers]] if _counts(each) else rounded(values[layers])
+        for each, values in present.items()
+    }
+    return attributes if len(layers) == len(finite) else attributes | {index: [int(layer) for layer in layers]}
 
 
-def _index(name: str, layers: NDArray[Any], count: int) -> dict[str, Any]:
-    return {} if len(layers) == count else {name: [int(layer) for layer in layers]}
+def _optional(signal: Signal) -> bool:
+    return signal.layer_array is not None and signal.layer_array.optional
+
+
+def _counts(signal: Signal) -> bool:
+    return signal.layer_array is not None and signal.layer_array.integers

@@ -12,6 +12,7 @@ from opentelemetry.metrics import Meter, MeterProvider, Observation, get_meter, 
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from .. import semconv
+from ..catalogue import signals
 from ..run import Run
 from ..values import fitting, number
 from ..version import __version__
@@ -25,14 +26,6 @@ _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304
 _FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 _RISK = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-_BITS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0)
-
-
-_LAYER_GAUGES: Final = {
-    semconv.METRIC_LAYER_L2_NORM: "hidden_l2_norm",
-    semconv.METRIC_LAYER_ATTENTION_ENTROPY: "attention_entropy",
-    semconv.METRIC_LAYER_COLLAPSED_HEAD_RATE: "collapsed_head_rate",
-}
 
 
 class Instruments:
@@ -55,17 +48,14 @@ class Instruments:
         def observed(name: str, column: str) -> None:
             meter.create_observable_gauge(name, [lambda _options: self._observe(column)], **unit(name))
 
-        self._layers: dict[str, dict[str, NDArray[np.float64]]] = {column: {} for column in _LAYER_GAUGES.values()}
-        for name, column in _LAYER_GAUGES.items():
-            observed(name, column)
-        self.entropy = gauge(semconv.METRIC_ENTROPY)
-        self.surprisal = gauge(semconv.METRIC_SURPRISAL)
-        self.margin = gauge(semconv.METRIC_MARGIN)
+        self._layers = _nothing()
+        for each in signals.with_gauge("layer"):
+            observed(each.gauge_name, each.name)
+        self._means = {each.name: gauge(each.gauge_name) for each in signals.with_gauge("step")}
         self.risk_score = gauge(semconv.METRIC_RISK_SCORE)
         self.failure_risk = gauge(semconv.METRIC_FAILURE_RISK)
         self.run_risk_score = histogram(semconv.METRIC_RUN_RISK_SCORE, _RISK)
-        self.step_entropy = histogram(semconv.METRIC_STEP_ENTROPY, _BITS)
-        self.step_surprisal = histogram(semconv.METRIC_STEP_SURPRISAL, _BITS)
+        self._steps = {each.name: histogram(each.step_name, each.buckets) for each in signals.with_histogram()}
         self.operation_duration = histogram(semconv.METRIC_OPERATION_DURATION, _SECONDS)
         self.token_usage = histogram(semconv.METRIC_TOKEN_USAGE, _TOKENS)
         self.time_to_first_token = histogram(semconv.METRIC_TIME_TO_FIRST_TOKEN, _FIRST_TOKEN)
@@ -77,7 +67,7 @@ class Instruments:
 
     def close(self) -> None:
         """Report no layer any more: an observed instrument cannot be taken back."""
-        self._layers = {column: {} for column in _LAYER_GAUGES.values()}
+        self._layers = _nothing()
 
     def _observe(self, column: str) -> Iterator[Observation]:
         """Yield every model's last run's layers."""
@@ -125,17 +115,13 @@ class Instruments:
         labels, apart = {semconv.GEN_AI_REQUEST_MODEL: run.model.name}, without_exemplar(context)
         level = {} if run.risk is None else fitting({semconv.RISK_LEVEL: run.risk.level})
         self.runs.add(1, {**labels, **level, semconv.LABEL_CAPTURED: True}, apart)
-        for gauge, histogram, column in (
-            (self.entropy, self.step_entropy, "entropy"),
-            (self.surprisal, self.step_surprisal, "surprisal"),
-            (self.margin, None, "margin"),
-        ):
+        for column in {**self._means, **self._steps}:
             values = run.column(column)
             finite = np.empty(0) if values is None else values[np.isfinite(values)].astype(np.float64)
-            if finite.size:
-                gauge.set(float(np.mean(finite)), labels, apart)
-                if histogram is not None:
-                    _record(histogram, finite.tolist(), labels, context)
+            if finite.size and column in self._means:
+                self._means[column].set(float(np.mean(finite)), labels, apart)
+            if finite.size and column in self._steps:
+                _record(self._steps[column], finite.tolist(), labels, context)
         for column, last in self._layers.items():
             means = layer_means(run, column)
             if means is not None:
@@ -160,6 +146,11 @@ class Instruments:
     def record_unstored(self, count: int) -> None:
         """Count spans, log records and metrics that the store could not take."""
         self.record_dropped("unstored", count, set_span_in_context(INVALID_SPAN, Context()))
+
+
+def _nothing() -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Return layer signal -> model -> the means of its last run, empty."""
+    return {each.name: {} for each in signals.with_gauge("layer")}
 
 
 def _record(histogram: Any, values: Sequence[float], attributes: dict[str, Any], context: Context) -> None:

@@ -10,8 +10,10 @@ from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber, g
 from opentelemetry.context import Context
 
 from .. import semconv
+from ..catalogue import signals
+from ..catalogue.signal import Dtype
 from ..npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
-from ..run import CROSS_SIGNALS, SELF_SIGNALS, Run
+from ..run import Run
 from ..values import fitting
 from .verdict import routing_attributes
 
@@ -20,30 +22,21 @@ CHUNK_BYTES: Final = 7 * 1024
 MAX_RECORDS: Final = 1792
 """Chunks and verdicts of a call: a batching log processor queues 2,048 records and drops what comes beyond."""
 
-_HALF: Final = frozenset((*SELF_SIGNALS, *CROSS_SIGNALS, "attention_previous_heads", "layer_transformation"))
-"""Columns between 0 and 1 or little more, kept in half precision (three digits)."""
-_LEAVE_OUT: Final = (
-    "attention_previous_heads",
-    *(name for name in (*SELF_SIGNALS, *CROSS_SIGNALS) if name.endswith(("_min", "_max", "_std"))),
-    *("attention_mass_sink", "attention_mass_prompt", "attention_mass_generated", "attention_middle"),
-    *("hidden_mean", "hidden_std", "layer_transformation", "focused_head_rate", "attention_max_weight"),
-    *("hidden_max_abs", "attention_previous", "cross_attention_entropy", "cross_attention_max_weight"),
-    *("collapsed_head_rate", "attention_entropy", "hidden_l2_norm", "hidden_nan", "hidden_inf"),
-)
-"""What is left out, in this order, of a run whose data are too large; what remains has one number per step."""
-
 
 def run_columns(run: Run, *, content: bool) -> dict[str, NDArray[Any]]:
     """Return what a run's data hold: its columns, their times and, with content switched on, the token ids."""
     columns: dict[str, NDArray[Any]] = {"time_ns": run.time_ns}
     if content and run.output_tokens is not None:
         columns["tokens"] = run.tokens
-    for name, values in run.columns.items():
-        if name in ("hidden_nan", "hidden_inf"):
-            columns[name] = np.nan_to_num(values, nan=-1.0).astype(np.int32)
-        else:
-            columns[name] = values.astype(np.float16) if name in _HALF else values
-    return columns
+    stored = {each.name: each.stored for each in signals.in_row()}
+    return columns | {name: _stored(values, stored.get(name)) for name, values in run.columns.items()}
+
+
+def _stored(values: NDArray[Any], dtype: Dtype | None) -> NDArray[Any]:
+    """Return a column as it is stored; one that the catalogue does not know as it is."""
+    if dtype is None:
+        return values
+    return (np.nan_to_num(values, nan=-1.0) if dtype == "int32" else values).astype(dtype, copy=False)
 
 
 def most_bytes(sequences: int) -> int:
@@ -76,7 +69,7 @@ def pack(run: Run, *, content: bool) -> tuple[bytes | None, tuple[str, ...]]:
 def _fitting(sizes: Mapping[str, int], room: int) -> list[str]:
     """Return the columns of these sizes that fit into `room` bytes; none if even those of one per step do not."""
     kept = dict(sizes)
-    for name in _LEAVE_OUT:
+    for name in signals.leave_out():
         if sum(kept.values()) <= room:
             break
         kept.pop(name, None)

@@ -1,22 +1,16 @@
 """Which steps become `corevital.step` events, and what each of them says."""
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import semconv
 from ..assessment.layers import over_steps
 from ..assessment.risk import SCORE_DIGITS
+from ..catalogue import signals
 from ..run import Run
 from ..values import fitting
-
-_SUMMARY: Final = {
-    semconv.STEP_ENTROPY: "entropy",
-    semconv.STEP_SURPRISAL: "surprisal",
-    semconv.STEP_MARGIN: "margin",
-    semconv.STEP_TOP1_PROB: "top1_prob",
-}
-_FULL: Final = {**_SUMMARY, semconv.STEP_TOPK_MASS: "topk_mass", semconv.STEP_HIDDEN_COSINE: "hidden_cosine"}
 
 
 def choose_steps(run: Run, limit: int) -> list[int]:
@@ -28,11 +22,12 @@ def choose_steps(run: Run, limit: int) -> list[int]:
     if total <= limit:
         return list(range(total))
     telling = [0, total - 1]
-    for name, extreme in (("entropy", np.argmax), ("surprisal", np.argmax), ("margin", np.argmin)):
-        values = run.column(name)
-        if values is not None and np.isfinite(values).any():
-            neutral = -np.inf if extreme is np.argmax else np.inf
-            telling.append(int(extreme(np.where(np.isfinite(values), values, neutral))))
+    for each in signals.step_fields(full=True):
+        values = run.column(each.name)
+        if each.step is None or not each.step.telling or values is None or not np.isfinite(values).any():
+            continue
+        extreme, neutral = (np.argmax, -np.inf) if each.step.telling == "max" else (np.argmin, np.inf)
+        telling.append(int(extreme(np.where(np.isfinite(values), values, neutral))))
     if run.early_warning is not None and run.early_warning.first_step is not None:
         telling.append(run.early_warning.first_step)
     if run.health is not None:
@@ -56,11 +51,12 @@ class StepEvents:
 
     def __init__(self, run: Run, *, full: bool) -> None:
         self._warning = run.early_warning if full else None
-        columns = {name: run.column(column) for name, column in (_FULL if full else _SUMMARY).items()}
-        attention = run.column("attention_entropy")
-        if full and attention is not None:
-            columns[semconv.STEP_ATTENTION_ENTROPY] = over_steps(np.nanmean, attention.T.astype(np.float64))
-        self._columns = {name: values.tolist() for name, values in columns.items() if values is not None}
+        columns = {each: run.column(each.name) for each in signals.step_fields(full=full)}
+        self._columns = {
+            each.step_name: (_over_layers(values) if each.shape == "layer" else values).tolist()
+            for each, values in columns.items()
+            if values is not None
+        }
 
     def attributes(self, step: int) -> dict[str, Any]:
         """Return the attributes of one step's event; a value that is not finite is left out.
@@ -72,3 +68,8 @@ class StepEvents:
             attributes[semconv.STEP_RISK_SO_FAR] = round(float(self._warning.risk_so_far[step]), SCORE_DIGITS)
             attributes[semconv.STEP_WARNINGS] = self._warning.active.get(step) or None
         return fitting(attributes | {semconv.STEP_INDEX: step})
+
+
+def _over_layers(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return each step's mean over its layers [steps]."""
+    return over_steps(np.nanmean, values.T.astype(np.float64))

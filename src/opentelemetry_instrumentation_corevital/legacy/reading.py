@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,8 +19,9 @@ import numpy as np
 
 from .. import semconv
 from ..assessment.fingerprint import hash_text, normalize_prompt
+from ..catalogue import signals
 from ..config import Settings
-from ..emission.attributes import downsample, rounded, slope
+from ..emission.attributes import downsample, over_steps, rounded, slope
 from ..npz import to_npz
 from ..store.rows import Record, source_of
 from ..store.run_data import whole_run_data
@@ -237,33 +238,16 @@ def _narrative(report: Mapping[str, Any], *, content: bool) -> str | None:
     )
 
 
-_Reduce = Callable[..., Any]
-_SUMMARIES: Final[tuple[tuple[str, dict[str, _Reduce], str], ...]] = (
-    ("entropy", {semconv.ENTROPY_MEAN: np.mean, semconv.ENTROPY_MAX: np.max}, semconv.SERIES_ENTROPY),
-    (
-        "surprisal",
-        {semconv.SURPRISAL_MEAN: np.mean, semconv.SURPRISAL_SUM: np.sum, semconv.SURPRISAL_MAX: np.max},
-        semconv.SERIES_SURPRISAL,
-    ),
-    ("margin", {semconv.MARGIN_MEAN: np.mean, semconv.MARGIN_MIN: np.min}, semconv.SERIES_MARGIN),
-)
-_LAYER_ARRAYS: Final[dict[str, tuple[str, _Reduce]]] = {
-    semconv.LAYERS_L2_NORM: ("hidden_l2_norm", np.mean),
-    semconv.LAYERS_MAX_ABS: ("hidden_max_abs", np.max),
-    semconv.LAYERS_ATTENTION_ENTROPY: ("attention_entropy", np.mean),
-    semconv.LAYERS_COLLAPSED_HEAD_RATE: ("collapsed_head_rate", np.mean),
-}
-
-
 def _summaries(columns: Columns) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    for name, means, series in _SUMMARIES:
-        values = columns.get(name)
+    for each in signals.with_summaries():
+        values = columns.get(each.name)
         finite = np.empty(0) if values is None else values[np.isfinite(values)].astype(np.float64)
         if finite.size:
-            made |= {attribute: float(reduce(finite)) for attribute, reduce in means.items()}
-            made[series] = rounded(downsample(finite, _POINTS))
-            made[semconv.SERIES_STRIDE] = round(max(1.0, len(finite) / len(made[series])), 4)
+            kinds = [summary.statistic for summary in each.summaries if summary.statistic != "slope"]
+            made |= {each.summary_name(kind): over_steps(finite, kind) for kind in kinds}
+            made[each.series_name] = rounded(downsample(finite, _POINTS))
+            made[semconv.SERIES_STRIDE] = round(max(1.0, len(finite) / len(made[each.series_name])), 4)
     if "entropy" in columns:
         made[semconv.ENTROPY_SLOPE] = slope(columns["entropy"])
     return made | _layers(columns)
@@ -272,10 +256,11 @@ def _summaries(columns: Columns) -> dict[str, Any]:
 def _layers(columns: Columns) -> dict[str, Any]:
     """Return the layer arrays, of those signals that every layer has."""
     made = {}
-    for attribute, (name, reduce) in _LAYER_ARRAYS.items():
-        values = columns.get(name)
-        if values is not None and np.isfinite(values).all():
-            made[attribute] = rounded(reduce(values.astype(np.float64), axis=0))
+    for each in signals.SIGNALS:
+        values = columns.get(each.name)
+        if each.layer_array is not None and values is not None and np.isfinite(values).all():
+            reduce = np.max if each.layer_array.statistic == "max" else np.mean
+            made[each.layers_name] = rounded(reduce(values.astype(np.float64), axis=0))
     if "hidden_nan" in columns and "hidden_inf" in columns:
         made[semconv.LAYERS_NONFINITE] = (columns["hidden_nan"] + columns["hidden_inf"]).sum(0).astype(int).tolist()
     return made
