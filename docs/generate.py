@@ -1,4 +1,4 @@
-"""Writes what is made from the code: attributes.md, configuration.md, api.md, metrics.md, judgement.md, schemas/."""
+"""Writes what is made from the code: attributes.md, configuration.md, api.md, metrics.md, judgement.md, run-data.md, schemas/."""
 
 from functools import partial
 from pathlib import Path
@@ -115,7 +115,7 @@ PAGES = {
     "attributes.md": attributes_page,
     "configuration.md": configuration_page,
     "api.md": public_api.page,
-    **{name: partial(templated.page, name) for name in ("metrics.md", "judgement.md")},
+    **{name: partial(templated.page, name) for name in ("metrics.md", "judgement.md", "run-data.md")},
 }
 
 

@@ -3,6 +3,7 @@
 - `{{limit NAME}}`: the default of a threshold.
 - `{{figure SECTION | ROW}}`: a value of results/judgement.md, of the row that begins so.
 - `{{carriers WORD ...}}`: the names of telemetry with one of these words between their dots.
+- `{{entries}}`: an entry for each signal; `{{columns}}`: a row for each column of the run data.
 - `{{failure_risk}}`, `{{components}}`, `{{outside}}`, `{{fewest}}`, `{{fingerprint_version}}`, `{{component_table}}`.
 """
 
@@ -14,6 +15,8 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.assessment import behaviour
 from opentelemetry_instrumentation_corevital.assessment.failure_risk import INTERCEPT, LOOP, RECURRING
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
+from opentelemetry_instrumentation_corevital.catalogue import signals
+from opentelemetry_instrumentation_corevital.catalogue.signal import Entry, Signal
 
 DOCS = Path(__file__).parent
 
@@ -46,6 +49,8 @@ def _value(place: re.Match[str]) -> str:
         return _figure(section, row)
     if kind == "carriers":
         return _carriers(what.split())
+    if kind == "entries":
+        return filled(_entries())
     return _FIXED[kind]
 
 
@@ -63,14 +68,54 @@ def _figure(section: str, row: str) -> str:
     raise KeyError(f"results/judgement.md has no row {row!r} under {section!r}")
 
 
-def _carriers(words: list[str]) -> str:
+def _carriers(words: list[str], nothing: str = "") -> str:
     found: dict[str, list[str]] = {}
     for definition in semconv.DEFINITIONS.values():
         if definition.kind in _KINDS and not set(definition.name.split(".")).isdisjoint(words):
             found.setdefault(_KINDS[definition.kind], []).append(f"`{definition.name}`")
+    if not found and nothing:
+        return nothing
     if not found:
         raise KeyError(f"no name of semconv.py has one of {words}")
     return "; ".join(f"{kind} {', '.join(names)}" for kind, names in found.items())
+
+
+def _entries() -> str:
+    """Return an entry for each signal, those that belong together in one, under the titles of their families."""
+    parts, titled = [], ""
+    together: dict[Entry, list[Signal]] = {}
+    for each in signals.in_row():
+        if each.entry is not None:
+            together.setdefault(each.entry, []).append(each)
+    for entry, of in together.items():
+        family = signals.family(of[0].family)
+        if family.title and family.title != titled:
+            parts += [f"## {family.title}", *([family.intro] if family.intro else [])]
+            titled = family.title
+        rows = {
+            "definition": entry.definition,
+            "unit": of[0].unit or "count",
+            "default": entry.default,
+            "carried by": _carriers([*(each.short for each in of), *entry.also], "the run data only"),
+            "evidence": entry.evidence,
+            "measured": entry.measured,
+            "when it stands out": entry.stands_out,
+        }
+        table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
+        parts += [f"### {', '.join(f'`{each.name}`' for each in of)}", f"| | |\n|---|---|\n{table}"]
+    return "\n\n".join(parts)
+
+
+_SHAPES = {"step": "T", "layer": "T, L", "head": "T, middle third of L, heads"}
+
+
+def _columns() -> str:
+    """Return the columns of the run data that are signals, as rows of a table."""
+    return "\n".join(
+        f"| `{each.name}` | {_SHAPES[each.shape]} | {each.stored} | {each.unit} | "
+        f"{each.definition}{f' ({each.source})' if each.source else ''} |"
+        for each in signals.in_row()
+    )
 
 
 def _component_table() -> str:
@@ -88,4 +133,5 @@ _FIXED = {
     "fewest": str(behaviour.FEWEST_STEPS),
     "fingerprint_version": behaviour.VERSION,
     "component_table": _component_table(),
+    "columns": _columns(),
 }

@@ -5,12 +5,15 @@ from typing import Final
 from . import entries
 from .signal import Entry, HeatMap, LayerArray, Line, Signal, StepField
 
+_ENTROPY: Final = "-sum w log w / log(visible keys) of the last query's row"
+_CROSS_ENTROPY: Final = "encoder-decoder models: the same of the row over the encoder's keys"
+
 SELF: Final = (
     Signal(
         name="attention_entropy",
         family="attention",
         shape="layer",
-        definition="-sum w log w / log(visible keys) of the last query's row: mean over heads",
+        definition=f"{_ENTROPY}: mean over heads",
         lowest=0.0,
         highest=1.0,
         stored="float16",
@@ -34,7 +37,7 @@ SELF: Final = (
         name="attention_entropy_std",
         family="attention",
         shape="layer",
-        definition="its standard deviation over heads",
+        definition=f"{_ENTROPY}: standard deviation over heads",
         lowest=0.0,
         highest=1.0,
         stored="float16",
@@ -47,7 +50,7 @@ SELF: Final = (
         name="attention_entropy_min",
         family="attention",
         shape="layer",
-        definition="its smallest over heads",
+        definition=f"{_ENTROPY}: smallest over heads",
         lowest=0.0,
         highest=1.0,
         stored="float16",
@@ -58,7 +61,7 @@ SELF: Final = (
         name="attention_entropy_max",
         family="attention",
         shape="layer",
-        definition="its largest over heads",
+        definition=f"{_ENTROPY}: largest over heads",
         lowest=0.0,
         highest=1.0,
         stored="float16",
@@ -171,7 +174,7 @@ SELF: Final = (
         family="attention",
         shape="layer",
         definition="weight on the key before the query's own; mean over heads",
-        source="arXiv 2505.20045",
+        source="RAUQ, arXiv 2505.20045",
         lowest=0.0,
         highest=1.0,
         stored="float16",
@@ -198,12 +201,18 @@ def _cross(name: str, definition: str, dropped: int, entry: Entry = entries.CROS
 
 
 CROSS: Final = (
-    _cross("attention_entropy", "encoder-decoder models: `attention_entropy` of the row over the encoder's keys", 210),
-    _cross("attention_entropy_std", "its standard deviation over heads", 60),
-    _cross("attention_entropy_min", "its smallest over heads", 70),
-    _cross("attention_entropy_max", "its largest over heads", 80),
-    _cross("attention_max_weight", "largest weight of such a row: mean over heads", 220),
-    _cross("attention_max_weight_max", "largest weight of such a row: largest over heads", 90),
+    _cross("attention_entropy", f"{_CROSS_ENTROPY}: mean over heads", 210),
+    _cross("attention_entropy_std", f"{_CROSS_ENTROPY}: standard deviation over heads", 60),
+    _cross("attention_entropy_min", f"{_CROSS_ENTROPY}: smallest over heads", 70),
+    _cross("attention_entropy_max", f"{_CROSS_ENTROPY}: largest over heads", 80),
+    _cross(
+        "attention_max_weight", "encoder-decoder models: largest weight on the encoder's keys: mean over heads", 220
+    ),
+    _cross(
+        "attention_max_weight_max",
+        "encoder-decoder models: largest weight on the encoder's keys: largest over heads",
+        90,
+    ),
 )
 
 HEADS: Final = (
@@ -212,7 +221,7 @@ HEADS: Final = (
         family="heads",
         shape="head",
         definition="`attention_previous` of every head of the middle third of the layers",
-        source="arXiv 2505.20045 (RAUQ builds on it)",
+        source="RAUQ, arXiv 2505.20045",
         number="attention_previous",
         lowest=0.0,
         highest=1.0,

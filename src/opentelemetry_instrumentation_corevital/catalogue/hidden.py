@@ -5,12 +5,14 @@ from typing import Final
 from . import entries
 from .signal import HeatMap, LayerArray, Line, Signal, StepField, Timeline
 
+_STATE: Final = "the layer's output at the last position, before the final norm"
+
 SIGNALS: Final = (
     Signal(
         name="hidden_mean",
         family="hidden",
         shape="layer",
-        definition="of the layer's output at the last position, before the final norm: mean",
+        definition=f"{_STATE}: mean",
         dropped=140,
         entry=entries.HIDDEN,
     ),
@@ -18,7 +20,7 @@ SIGNALS: Final = (
         name="hidden_std",
         family="hidden",
         shape="layer",
-        definition="its population standard deviation",
+        definition=f"{_STATE}: population standard deviation",
         lowest=0.0,
         dropped=150,
         entry=entries.HIDDEN,
@@ -27,7 +29,7 @@ SIGNALS: Final = (
         name="hidden_l2_norm",
         family="hidden",
         shape="layer",
-        definition="its L2 norm",
+        definition=f"{_STATE}: L2 norm",
         lowest=0.0,
         dropped=250,
         entry=entries.HIDDEN,
@@ -43,7 +45,7 @@ SIGNALS: Final = (
         name="hidden_max_abs",
         family="hidden",
         shape="layer",
-        definition="its largest absolute value",
+        definition=f"{_STATE}: largest absolute value",
         lowest=0.0,
         dropped=190,
         entry=entries.HIDDEN,
@@ -61,7 +63,7 @@ SIGNALS: Final = (
             family="hidden",
             shape="layer",
             unit="",
-            definition=f"values of it that are {what}",
+            definition=f"{_STATE}: values that are {what}",
             lowest=0.0,
             stored="int32",
             dropped=dropped,
