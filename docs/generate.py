@@ -1,4 +1,4 @@
-"""Writes what is made from the code: attributes.md, configuration.md, api.md, metrics.md, judgement.md, run-data.md, schemas/."""
+"""Writes what is made from the code: attributes, configuration, api, metrics, judgement, run-data (.md), schemas/."""
 
 from functools import partial
 from pathlib import Path

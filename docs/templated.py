@@ -3,7 +3,7 @@
 - `{{limit NAME}}`: the default of a threshold.
 - `{{figure SECTION | ROW}}`: a value of results/judgement.md, of the row that begins so.
 - `{{carriers WORD ...}}`: the names of telemetry with one of these words between their dots.
-- `{{entries}}`: an entry for each signal; `{{columns}}`: a row for each column of the run data.
+- `{{signals}}`: an entry for each signal; `{{columns}}`: a row for each column of the run data.
 - `{{failure_risk}}`, `{{components}}`, `{{outside}}`, `{{fewest}}`, `{{fingerprint_version}}`, `{{component_table}}`.
 """
 
@@ -49,8 +49,6 @@ def _value(place: re.Match[str]) -> str:
         return _figure(section, row)
     if kind == "carriers":
         return _carriers(what.split())
-    if kind == "entries":
-        return filled(_entries())
     return _FIXED[kind]
 
 
@@ -68,19 +66,17 @@ def _figure(section: str, row: str) -> str:
     raise KeyError(f"results/judgement.md has no row {row!r} under {section!r}")
 
 
-def _carriers(words: list[str], nothing: str = "") -> str:
+def _carriers(words: list[str]) -> str:
     found: dict[str, list[str]] = {}
     for definition in semconv.DEFINITIONS.values():
         if definition.kind in _KINDS and not set(definition.name.split(".")).isdisjoint(words):
             found.setdefault(_KINDS[definition.kind], []).append(f"`{definition.name}`")
-    if not found and nothing:
-        return nothing
     if not found:
         raise KeyError(f"no name of semconv.py has one of {words}")
     return "; ".join(f"{kind} {', '.join(names)}" for kind, names in found.items())
 
 
-def _entries() -> str:
+def _signals() -> str:
     """Return an entry for each signal, those that belong together in one, under the titles of their families."""
     parts, titled = [], ""
     together: dict[Entry, list[Signal]] = {}
@@ -96,14 +92,21 @@ def _entries() -> str:
             "definition": entry.definition,
             "unit": of[0].unit or "count",
             "default": entry.default,
-            "carried by": _carriers([*(each.short for each in of), *entry.also], "the run data only"),
+            "carried by": _carried([*(each.short for each in of), *entry.also]),
             "evidence": entry.evidence,
             "measured": entry.measured,
             "when it stands out": entry.stands_out,
         }
         table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
         parts += [f"### {', '.join(f'`{each.name}`' for each in of)}", f"| | |\n|---|---|\n{table}"]
-    return "\n\n".join(parts)
+    return filled("\n\n".join(parts))
+
+
+def _carried(words: list[str]) -> str:
+    try:
+        return filled(f"{{{{carriers {' '.join(words)}}}}}")
+    except KeyError:
+        return "the run data only"
 
 
 _SHAPES = {"step": "T", "layer": "T, L", "head": "T, middle third of L, heads"}
@@ -134,4 +137,5 @@ _FIXED = {
     "fingerprint_version": behaviour.VERSION,
     "component_table": _component_table(),
     "columns": _columns(),
+    "signals": _signals(),
 }

@@ -5,8 +5,9 @@ import itertools
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +28,27 @@ def _nothing_from_other_tests(monkeypatch: pytest.MonkeyPatch, tmp_path_factory:
         if name.startswith("OTEL_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / f"data-{next(_numbers)}"))
+
+
+@pytest.fixture(autouse=True)
+def _absent_names_and_reasons_are_declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test lets a span call absent stands in catalogue/absence.py, and so does the reason."""
+    from opentelemetry_instrumentation_corevital import semconv
+    from opentelemetry_instrumentation_corevital.catalogue import absence
+    from opentelemetry_instrumentation_corevital.emission import attributes, span
+
+    vocabulary = frozenset(name for kind, name in semconv.DEFINITIONS if kind == "attribute")
+    found: dict[str, str] = {}
+    told = attributes.absent_attribute
+
+    def watched(absent: Mapping[str, str]) -> dict[str, Any]:
+        found.update(absence.unknown(absent, vocabulary))
+        return told(absent)
+
+    for module in (attributes, span):
+        monkeypatch.setattr(module, "absent_attribute", watched)
+    yield
+    assert not found, "declare it in catalogue/absence.py"
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from ..calibration.signals import collapsed_shares
+from ..catalogue.signals import family, signal
 from ..run import EarlyWarning, Run, middle_third
 from .collapse import CollapseDetector
 from .failure_risk import failure_risk
@@ -187,8 +188,8 @@ def _absent(run: Run) -> dict[str, str]:
 
 
 def _why_absent(run: Run, column: str) -> str:
-    kinds = {"collapsed_head_rate": "attention", "hidden_l2_norm": "hidden_states"}
-    return run.absent.get(column) or run.absent.get(kinds.get(column, ""), f"needs {column}")
+    group = family(signal(column).family).group
+    return run.absent.get(column) or run.absent.get(group, f"needs {column}")
 
 
 def _steps(run: Run) -> Iterator[Step]:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from . import entries
+from . import signal_entries as entries
 from .signal import Entry, HeatMap, LayerArray, Line, Signal, StepField
 
 _ENTROPY: Final = "-sum w log w / log(visible keys) of the last query's row"

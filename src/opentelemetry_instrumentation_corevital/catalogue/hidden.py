@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from . import entries
+from . import signal_entries as entries
 from .signal import HeatMap, LayerArray, Line, Signal, StepField, Timeline
 
 _STATE: Final = "the layer's output at the last position, before the final norm"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from . import entries
+from . import signal_entries as entries
 from .signal import Line, Signal, StepField, Summary, Timeline
 
 _BITS: Final = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0)

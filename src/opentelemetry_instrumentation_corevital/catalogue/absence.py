@@ -1,0 +1,151 @@
+"""What `corevital.capture.absent` and `Run.absent` may name, what each name means, and the reasons that are given.
+
+A name is that of a signal or of its group, of a fact of the run, of a verdict, of a part of the telemetry, or of an
+attribute of the vocabulary (`semconv.py`), which is the only kind with a dot in it.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from . import signals
+
+GROUPS: Final[Mapping[str, str]] = {
+    "hidden_states": "all signals of the layers' outputs; `nan_detected` and `inf_detected` speak of the logits alone",
+    "attention": "all signals of attention",
+}
+"""Group of signals -> what is not there. The families of `signals.py` name them."""
+
+_FACTS: Final[Mapping[str, str]] = {
+    "nonfinite": "the counts of logits that are not finite",
+    "input_tokens": "how many tokens the prompt had",
+    "output_tokens": "which tokens were generated",
+    "stop_reason": "what ended the sequence",
+    "run": "everything: the call was not measured",
+}
+
+_VERDICTS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("nan_detected", "inf_detected"), "the flag was not judged"),
+    **dict.fromkeys(("repetition_loop_detected", "attention_collapse_detected"), "the flag was not judged"),
+    "mid_layer_anomaly_detected": "the flag was not judged",
+    "high_entropy_steps": "steps of high entropy were not counted",
+    **dict.fromkeys(("repetition_risk", "entropy_rising", "margin_collapsing"), "the warning was not looked for"),
+    **dict.fromkeys(("confidence_drop", "attention_collapsing", "norm_jump"), "the warning was not looked for"),
+    **dict.fromkeys(("context_loss", "confident_confusion", "degenerating_generation"), "the signal was not judged"),
+    "profile": "a baseline profile is there and not used",
+    "risk": "the risk was not judged",
+    "blame": "no layer was judged",
+    "fingerprint": "the fingerprint has no vector",
+    "prompt_hash": "the prompt was not hashed",
+}
+
+_TELEMETRY: Final[Mapping[str, str]] = {
+    "layers": "the layer arrays",
+    "series": "points of the series",
+    "step_events": "events of single steps",
+    "run_data": "columns of the run data",
+}
+
+REASONS: Final[tuple[str, ...]] = (
+    # the call
+    "not measured",
+    "not chosen by capture_ratio={}",
+    "no step was observed",
+    "not measured in decoding strategy {}",
+    "not measured in continuous batching (cache_implementation=paged)",
+    "vocabulary too large for a vitals row",
+    "internal error ({})",
+    # its loop
+    "the loop calls the logits processors several times before a token is shown to the stopping criteria",
+    "the loop's logits are not [sequences, vocabulary]",
+    "the loop's number of sequences changes",
+    "the model's tensors have no values (a meta device or a fake-tensor mode)",
+    "whose logits a custom loop hands over cannot be told: {}",
+    "the loop's tokens are not [sequences, length]",
+    "the loop does not show each token to the stopping criteria",
+    "the stopping criteria return no flag for each sequence",
+    "the loop's steps are not those of the result",
+    "the loop's tokens are not those of the result",
+    # its result
+    "the result is shorter than the prompt",
+    "the result holds no tensor of token ids: {}",
+    "the result is no token ids [sequences, length]: {}",
+    "the result has no sequence",
+    "the result's token ids have no values (a meta device or a fake-tensor mode)",
+    "the result's token ids could not be read ({})",
+    "where a custom loop's new tokens begin cannot be told: the prompt has no token ids",
+    "a custom loop's result neither begins with the prompt nor is what the loop was seen to choose",
+    "it ends with padding: where its tokens end cannot be told",
+    "no stopping criterion was seen to end it",
+    "the prompt's tokens could not be counted",
+    "the step at which the call failed could not be read from the device",
+    # the model's inside
+    "switched off (attention_every=0)",
+    "the model's layers were not found",
+    "compiled",
+    "the layers at {} did not run",
+    "the layers' outputs were not seen at step {}",
+    "the layers' attention was not seen at step {}",
+    "a layer's output has not one row per sequence",
+    "a layer's output is not [sequences, positions, width]",
+    "a layer's output has {} positions at step {}",
+    "a layer runs several times in a step",
+    "a layer's attention has not one row per sequence",
+    "a layer has several self-attentions",
+    "self- and cross-attention are one row",
+    "no attention was found in the model's layers",
+    "the model's attention does not pass through transformers' attention functions",
+    "the scores of attention implementation {} cannot be told",
+    "the scores of attention with {} cannot be told",
+    "queries or keys were overwritten before they were read",
+    "what attention returned was not finite, or no weights, at any step",
+    # verdicts
+    "logits were not measured",
+    "the layers were not measured",
+    "attention was not measured",
+    "nothing was generated",
+    "no layer was measured",
+    "needs {}",
+    "too few steps with enough visible keys",
+    "too few steps to compare",
+    "no layer of the middle third was looked at",
+    "the model has no baseline profile",
+    "attention to the prompt was not measured, or the profile does not know it",
+    "{}; runs are judged without it",
+    "a fingerprint needs {} steps with a distribution, the run has {}",
+    "switched off (prompt_hash=off)",
+    "neither the prompt's text nor a tokenizer is known",
+    # telemetry
+    "{} of {} steps are not finite and left out",
+    "cut: span too large",
+    "{} cut: span too large",
+    "cut: larger than {} bytes",
+    "left out for its size: {}",
+    "step_events=logs, but no LoggerProvider takes log events",
+    "no tokenizer is known",
+    "its value does not fit the type {}",
+)
+"""What is said of why something is absent; `{}` stands for what differs."""
+
+_PATTERN: Final = re.compile("|".join(re.escape(each).replace(r"\{\}", ".+") for each in REASONS), re.DOTALL)
+
+
+def names() -> dict[str, str]:
+    """Return every name that is no attribute -> what is not there."""
+    each = {signal.name: f"`{signal.name}`" for signal in signals.of_family("logits") if signal.dtype != "int32"}
+    return {**each, **GROUPS, **_FACTS, **_VERDICTS, **_TELEMETRY}
+
+
+def unknown(absent: Mapping[str, str], attributes: Mapping[str, object] | frozenset[str]) -> dict[str, str]:
+    """Return what of this is not as declared here: names, and reasons.
+
+    Args:
+        absent: name -> reason.
+        attributes: of the vocabulary.
+    """
+    known = names()
+    return {
+        name: reason
+        for name, reason in absent.items()
+        if (name not in known and name not in attributes) or not _PATTERN.fullmatch(reason)
+    }
