@@ -1,5 +1,5 @@
-"""What CoreVital measures, declared once: the other rooms derive their tables, layouts, lists and pages from it.
+"""What CoreVital measures and judges, declared once: the other rooms derive tables, layouts, columns and pages from it.
 
-`signals` has one declaration per signal, `absence` what may be absent and why. Nothing here imports anything of ours,
-torch or OpenTelemetry. docs/extending.md says how to add to it.
+`signals` has one declaration per signal, `verdicts` one per verdict, `absence` what may be absent and why. Nothing here
+imports anything of ours, torch or OpenTelemetry. docs/extending.md says how to add to it.
 """

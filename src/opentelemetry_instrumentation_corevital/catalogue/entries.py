@@ -1,0 +1,123 @@
+"""What docs/judgement.md says of verdicts that are neither flags nor warnings, by their names."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from .verdict import Entry
+
+ENTRIES: Final[Mapping[str, Entry]] = {
+    "high_entropy_steps, high_entropy_share": Entry(
+        definition=(
+            "steps whose entropy is above `high_entropy_bits`: a count, no flag. The warning `high_entropy_share`: "
+            "more than {{limit high_entropy_share}} of the steps"
+        ),
+        unit="step",
+        default="option `high_entropy_bits`, {{limit high_entropy_bits}} bit",
+        evidence="the count, in `corevital.health.high_entropy_steps`",
+        measured=(
+            "half of it is part of the risk: ordinary runs at temperature 1 with a low risk: {{figure Risk, method "
+            "`rules`: degenerate and ordinary runs | ordinary runs with level low, temperature 1}}"
+        ),
+        advice="lower the temperature, or use top-p; if greedy runs have it, the prompt is unlike what the model knows",
+    ),
+    "failure_risk": Entry(
+        definition=(
+            "how likely the run is to end with `repetition_loop_detected`: 1 / (1 + exp({{failure_risk}})), with "
+            "loop = 1 while a loop goes on, and recurring the share of the last {{limit loop_window}} tokens that "
+            "are in a second or later copy; 1 once a logit was NaN or +Inf, or a value of a layer's output NaN or "
+            "infinite. A logistic regression on one half of the run set"
+        ),
+        unit="1, per step; on the span that of the last step",
+        default="every run; it needs no logits",
+        evidence="the repetition that goes on",
+        measured=(
+            "AUROC {{figure `failure_risk` | AUROC of `failure_risk`}}, expected calibration error {{figure "
+            "`failure_risk` | expected calibration error, 10 bins}}; at token 64 of runs without a loop so far: "
+            "AUROC {{figure `failure_risk` | AUROC at token 64 of runs without a loop so far}}: before a second copy "
+            "begins it knows little"
+        ),
+        advice=(
+            "above 0.8 the run is in a loop that it will hardly leave: stop it. It says nothing of when, and is "
+            "calibrated for one model"
+        ),
+    ),
+    "risk_so_far": Entry(
+        definition=(
+            "the [risk](#risk) of the run if it were cut off at that step, from what can be told without the rest of "
+            "the run: NaN, infinity, repetition loop, attention collapse, high-entropy steps. The anomaly of a "
+            "middle layer, measured against the whole run's median, -Inf logits, a mask if their number never "
+            "changes, and a collapse that only the profile tells are in the finished run's risk only"
+        ),
+        unit="1, per step",
+        default="where logits are measured",
+        evidence="`corevital.step.warnings` of the step",
+        measured=(
+            "but for these it equals the risk of the run cut off there (a property that the tests hold), so that the "
+            "risk's figures are its own"
+        ),
+        advice="as the risk",
+    ),
+    "risk": Entry(
+        definition=(
+            "method `rules`: 1 with NaN or infinity; else min(1, worst + 0.5 x high-entropy steps / steps), where "
+            "the worst flag counts {{weights}}. Levels: low < {{limit risk_medium}} <= medium < {{limit risk_high}} <= "
+            "high"
+        ),
+        unit="1",
+        default="every run whose logits were measured, or that has a loop",
+        evidence="`corevital.risk.factors`: what it is made of, largest first",
+        measured=(
+            "degenerate runs with level high: {{figure Risk, method `rules`: degenerate and ordinary runs | "
+            "degenerate runs with level high}}; ordinary runs at most at temperature 0.7 with level low: {{figure "
+            "Risk, method `rules`: degenerate and ordinary runs | ordinary runs with level low, greedy or "
+            "temperature 0.7}}; wrong short answers, AUROC within a task: {{figure Wrong short answers: AUROC, mean "
+            "over tasks | risk, `rules`}}"
+        ),
+        advice=(
+            "read the factors. A high score says that something went wrong in the generation; a low one does **not** "
+            "say that the answer is right"
+        ),
+    ),
+    "blame": Entry(
+        definition="the layers that stand out, the worst first, by the reasons below. A healthy run blames nobody",
+        unit="layer, severity in (0, 1]",
+        default=(
+            "all layers that were looked at; much better with a [profile](#baseline-profile): without one it is "
+            "blind to what does not change within the run"
+        ),
+        evidence="`corevital.blame.reasons`: reason, step and numbers of each",
+        measured=(
+            "planted faults, with the profile: the layer with the fault first in {{figure Blame of planted faults, "
+            "with the profile | the layer with the fault is blamed first}}, without in {{figure Blame of planted "
+            "faults, with the profile | ... without the profile}}; healthy runs that blame a layer: {{figure Healthy "
+            "runs with layer data | with the profile: any blamed layer}}, without the profile {{figure Healthy runs "
+            "with layer data | without it: any blamed layer}}"
+        ),
+        advice=(
+            "look at the first layer's weights, dtype, quantisation and adapters, and at the cache; the others "
+            "mostly follow from it"
+        ),
+    ),
+    "fingerprint": Entry(
+        definition=(
+            "the [vector](metrics.md#fingerprintvector) of how the run behaved; hashes of the prompt (Unicode NFC, "
+            "stripped, case kept) and of prompt, model and settings"
+        ),
+        unit="numbers in [0, 1]; hexadecimal",
+        default="option `prompt_hash`: `sha256`, `hmac` with `hash_key`, or `off`; the vector is always there",
+        evidence="none",
+        measured="see the [vector](metrics.md#fingerprintvector)",
+        advice="it does not: it tells which runs to compare",
+    ),
+    "narrative": Entry(
+        definition=(
+            "two to four sentences from templates: how the run ended, its risk, what was found, entropy, the first "
+            "warning; facts with their steps, no content"
+        ),
+        unit="text",
+        default="every run",
+        evidence="it repeats that of the verdicts",
+        measured="it says nothing of its own",
+        advice="it is there for people; programs read the attributes",
+    ),
+}

@@ -1,0 +1,208 @@
+"""Health flags: what is definitely wrong with a run. Each is declared here and nowhere else."""
+
+from typing import Final
+
+from .verdict import Entry, Flag, Sentence
+
+FLAGS: Final[tuple[Flag, ...]] = (
+    Flag(
+        name="nan_detected",
+        word="nan",
+        label="NaN",
+        meaning=(
+            "a NaN was seen in the logits or in a layer that was looked at; where `corevital.capture.absent` has "
+            "`hidden_states`, no layer was, and false speaks of the logits alone"
+        ),
+        about="numbers",
+        needs=("nonfinite",),
+        weight=1.0,
+        sentences=(
+            Sentence("Layer {layer} put out {values} NaN values at step {step}, the first of {steps}."),
+            Sentence("{logits} logits were NaN at step {step}, the first of {steps}."),
+        ),
+        entry=Entry(
+            definition="a logit, or a value of a layer's output at the last position, was NaN at any step",
+            unit="boolean",
+            default=(
+                "logits and layers of every step; false says nothing of layers that were not looked at: "
+                "`corevital.layers.index` names those that were, and where `corevital.capture.absent` has "
+                "`hidden_states`, false speaks of the logits alone"
+            ),
+            evidence="first step, number of steps; number of logits; first layer, values in it, number of layers",
+            measured=(
+                "one NaN planted in a layer, right step and layer: {{figure NaN and infinity | one value of a layer "
+                "is NaN: flag with the right step and layer}}"
+            ),
+            advice=(
+                "throw the answer away. The blamed layer is where it began: look at its weights (a damaged file, a "
+                "bad quantisation) and its dtype; run again in bfloat16 or float32"
+            ),
+        ),
+        since=1,
+        in_reports="nan_or_inf",
+    ),
+    Flag(
+        name="inf_detected",
+        word="inf",
+        label="infinity",
+        meaning="an infinity was seen; judged from the same as `nan_detected`",
+        about="numbers",
+        needs=("nonfinite",),
+        weight=1.0,
+        sentences=(
+            Sentence("Layer {layer} put out {values} infinite values at step {step}, the first of {steps}."),
+            Sentence("{logits} logits were infinite at step {step}, the first of {steps}."),
+        ),
+        entry=Entry(
+            definition=(
+                "a value of a layer's output was infinite; or a logit was +Inf; or -Inf, unless the same number of "
+                "logits is -Inf at every step (a masked vocabulary)"
+            ),
+            unit="boolean",
+            default="as `nan_detected`",
+            evidence="as `nan_detected`",
+            measured=(
+                "one infinity planted in a layer: {{figure NaN and infinity | one value of a layer is Inf: flag with "
+                "the right step and layer}}; float16 overflow: {{figure NaN and infinity | float16 overflow: "
+                "`inf_detected`}}"
+            ),
+            advice=(
+                "in float16 mostly an overflow above 65,504: run in bfloat16. `corevital.layers.max_abs` shows how "
+                "close the other layers come"
+            ),
+        ),
+        since=1,
+        in_reports="nan_or_inf",
+    ),
+    Flag(
+        name="repetition_loop_detected",
+        word="loop",
+        label="repetition loop",
+        meaning="a loop was running when the run was cut off",
+        about="text",
+        needs=("output_tokens",),
+        weight=0.9,
+        sentences=(
+            Sentence(
+                "From step {onset_step} on it repeated the {period} tokens that began at step {start_step}, "
+                "{copies:.1f} copies by the end.",
+                (("exact", True),),
+            ),
+            Sentence(
+                "From step {onset_step} on it repeated, with small changes, the {period} tokens that began at "
+                "step {start_step}, {copies:.1f} copies by the end."
+            ),
+        ),
+        entry=Entry(
+            definition=(
+                "a loop was still running when the run was cut off by its length: of the last {{limit loop_window}} "
+                "tokens {{limit loop_recurring}} are in a third or later copy, and all copies together span at least "
+                "{{limit loop_tokens}}. A token is in a copy when the {{limit gram}} tokens that end with it stood "
+                "together before, at most {{limit max_period}} tokens ago, so copies may differ by changed, inserted "
+                "or missing tokens. A loop that the model left or ended by itself is no flag"
+            ),
+            unit="boolean",
+            default="judged for every run, whatever its decoding strategy: it needs tokens only",
+            evidence=(
+                "period, copies, step of the first copy (`start_step`) and of the second (`onset_step`), whether the "
+                "copies are all alike (`exact`)"
+            ),
+            measured=(
+                "recall {{figure `repetition_loop_detected` | recall on degenerate runs}}, precision {{figure "
+                "`repetition_loop_detected` | precision against ordinary runs}}; on requested repetition that the "
+                "model ended {{figure `repetition_loop_detected` | requested repetition that the model ended, with "
+                "the flag}}, by definition; on requested repetition that was cut off {{figure "
+                "`repetition_loop_detected` | requested repetition cut off in mid-refrain, with the flag}}: it "
+                "cannot know what was asked; windows of Python source code, cut off, that look like a loop {{figure "
+                "`repetition_loop_detected` | windows of source code (384 tokens of Python's library) that end in "
+                "what looks like a loop}}"
+            ),
+            advice=(
+                "cut the answer back to `onset_step` and sample on with another temperature or a repetition penalty. "
+                "Often? Greedy search makes small models loop: sample"
+            ),
+        ),
+        since=1,
+        in_reports="repetition_loop",
+    ),
+    Flag(
+        name="attention_collapse_detected",
+        word="collapse",
+        label="attention collapse",
+        meaning="heads had collapsed onto single keys",
+        about="layers",
+        needs=("attention",),
+        weight=0.3,
+        sentences=(Sentence("{rate:.0%} of the attention heads had collapsed onto single keys."),),
+        entry=Entry(
+            definition=(
+                "the share of collapsed heads, over all layers that were looked at and {{limit collapse_steps}} "
+                "looks at attention in a row, has risen by more than {{limit collapse_rise}} over the first {{limit "
+                "collapse_steps}} looks; or its mean over the run is above {{limit collapse_rate}}; or, with a "
+                "[profile](#baseline-profile), its median over 8 looks is by that much above the model's usual share "
+                "and by {{limit window_excess}} times as far as its 0.1 % quantile"
+            ),
+            unit="boolean",
+            default=(
+                "looks at every 8th step in `summary` (option `attention_every`), at every one in `full`; without a "
+                "profile heads that are collapsed all along are taken for the model's own"
+            ),
+            evidence="step, share (`rate`), share at first (`before`) or usual one (`usual`, `excess`), threshold",
+            measured=(
+                "on healthy runs with any flag but the loop's, this one among them: {{figure Healthy runs with layer "
+                "data | with the profile: any but the loop's}}. No fault of the run set brings it about by itself, "
+                "so that its recall is not known"
+            ),
+            advice=(
+                "the model has stopped to read its context: shorten it, look at the position encoding's range and at "
+                "what was done to the cache"
+            ),
+        ),
+        since=2,
+        in_reports="attention_collapse",
+    ),
+    Flag(
+        name="mid_layer_anomaly_detected",
+        word="anomaly",
+        label="middle-layer anomaly",
+        meaning="a middle layer's norm was not finite or an outlier; absent where no middle layer was looked at",
+        about="layers",
+        needs=("hidden_states",),
+        weight=0.7,
+        sentences=(
+            Sentence(  # against the model's profile
+                "Layer {layer} left what is usual for the model at step {step} ({signal} {value}, usually {usual})."
+            ),
+            Sentence("The norm of layer {layer} was {norm} at step {step}, far from its median of {median}."),
+            Sentence("The norm of layer {layer} was {norm} at step {step}."),
+        ),
+        entry=Entry(
+            definition=(
+                "the norm of a layer of the middle third was not finite; or it had a robust z (0.6745 x distance "
+                "from the median / median absolute deviation, over the layer's own steps after the first) above "
+                "{{limit norm_outlier}} and was further from the median than {{limit norm_change}} of it, {{limit "
+                "norm_steps}} steps after the first at least; or, with a [baseline profile](#baseline-profile), the "
+                "layer is further out than the model's healthy runs go, in the gain of its norm or in how it turns "
+                "its input. Early and late layers do not count: healthy models jump there at single tokens"
+            ),
+            unit="boolean",
+            default=(
+                "every layer that was looked at; absent where none of the middle third was (option `layers`), or on "
+                "too few steps and without a profile"
+            ),
+            evidence="layer, step; norm, median, z; or signal, value, usual value, excess, threshold",
+            measured=(
+                "with the profile, healthy runs with any flag but the loop's: {{figure Healthy runs with layer data "
+                "| with the profile: any but the loop's}}; of lists, tables, code, JSON, counting and refrains: "
+                "{{figure Healthy runs with layer data | repetition that was asked for, with the profile: any but "
+                "the loop's}}"
+            ),
+            advice=(
+                "look at the blamed layer. If it fires on runs that are fine, the profile does not know their kind "
+                "of text: make one of your own prompts (`corevital calibrate`)"
+            ),
+        ),
+        since=2,
+        in_reports="mid_layer_anomaly",
+    ),
+)

@@ -1,0 +1,219 @@
+"""What is declared of a verdict: the types that `flags`, `warnings` and `verdicts` fill in."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+ValueType = Literal["boolean", "int", "double", "string", "string[]", "int[]", "double[]"]
+SQLType = Literal["INTEGER", "REAL", "TEXT"]
+
+About = Literal["numbers", "text", "layers"]
+"""What a flag speaks of: numbers that are not finite, the tokens, or what goes on in the layers.
+
+The narrative has a sentence for the gravest flag about numbers or text, and one for the gravest about layers unless
+numbers were not finite, from which the rest follows."""
+
+Needs = Literal["nonfinite", "entropy", "margin", "top1_prob", "hidden_states", "attention", "output_tokens"]
+"""What may be absent, and a verdict with it: names in `Run.absent`."""
+
+Role = Literal["health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative", "warnings"]
+"""Whose verdict it is: the roles of the judgements in their order, and the union of their warnings."""
+
+Carrier = Literal["route", "keep"]
+"""What has it beside a run's span. `route`: its log events, by which routers choose. `keep`: a span whose SDK allows
+fewer attributes than a run has."""
+
+SQL_TYPES: Final[Mapping[ValueType, SQLType]] = {
+    "boolean": "INTEGER",
+    "int": "INTEGER",
+    "double": "REAL",
+    "string": "TEXT",
+    "string[]": "TEXT",
+}
+"""Type of a value -> of its column in `runs`; a list of strings is JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry of docs/judgement.md. The texts may have the places of docs/templated.py, as `{{limit NAME}}`."""
+
+    definition: str
+    unit: str
+    default: str
+    """What it compares with, and which option changes it."""
+    evidence: str
+    measured: str
+    advice: str
+    """What to do when it fires."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of the narrative, for evidence that has every field that it names, and these values."""
+
+    text: str
+    """A format string over the fields of the evidence."""
+    given: tuple[tuple[str, Any], ...] = ()
+
+    def of(self, evidence: Mapping[str, Any]) -> str | None:
+        """Return the sentence with its numbers; None where it does not fit the evidence."""
+        if any(evidence.get(name) != value for name, value in self.given):
+            return None
+        return self.text.format_map(evidence) if evidence.keys() >= self.fields() else None
+
+    def fields(self) -> set[str]:
+        """Return the fields that it names."""
+        return set(re.findall(r"\{(\w+)", self.text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """A health flag: raised, not raised, or absent with a reason. `assessment/health.py` has its definition by name."""
+
+    name: str
+    """Ends in `_detected`: of its field in `Health`, its column, its option and its word in metrics."""
+    word: str
+    """One word for it, which ends the name of its index in the store."""
+    label: str
+    """For people."""
+    meaning: str
+    """Of its attribute."""
+    about: About
+    needs: tuple[Needs, ...]
+    """Without which it cannot be judged."""
+    weight: float
+    """Its part of the `rules` risk, from 0 to 1."""
+    sentences: tuple[Sentence, ...]
+    """For the narrative: the first that fits its evidence."""
+    entry: Entry
+    since: int
+    """The version of the store that first has its column."""
+    in_reports: str = ""
+    """What schema 0.4.0 of a report calls it among the factors of the risk; empty: its name."""
+
+    @property
+    def attribute(self) -> str:
+        """Return the name of its attribute."""
+        return f"corevital.health.{self.name}"
+
+    @property
+    def short(self) -> str:
+        """Return its name in tables and as an option."""
+        return self.name.removesuffix("_detected")
+
+    def sentence(self, evidence: Mapping[str, Any]) -> str | None:
+        """Return the sentence that its evidence makes; None where none fits."""
+        return next((said for each in self.sentences if (said := each.of(evidence))), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """An early warning. `assessment/early_warning.py` has its definition by name."""
+
+    name: str
+    signal: str = ""
+    """The column without which it cannot be judged; empty: it needs the tokens only."""
+    needs: Needs
+    """The group under which that column is absent."""
+    sentence: str
+    """Goes on after `The first warning came at step N: `."""
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compound:
+    """A compound signal. `assessment/compound.py` has its definition by name."""
+
+    name: str
+    severity: float
+    """In (0, 1]: an order, not a probability."""
+    needs: tuple[Needs, ...]
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """A verdict that is no flag, as an attribute, and as a column of `runs` where it has one."""
+
+    path: str
+    """Its attribute's name after `corevital.`."""
+    type: ValueType
+    meaning: str
+    role: Role
+    unit: str = ""
+    column: str = ""
+    since: int = 0
+    """The version of the store that first has its column."""
+    view: str = ""
+    """Its column in ClickHouse's view of runs; empty: it is not there."""
+    carriers: tuple[Carrier, ...] = ()
+
+    @property
+    def attribute(self) -> str:
+        """Return the name of its attribute."""
+        return f"corevital.{self.path}"
+
+
+def problems(
+    flags: Iterable[Flag], warned: Iterable[Warned], compound: Iterable[Compound], carried: Iterable[Carried]
+) -> list[str]:
+    """Return what is wrong with declarations, a sentence each; empty: nothing."""
+    flags, warned, compound, carried = tuple(flags), tuple(warned), tuple(compound), tuple(carried)
+    names = [flag.name for flag in flags]
+    return [
+        *_doubled("name", names + [each.name for each in warned] + [each.name for each in compound]),
+        *_doubled("attribute", [flag.attribute for flag in flags] + [each.attribute for each in carried]),
+        *_doubled("column", names + [each.column for each in carried if each.column]),
+        *_doubled("word", [flag.word for flag in flags]),
+        *(problem for flag in flags for problem in _wrong_flag(flag)),
+        *(problem for warning in warned for problem in _unknown_needs(warning.name, (warning.needs,))),
+        *(problem for signal in compound for problem in _wrong_compound(signal)),
+        *(problem for each in carried for problem in _wrong_carried(each)),
+    ]
+
+
+def _doubled(what: str, values: list[str]) -> list[str]:
+    return [f"the {what} {value} is declared twice" for value in dict.fromkeys(values) if values.count(value) > 1]
+
+
+def _unknown_needs(name: str, needs: tuple[str, ...]) -> list[str]:
+    return [f"{name}: nothing is absent under {need}" for need in needs if need not in get_args(Needs)]
+
+
+def _wrong_flag(flag: Flag) -> list[str]:
+    found = []
+    if not re.fullmatch(r"[a-z][a-z0-9_]*_detected", flag.name):
+        found.append(f"{flag.name}: a flag's name is lower case and ends in _detected")
+    if not re.fullmatch(r"[a-z]+", flag.word):
+        found.append(f"{flag.name}: {flag.word!r} is not one lower-case word")
+    if not 0 <= flag.weight <= 1:
+        found.append(f"{flag.name}: its weight {flag.weight} is not in [0, 1]")
+    if flag.about not in get_args(About):
+        found.append(f"{flag.name}: there is nothing called {flag.about} to be about")
+    if flag.since < 1:
+        found.append(f"{flag.name}: there is no version {flag.since} of the store")
+    if not (flag.needs and flag.sentences and flag.meaning and flag.label):
+        found.append(f"{flag.name}: needs, sentences, meaning and label may not be empty")
+    return found + _unknown_needs(flag.name, flag.needs)
+
+
+def _wrong_compound(signal: Compound) -> list[str]:
+    found = [] if 0 < signal.severity <= 1 else [f"{signal.name}: its severity {signal.severity} is not in (0, 1]"]
+    return found + _unknown_needs(signal.name, signal.needs)
+
+
+def _wrong_carried(each: Carried) -> list[str]:
+    found = []
+    if each.type not in get_args(ValueType):
+        found.append(f"{each.attribute}: there is no type {each.type}")
+    elif each.column and each.type not in SQL_TYPES:
+        found.append(f"{each.attribute}: the store has no column of type {each.type}")
+    if bool(each.column) != (each.since > 0):
+        found.append(f"{each.attribute}: a column has a version of the store, and only a column has one")
+    if each.role not in get_args(Role):
+        found.append(f"{each.attribute}: there is no role {each.role}")
+    found += [
+        f"{each.attribute}: there is no carrier {name}" for name in each.carriers if name not in get_args(Carrier)
+    ]
+    return found

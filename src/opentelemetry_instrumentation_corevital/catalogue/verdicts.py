@@ -1,0 +1,44 @@
+"""Every verdict: health flags, early warnings, compound signals, and what else a judgement puts on a span.
+
+The other rooms derive their tables from here: names and meanings (`semconv`), weights (`assessment/risk.py`), flags of
+`Health`, columns of `runs` and their filters (`store`), sentences, pages, the Collector's files. Tests call `check`.
+"""
+
+from typing import Final
+
+from .carried import CARRIED
+from .entries import ENTRIES
+from .flags import FLAGS
+from .verdict import Carried, Compound, Flag, Warned, problems
+from .warnings import COMPOUND, EARLY_WARNINGS
+
+__all__ = [
+    "CARRIED",
+    "COMPOUND",
+    "EARLY_WARNINGS",
+    "ENTRIES",
+    "FLAG",
+    "FLAGS",
+    "HIGH_ENTROPY_SHARE",
+    "Carried",
+    "Compound",
+    "Flag",
+    "Warned",
+    "check",
+]
+
+FLAG: Final = {flag.name: flag for flag in FLAGS}
+"""The flags by name."""
+
+HIGH_ENTROPY_SHARE: Final = "high_entropy_share"
+"""A warning and a factor of the risk: the share of the steps above the entropy threshold."""
+
+
+def check() -> None:
+    """Raise if a declaration is wrong or stands twice.
+
+    Raises:
+        ValueError: with a line for each that is.
+    """
+    if found := problems(FLAGS, EARLY_WARNINGS, COMPOUND, CARRIED):
+        raise ValueError("\n".join(found))

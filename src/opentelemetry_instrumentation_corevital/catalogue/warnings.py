@@ -1,0 +1,194 @@
+"""Early warnings and compound signals. Each is declared here and nowhere else."""
+
+from typing import Final
+
+from .verdict import Compound, Entry, Warned
+
+EARLY_WARNINGS: Final[tuple[Warned, ...]] = (
+    Warned(
+        name="repetition_risk",
+        needs="output_tokens",
+        sentence="the tokens had entered a second copy of themselves",
+        entry=Entry(
+            definition=(
+                "of the last {{limit repetition_window}} tokens {{limit repetition_recurring}} end a group of "
+                "{{limit gram}} that stood before, at most {{limit max_period}} tokens ago: the tokens have entered "
+                "a second copy of themselves. An exact copy does so with its 7th token"
+            ),
+            unit="per step",
+            default="every run",
+            evidence="period, copies so far, `start_step`, `onset_step`, `exact`",
+            measured=(
+                "tokens into the second copy, median: {{figure When it fires | `repetition_risk`, tokens into the "
+                "second copy, median}}; earlier than the loop in {{figure Warned before the flag | degenerate runs "
+                "with the flag: `repetition_risk` earlier}}, by {{figure Warned before the flag | ... lead in "
+                "tokens: quartiles}} tokens (quartiles); on ordinary runs at most at temperature 0.7: {{figure "
+                "Warnings on ordinary runs | greedy or temperature 0.7: `repetition_risk`}}"
+            ),
+            advice="wait for the loop unless you can afford to be wrong: one ordinary run in five quotes itself",
+        ),
+    ),
+    Warned(
+        name="entropy_rising",
+        signal="entropy",
+        needs="entropy",
+        sentence="the entropy rose above the run's earlier level",
+        entry=Entry(
+            definition=(
+                "the window's mean entropy is above the earlier mean by {{limit entropy_rise_bits}} bit and by "
+                "{{limit entropy_rise_deviations}} standard deviations"
+            ),
+            unit="per step",
+            default="where logits are measured",
+            evidence="value, threshold",
+            measured=(
+                "on ordinary runs at most at temperature 0.7: {{figure Warnings on ordinary runs | greedy or "
+                "temperature 0.7: `entropy_rising`}}; at temperature 1: {{figure Warnings on ordinary runs | "
+                "temperature 1, nothing cut off: `entropy_rising`}}"
+            ),
+            advice="the run has come to something that the model does not know: check what it says from there on",
+        ),
+    ),
+    Warned(
+        name="margin_collapsing",
+        signal="margin",
+        needs="margin",
+        sentence="the two best tokens had become almost equally probable",
+        entry=Entry(
+            definition="the window's mean margin is below {{limit margin_collapsed}}",
+            unit="per step",
+            default="where logits are measured",
+            evidence="value, threshold",
+            measured=(
+                "on ordinary runs at most at temperature 0.7: {{figure Warnings on ordinary runs | greedy or "
+                "temperature 0.7: `margin_collapsing`}}; at temperature 1: {{figure Warnings on ordinary runs | "
+                "temperature 1, nothing cut off: `margin_collapsing`}}"
+            ),
+            advice="several tokens in a row were a matter of chance: facts among them are guesses",
+        ),
+    ),
+    Warned(
+        name="confidence_drop",
+        signal="top1_prob",
+        needs="top1_prob",
+        sentence="the best token's probability fell to half of the run's earlier level",
+        entry=Entry(
+            definition="the window's mean top-1 probability is below {{limit confidence_share}} of the earlier mean",
+            unit="per step",
+            default="where logits are measured",
+            evidence="value, threshold",
+            measured=(
+                "on ordinary runs at most at temperature 0.7: {{figure Warnings on ordinary runs | greedy or "
+                "temperature 0.7: `confidence_drop`}}; at temperature 1: {{figure Warnings on ordinary runs | "
+                "temperature 1, nothing cut off: `confidence_drop`}}"
+            ),
+            advice="as `entropy_rising`",
+        ),
+    ),
+    Warned(
+        name="attention_collapsing",
+        signal="collapsed_head_rate",
+        needs="attention",
+        sentence="more and more attention heads rested on single keys",
+        entry=Entry(
+            definition=(
+                "the share of collapsed heads, over {{limit collapse_steps}} looks at attention, is more than "
+                "{{limit collapse_warning}} above the first {{limit collapse_steps}} looks"
+            ),
+            unit="per step",
+            default="on steps on which attention is looked at",
+            evidence="value, threshold",
+            measured=(
+                "on runs without a fault: {{figure Warnings of the layers on runs without a fault | "
+                "`attention_collapsing`}}"
+            ),
+            advice="as `attention_collapse_detected`, earlier",
+        ),
+    ),
+    Warned(
+        name="norm_jump",
+        signal="hidden_l2_norm",
+        needs="hidden_states",
+        sentence="the norm of a middle layer jumped",
+        entry=Entry(
+            definition=(
+                "the norm of a layer of the middle third is more than {{limit norm_jump}} times, or less than 1 / "
+                "{{limit norm_jump}} of, its geometric mean over the run's steps before (the first one left out, "
+                "{{limit norm_steps}} at least)"
+            ),
+            unit="per step",
+            default="where hidden states are measured",
+            evidence="layer, value, threshold",
+            measured="on runs without a fault: {{figure Warnings of the layers on runs without a fault | `norm_jump`}}",
+            advice="see whether `mid_layer_anomaly_detected` and blame name the layer, too",
+        ),
+    ),
+)
+"""In the order in which those of one step are named."""
+
+COMPOUND: Final[tuple[Compound, ...]] = (
+    Compound(
+        name="context_loss",
+        severity=0.75,
+        needs=("attention", "entropy"),
+        entry=Entry(
+            definition=(
+                "in a window of {{limit window}} steps the attention to the prompt (what is not on the first 4 keys, "
+                "over what a row without a preference would give it) is further below the profile's median than "
+                "{{limit context_excess}} times its 0.1 % quantile, while the entropy is above the profile's 95 % "
+                "quantile. Severity {{severity context_loss}}"
+            ),
+            unit="present or not",
+            default="with a profile that knows attention to the prompt",
+            evidence="step, attention to the prompt, usual value, excess, threshold, entropy",
+            measured="on healthy runs: {{figure Compound signals | `context_loss` on healthy runs}}",
+            advice="the answer goes on without the question: compare what follows the step with the prompt",
+        ),
+    ),
+    Compound(
+        name="degenerating_generation",
+        severity=0.7,
+        needs=("entropy",),
+        entry=Entry(
+            definition=(
+                "over the last 16 steps, against all before (32 at least): mean entropy {{limit "
+                "degenerating_entropy_bits}} bit higher, mean surprisal {{limit degenerating_surprisal_bits}} bit "
+                "higher, mean margin below {{limit degenerating_margin_share}} of it. Severity "
+                "{{severity degenerating_generation}}"
+            ),
+            unit="present or not",
+            default="where logits are measured",
+            evidence="first of the last steps; entropy, surprisal and margin there and before",
+            measured=(
+                "on healthy runs: {{figure Compound signals | `degenerating_generation` on healthy runs}}; long "
+                "answers at temperature 1 (with `confident_confusion` before it): {{figure Compound signals | run "
+                "set, long, hot: confident_confusion, degenerating_generation}}"
+            ),
+            advice=(
+                "the text falls apart at its end: cut it there, lower the temperature. It compares with the run's "
+                "own beginning: a run that is word salad from the start has `high_entropy_share` instead"
+            ),
+        ),
+    ),
+    Compound(
+        name="confident_confusion",
+        severity=0.5,
+        needs=("entropy",),
+        entry=Entry(
+            definition=(
+                "at {{limit confusion_steps}} of 8 steps in a row the entropy is above `high_entropy_bits` while the "
+                "margin is above {{limit confusion_margin}}. Severity {{severity confident_confusion}}"
+            ),
+            unit="present or not",
+            default="where logits are measured",
+            evidence="step, number of steps, threshold",
+            measured=(
+                "on healthy runs: {{figure Compound signals | `confident_confusion` on healthy runs}}; long answers, "
+                "greedy (with `degenerating_generation` after it): {{figure Compound signals | run set, long, "
+                "greedy: confident_confusion, degenerating_generation}}"
+            ),
+            advice="one token stands out from a flat rest: names and numbers there are likely made up",
+        ),
+    ),
+)
+"""The gravest first."""
