@@ -5,13 +5,14 @@ A `Run` holds columns (one NumPy array per signal, one entry per step), not an o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .catalogue.signals import names, of_family
+from .catalogue.verdicts import FLAG
 
 FinishReason = Literal["stop", "length", "error"]
 StopReason = Literal["eos", "stop_string", "length", "time", "criterion", "policy", "cancelled", "error"]
@@ -151,7 +152,8 @@ class Health:
     """Health flags. A flag that could not be judged is None; `absent` says why, `evidence` what raised the others.
 
     NaN and infinity are judged from the logits alone where `absent` has `hidden_states`. `deviations` is what was
-    further out than the model's baseline profile allows; None without one.
+    further out than the model's baseline profile allows; None without one. `others` has the flags of the catalogue
+    that have no field here, by name; each can be read as an attribute, too.
     """
 
     nan_detected: bool | None
@@ -163,16 +165,34 @@ class Health:
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     deviations: Sequence[Deviation] | None = None
+    others: Mapping[str, bool | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, flags: Mapping[str, bool | None], *, high_entropy_steps: int | None, **rest: Any) -> Self:
+        """Return the health with these flags, each by its name; the rest are fields."""
+        named = {each.name for each in fields(cls)}
+        own: dict[str, Any] = {name: flags.get(name) for name in FLAG if name in named}
+        others = {name: value for name, value in flags.items() if name not in named}
+        return cls(**own, high_entropy_steps=high_entropy_steps, others=others, **rest)
+
+    def __getattr__(self, name: str) -> bool | None:
+        """Return a flag that has no field; None where it was not judged.
+
+        Raises:
+            AttributeError: for what is no flag.
+        """
+        if name in FLAG:
+            return self.others.get(name)
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}; its flags are {', '.join(FLAG)}")
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        """Take what a pickle holds; one of an earlier version lacks the last fields."""
+        for each, value in zip(fields(self), [*state, {}][: len(fields(self))], strict=True):
+            object.__setattr__(self, each.name, value)
 
     def flags(self) -> dict[str, bool]:
         """Return the flags that could be judged, by name."""
-        values = {
-            "nan_detected": self.nan_detected,
-            "inf_detected": self.inf_detected,
-            "repetition_loop_detected": self.repetition_loop_detected,
-            "attention_collapse_detected": self.attention_collapse_detected,
-            "mid_layer_anomaly_detected": self.mid_layer_anomaly_detected,
-        }
+        values = {name: getattr(self, name) for name in FLAG}
         return {name: value for name, value in values.items() if value is not None}
 
     def raised(self) -> list[str]:

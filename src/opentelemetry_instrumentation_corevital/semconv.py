@@ -1,4 +1,4 @@
-"""Every name that CoreVital emits, each once, with its type, unit and meaning; those of signals are the catalogue's.
+"""Every name that CoreVital emits, each once, with its type, unit and meaning; most are the catalogue's.
 
 `docs/attributes.md` is made from `DEFINITIONS` and the tests hold every exported attribute against it. Names of
 the GenAI semantic conventions are spelled out here because no published Python package holds the current ones: the
@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from .catalogue import signals
 from .catalogue.signals import signal
+from .catalogue.verdicts import CARRIED, FLAGS
 
 SCHEMA_VERSION: Final = "0.1"
 """Version of the `corevital.*` vocabulary, emitted as `corevital.schema_version`."""
@@ -245,100 +246,40 @@ LAYERS_ATTENTION_ENTROPY_STD: Final = _known("attribute", signal("attention_entr
 LAYERS_COLLAPSED_HEAD_RATE: Final = _known("attribute", signal("collapsed_head_rate").layers_name)
 LAYERS_NONFINITE: Final = _known("attribute", signal("nonfinite").layers_name)
 
-# --- judgements ---------------------------------------------------------------------------------------------------
-HEALTH_NAN: Final = _attribute(
-    "corevital.health.nan_detected",
-    "boolean",
-    "",
-    "a NaN was seen in the logits or in a layer that was looked at; where `corevital.capture.absent` has "
-    "`hidden_states`, no layer was, and false speaks of the logits alone",
-)
-HEALTH_INF: Final = _attribute(
-    "corevital.health.inf_detected", "boolean", "", "an infinity was seen; judged from the same as `nan_detected`"
-)
-HEALTH_REPETITION_LOOP: Final = _attribute(
-    "corevital.health.repetition_loop_detected", "boolean", "", "a loop was running when the run was cut off"
-)
-HEALTH_ATTENTION_COLLAPSE: Final = _attribute(
-    "corevital.health.attention_collapse_detected", "boolean", "", "heads had collapsed onto single keys"
-)
-HEALTH_MID_LAYER_ANOMALY: Final = _attribute(
-    "corevital.health.mid_layer_anomaly_detected",
-    "boolean",
-    "",
-    "a middle layer's norm was not finite or an outlier; absent where no middle layer was looked at",
-)
-HEALTH_FLAGS: Final = {
-    "nan_detected": HEALTH_NAN,
-    "inf_detected": HEALTH_INF,
-    "repetition_loop_detected": HEALTH_REPETITION_LOOP,
-    "attention_collapse_detected": HEALTH_ATTENTION_COLLAPSE,
-    "mid_layer_anomaly_detected": HEALTH_MID_LAYER_ANOMALY,
-}
+# --- judgements: declared in `catalogue/`, with the columns and pages that they have --------------------------------
+HEALTH_FLAGS: Final = {flag.name: _attribute(flag.attribute, "boolean", "", flag.meaning) for flag in FLAGS}
 """Name of a flag -> its attribute."""
-HEALTH_HIGH_ENTROPY_STEPS: Final = _attribute(
-    "corevital.health.high_entropy_steps", "int", "{step}", "steps above the entropy threshold (not a flag)"
-)
-HEALTH_EVIDENCE: Final = _attribute(
-    "corevital.health.evidence", "string", "", "JSON object: flag -> the numbers that raised it"
-)
-RISK_SCORE: Final = _attribute("corevital.risk.score", "double", "1", "risk in [0, 1]; on a call's span the worst")
-RISK_LEVEL: Final = _attribute("corevital.risk.level", "string", "", "`low` < 0.3 <= `medium` < 0.7 <= `high`")
-RISK_FACTORS: Final = _attribute(
-    "corevital.risk.factors", "string[]", "", "what the score is made of, largest first, as `name=contribution`"
-)
-BLAME_LAYERS: Final = _attribute(
-    "corevital.blame.layers", "int[]", "", "layers that stand out, worst first; empty: nobody is blamed"
-)
-BLAME_REASONS: Final = _attribute(
-    "corevital.blame.reasons", "string[]", "", "of each of these layers: why, with the numbers that say so"
-)
-BLAME_SEVERITIES: Final = _attribute("corevital.blame.severities", "double[]", "1", "of each of them, in (0, 1]")
-RISK_METHOD: Final = _attribute("corevital.risk.method", "string", "", "`rules`")
-EARLY_WARNING_FAILURE_RISK: Final = _attribute(
-    "corevital.early_warning.failure_risk",
-    "double",
-    "1",
-    "estimated chance at the last step that the run ends in a failure, in [0, 1]",
-)
-EARLY_WARNING_SIGNALS: Final = _attribute(
-    "corevital.early_warning.signals", "string[]", "", "early-warning signals in the order in which they fired"
-)
-EARLY_WARNING_FIRST_STEP: Final = _attribute(
-    "corevital.early_warning.first_step", "int", "{step}", "step of the first warning; absent when none fired"
-)
-EARLY_WARNING_EVIDENCE: Final = _attribute(
-    "corevital.early_warning.evidence", "string", "", "JSON object: signal -> step, value, threshold"
-)
-COMPOUND_SIGNALS: Final = _attribute(
-    "corevital.compound.signals", "string[]", "", "compound signals that hold, the gravest first"
-)
-COMPOUND_SEVERITIES: Final = _attribute(
-    "corevital.compound.severities", "double[]", "1", "of each of them, in (0, 1]: an order, not a probability"
-)
-COMPOUND_EVIDENCE: Final = _attribute(
-    "corevital.compound.evidence", "string", "", "JSON object: compound signal -> the numbers that raised it"
-)
-FINGERPRINT_VECTOR: Final = _attribute(
-    "corevital.fingerprint.vector",
-    "double[]",
-    "1",
-    "how the run behaved: numbers in [0, 1] that can be compared between runs (docs/metrics.md)",
-)
-FINGERPRINT_VERSION: Final = _attribute(
-    "corevital.fingerprint.version", "string", "", "which components the vector has: `1`, or `1-outside` without layers"
-)
-FINGERPRINT_PROMPT_HASH: Final = _attribute(
-    "corevital.fingerprint.prompt_hash", "string", "", "SHA-256 (or HMAC) of the prompt's text, hexadecimal"
-)
-FINGERPRINT_PROMPT_HASH_SOURCE: Final = _attribute(
-    "corevital.fingerprint.prompt_hash_source", "string", "", "`text`, or `decoded` from the prompt's tokens"
-)
-FINGERPRINT_RUN_HASH: Final = _attribute(
-    "corevital.fingerprint.run_hash", "string", "", "hash of prompt hash, model and generation settings"
-)
-WARNINGS: Final = _attribute("corevital.warnings", "string[]", "", "names of all warnings of the run")
-NARRATIVE: Final = _attribute("corevital.narrative", "string", "", "two to four sentences about the run, no content")
+VERDICTS: Final = {each.path: _attribute(each.attribute, each.type, each.unit, each.meaning) for each in CARRIED}
+"""What a verdict's attribute is called after `corevital.` -> the attribute."""
+
+HEALTH_NAN: Final = HEALTH_FLAGS["nan_detected"]
+HEALTH_INF: Final = HEALTH_FLAGS["inf_detected"]
+HEALTH_REPETITION_LOOP: Final = HEALTH_FLAGS["repetition_loop_detected"]
+HEALTH_ATTENTION_COLLAPSE: Final = HEALTH_FLAGS["attention_collapse_detected"]
+HEALTH_MID_LAYER_ANOMALY: Final = HEALTH_FLAGS["mid_layer_anomaly_detected"]
+HEALTH_HIGH_ENTROPY_STEPS: Final = VERDICTS["health.high_entropy_steps"]
+HEALTH_EVIDENCE: Final = VERDICTS["health.evidence"]
+RISK_SCORE: Final = VERDICTS["risk.score"]
+RISK_LEVEL: Final = VERDICTS["risk.level"]
+RISK_FACTORS: Final = VERDICTS["risk.factors"]
+RISK_METHOD: Final = VERDICTS["risk.method"]
+BLAME_LAYERS: Final = VERDICTS["blame.layers"]
+BLAME_REASONS: Final = VERDICTS["blame.reasons"]
+BLAME_SEVERITIES: Final = VERDICTS["blame.severities"]
+EARLY_WARNING_FAILURE_RISK: Final = VERDICTS["early_warning.failure_risk"]
+EARLY_WARNING_SIGNALS: Final = VERDICTS["early_warning.signals"]
+EARLY_WARNING_FIRST_STEP: Final = VERDICTS["early_warning.first_step"]
+EARLY_WARNING_EVIDENCE: Final = VERDICTS["early_warning.evidence"]
+COMPOUND_SIGNALS: Final = VERDICTS["compound.signals"]
+COMPOUND_SEVERITIES: Final = VERDICTS["compound.severities"]
+COMPOUND_EVIDENCE: Final = VERDICTS["compound.evidence"]
+FINGERPRINT_VECTOR: Final = VERDICTS["fingerprint.vector"]
+FINGERPRINT_VERSION: Final = VERDICTS["fingerprint.version"]
+FINGERPRINT_PROMPT_HASH: Final = VERDICTS["fingerprint.prompt_hash"]
+FINGERPRINT_PROMPT_HASH_SOURCE: Final = VERDICTS["fingerprint.prompt_hash_source"]
+FINGERPRINT_RUN_HASH: Final = VERDICTS["fingerprint.run_hash"]
+WARNINGS: Final = VERDICTS["warnings"]
+NARRATIVE: Final = VERDICTS["narrative"]
 
 # --- step events --------------------------------------------------------------------------------------------------
 STEP_EVENT: Final = _define("event", "corevital.step", "-", "", "one decoding step, at the time of its token")

@@ -3,22 +3,23 @@
 - `confident_confusion`: at `confusion_steps` of 8 steps in a row the entropy is above the threshold for high entropy
   while the margin is above `confusion_margin`: the model favours one token although everything else seems possible,
   too. Both at the same step, since the means over 8 steps of ordinary text, sure of some tokens and unsure of others,
-  look so in most runs. Severity 0.5.
+  look so in most runs.
 - `degenerating_generation`: over the last 16 steps, against all before them (32 at least), the mean entropy and the
-  mean surprisal have risen and the mean margin has fallen. Severity 0.7.
+  mean surprisal have risen and the mean margin has fallen.
 - `context_loss`: in a window of steps the attention to the prompt is further below what the model's healthy runs give
   it than `context_excess` allows, while the entropy is above their 95 % quantile. Needs the model's baseline profile.
-  Severity 0.75.
 
-The severities are an order, not a probability.
+The severities, in the catalogue, are an order, not a probability.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from ..calibration.profile import Profile
 from ..calibration.signals import prompt_focus, windows
+from ..catalogue.verdicts import COMPOUND
 from ..run import CompoundSignal, Run
 from .thresholds import DEFAULT, Thresholds
 
@@ -26,28 +27,28 @@ _WINDOW: Final = 8
 _LAST, _BEFORE = 16, 32
 
 
+Judge = Callable[[Run, Thresholds], Mapping[str, Any] | str]
+"""Returns the numbers of a signal that holds, nothing of one that does not, or why it could not be judged."""
+
+
 def judge_compound(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[tuple[CompoundSignal, ...], dict[str, str]]:
     """Return the signals that hold, the gravest first, and which could not be judged, with the reason."""
-    entropy, margin, surprisal = (run.column(name) for name in ("entropy", "margin", "surprisal"))
-    absent: dict[str, str] = {}
-    found: list[CompoundSignal] = []
-    if entropy is None or margin is None or surprisal is None:
+    if any(run.column(name) is None for name in ("entropy", "margin", "surprisal")):
         reason = run.absent.get("entropy", "logits were not measured")
-        return (), dict.fromkeys(("confident_confusion", "degenerating_generation", "context_loss"), reason)
-    if thresholds.profile is None:
-        absent["context_loss"] = "the model has no baseline profile"
-    elif (lost := _context_loss(run, thresholds.profile, thresholds)) is None:
-        absent["context_loss"] = "attention to the prompt was not measured, or the profile does not know it"
-    elif lost:
-        found.append(CompoundSignal("context_loss", 0.75, lost))
-    if numbers := _degenerating(entropy, margin, surprisal, thresholds):
-        found.append(CompoundSignal("degenerating_generation", 0.7, numbers))
-    if numbers := _confused(entropy, margin, thresholds):
-        found.append(CompoundSignal("confident_confusion", 0.5, numbers))
-    return tuple(found), absent
+        return (), {signal.name: reason for signal in reversed(COMPOUND)}
+    found: list[CompoundSignal] = []
+    absent: dict[str, str] = {}
+    for signal in COMPOUND:
+        numbers = JUDGES[signal.name](run, thresholds)
+        if isinstance(numbers, str):
+            absent[signal.name] = numbers
+        elif numbers:
+            found.append(CompoundSignal(signal.name, signal.severity, numbers))
+    return tuple(sorted(found, key=lambda signal: -signal.severity)), absent
 
 
-def _confused(entropy: Any, margin: Any, thresholds: Thresholds) -> dict[str, Any]:
+def _confident_confusion(run: Run, thresholds: Thresholds) -> dict[str, Any]:
+    entropy, margin = run.columns["entropy"], run.columns["margin"]
     both = (entropy > thresholds.high_entropy_bits) & (margin > thresholds.confusion_margin)
     if len(both) < _WINDOW:
         return {}
@@ -58,7 +59,8 @@ def _confused(entropy: Any, margin: Any, thresholds: Thresholds) -> dict[str, An
     return {"step": first + _WINDOW - 1, "steps": int(counts[first]), "threshold": thresholds.confusion_steps}
 
 
-def _degenerating(entropy: Any, margin: Any, surprisal: Any, thresholds: Thresholds) -> dict[str, Any]:
+def _degenerating_generation(run: Run, thresholds: Thresholds) -> dict[str, Any]:
+    entropy, margin, surprisal = (run.columns[name] for name in ("entropy", "margin", "surprisal"))
     if len(entropy) < _LAST + _BEFORE:
         return {}
     with np.errstate(invalid="ignore"):
@@ -76,7 +78,15 @@ def _degenerating(entropy: Any, margin: Any, surprisal: Any, thresholds: Thresho
     return {"step": len(entropy) - _LAST, **dict(zip(names, rounded, strict=True))}
 
 
-def _context_loss(run: Run, profile: Profile, thresholds: Thresholds) -> dict[str, Any] | None:
+def _context_loss(run: Run, thresholds: Thresholds) -> dict[str, Any] | str:
+    profile = thresholds.profile
+    if profile is None:
+        return "the model has no baseline profile"
+    lost = _lost_prompt(run, profile, thresholds)
+    return "attention to the prompt was not measured, or the profile does not know it" if lost is None else lost
+
+
+def _lost_prompt(run: Run, profile: Profile, thresholds: Thresholds) -> dict[str, Any] | None:
     """Return the numbers of the first window that lost the prompt; empty: none did; None: it cannot be told."""
     focus, known, usual = prompt_focus(run), profile.signals.get("prompt_focus"), profile.signals.get("entropy")
     if focus is None or known is None or usual is None:
@@ -100,3 +110,11 @@ def _context_loss(run: Run, profile: Profile, thresholds: Thresholds) -> dict[st
         "threshold": thresholds.context_excess,
         "entropy": round(float(entropies[at]), 4),
     }
+
+
+JUDGES: Final[dict[str, Judge]] = {
+    "context_loss": _context_loss,
+    "degenerating_generation": _degenerating_generation,
+    "confident_confusion": _confident_confusion,
+}
+"""Compound signal of the catalogue -> its definition."""

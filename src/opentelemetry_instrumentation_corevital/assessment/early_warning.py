@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from ..calibration.signals import collapsed_shares
-from ..catalogue.signals import family, signal
+from ..catalogue.verdicts import EARLY_WARNINGS, WarningSignal
 from ..run import EarlyWarning, Run, middle_third
 from .collapse import CollapseDetector
 from .failure_risk import failure_risk
@@ -31,22 +31,7 @@ from .repetition import Repetition, RepetitionDetector
 from .risk import ENTROPY_SHARE_WEIGHT, FLAG_RISK, SCORE_DIGITS
 from .thresholds import DEFAULT, Thresholds
 
-SIGNALS: Final = (
-    "repetition_risk",
-    "entropy_rising",
-    "margin_collapsing",
-    "confidence_drop",
-    "attention_collapsing",
-    "norm_jump",
-)
-
-_NEEDS: Final = {
-    "entropy_rising": "entropy",
-    "margin_collapsing": "margin",
-    "confidence_drop": "top1_prob",
-    "attention_collapsing": "collapsed_head_rate",
-    "norm_jump": "hidden_l2_norm",
-}
+SIGNALS: Final = tuple(warning.name for warning in EARLY_WARNINGS)
 
 
 class Step(NamedTuple):
@@ -183,13 +168,16 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
 
 
 def _absent(run: Run) -> dict[str, str]:
-    absent = {name: _why_absent(run, column) for name, column in _NEEDS.items() if run.column(column) is None}
-    return absent if run.output_tokens is not None else {"repetition_risk": run.absent["output_tokens"]} | absent
+    return {warning.name: reason for warning in EARLY_WARNINGS if (reason := _why_absent(run, warning))}
 
 
-def _why_absent(run: Run, column: str) -> str:
-    group = family(signal(column).family).group
-    return run.absent.get(column) or run.absent.get(group, f"needs {column}")
+def _why_absent(run: Run, warning: WarningSignal) -> str | None:
+    """Return why a warning cannot be judged; None where it can."""
+    if not warning.signal:
+        return None if run.output_tokens is not None else run.absent["output_tokens"]
+    if run.column(warning.signal) is not None:
+        return None
+    return run.absent.get(warning.signal) or run.absent.get(warning.needs, f"needs {warning.signal}")
 
 
 def _steps(run: Run) -> Iterator[Step]:

@@ -1,12 +1,13 @@
 """Health flags: what is definitely wrong with a run, each with the numbers that say so."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.signals import collapsed_shares, windows
+from ..catalogue.verdicts import FLAG
 from ..run import Deviation, Health, Run, middle_third
 from .collapse import CollapseDetector
 from .deviation import OUTPUT_SIGNALS, deviations, where_it_began
@@ -15,49 +16,77 @@ from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
 
 
+class Found(NamedTuple):
+    """What a judge has found of its flag."""
+
+    evidence: Mapping[str, Any] = {}
+    """The numbers that raise it; empty: it is not raised."""
+    absent: Mapping[str, str] = {}
+    """What could not be looked at -> the reason. With the flag's own name in it, the flag was not judged."""
+
+
+Judge = Callable[[Run, Thresholds, Sequence[Deviation] | None], Found]
+"""Judges a run for one flag; the last argument is what its layers leave of the model's profile, None without one."""
+
+
 def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
     """Judge the flags that what was measured allows."""
-    absent: dict[str, str] = {}
-    found = {"nan_detected": _seen(run, "logits_nan", "hidden_nan"), "inf_detected": _infinity(run)}
-    evidence: dict[str, dict[str, Any]] = {name: numbers for name, numbers in found.items() if numbers}
-    measured = run.counts("logits_nan") is not None
-    if not measured:
-        reason = run.absent.get("nonfinite", "logits were not measured")
-        absent.update(nan_detected=reason, inf_detected=reason)
-    if run.counts("hidden_nan") is None:  # the flags above then speak of the logits alone
+    deviating = deviations(run, thresholds)
+    found = {name: judge(run, thresholds, deviating) for name, judge in JUDGES.items()}
+    absent = {name: reason for each in found.values() for name, reason in each.absent.items()}
+    entropy = run.column("entropy")
+    if entropy is None:
+        absent["high_entropy_steps"] = run.absent.get("entropy", "logits were not measured")
+    return Health.of(
+        {name: None if name in absent else bool(found[name].evidence) for name in FLAG},
+        high_entropy_steps=None if entropy is None else int(np.sum(entropy > thresholds.high_entropy_bits)),
+        evidence={name: found[name].evidence for name in FLAG if found[name].evidence},
+        absent=absent,
+        deviations=deviating,
+    )
+
+
+def _nan(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
+    del thresholds, deviating
+    return Found(_seen(run, "logits_nan", "hidden_nan"), _unseen("nan_detected", run))
+
+
+def _inf(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
+    del thresholds, deviating
+    absent = _unseen("inf_detected", run)
+    if run.counts("hidden_nan") is None:  # NaN and infinity then speak of the logits alone
         absent["hidden_states"] = run.absent.get("hidden_states", "the layers were not measured")
+    return Found(_infinity(run), absent)
+
+
+def _unseen(flag: str, run: Run) -> dict[str, str]:
+    measured = run.counts("logits_nan") is not None
+    return {} if measured else {flag: run.absent.get("nonfinite", "logits were not measured")}
+
+
+def _repetition_loop(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
+    del deviating
     loop = _loop(run, thresholds)
-    if loop is not None:
-        evidence["repetition_loop_detected"] = loop.evidence()
+    absent = {"repetition_loop_detected": run.absent["output_tokens"]} if run.output_tokens is None else {}
+    return Found({} if loop is None else loop.evidence(), absent)
+
+
+def _attention_collapse(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
+    del deviating
     collapsed = _collapse(run, thresholds)
     if collapsed is None:
-        absent["attention_collapse_detected"] = _why_no_collapse(run)
-    elif collapsed:
-        evidence["attention_collapse_detected"] = collapsed
-    outlier, deviating = _mid_layer_anomaly(run, thresholds), deviations(run, thresholds)
+        return Found(absent={"attention_collapse_detected": _why_no_collapse(run)})
+    return Found(collapsed)
+
+
+def _mid_layer_anomaly(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
+    outlier = _outlying_middle(run, thresholds)
     if not outlier:
         usual = _unusual_middle(run, deviating)
         outlier = outlier if usual is None else usual
     if outlier is None:
-        absent["mid_layer_anomaly_detected"] = _why_no_middle(run)
-    elif outlier:
-        evidence["mid_layer_anomaly_detected"] = outlier
-    if run.output_tokens is None:
-        absent["repetition_loop_detected"] = run.absent["output_tokens"]
-    entropy = run.column("entropy")
-    if entropy is None:
-        absent["high_entropy_steps"] = run.absent.get("entropy", "logits were not measured")
-    return Health(
-        nan_detected="nan_detected" in evidence if measured else None,
-        inf_detected="inf_detected" in evidence if measured else None,
-        repetition_loop_detected=None if run.output_tokens is None else loop is not None,
-        high_entropy_steps=None if entropy is None else int(np.sum(entropy > thresholds.high_entropy_bits)),
-        attention_collapse_detected=None if collapsed is None else bool(collapsed),
-        mid_layer_anomaly_detected=None if outlier is None else bool(outlier),
-        evidence=evidence,
-        absent=absent,
-        deviations=deviating,
-    )
+        return Found(absent={"mid_layer_anomaly_detected": _why_no_middle(run)})
+    return Found(outlier)
 
 
 def _seen(run: Run, logits: str, hidden: str | None) -> dict[str, int]:
@@ -122,7 +151,7 @@ def _why_no_collapse(run: Run) -> str:
     return "too few steps with enough visible keys"
 
 
-def _mid_layer_anomaly(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
+def _outlying_middle(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
     """Return the numbers of a middle layer's anomaly, empty where there is none, None where it cannot be told."""
     norms = run.column("hidden_l2_norm")
     if norms is None or not len(norms):
@@ -188,3 +217,13 @@ def _loop(run: Run, thresholds: Thresholds) -> Repetition | None:
         return None
     last = RepetitionDetector(thresholds).last(run.tokens.tolist())
     return last if last is not None and last.loop else None
+
+
+JUDGES: Final[dict[str, Judge]] = {
+    "nan_detected": _nan,
+    "inf_detected": _inf,
+    "attention_collapse_detected": _attention_collapse,
+    "mid_layer_anomaly_detected": _mid_layer_anomaly,
+    "repetition_loop_detected": _repetition_loop,
+}
+"""Flag of the catalogue -> its definition, in the order in which `absent` names what could not be judged."""

@@ -1,20 +1,16 @@
 """The run in two to four sentences: facts with their step numbers, no content."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
+from ..catalogue.verdicts import EARLY_WARNINGS, FLAGS
 from ..run import Run
 from .thresholds import DEFAULT, Thresholds
 
-_WARNING_TEXT = {
-    "repetition_risk": "the tokens had entered a second copy of themselves",
-    "entropy_rising": "the entropy rose above the run's earlier level",
-    "margin_collapsing": "the two best tokens had become almost equally probable",
-    "attention_collapsing": "more and more attention heads rested on single keys",
-    "norm_jump": "the norm of a middle layer jumped",
-    "confidence_drop": "the best token's probability fell to half of the run's earlier level",
-}
+_WARNING_TEXT: Final = {warning.name: warning.sentence for warning in EARLY_WARNINGS}
+_GRAVEST_FIRST: Final = tuple(sorted(FLAGS, key=lambda flag: -flag.weight))
 _HOW_IT_ENDED: Mapping[str | None, str] = {
     "eos": "and ended by itself",
     "stop_string": "and ended at a stop string",
@@ -29,8 +25,9 @@ _HOW_IT_ENDED: Mapping[str | None, str] = {
 
 def tell(run: Run, thresholds: Thresholds = DEFAULT) -> str:
     """Return the narrative of a judged run."""
-    sentences = [_outcome(run)]
-    sentences += [text for text in (_reason(run), _inside(run), _uncertainty(run, thresholds)) if text]
+    sentences = [_outcome(run), *_found(run)]
+    if uncertainty := _uncertainty(run, thresholds):
+        sentences.append(uncertainty)
     if warning := _first_warning(run):
         sentences.append(warning)
     elif len(sentences) == 1:
@@ -51,45 +48,14 @@ def _outcome(run: Run) -> str:
     return f"{what}; its risk is {run.risk.level} ({run.risk.score:.2f})."
 
 
-def _reason(run: Run) -> str | None:
-    health = run.health
-    if health is None:
-        return None
-    for flag, name in (("nan_detected", "NaN"), ("inf_detected", "infinite")):
-        if flag in health.evidence:
-            found = health.evidence[flag]
-            when = f"at step {found['step']}, the first of {found['steps']}"
-            if "layer" in found:
-                return f"Layer {found['layer']} put out {found['values']} {name} values {when}."
-            return f"{found['logits']} logits were {name} {when}."
-    if "repetition_loop_detected" in health.evidence:
-        loop = health.evidence["repetition_loop_detected"]
-        repeated = "repeated" if loop["exact"] else "repeated, with small changes,"
-        return (
-            f"From step {loop['onset_step']} on it {repeated} the {loop['period']} tokens that began at step "
-            f"{loop['start_step']}, {loop['copies']:.1f} copies by the end."
-        )
-    return None
-
-
-def _inside(run: Run) -> str | None:
-    """Return what stands out inside, beside what is not finite."""
+def _found(run: Run) -> list[str]:
+    """Return a sentence about what is wrong with numbers or text, and one about layers unless numbers are wrong."""
     evidence = {} if run.health is None else run.health.evidence
-    if "nan_detected" in evidence or "inf_detected" in evidence:
-        return None
-    if "mid_layer_anomaly_detected" in evidence:
-        found = evidence["mid_layer_anomaly_detected"]
-        if "signal" in found:  # against the model's profile
-            return (
-                f"Layer {found['layer']} left what is usual for the model at step {found['step']} "
-                f"({found['signal']} {found['value']}, usually {found['usual']})."
-            )
-        compared = f", far from its median of {found['median']}" if "median" in found else ""
-        return f"The norm of layer {found['layer']} was {found['norm']} at step {found['step']}{compared}."
-    if "attention_collapse_detected" in evidence:
-        found = evidence["attention_collapse_detected"]
-        return f"{found['rate']:.0%} of the attention heads had collapsed onto single keys."
-    return None
+    found = [flag for flag in _GRAVEST_FIRST if flag.name in evidence]
+    first = [flag for flag in found if flag.about != "layers"][:1]
+    inside = [flag for flag in found if flag.about == "layers"][:1]
+    chosen = first if any(flag.about == "numbers" for flag in found) else first + inside
+    return [text for flag in chosen if (text := flag.sentence(evidence[flag.name]))]
 
 
 def _uncertainty(run: Run, thresholds: Thresholds) -> str | None:

@@ -1,23 +1,18 @@
 """Risk of a run, method `rules`: a score from definite failures and from the share of high-entropy steps.
 
-score = 1 where a value was NaN or infinite; else min(1, worst + 0.5 x high-entropy steps / steps), where the worst flag
-counts 0.9 for a repetition loop, 0.7 for a middle layer's anomaly, 0.3 for an attention collapse.
+score = min(1, worst + 0.5 x high-entropy steps / steps), where the worst raised flag counts the weight that
+the catalogue gives it: 1 where a value was NaN or infinite.
 """
 
 import math
 from typing import Final
 
+from ..catalogue.verdicts import FLAGS, HIGH_ENTROPY_SHARE
 from ..run import Risk, RiskLevel, Run
 from .thresholds import DEFAULT, Thresholds
 
 METHOD: Final = "rules"
-FLAG_RISK: Final = {
-    "nan_detected": 1.0,
-    "inf_detected": 1.0,
-    "repetition_loop_detected": 0.9,
-    "mid_layer_anomaly_detected": 0.7,
-    "attention_collapse_detected": 0.3,
-}
+FLAG_RISK: Final = {flag.name: flag.weight for flag in FLAGS}
 ENTROPY_SHARE_WEIGHT: Final = 0.5
 SCORE_DIGITS: Final = 6
 """Of a score, and of one so far. They are rounded as they are made, so that every carrier has the same number."""
@@ -32,7 +27,7 @@ def judge_risk(run: Run, thresholds: Thresholds = DEFAULT) -> Risk | None:
         factors += sorted(raised, key=lambda factor: -factor[1])[:1]
         if health.high_entropy_steps and run.steps:
             share = min(1.0, health.high_entropy_steps / run.steps)
-            factors.append(("high_entropy_share", ENTROPY_SHARE_WEIGHT * share))
+            factors.append((HIGH_ENTROPY_SHARE, ENTROPY_SHARE_WEIGHT * share))
     if not factors and (run.column("entropy") is None or not run.steps):
         return None
     score = round(min(1.0, math.fsum(value for _, value in factors)), SCORE_DIGITS)

@@ -108,7 +108,7 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Warned:
+class WarningSignal:
     """An early warning. `assessment/early_warning.py` has its definition by name."""
 
     name: str
@@ -156,7 +156,7 @@ class Carried:
 
 
 def problems(
-    flags: Iterable[Flag], warned: Iterable[Warned], compound: Iterable[Compound], carried: Iterable[Carried]
+    flags: Iterable[Flag], warned: Iterable[WarningSignal], compound: Iterable[Compound], carried: Iterable[Carried]
 ) -> list[str]:
     """Return what is wrong with declarations, a sentence each; empty: nothing."""
     flags, warned, compound, carried = tuple(flags), tuple(warned), tuple(compound), tuple(carried)

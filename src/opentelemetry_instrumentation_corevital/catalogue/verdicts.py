@@ -9,7 +9,7 @@ from typing import Final
 from .carried import CARRIED
 from .entries import ENTRIES
 from .flags import FLAGS
-from .verdict import Carried, Compound, Flag, Warned, problems
+from .verdict import Carried, Compound, Flag, WarningSignal, problems
 from .warnings import COMPOUND, EARLY_WARNINGS
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "Carried",
     "Compound",
     "Flag",
-    "Warned",
+    "WarningSignal",
     "check",
 ]
 

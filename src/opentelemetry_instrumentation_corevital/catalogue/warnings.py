@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from .verdict import Compound, Entry, Warned
+from .verdict import Compound, Entry, WarningSignal
 
-EARLY_WARNINGS: Final[tuple[Warned, ...]] = (
-    Warned(
+EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
+    WarningSignal(
         name="repetition_risk",
         needs="output_tokens",
         sentence="the tokens had entered a second copy of themselves",
@@ -28,7 +28,7 @@ EARLY_WARNINGS: Final[tuple[Warned, ...]] = (
             advice="wait for the loop unless you can afford to be wrong: one ordinary run in five quotes itself",
         ),
     ),
-    Warned(
+    WarningSignal(
         name="entropy_rising",
         signal="entropy",
         needs="entropy",
@@ -49,7 +49,7 @@ EARLY_WARNINGS: Final[tuple[Warned, ...]] = (
             advice="the run has come to something that the model does not know: check what it says from there on",
         ),
     ),
-    Warned(
+    WarningSignal(
         name="margin_collapsing",
         signal="margin",
         needs="margin",
@@ -67,7 +67,7 @@ EARLY_WARNINGS: Final[tuple[Warned, ...]] = (
             advice="several tokens in a row were a matter of chance: facts among them are guesses",
         ),
     ),
-    Warned(
+    WarningSignal(
         name="confidence_drop",
         signal="top1_prob",
         needs="top1_prob",
@@ -85,7 +85,7 @@ EARLY_WARNINGS: Final[tuple[Warned, ...]] = (
             advice="as `entropy_rising`",
         ),
     ),
-    Warned(
+    WarningSignal(
         name="attention_collapsing",
         signal="collapsed_head_rate",
         needs="attention",
@@ -105,7 +105,7 @@ EARLY_WARNINGS: Final[tuple[Warned, ...]] = (
             advice="as `attention_collapse_detected`, earlier",
         ),
     ),
-    Warned(
+    WarningSignal(
         name="norm_jump",
         signal="hidden_l2_norm",
         needs="hidden_states",
