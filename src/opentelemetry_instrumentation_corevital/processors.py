@@ -6,10 +6,9 @@ A user replaces one of ours by giving another of the same role, either to `instr
 tracer provider with `add_span_processor` (then derive from `Judgement`, whose `on_start` enlists it for the run).
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Final, Protocol, runtime_checkable
+from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import Span as SDKSpan
@@ -17,6 +16,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import Span
 
 from . import semconv
+from .assessment.attributes import verdict_attributes
 from .assessment.blame import judge_blame
 from .assessment.compound import judge_compound
 from .assessment.early_warning import judge_early_warning
@@ -26,20 +26,16 @@ from .assessment.narrative import tell
 from .assessment.risk import judge_risk
 from .assessment.thresholds import DEFAULT, Thresholds
 from .calibration.find import Profiles
+from .catalogue.verdicts import HIGH_ENTROPY_SHARE
 from .config import Settings
 from .run import Run
-from .values import fitting, plain
+from .values import fitting
 
 ROLES: Final = ("health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative")
 """The order in which judgements are made; other roles come after them."""
 
 ENLISTED_KEY: Final = otel_context.create_key("corevital-enlisted-judgements")
 """Context key of the list to which judgements on the tracer provider append themselves as a run's span starts."""
-
-HIGH_ENTROPY_SHARE: Final = "high_entropy_share"
-
-MOST_BLAMED: Final = 16
-"""Layers that a span names; all of them are on the run."""
 
 
 @runtime_checkable
@@ -93,7 +89,7 @@ class Profiled(Judgement):
         found = self._profiles.of(run.model)
         if found.reason is not None:
             run.absent["profile"] = found.reason
-        _set(span, {semconv.PROFILE_DIFFERENCES: list(found.differences) or None})
+        span.set_attributes(fitting({semconv.PROFILE_DIFFERENCES: list(found.differences) or None}))
         return self._thresholds if found.profile is None else replace(self._thresholds, profile=found.profile)
 
 
@@ -109,14 +105,7 @@ class HealthProcessor(Profiled):
         steps = health.high_entropy_steps
         if steps and steps > self._thresholds.high_entropy_share * run.steps:
             run.warn([HIGH_ENTROPY_SHARE])
-        _set(
-            span,
-            {
-                **{semconv.HEALTH_FLAGS[name]: value for name, value in health.flags().items()},
-                semconv.HEALTH_HIGH_ENTROPY_STEPS: steps,
-                semconv.HEALTH_EVIDENCE: _json(health.evidence),
-            },
-        )
+        span.set_attributes(verdict_attributes(run, "health"))
 
 
 class EarlyWarningProcessor(Judgement):
@@ -132,15 +121,7 @@ class EarlyWarningProcessor(Judgement):
         warning = run.early_warning = judge_early_warning(run, self._thresholds)
         run.absent.update(warning.absent)
         run.warn(warning.signals)
-        _set(
-            span,
-            {
-                semconv.EARLY_WARNING_FAILURE_RISK: warning.failure_risk_at_end,
-                semconv.EARLY_WARNING_SIGNALS: None if run.output_tokens is None else list(warning.signals),
-                semconv.EARLY_WARNING_FIRST_STEP: warning.first_step,
-                semconv.EARLY_WARNING_EVIDENCE: _json(warning.evidence),
-            },
-        )
+        span.set_attributes(verdict_attributes(run, "early_warning"))
 
 
 class CompoundProcessor(Profiled):
@@ -153,14 +134,7 @@ class CompoundProcessor(Profiled):
         run.compound, absent = judge_compound(run, self._thresholds_of(span, run))
         run.absent.update(absent)
         run.warn([signal.name for signal in run.compound])
-        _set(
-            span,
-            {
-                semconv.COMPOUND_SIGNALS: [signal.name for signal in run.compound] or None,
-                semconv.COMPOUND_SEVERITIES: [signal.severity for signal in run.compound] or None,
-                semconv.COMPOUND_EVIDENCE: _json({signal.name: signal.evidence for signal in run.compound}),
-            },
-        )
+        span.set_attributes(verdict_attributes(run, "compound"))
 
 
 class RiskProcessor(Judgement):
@@ -177,15 +151,7 @@ class RiskProcessor(Judgement):
         if risk is None:
             run.absent["risk"] = run.absent.get("entropy", "nothing was generated")
             return
-        _set(
-            span,
-            {
-                semconv.RISK_SCORE: risk.score,
-                semconv.RISK_LEVEL: risk.level,
-                semconv.RISK_FACTORS: [f"{name}={value:.3f}" for name, value in risk.factors],
-                semconv.RISK_METHOD: risk.method,
-            },
-        )
+        span.set_attributes(verdict_attributes(run, "risk"))
 
 
 class BlameProcessor(Profiled):
@@ -199,15 +165,7 @@ class BlameProcessor(Profiled):
         if blame is None:
             run.absent["blame"] = run.absent.get("hidden_states", "no layer was measured")
             return
-        worst = blame[:MOST_BLAMED]
-        _set(
-            span,
-            {
-                semconv.BLAME_LAYERS: [blamed.layer for blamed in worst],
-                semconv.BLAME_REASONS: [blamed.text() for blamed in worst],
-                semconv.BLAME_SEVERITIES: [blamed.severity for blamed in worst],
-            },
-        )
+        span.set_attributes(verdict_attributes(run, "blame"))
 
 
 class FingerprintProcessor(Judgement):
@@ -223,16 +181,7 @@ class FingerprintProcessor(Judgement):
         """Compute the vector, and hash the prompt, if it is known."""
         fingerprint = run.fingerprint = judge_fingerprint(run, hashed=self._hashed, key=self._key)
         run.absent.update(fingerprint.absent)
-        _set(
-            span,
-            {
-                semconv.FINGERPRINT_VECTOR: None if fingerprint.vector is None else list(fingerprint.vector),
-                semconv.FINGERPRINT_VERSION: fingerprint.version,
-                semconv.FINGERPRINT_PROMPT_HASH: fingerprint.prompt_hash,
-                semconv.FINGERPRINT_PROMPT_HASH_SOURCE: fingerprint.prompt_hash_source,
-                semconv.FINGERPRINT_RUN_HASH: fingerprint.run_hash,
-            },
-        )
+        span.set_attributes(verdict_attributes(run, "fingerprint"))
 
 
 class NarrativeProcessor(Judgement):
@@ -246,7 +195,7 @@ class NarrativeProcessor(Judgement):
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Tell the run from the judgements that were made before."""
         run.narrative = tell(run, self._thresholds)
-        _set(span, {semconv.NARRATIVE: run.narrative})
+        span.set_attributes(verdict_attributes(run, "narrative"))
 
 
 def default_judgements(settings: Settings) -> list[RunJudgement]:
@@ -277,11 +226,3 @@ def in_order(defaults: Sequence[RunJudgement], others: Sequence[RunJudgement]) -
     chosen = [judgement for judgement in defaults if judgement.role not in replaced] + list(others)
     rank = {role: position for position, role in enumerate(ROLES)}
     return sorted(chosen, key=lambda judgement: rank.get(judgement.role, len(ROLES)))
-
-
-def _set(span: Span, attributes: Mapping[str, Any]) -> None:
-    span.set_attributes(fitting(attributes))
-
-
-def _json(evidence: Mapping[str, Any]) -> str | None:
-    return json.dumps(plain(evidence), separators=(",", ":")) if evidence else None

@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
 
 from . import semconv
+from .assessment.attributes import call_attributes
 from .call_context import lasting
 from .config import Settings
 from .emission import attributes as emitted
@@ -37,7 +38,7 @@ from .rag import RAGContext
 from .run import Decoding, ModelInfo, Run
 from .safety import shielded
 from .texts import CallTexts
-from .values import fitting, number
+from .values import fitting
 
 _process_bytes = budget.ByteBucket()
 
@@ -227,16 +228,11 @@ class Report:
 
     def _totals(self, runs: Sequence[Run]) -> None:
         """Say on the call's own span how many sequences it had and how bad the worst is."""
-        risks = [(score, run.risk.level) for run in runs if run.risk and (score := number(run.risk.score)) is not None]
-        worst = max(risks, key=lambda risk: risk[0], default=(None, None))
         totals = {
             semconv.SCHEMA: semconv.SCHEMA_VERSION,
             **capture_attributes(self.settings),
             semconv.DECODING_STRATEGY: runs[0].decoding.strategy,
-            semconv.SEQUENCE_COUNT: len(runs),
-            semconv.SEQUENCE_FLAGGED: sum(run.health is not None and bool(run.health.raised()) for run in runs),
-            semconv.RISK_SCORE: worst[0],
-            semconv.RISK_LEVEL: worst[1],
+            **call_attributes(runs),
         }
         self.span.set_attributes(fitting(totals))
 

@@ -251,6 +251,8 @@ HEALTH_FLAGS: Final = {flag.name: _attribute(flag.attribute, "boolean", "", flag
 """Name of a flag -> its attribute."""
 VERDICTS: Final = {each.path: _attribute(each.attribute, each.type, each.unit, each.meaning) for each in CARRIED}
 """What a verdict's attribute is called after `corevital.` -> the attribute."""
+EVIDENCE: Final = tuple(name for path, name in VERDICTS.items() if path.endswith(".evidence"))
+"""Those that hold the numbers of the others, which a span that is too large loses first."""
 
 HEALTH_NAN: Final = HEALTH_FLAGS["nan_detected"]
 HEALTH_INF: Final = HEALTH_FLAGS["inf_detected"]

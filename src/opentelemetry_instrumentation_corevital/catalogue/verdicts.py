@@ -9,7 +9,7 @@ from typing import Final
 from .carried import CARRIED
 from .entries import ENTRIES
 from .flags import FLAGS
-from .verdict import Carried, Compound, Flag, WarningSignal, problems
+from .verdict import Carried, Carrier, Compound, Flag, Role, WarningSignal, problems
 from .warnings import COMPOUND, EARLY_WARNINGS
 
 __all__ = [
@@ -21,8 +21,10 @@ __all__ = [
     "FLAGS",
     "HIGH_ENTROPY_SHARE",
     "Carried",
+    "Carrier",
     "Compound",
     "Flag",
+    "Role",
     "WarningSignal",
     "check",
 ]

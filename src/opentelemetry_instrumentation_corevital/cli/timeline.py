@@ -95,7 +95,7 @@ def lines(run: "StoredRun") -> list[Line]:
 def marks(attributes: Mapping[str, Any]) -> list[tuple[int, str]]:
     """Return the steps at which flags and warnings say that something began, in order, each with its name."""
     found: list[tuple[int, str]] = []
-    for name in (semconv.HEALTH_EVIDENCE, semconv.EARLY_WARNING_EVIDENCE, semconv.COMPOUND_EVIDENCE):
+    for name in semconv.EVIDENCE:
         for what, numbers in mapping(attributes.get(name)).items():
             if not isinstance(numbers, Mapping):
                 continue

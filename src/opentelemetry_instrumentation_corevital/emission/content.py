@@ -8,9 +8,9 @@ from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import Context
 
 from .. import semconv
+from ..assessment.attributes import carried_attributes
 from ..run import Run
 from ..values import clean, fitting
-from .verdict import routing_attributes
 
 Messages = Mapping[str, list[dict[str, Any]]]
 """Attribute -> the GenAI conventions' messages."""
@@ -66,7 +66,7 @@ def emit_content(logger: Logger, run: Run, said: Messages, request: Mapping[str,
             context=context,
             severity_number=SeverityNumber.DEBUG,  # as the conventions ask
             event_name=semconv.CONTENT_EVENT,
-            attributes={**fitting({**request, **routing_attributes(run)}), **said},
+            attributes={**fitting({**request, **carried_attributes(run, "route")}), **said},
         )
     )
 

@@ -10,12 +10,12 @@ from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber, g
 from opentelemetry.context import Context
 
 from .. import semconv
+from ..assessment.attributes import carried_attributes
 from ..catalogue import signals
 from ..catalogue.signal import Dtype
 from ..npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
 from ..run import Run
 from ..values import fitting
-from .verdict import routing_attributes
 
 CHUNK_BYTES: Final = 7 * 1024
 """A batch of 512 such records stays below the 4 MiB that a gRPC receiver takes."""
@@ -85,7 +85,7 @@ def records(run: Run, data: bytes, context: Context) -> Iterator[LogRecord]:
     attributes = fitting(
         {
             semconv.GEN_AI_REQUEST_MODEL: run.model.name,
-            **routing_attributes(run),
+            **carried_attributes(run, "route"),
             # Last, since an SDK with a lower limit drops the first ones, and without these nobody can join the chunks.
             semconv.RUN_DATA_SHA256: hashlib.sha256(data).hexdigest(),
             semconv.RUN_DATA_SIZE: len(data),

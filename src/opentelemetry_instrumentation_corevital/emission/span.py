@@ -7,6 +7,7 @@ from typing import Any, Final
 from opentelemetry.trace import Span
 
 from .. import semconv
+from ..assessment.attributes import carried_attributes, verdict_attributes
 from ..config import Settings
 from ..run import Run
 from ..values import fitting
@@ -14,7 +15,6 @@ from . import budget
 from .attributes import SERIES_POINTS, absent_attribute, series_attributes, summary_attributes
 from .layers import layer_attributes
 from .steps import StepEvents, choose_steps
-from .verdict import verdict_attributes
 
 _JUDGEMENT_RESERVE: Final = 6 * 1024
 """What judgements are taken to have set on a span whose attributes cannot be read back."""
@@ -92,7 +92,8 @@ def emit_run(
         )
     )
     if getattr(span, "dropped_attributes", 0):  # the SDK drops the oldest: these must be the newest
-        span.set_attributes({semconv.STEPS_RECORDED: recorded, **verdict_attributes(run)})
+        kept = carried_attributes(run, "keep") | fitting({semconv.STEPS_TOTAL: run.output_tokens})
+        span.set_attributes({semconv.STEPS_RECORDED: recorded, **kept})
     used = limit - room + sum(budget.event_bytes(semconv.STEP_EVENT, event) for _, event in events)
     return Reported(used, events_lost, points_lost, messages_lost)
 
@@ -118,7 +119,7 @@ def _run_attributes(run: Run, settings: Settings, *, upgraded: bool) -> dict[str
             semconv.CAPTURE_UPGRADED: upgraded if settings.capture == "on_risk" else None,
             semconv.DECODING_STRATEGY: run.decoding.strategy,
             semconv.STEPS_TOTAL: run.output_tokens,
-            semconv.WARNINGS: list(run.warnings),
+            **verdict_attributes(run, "warnings"),
             **summary_attributes(run),
         }
     )
@@ -145,8 +146,7 @@ def _evidence(span: Span) -> dict[str, Any]:
     attributes = getattr(span, "attributes", None)
     if not isinstance(attributes, Mapping):
         return {}
-    names = (semconv.HEALTH_EVIDENCE, semconv.EARLY_WARNING_EVIDENCE, semconv.COMPOUND_EVIDENCE)
-    return {name: attributes[name] for name in names if name in attributes}
+    return {name: attributes[name] for name in semconv.EVIDENCE if name in attributes}
 
 
 def _fitting_series(run: Run, room: int) -> tuple[dict[str, Any], dict[str, str], int]:

@@ -1,4 +1,4 @@
-"""The verdict in few words: as a log event, `gen_ai.evaluation.result`, and on a span with little room."""
+"""The verdict in few words, as a log event: `gen_ai.evaluation.result`."""
 
 from typing import Any
 
@@ -6,23 +6,9 @@ from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import Context
 
 from .. import semconv
+from ..assessment.attributes import carried_attributes
 from ..run import Run
 from ..values import fitting
-
-
-def verdict_attributes(run: Run) -> dict[str, Any]:
-    """Return what must survive on a span whose SDK allows fewer attributes than a run has, the most needed last."""
-    first = fitting({semconv.NARRATIVE: run.narrative or None, semconv.WARNINGS: list(run.warnings)})
-    return first | routing_attributes(run) | fitting({semconv.STEPS_TOTAL: run.output_tokens})
-
-
-def routing_attributes(run: Run) -> dict[str, Any]:
-    """Return what a router looks at: risk and flags, under the same names on a run's span and on its log events."""
-    attributes: dict[str, Any] = {}
-    if run.risk is not None:
-        attributes |= {semconv.RISK_SCORE: run.risk.score, semconv.RISK_LEVEL: run.risk.level}
-    flags = {} if run.health is None else run.health.flags()
-    return fitting(attributes | {semconv.HEALTH_FLAGS[name]: value for name, value in flags.items()})
 
 
 def emit_verdict(logger: Logger, run: Run, context: Context) -> None:
@@ -30,7 +16,7 @@ def emit_verdict(logger: Logger, run: Run, context: Context) -> None:
     if run.risk is None:
         return
     attributes: dict[str, Any] = {
-        **routing_attributes(run),
+        **carried_attributes(run, "route"),
         semconv.EVALUATION_NAME: "corevital.risk",
         semconv.EVALUATION_SCORE: run.risk.score,
         semconv.EVALUATION_LABEL: run.risk.level,

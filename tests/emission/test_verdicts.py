@@ -1,0 +1,136 @@
+"""A run's verdicts are the same on every carrier, since one function makes the attributes of all of them."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from opentelemetry.context import Context
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import set_span_in_context
+
+from opentelemetry_instrumentation_corevital import Run, semconv
+from opentelemetry_instrumentation_corevital.assessment.attributes import (
+    call_attributes,
+    carried_attributes,
+    verdict_attributes,
+)
+from opentelemetry_instrumentation_corevital.call_context import PromptHint
+from opentelemetry_instrumentation_corevital.catalogue.verdicts import CARRIED, FLAGS
+from opentelemetry_instrumentation_corevital.config import load_settings
+from opentelemetry_instrumentation_corevital.emission.attributes import start_attributes
+from opentelemetry_instrumentation_corevital.emission.metrics import Instruments
+from opentelemetry_instrumentation_corevital.processors import ROLES, default_judgements
+from opentelemetry_instrumentation_corevital.reporting import Report
+from opentelemetry_instrumentation_corevital.store.spans import RUN_COLUMNS, span_rows
+from opentelemetry_instrumentation_corevital.store.stored import COLUMNS, summary_of
+from opentelemetry_instrumentation_corevital.texts import CallTexts
+from tests.assessment.runs import add_layers
+from tests.emission.test_maximal_span import Words, run_with_everything
+from tests.test_span import long_run
+
+EVERY = [*semconv.HEALTH_FLAGS.values(), *semconv.VERDICTS.values()]
+
+Attributes = dict[str, Any]
+
+
+def reported(runs: list[Run], limit: int = 128) -> tuple[list[Any], list[tuple[str, Attributes]]]:
+    """Return the spans, the call's last, and the log events that a call with these runs has."""
+    settings = load_settings({"capture": "full", "profile": "off", "capture_message_content": "span_and_event"})
+    spans, tracers = InMemorySpanExporter(), TracerProvider(span_limits=SpanLimits(max_span_attributes=limit))
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    logs, loggers = InMemoryLogRecordExporter(), LoggerProvider(shutdown_on_exit=False)
+    loggers.add_log_record_processor(SimpleLogRecordProcessor(logs))
+    tracer = tracers.get_tracer(semconv.SCOPE_NAME)
+    span = tracer.start_span("call", attributes=start_attributes(runs[0].model.name, chat=True))
+    hint = PromptHint("What is it?", chat=True, tokenizer=Words(), seed=7)
+    Report(
+        settings=settings,
+        tracer=tracer,
+        instruments=Instruments(NoOpMeter("none")),
+        logger=loggers.get_logger(semconv.SCOPE_NAME),
+        judgements=default_judgements(settings),
+        span=span,
+        context=set_span_in_context(span, Context()),
+        model=runs[0].model,
+        texts=CallTexts(settings, hint, SimpleNamespace(arguments={})),  # type: ignore[arg-type]
+    ).write(runs, None)
+    span.end()
+    records = [each.log_record for each in logs.get_finished_logs()]
+    return list(spans.get_finished_spans()), [(str(each.event_name), dict(each.attributes or {})) for each in records]
+
+
+def verdicts_of(attributes: Any) -> Attributes:
+    """Return the verdicts among a carrier's attributes, lists as lists, in their order."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in attributes.items() if k in EVERY}
+
+
+def test_a_run_that_has_everything_has_the_same_verdicts_everywhere() -> None:
+    run = run_with_everything(1)
+    run.columns["margin"][1500:] = 0.9  # a compound signal, too
+    (span,), logs = reported([run])
+    said = verdicts_of(span.attributes)
+    assert said == verdict_attributes(run)
+    assert said.keys() == set(EVERY), "this run has every verdict that there is"
+    by_role = [name for role in ROLES for name in verdict_attributes(run, role)]  # type: ignore[arg-type]
+    assert [name for name in said if name != semconv.WARNINGS] == by_role
+    routed = carried_attributes(run, "route")
+    assert list(routed) == [semconv.RISK_SCORE, semconv.RISK_LEVEL, *semconv.HEALTH_FLAGS.values()]
+    assert routed == {name: said[name] for name in routed}
+    assert {name for name, _ in logs} == {semconv.EVALUATION_EVENT, semconv.RUN_DATA_EVENT, semconv.CONTENT_EVENT}
+    for _, attributes in logs:
+        assert list(verdicts_of(attributes).items()) == list(routed.items())
+    row = span_rows(span).run
+    assert row is not None
+    summary = summary_of(tuple({**dict(zip(RUN_COLUMNS, row, strict=True)), "label": None}[name] for name in COLUMNS))
+    for flag in FLAGS:
+        assert getattr(summary, flag.name) == said[flag.attribute]
+    for each in CARRIED:
+        if each.column:
+            stored = getattr(summary, each.column)
+            assert (list(stored) if isinstance(stored, tuple) else stored) == said[each.attribute], each.column
+
+
+def test_a_span_with_few_attributes_keeps_the_most_needed() -> None:
+    run = run_with_everything(1)
+    (span,), _ = reported([run], limit=22)
+    kept = carried_attributes(run, "keep")
+    assert list(kept)[:2] == [semconv.NARRATIVE, semconv.WARNINGS]
+    assert verdicts_of(span.attributes) | kept == verdicts_of(span.attributes)
+    assert kept.keys() - carried_attributes(run, "route").keys() == {semconv.NARRATIVE, semconv.WARNINGS}
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_calls_span_has_the_worst_of_its_sequences(judged: bool) -> None:
+    runs = []
+    for index in range(3):
+        run = add_layers(long_run(60), 6)
+        run.sequence_index, run.sequence_count = index, 3
+        if not judged:
+            run.columns = {}
+        elif index == 1:
+            run.columns["hidden_nan"][5:, 2] = 4
+        runs.append(run)
+    (*children, call), _ = reported(runs)
+    for run, child in zip(runs, children, strict=True):
+        assert verdicts_of(child.attributes) == verdict_attributes(run)
+    said = {name: value for name, value in call.attributes.items() if name in call_attributes(runs)}
+    assert said == call_attributes(runs)
+    worst = {semconv.RISK_SCORE: 1.0, semconv.RISK_LEVEL: "high"} if judged else {}
+    assert said == {semconv.SEQUENCE_COUNT: 3, semconv.SEQUENCE_FLAGGED: int(judged), **worst}
+    assert verdicts_of(call.attributes) == worst
+
+
+def test_what_was_not_judged_and_what_no_attribute_holds_is_not_there() -> None:
+    run = long_run(3)
+    assert verdict_attributes(run) == {semconv.WARNINGS: []}
+    reported([run])
+    assert run.risk is not None
+    object.__setattr__(run.risk, "score", np.float32("nan"))
+    assert semconv.RISK_SCORE not in verdict_attributes(run, "risk")
+    assert call_attributes([run, run]) == {semconv.SEQUENCE_COUNT: 2, semconv.SEQUENCE_FLAGGED: 0}
