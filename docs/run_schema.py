@@ -7,13 +7,15 @@ Versions in `released.json` are in somebody's hands: their files never change ag
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store.labels import Label
-from opentelemetry_instrumentation_corevital.store.stored import RunSummary
+from opentelemetry_instrumentation_corevital.store.run_columns import VERDICT_COLUMNS
+from opentelemetry_instrumentation_corevital.store.stored import COLUMNS, OTHERS, RunSummary
 
 FOLDER = Path(__file__).parent / "schemas"
 RELEASED = FOLDER / "released.json"
@@ -120,7 +122,7 @@ def run_schema() -> dict[str, Any]:
                 "type": "array",
                 "items": {"anyOf": [{"type": ["number", "boolean", "null"]}, {"$ref": "#/$defs/values"}]},
             },
-            "summary": _fields(RunSummary),
+            "summary": _summary(),
             "label": _fields(Label),
             "report": {
                 "type": "object",
@@ -157,12 +159,20 @@ def _typed(definition: semconv.Definition) -> dict[str, Any]:
     return {**made, **unit}
 
 
-def _fields(data: type) -> dict[str, Any]:
-    """Return an object with the fields of a dataclass."""
+def _fields(data: type, names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return an object with the fields of a dataclass, or with these of them."""
     hints = get_type_hints(data)
-    names = [field.name for field in fields(data)]
+    names = list(names) or [field.name for field in fields(data)]
     properties = {name: _hinted(hints[name]) for name in names}
     return {"type": "object", "required": names, "additionalProperties": False, "properties": properties}
+
+
+def _summary() -> dict[str, Any]:
+    """Return a row of a list: the fields of `RunSummary` that are columns, and the verdicts that have no field there."""
+    made = _fields(RunSummary, [name for name in COLUMNS if name not in OTHERS])
+    types = {column.name: _TYPES[column.type.removesuffix("[]")] for column in VERDICT_COLUMNS}
+    made["properties"] |= {name: {"type": [types[name], "null"]} for name in OTHERS}
+    return {**made, "required": list(COLUMNS)}
 
 
 def _hinted(hint: Any) -> dict[str, Any]:

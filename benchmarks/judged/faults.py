@@ -14,6 +14,7 @@ from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
 from opentelemetry_instrumentation_corevital.assessment.compound import judge_compound
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
+from opentelemetry_instrumentation_corevital.catalogue.verdicts import FLAGS
 from opentelemetry_instrumentation_corevital.config import SUMMARY_ATTENTION_EVERY
 from opentelemetry_instrumentation_corevital.run import Health, Run
 
@@ -23,7 +24,7 @@ from .replay import as_run
 
 _NONFINITE: Final = {"NaN": "nan_detected", "Inf": "inf_detected"}
 _NARROW: Final = "with a profile of long and short answers alone"
-_NEW_FLAGS: Final = ("nan_detected", "inf_detected", "attention_collapse_detected", "mid_layer_anomaly_detected")
+_NEW_FLAGS: Final = tuple(flag.name for flag in FLAGS if flag.about != "text")
 
 
 def sections() -> list[Section]:

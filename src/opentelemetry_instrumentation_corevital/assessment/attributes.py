@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from .. import semconv
-from ..catalogue.verdicts import CARRIED, Carrier, Role
+from ..catalogue.verdict import Carrier, Role
+from ..catalogue.verdicts import CARRIED
 from ..run import Run
 from ..values import fitting, number, plain
 

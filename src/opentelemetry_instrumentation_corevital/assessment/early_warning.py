@@ -22,7 +22,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from ..calibration.signals import collapsed_shares
-from ..catalogue.verdicts import EARLY_WARNINGS, WarningSignal
+from ..catalogue.verdict import WarningSignal
+from ..catalogue.verdicts import EARLY_WARNINGS
 from ..run import EarlyWarning, Run, middle_third
 from .collapse import CollapseDetector
 from .failure_risk import failure_risk

@@ -123,7 +123,6 @@ FLAGS: Final[tuple[Flag, ...]] = (
             ),
         ),
         since=1,
-        in_reports="repetition_loop",
     ),
     Flag(
         name="attention_collapse_detected",
@@ -159,7 +158,6 @@ FLAGS: Final[tuple[Flag, ...]] = (
             ),
         ),
         since=2,
-        in_reports="attention_collapse",
     ),
     Flag(
         name="mid_layer_anomaly_detected",
@@ -203,6 +201,5 @@ FLAGS: Final[tuple[Flag, ...]] = (
             ),
         ),
         since=2,
-        in_reports="mid_layer_anomaly",
     ),
 )

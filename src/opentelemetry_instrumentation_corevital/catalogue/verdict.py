@@ -90,7 +90,7 @@ class Flag:
     since: int
     """The version of the store that first has its column."""
     in_reports: str = ""
-    """What schema 0.4.0 of a report calls it among the factors of the risk; empty: its name."""
+    """What schema 0.4.0 of a report calls it among the factors of the risk; empty: its short name."""
 
     @property
     def attribute(self) -> str:

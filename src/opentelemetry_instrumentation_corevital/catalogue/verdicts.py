@@ -6,28 +6,13 @@ The other rooms derive their tables from here: names and meanings (`semconv`), w
 
 from typing import Final
 
-from .carried import CARRIED
-from .entries import ENTRIES
-from .flags import FLAGS
-from .verdict import Carried, Carrier, Compound, Flag, Role, WarningSignal, problems
-from .warnings import COMPOUND, EARLY_WARNINGS
+from . import carried, entries, flags, verdict, warnings
 
-__all__ = [
-    "CARRIED",
-    "COMPOUND",
-    "EARLY_WARNINGS",
-    "ENTRIES",
-    "FLAG",
-    "FLAGS",
-    "HIGH_ENTROPY_SHARE",
-    "Carried",
-    "Carrier",
-    "Compound",
-    "Flag",
-    "Role",
-    "WarningSignal",
-    "check",
-]
+FLAGS: Final = flags.FLAGS
+EARLY_WARNINGS: Final = warnings.EARLY_WARNINGS
+COMPOUND: Final = warnings.COMPOUND
+CARRIED: Final = carried.CARRIED
+ENTRIES: Final = entries.ENTRIES
 
 FLAG: Final = {flag.name: flag for flag in FLAGS}
 """The flags by name."""
@@ -42,5 +27,5 @@ def check() -> None:
     Raises:
         ValueError: with a line for each that is.
     """
-    if found := problems(FLAGS, EARLY_WARNINGS, COMPOUND, CARRIED):
+    if found := verdict.problems(FLAGS, EARLY_WARNINGS, COMPOUND, CARRIED):
         raise ValueError("\n".join(found))

@@ -15,18 +15,13 @@ from rich.text import Text
 from .. import semconv
 from ..catalogue.signal import Signal
 from ..catalogue.signals import SIGNALS
+from ..catalogue.verdicts import FLAGS
 from ..store.notebook import UNKNOWN
 from ..store.stored import WHOLE, Dropped
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 _STYLES: Final = {"low": "green", "medium": "yellow", "high": "bold red"}
-_FLAGS: Final = {
-    semconv.HEALTH_NAN: "NaN",
-    semconv.HEALTH_INF: "infinity",
-    semconv.HEALTH_REPETITION_LOOP: "repetition loop",
-    semconv.HEALTH_ATTENTION_COLLAPSE: "attention collapse",
-    semconv.HEALTH_MID_LAYER_ANOMALY: "middle-layer anomaly",
-}
+_FLAGS: Final = {flag.attribute: flag.label for flag in FLAGS}
 
 _SPARKLINE_WIDTH: Final = 40  # leaves room for its figures in a terminal of 80 columns
 _WORDS: Final = {"slope": "slope per step"}

@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from ..catalogue.verdicts import FLAGS, HIGH_ENTROPY_SHARE
+
 RISK_FACTORS: Final[Mapping[str, str]] = {
-    "nan_detected": "nan_or_inf",
-    "inf_detected": "nan_or_inf",
-    "repetition_loop_detected": "repetition_loop",
-    "mid_layer_anomaly_detected": "mid_layer_anomaly",
-    "attention_collapse_detected": "attention_collapse",
-    "high_entropy_share": "high_entropy_steps",
+    **{flag.name: flag.in_reports or flag.short for flag in FLAGS},
+    HIGH_ENTROPY_SHARE: "high_entropy_steps",
 }
 """Factor of the `rules` risk -> its word in a report."""
 

@@ -2,7 +2,8 @@
 -- run, the run data, and the labels that people gave.
 --
 -- This text makes the newest version. It is also run on a file of an older version, which gets the tables that it lacks;
--- what an older table lacks is in `versions.py`.
+-- what an older table lacks is in `versions.py`. Verdicts are declared in the catalogue: `versions.py` puts their columns
+-- and indexes in the place of {verdict columns}, {flag columns} and {flag indexes}.
 -- Works on SQLite 3.31 and later: no STRICT (3.37), no ->> (3.38), no JSONB (3.45).
 -- Ids are lowercase hexadecimal text, as every other tool prints them, so that a person can join by eye and by SQL.
 -- Times are Unix nanoseconds (int64 holds them until 2262). Attributes are one JSON object per row; a number that is
@@ -85,24 +86,11 @@ CREATE TABLE IF NOT EXISTS runs (
   model TEXT,
   operation TEXT,                       -- NULL for one of several sequences: the call's span has it
   strategy TEXT,
-  risk_score REAL,
-  risk_level TEXT,
-  nan_detected INTEGER,
-  inf_detected INTEGER,
-  repetition_loop_detected INTEGER,
-  attention_collapse_detected INTEGER,
-  mid_layer_anomaly_detected INTEGER,
-  high_entropy_steps INTEGER,
-  failure_risk REAL,
-  warnings TEXT NOT NULL DEFAULT '[]',  -- a JSON list of names
-  prompt_hash TEXT,
-  prompt_hash_source TEXT,
+  {verdict columns},                    -- also high_entropy_steps, and warnings: a JSON list of names
   input_tokens INTEGER,
   output_tokens INTEGER,
   finish_reason TEXT,
   error_type TEXT,
-  narrative TEXT,
-  risk_method TEXT,
   entropy_mean REAL,                    -- bit
   surprisal_mean REAL,                  -- bit
   margin_mean REAL,
@@ -120,16 +108,12 @@ CREATE INDEX IF NOT EXISTS runs_prompt ON runs (prompt_hash, start_ns) WHERE pro
 CREATE INDEX IF NOT EXISTS runs_label ON runs (label, start_ns) WHERE label IS NOT NULL;
 -- Everything that a list filters by, newest last: several conditions at once are one walk along this index.
 CREATE INDEX IF NOT EXISTS runs_filters ON runs (
-  start_ns, sequence_index, end_ns, risk_score, output_tokens, model, risk_level, label, prompt_hash, nan_detected,
-  inf_detected, repetition_loop_detected, attention_collapse_detected, mid_layer_anomaly_detected
+  start_ns, sequence_index, end_ns, risk_score, output_tokens, model, risk_level, label, prompt_hash,
+  {flag columns}
 );
 CREATE INDEX IF NOT EXISTS runs_duration ON runs (duration_ns);
 CREATE INDEX IF NOT EXISTS runs_tokens ON runs (output_tokens) WHERE output_tokens IS NOT NULL;
-CREATE INDEX IF NOT EXISTS runs_nan ON runs (start_ns) WHERE nan_detected = 1;
-CREATE INDEX IF NOT EXISTS runs_inf ON runs (start_ns) WHERE inf_detected = 1;
-CREATE INDEX IF NOT EXISTS runs_loop ON runs (start_ns) WHERE repetition_loop_detected = 1;
-CREATE INDEX IF NOT EXISTS runs_collapse ON runs (start_ns) WHERE attention_collapse_detected = 1;
-CREATE INDEX IF NOT EXISTS runs_anomaly ON runs (start_ns) WHERE mid_layer_anomaly_detected = 1;
+{flag indexes}
 
 -- What people say of a run. No foreign key: a second delivery of the span must not take the label away.
 CREATE TABLE IF NOT EXISTS labels (

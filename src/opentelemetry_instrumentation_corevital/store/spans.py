@@ -14,6 +14,7 @@ from .. import semconv
 from ..values import clean
 from .labels import COPY_LABEL
 from .rows import Lost, Row, Source, insert, integer, number, size_of, source, text, to_json
+from .run_columns import COLUMN_ATTRIBUTES
 
 _SPAN_COLUMNS: Final = (
     "trace_id",
@@ -168,34 +169,21 @@ def _flag(value: Any) -> int | None:
     return int(value) if isinstance(value, bool) else None
 
 
-_RUN_ATTRIBUTES: Final[Mapping[str, tuple[Callable[[Any], Any], tuple[str, ...]]]] = {
-    "sequence_index": (_index, (semconv.SEQUENCE_INDEX,)),
-    "model": (text, (semconv.MODEL_NAME, semconv.GEN_AI_REQUEST_MODEL)),
-    "operation": (text, (semconv.GEN_AI_OPERATION_NAME,)),
-    "strategy": (text, (semconv.DECODING_STRATEGY,)),
-    "risk_score": (number, (semconv.RISK_SCORE,)),
-    "risk_level": (text, (semconv.RISK_LEVEL,)),
-    "nan_detected": (_flag, (semconv.HEALTH_NAN,)),
-    "inf_detected": (_flag, (semconv.HEALTH_INF,)),
-    "repetition_loop_detected": (_flag, (semconv.HEALTH_REPETITION_LOOP,)),
-    "attention_collapse_detected": (_flag, (semconv.HEALTH_ATTENTION_COLLAPSE,)),
-    "mid_layer_anomaly_detected": (_flag, (semconv.HEALTH_MID_LAYER_ANOMALY,)),
-    "high_entropy_steps": (integer, (semconv.HEALTH_HIGH_ENTROPY_STEPS,)),
-    "failure_risk": (number, (semconv.EARLY_WARNING_FAILURE_RISK,)),
-    "warnings": (_names, (semconv.WARNINGS,)),
-    "prompt_hash": (text, (semconv.FINGERPRINT_PROMPT_HASH,)),
-    "prompt_hash_source": (text, (semconv.FINGERPRINT_PROMPT_HASH_SOURCE,)),
-    "input_tokens": (integer, (semconv.SEQUENCE_INPUT_TOKENS, semconv.GEN_AI_USAGE_INPUT_TOKENS)),
-    "output_tokens": (integer, (semconv.SEQUENCE_OUTPUT_TOKENS, semconv.GEN_AI_USAGE_OUTPUT_TOKENS)),
-    "finish_reason": (_first_text, (semconv.GEN_AI_RESPONSE_FINISH_REASONS,)),
-    "error_type": (text, (semconv.ERROR_TYPE,)),
-    "narrative": (text, (semconv.NARRATIVE,)),
-    "risk_method": (text, (semconv.RISK_METHOD,)),
-    "entropy_mean": (number, (semconv.ENTROPY_MEAN,)),
-    "surprisal_mean": (number, (semconv.SURPRISAL_MEAN,)),
-    "margin_mean": (number, (semconv.MARGIN_MEAN,)),
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "string": text,
+    "int": integer,
+    "double": number,
+    "boolean": _flag,
+    "string[]": _names,
 }
-"""Column -> how its value is read, and the attributes that may hold it: a sequence's own span, then a call's."""
+"""Type of an attribute -> how its value becomes that of a column."""
+_READ_ELSE: Final[Mapping[str, Callable[[Any], Any]]] = {"sequence_index": _index, "finish_reason": _first_text}
+"""Columns that are read in another way than their attribute's type says."""
+_RUN_ATTRIBUTES: Final = {
+    column: (_READ_ELSE.get(column, _READ[semconv.DEFINITIONS["attribute", names[0]].type]), names)
+    for column, names in COLUMN_ATTRIBUTES.items()
+}
+"""Column -> how its value is read, and the attributes that may hold it."""
 
 _RUN_MARKS: Final = frozenset((semconv.STEPS_TOTAL, semconv.STEPS_RECORDED))
 """What only a span of a run has: the first where its tokens are known, the second where CoreVital has judged it."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -10,6 +10,7 @@ from .. import semconv
 from ..run import Fingerprint, Run
 from .filters import FLAGS
 from .labels import Label
+from .run_columns import VERDICT_COLUMNS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,18 @@ class RunSummary:
     surprisal_mean: float | None
     margin_mean: float | None
     label: str | None
+    others: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Columns of verdicts that the catalogue has beside the fields above, by name; each is read as they are."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a column that has no field; None where it was not judged.
+
+        Raises:
+            AttributeError: for what is no column.
+        """
+        if name in OTHERS:
+            return self.others.get(name)
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -69,7 +82,7 @@ class RunSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row, for JSON."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in COLUMNS}
 
     def _repr_html_(self) -> str:
         from .notebook import runs_table
@@ -80,7 +93,10 @@ class RunSummary:
 REPORT: Final = "report"
 """Column of the run data of a migrated run: what the report says beside its numbers, as the bytes of its JSON."""
 
-COLUMNS = tuple(field.name for field in fields(RunSummary))
+_FIELDS = tuple(each.name for each in fields(RunSummary) if each.name != "others")
+OTHERS = tuple(column.name for column in VERDICT_COLUMNS if column.name not in _FIELDS)
+"""Columns that have no field of their own."""
+COLUMNS = (*_FIELDS, *OTHERS)
 
 
 def summary_of(row: tuple[Any, ...]) -> RunSummary:
@@ -90,7 +106,8 @@ def summary_of(row: tuple[Any, ...]) -> RunSummary:
         values[flag] = None if values[flag] is None else bool(values[flag])
     warnings = json.loads(values["warnings"])
     values["warnings"] = None if warnings is None else tuple(warnings)
-    return RunSummary(**values)
+    others = {name: values.pop(name) for name in OTHERS}
+    return RunSummary(**values, others=others)
 
 
 class RunList(list[RunSummary]):
@@ -103,7 +120,7 @@ class RunList(list[RunSummary]):
             ImportError: where pandas is not installed.
         """
         pandas = import_pandas()
-        frame = pandas.DataFrame([asdict(run) for run in self], columns=list(COLUMNS))
+        frame = pandas.DataFrame([run.as_dict() for run in self], columns=list(COLUMNS))
         for name in ("start", "end"):
             frame[name] = pandas.to_datetime(frame.pop(f"{name}_ns"), unit="ns", utc=True)
         frame[list(FLAGS)] = frame[list(FLAGS)].astype("boolean")
@@ -181,7 +198,7 @@ class StoredRun:
         label = None if self.label is None else asdict(self.label)
         events = [asdict(event) for event in self.events]
         return {
-            "summary": asdict(self.summary),
+            "summary": self.summary.as_dict(),
             "label": label,
             "attributes": self.attributes,
             "events": events,

@@ -6,8 +6,7 @@ from importlib.resources import files
 from typing import Final
 
 from .. import semconv
-
-SCHEMA_VERSION: Final = 3
+from .run_columns import FLAG_INDEXES, VERDICT_COLUMNS
 
 NOW_NS: Final = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000000"
 
@@ -15,26 +14,19 @@ _ATTRIBUTE: Final = (
     "UPDATE runs SET {column} = (SELECT json_extract(attributes, '$.\"{name}\"') FROM spans "
     "WHERE spans.trace_id = runs.trace_id AND spans.span_id = runs.span_id)"
 )
-_CHANGES: Final[dict[int, dict[str, tuple[str, ...]]]] = {
-    1: {
-        "runs": (
-            "ALTER TABLE runs ADD COLUMN attention_collapse_detected INTEGER",
-            "ALTER TABLE runs ADD COLUMN mid_layer_anomaly_detected INTEGER",
-        ),
-    },
+_BY_HAND: Final[dict[int, dict[str, tuple[str, ...]]]] = {
+    1: {},
     2: {
         "spans": (
             "ALTER TABLE spans ADD COLUMN ingested_ns INTEGER",
             f"UPDATE spans SET ingested_ns = {NOW_NS}",  # nothing is too old on the day of the upgrade
         ),
         "runs": (
-            "ALTER TABLE runs ADD COLUMN risk_method TEXT",
             "ALTER TABLE runs ADD COLUMN entropy_mean REAL",
             "ALTER TABLE runs ADD COLUMN surprisal_mean REAL",
             "ALTER TABLE runs ADD COLUMN margin_mean REAL",
             "ALTER TABLE runs ADD COLUMN label TEXT",
             "ALTER TABLE runs ADD COLUMN duration_ns INTEGER GENERATED ALWAYS AS (end_ns - start_ns) VIRTUAL",
-            _ATTRIBUTE.format(column="risk_method", name=semconv.RISK_METHOD),
             _ATTRIBUTE.format(column="entropy_mean", name=semconv.ENTROPY_MEAN),
             _ATTRIBUTE.format(column="surprisal_mean", name=semconv.SURPRISAL_MEAN),
             _ATTRIBUTE.format(column="margin_mean", name=semconv.MARGIN_MEAN),
@@ -50,7 +42,29 @@ _CHANGES: Final[dict[int, dict[str, tuple[str, ...]]]] = {
         ),
     },
 }
-"""Version -> table -> what it lacks of the next version's. Tables that are missing come whole from schema.sql."""
+"""Version -> table -> what it lacks of the next version's, beside columns of verdicts."""
+
+SCHEMA_VERSION: Final = max(*(older + 1 for older in _BY_HAND), *(column.since for column in VERDICT_COLUMNS))
+
+
+def changes(older: int) -> dict[str, tuple[str, ...]]:
+    """Return what a version lacks of the next, by table. Tables that are missing come whole from schema.sql."""
+    by_hand = _BY_HAND.get(older, {})
+    return {**by_hand, "runs": (*_verdict_changes(older + 1), *by_hand.get("runs", ()))}
+
+
+def _verdict_changes(version: int) -> list[str]:
+    """Return the statements that add the columns of verdicts which are new in a version, and fill them from spans."""
+    new = [column for column in VERDICT_COLUMNS if column.since == version]
+    if not new:
+        return []
+    names, values = ", ".join(each.name for each in new), ", ".join(each.from_json("attributes") for each in new)
+    same = "spans.trace_id = runs.trace_id AND spans.span_id = runs.span_id"
+    return [
+        "DROP INDEX IF EXISTS runs_filters",  # which has the flags, and is made anew
+        *(f"ALTER TABLE runs ADD COLUMN {column.declaration()}" for column in new),
+        f"UPDATE runs SET ({names}) = (SELECT {values} FROM spans WHERE {same})",
+    ]
 
 
 def bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
@@ -63,10 +77,10 @@ def bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
     if version >= SCHEMA_VERSION:
         return
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    for older in range(version, SCHEMA_VERSION):
-        changes = _CHANGES.get(older, {})
-        for statement in (each for table in tables & changes.keys() for each in changes[table]):
-            connection.execute(statement)
+    for older in range(max(version, 1), SCHEMA_VERSION):
+        for table, lacking in changes(older).items():
+            for statement in lacking if table in tables else ():
+                connection.execute(statement)
     make_what_is_missing(connection)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -115,9 +129,24 @@ def _objects(connection: sqlite3.Connection) -> dict[str, tuple[str, list[str]]]
 def statements() -> list[str]:
     """Return the statements of schema.sql."""
     found, statement = [], ""
-    for line in files(__package__).joinpath("schema.sql").read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in _schema().splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
             found.append(statement)
             statement = ""
     return found
+
+
+def _schema() -> str:
+    """Return schema.sql with the columns and indexes of verdicts."""
+    columns = ",\n  ".join(column.declaration() for column in VERDICT_COLUMNS)
+    index = "CREATE INDEX IF NOT EXISTS {} ON runs (start_ns) WHERE {} = 1;"
+    places = {
+        "  {verdict columns}": f"  {columns}",
+        "  {flag columns}": f"  {', '.join(FLAG_INDEXES.values())}",
+        "\n{flag indexes}\n": "\n" + "\n".join(index.format(*each) for each in FLAG_INDEXES.items()) + "\n",
+    }
+    text = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+    for place, sql in places.items():
+        text = text.replace(place, sql)
+    return text
