@@ -1,3 +1,4 @@
+-- Made from docs/templates/collector/clickhouse.sql by `make docs`; do not edit.
 -- Tables for the Collector's ClickHouse exporter (0.161) with attributes as Map(String, String), as
 -- collector/clickhouse.yaml sends them. Once, before the Collector:
 --
@@ -267,17 +268,16 @@ SELECT
     Duration / 1e9 AS Seconds,
     toFloat64OrNull(SpanAttributes['corevital.risk.score']) AS RiskScore,
     SpanAttributes['corevital.risk.level'] AS RiskLevel,
+    JSONExtract(SpanAttributes['corevital.blame.layers'], 'Array(Int64)') AS BlamedLayers,
+    SpanAttributes['corevital.fingerprint.prompt_hash'] AS PromptHash,
+    JSONExtract(SpanAttributes['corevital.warnings'], 'Array(String)') AS Warnings,
+    SpanAttributes['corevital.narrative'] AS Narrative,
     arrayFilter(
         flag -> SpanAttributes[concat('corevital.health.', flag)] = 'true',
-        ['nan_detected', 'inf_detected', 'repetition_loop_detected', 'attention_collapse_detected',
-         'mid_layer_anomaly_detected']
+        ['nan_detected', 'inf_detected', 'repetition_loop_detected', 'attention_collapse_detected', 'mid_layer_anomaly_detected']
     ) AS Flags,
-    JSONExtract(SpanAttributes['corevital.warnings'], 'Array(String)') AS Warnings,
-    JSONExtract(SpanAttributes['corevital.blame.layers'], 'Array(Int64)') AS BlamedLayers,
     toUInt64OrNull(SpanAttributes['corevital.steps.total']) AS Steps,
     toFloat64OrNull(SpanAttributes['corevital.entropy.mean']) AS EntropyMean,
-    toFloat64OrNull(SpanAttributes['corevital.surprisal.mean']) AS SurprisalMean,
-    SpanAttributes['corevital.fingerprint.prompt_hash'] AS PromptHash,
-    SpanAttributes['corevital.narrative'] AS Narrative
+    toFloat64OrNull(SpanAttributes['corevital.surprisal.mean']) AS SurprisalMean
 FROM otel.otel_traces
 WHERE mapContains(SpanAttributes, 'corevital.steps.total') OR mapContains(SpanAttributes, 'corevital.steps.recorded');

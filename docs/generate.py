@@ -1,9 +1,13 @@
-"""Writes what is made from the code: attributes, configuration, api, metrics, judgement, run-data (.md), schemas/."""
+"""Writes what is made from the code: attributes, configuration, api, metrics, judgement, run-data (.md), schemas/.
+
+Also what names verdicts in collector/ (`collector_files.py`).
+"""
 
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import collector_files
 import public_api
 import run_schema
 import templated
@@ -127,6 +131,8 @@ def main() -> None:
         (DOCS / name).write_text(page(), encoding="utf-8")
     for name, text in made.items():
         (run_schema.FOLDER / name).write_text(text, encoding="utf-8")
+    for path, text in collector_files.files().items():
+        (collector_files.ROOT / path).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

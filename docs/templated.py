@@ -4,10 +4,14 @@
 - `{{figure SECTION | ROW}}`: a value of results/judgement.md, of the row that begins so.
 - `{{carriers WORD ...}}`: the names of telemetry with one of these words between their dots.
 - `{{signals}}`: an entry for each signal; `{{columns}}`: a row for each column of the run data.
+- `{{entries KIND}}`: what the catalogue says of all flags, early_warnings or compound signals; `{{entry NAME}}`: of another
+  verdict. Their own places are filled in, too.
+- `{{severity NAME}}`, `{{weights}}`: of a compound signal; of the flags in the risk, but for those that are all of it.
 - `{{failure_risk}}`, `{{components}}`, `{{outside}}`, `{{fewest}}`, `{{fingerprint_version}}`, `{{component_table}}`.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +19,9 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.assessment import behaviour
 from opentelemetry_instrumentation_corevital.assessment.failure_risk import INTERCEPT, LOOP, RECURRING
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
-from opentelemetry_instrumentation_corevital.catalogue import signals
-from opentelemetry_instrumentation_corevital.catalogue.signal import Entry, Signal
+from opentelemetry_instrumentation_corevital.catalogue import signals, verdicts
+from opentelemetry_instrumentation_corevital.catalogue.signal import Signal, SignalEntry
+from opentelemetry_instrumentation_corevital.catalogue.verdict import Entry
 
 DOCS = Path(__file__).parent
 
@@ -42,21 +47,15 @@ def filled(text: str) -> str:
 
 def _value(place: re.Match[str]) -> str:
     kind, what = place[1], place[2]
-    if kind == "limit":
-        return _number(getattr(DEFAULT, what))
-    if kind == "figure":
-        section, _, row = what.partition(" | ")
-        return _figure(section, row)
-    if kind == "carriers":
-        return _carriers(what.split())
-    return _FIXED[kind]
+    return _FIXED[kind] if what is None else _NAMED[kind](what)
 
 
 def _number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _figure(section: str, row: str) -> str:
+def _figure(what: str) -> str:
+    section, _, row = what.partition(" | ")
     results = (DOCS / "results" / "judgement.md").read_text(encoding="utf-8")
     _, _, rest = results.partition(f"\n## {section}\n")
     for line in rest.partition("\n## ")[0].splitlines():
@@ -66,7 +65,8 @@ def _figure(section: str, row: str) -> str:
     raise KeyError(f"results/judgement.md has no row {row!r} under {section!r}")
 
 
-def _carriers(words: list[str]) -> str:
+def _carriers(what: str) -> str:
+    words = what.split()
     found: dict[str, list[str]] = {}
     for definition in semconv.DEFINITIONS.values():
         if definition.kind in _KINDS and not set(definition.name.split(".")).isdisjoint(words):
@@ -79,7 +79,7 @@ def _carriers(words: list[str]) -> str:
 def _signals() -> str:
     """Return an entry for each signal, those that belong together in one, under the titles of their families."""
     parts, titled = [], ""
-    together: dict[Entry, list[Signal]] = {}
+    together: dict[SignalEntry, list[Signal]] = {}
     for each in signals.in_row():
         if each.entry is not None:
             together.setdefault(each.entry, []).append(each)
@@ -129,7 +129,42 @@ def _component_table() -> str:
     return "\n".join(["| | component | definition |", "|---|---|---|", *rows])
 
 
+def _entry(names: str, entry: Entry) -> str:
+    """Return a heading with the names, and a table."""
+    heading = ", ".join(f"`{name}`" for name in names.split(", "))
+    rows = {
+        "definition": entry.definition,
+        "unit": entry.unit,
+        "default": entry.default,
+        "evidence": entry.evidence,
+        "measured": entry.measured,
+        "when it fires": entry.advice,
+    }
+    table = "".join(f"| {row} | {filled(text)} |\n" for row, text in rows.items())
+    return f"### {heading}\n\n| | |\n|---|---|\n{table}"
+
+
+def _weights() -> str:
+    part = sorted((flag for flag in verdicts.FLAGS if 0 < flag.weight < 1), key=lambda flag: -flag.weight)
+    return ", ".join(f"{flag.weight:g} for `{flag.name}`" for flag in part)
+
+
+_SEVERITIES = {signal.name: signal.severity for signal in verdicts.COMPOUND}
+_DECLARED = {
+    "flags": verdicts.FLAGS,
+    "early_warnings": verdicts.EARLY_WARNINGS,
+    "compound": verdicts.COMPOUND,
+}
+_NAMED: dict[str, Callable[[str], str]] = {
+    "limit": lambda what: _number(getattr(DEFAULT, what)),
+    "figure": _figure,
+    "carriers": _carriers,
+    "entries": lambda what: "\n".join(_entry(each.name, each.entry) for each in _DECLARED[what]),
+    "entry": lambda what: _entry(what, verdicts.ENTRIES[what]),
+    "severity": lambda what: _number(_SEVERITIES[what]),
+}
 _FIXED = {
+    "weights": _weights(),
     "failure_risk": f"{-INTERCEPT:.2f} - {LOOP:.2f} loop - {RECURRING:.2f} recurring",
     "components": str(len(behaviour.COMPONENTS)),
     "outside": behaviour.OUTSIDE,

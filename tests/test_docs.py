@@ -25,6 +25,7 @@ def test_the_pages_made_from_the_code_are_up_to_date(monkeypatch: pytest.MonkeyP
     generate = importlib.import_module("generate")
     made = {name: page() for name, page in generate.PAGES.items()}
     made |= {f"schemas/{name}": text for name, text in generate.run_schema.pages().items()}
+    made |= {f"../{path}": text for path, text in generate.collector_files.files().items()}
     for name, text in made.items():
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, f"run `make docs` ({name})"
 

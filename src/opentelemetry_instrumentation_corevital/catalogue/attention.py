@@ -3,7 +3,7 @@
 from typing import Final
 
 from . import signal_entries as entries
-from .signal import Entry, HeatMap, LayerArray, Line, Signal, StepField
+from .signal import HeatMap, LayerArray, Line, Signal, SignalEntry, StepField
 
 _ENTROPY: Final = "-sum w log w / log(visible keys) of the last query's row"
 _CROSS_ENTROPY: Final = "encoder-decoder models: the same of the row over the encoder's keys"
@@ -184,7 +184,7 @@ SELF: Final = (
 )
 
 
-def _cross(name: str, definition: str, dropped: int, entry: Entry = entries.CROSS) -> Signal:
+def _cross(name: str, definition: str, dropped: int, entry: SignalEntry = entries.CROSS) -> Signal:
     """Return a signal of cross-attention: what the self-attention's of the same name is, over the encoder's keys."""
     return Signal(
         name=f"cross_{name}",

@@ -115,7 +115,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class SignalEntry:
     """One entry of docs/metrics.md, about one signal or about several that belong together.
 
     The texts may have the places of docs/templated.py, as `{{figure SECTION | ROW}}`.
@@ -144,7 +144,7 @@ class Signal:
     shape: Shape
     definition: str
     """In a few words, for the table of columns."""
-    entry: Entry | None = None
+    entry: SignalEntry | None = None
     """In docs/metrics.md; None: of what is made of other signals."""
     unit: str = "1"
     """As UCUM writes it; empty for counts."""

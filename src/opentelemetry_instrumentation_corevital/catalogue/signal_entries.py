@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from .signal import Entry
+from .signal import SignalEntry
 
 _LOGITS: Final = "every step of greedy search and sampling"
 _HIDDEN: Final = "every step, all layers"
 _ATTENTION: Final = "`summary` every 8th step, `full` every step"
 
-ENTROPY: Final = Entry(
+ENTROPY: Final = SignalEntry(
     definition="-sum p log2 p over the whole vocabulary (Shannon 1948). Its power of two is the perplexity of the "
     "step, which is not stored",
     default=f"{_LOGITS}; other strategies: absent",
@@ -18,7 +18,7 @@ ENTROPY: Final = Entry(
     stands_out="high for some steps: names, numbers, beginnings of sentences; ordinary. High throughout: too high a "
     "temperature, or a prompt unlike all that the model was trained on. Near 0 throughout: the model recites, or loops",
 )
-SURPRISAL: Final = Entry(
+SURPRISAL: Final = SignalEntry(
     definition="-log2 p(chosen token). Its sum is -log2 of the answer's probability",
     default=_LOGITS,
     evidence="`degenerating_generation`",
@@ -29,7 +29,7 @@ SURPRISAL: Final = Entry(
     "the entropy; a mean well above the entropy's says that top-k, top-p, temperature or a processor pushes the run "
     "away from the model",
 )
-MARGIN: Final = Entry(
+MARGIN: Final = SignalEntry(
     definition="p(1st) - p(2nd); 1 for a vocabulary of one token",
     default=_LOGITS,
     evidence="`margin_collapsing`, `confident_confusion`, `degenerating_generation`",
@@ -38,7 +38,7 @@ MARGIN: Final = Entry(
     stands_out="near 0: a coin decides between two tokens, so that another run, device or dtype may go another way "
     "there",
 )
-LARGEST: Final = Entry(
+LARGEST: Final = SignalEntry(
     definition="p(1st); the sum of the 10 largest p",
     default=_LOGITS,
     evidence="`top1_prob`: `confidence_drop`. `topk_mass`: none, it is in the fingerprint",
@@ -47,7 +47,7 @@ LARGEST: Final = Entry(
     stands_out="a small `topk_mass` says that the distribution is flat: sampling without top-k or top-p then draws "
     "from thousands of tokens",
 )
-LOGIT_FAULTS: Final = Entry(
+LOGIT_FAULTS: Final = SignalEntry(
     definition="how many raw logits of the step are NaN, +Inf, -Inf",
     default=_LOGITS,
     evidence="`nan_detected`, `inf_detected`, the risk, `failure_risk`",
@@ -57,7 +57,7 @@ LOGIT_FAULTS: Final = Entry(
     "vocabulary",
     also=("nan_detected", "inf_detected"),
 )
-HIDDEN: Final = Entry(
+HIDDEN: Final = SignalEntry(
     definition="of the layer's output at the last position, *before* the final norm: mean, population standard "
     "deviation, L2 norm, largest absolute value",
     default=f"{_HIDDEN}; absent in compiled graphs",
@@ -70,7 +70,7 @@ HIDDEN: Final = Entry(
     "above "
     "65,504: watch `max_abs`",
 )
-HIDDEN_FAULTS: Final = Entry(
+HIDDEN_FAULTS: Final = SignalEntry(
     definition="how many values of the layer's output at the last position are NaN, infinite",
     default=_HIDDEN,
     evidence="`nan_detected`, `inf_detected`, blame",
@@ -79,7 +79,7 @@ HIDDEN_FAULTS: Final = Entry(
     stands_out="see [`nan_detected`](judgement.md#nan_detected): the blamed layer is where it began",
     also=("nonfinite",),
 )
-TRANSFORMATION: Final = Entry(
+TRANSFORMATION: Final = SignalEntry(
     definition="1 - cosine of the layer's output with that of the layer before, at the last position; none for the "
     "first",
     default=_HIDDEN,
@@ -88,7 +88,7 @@ TRANSFORMATION: Final = Entry(
     "{{figure Blame of planted faults, with the profile | the layer with the fault is blamed first}}",
     stands_out="the layer turns its input more, or less, than it does in healthy runs; a layer with 0 does nothing",
 )
-COSINE: Final = Entry(
+COSINE: Final = SignalEntry(
     definition="cosine of the last layer's output with the previous step's; none for the first step",
     default="every step",
     evidence="none: it is in the fingerprint",
@@ -96,7 +96,7 @@ COSINE: Final = Entry(
     "{{figure Simpler rules on the same half | hidden cosine above 0.9995 for 3 steps: recall}}: it does not find them",
     stands_out="near 1 over many steps: the same token again and again; a longer loop does not show here",
 )
-ATTENTION_ENTROPY: Final = Entry(
+ATTENTION_ENTROPY: Final = SignalEntry(
     definition="-sum w log w over the row, divided by log(visible keys), 1 where one key is visible: mean, standard "
     "deviation, smallest and largest over heads",
     default=_ATTENTION,
@@ -107,14 +107,14 @@ ATTENTION_ENTROPY: Final = Entry(
     stands_out="low: the layer's heads look at single keys; high: at everything alike. Both are usual for some layers "
     "of every model, so only a profile says more",
 )
-MAX_WEIGHT: Final = Entry(
+MAX_WEIGHT: Final = SignalEntry(
     definition="the largest weight of a row: mean and largest over heads",
     default=_ATTENTION,
     evidence="none",
     measured="nothing rests on it",
     stands_out="read it beside `attention_mass_sink`: a large weight is mostly one on the first token",
 )
-HEAD_RATES: Final = Entry(
+HEAD_RATES: Final = SignalEntry(
     definition="share of heads whose entropy, the first 4 keys left out and the row renormalised, is below 0.03 (none "
     "below 8 keys beside those); share of heads with a weight above 0.90",
     default=_ATTENTION,
@@ -123,7 +123,7 @@ HEAD_RATES: Final = Entry(
     "{{figure Warnings of the layers on runs without a fault | `attention_collapsing`}}",
     stands_out="a share that rises in a run is a fault; one that was always there belongs to the model",
 )
-MASSES: Final = Entry(
+MASSES: Final = SignalEntry(
     definition="weight on the first 4 visible keys (attention sinks, arXiv 2309.17453), on the rest of the prompt, on "
     "generated tokens: they sum to 1; mean over heads",
     default=_ATTENTION,
@@ -131,7 +131,7 @@ MASSES: Final = Entry(
     measured="`context_loss` on healthy runs: {{figure Compound signals | `context_loss` on healthy runs}}",
     stands_out="half and more on the sink is usual; the prompt's share falls as the answer grows",
 )
-PLACES: Final = Entry(
+PLACES: Final = SignalEntry(
     definition="weight on the prompt's middle third over what a uniform row has there (none below 3 prompt keys); "
     "weight on the key before the query's own, mean over heads and, for the middle third of the layers, of each head",
     default=_ATTENTION,
@@ -139,7 +139,7 @@ PLACES: Final = Entry(
     measured="nothing rests on them",
     stands_out='a middle far below 1: the model reads the prompt\'s beginning and end ("lost in the middle")',
 )
-CROSS: Final = Entry(
+CROSS: Final = SignalEntry(
     definition="encoder-decoder models: the same as above of the row over the encoder's keys",
     default=_ATTENTION,
     evidence="none",
