@@ -1,68 +1,26 @@
 """A run's verdicts are the same on every carrier, since one function makes the attributes of all of them."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from opentelemetry.context import Context
-from opentelemetry.metrics import NoOpMeter
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import set_span_in_context
 
-from opentelemetry_instrumentation_corevital import Run, semconv
+from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.assessment.attributes import (
     call_attributes,
     carried_attributes,
     verdict_attributes,
 )
-from opentelemetry_instrumentation_corevital.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.catalogue.verdicts import CARRIED, FLAGS
-from opentelemetry_instrumentation_corevital.config import load_settings
-from opentelemetry_instrumentation_corevital.emission.attributes import start_attributes
-from opentelemetry_instrumentation_corevital.emission.metrics import Instruments
-from opentelemetry_instrumentation_corevital.processors import ROLES, default_judgements
-from opentelemetry_instrumentation_corevital.reporting import Report
+from opentelemetry_instrumentation_corevital.processors import ROLES
 from opentelemetry_instrumentation_corevital.store.spans import RUN_COLUMNS, span_rows
 from opentelemetry_instrumentation_corevital.store.stored import COLUMNS, summary_of
-from opentelemetry_instrumentation_corevital.texts import CallTexts
 from tests.assessment.runs import add_layers
-from tests.emission.test_maximal_span import Words, run_with_everything
+from tests.emission.carriers import Attributes, reported
+from tests.emission.test_maximal_span import run_with_everything
 from tests.test_span import long_run
 
 EVERY = [*semconv.HEALTH_FLAGS.values(), *semconv.VERDICTS.values()]
-
-Attributes = dict[str, Any]
-
-
-def reported(runs: list[Run], limit: int = 128) -> tuple[list[Any], list[tuple[str, Attributes]]]:
-    """Return the spans, the call's last, and the log events that a call with these runs has."""
-    settings = load_settings({"capture": "full", "profile": "off", "capture_message_content": "span_and_event"})
-    spans, tracers = InMemorySpanExporter(), TracerProvider(span_limits=SpanLimits(max_span_attributes=limit))
-    tracers.add_span_processor(SimpleSpanProcessor(spans))
-    logs, loggers = InMemoryLogRecordExporter(), LoggerProvider(shutdown_on_exit=False)
-    loggers.add_log_record_processor(SimpleLogRecordProcessor(logs))
-    tracer = tracers.get_tracer(semconv.SCOPE_NAME)
-    span = tracer.start_span("call", attributes=start_attributes(runs[0].model.name, chat=True))
-    hint = PromptHint("What is it?", chat=True, tokenizer=Words(), seed=7)
-    Report(
-        settings=settings,
-        tracer=tracer,
-        instruments=Instruments(NoOpMeter("none")),
-        logger=loggers.get_logger(semconv.SCOPE_NAME),
-        judgements=default_judgements(settings),
-        span=span,
-        context=set_span_in_context(span, Context()),
-        model=runs[0].model,
-        texts=CallTexts(settings, hint, SimpleNamespace(arguments={})),  # type: ignore[arg-type]
-    ).write(runs, None)
-    span.end()
-    records = [each.log_record for each in logs.get_finished_logs()]
-    return list(spans.get_finished_spans()), [(str(each.event_name), dict(each.attributes or {})) for each in records]
 
 
 def verdicts_of(attributes: Any) -> Attributes:

@@ -1,0 +1,133 @@
+"""A flag that is declared and defined is everywhere, and no other file needs to know of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
+from opentelemetry_instrumentation_corevital.store.database import SCHEMA_VERSION
+from tests.store.spans import make_spans
+from tests.subprocesses import run
+
+ROOT = Path(__file__).parents[2]
+ATTRIBUTE = "corevital.health.toy_detected"
+NEXT = SCHEMA_VERSION + 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("generated")
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> dict[str, Any]:
+    """Return what the program finds, whose store CoreVital without the flag has begun."""
+    store = folder / "runs.db"
+    exporter = SQLiteSpanExporter(store)
+    exporter.export(make_spans(1, **{ATTRIBUTE: True}) + make_spans(1, **{ATTRIBUTE: "yes"}))
+    exporter.shutdown()
+    program = Path(__file__).with_name("toy_flag.py")
+    said: dict[str, Any] = json.loads(run([sys.executable, str(program), str(store), str(folder), str(NEXT)]).stdout)
+    return said
+
+
+def test_the_run_is_judged(found: dict[str, Any]) -> None:
+    raised, flags, unmeasured = found["health"]
+    assert raised is True
+    assert list(flags)[-1] == "toy_detected"
+    assert unmeasured is None
+    assert found["absent"] == "the layers were not measured"
+    assert found["factors"] == [["toy_detected", 0.6]]
+    assert "A toy lay in layer 2." in found["narrative"]
+
+
+def test_every_carrier_has_it(found: dict[str, Any]) -> None:
+    assert found["attribute"] == [True, None]
+    assert found["logs"]
+    assert set(found["logs"]) == {True}
+    assert found["vocabulary"] == ATTRIBUTE
+
+
+def test_the_store_has_a_column_and_a_store_of_before_opens(found: dict[str, Any]) -> None:
+    version, every, flags, listed, index = found["store"]
+    assert version == NEXT
+    assert sorted(every, key=str) == [None, None, True, True], "that of a span from before is filled in; text is not"
+    assert "toy_detected" in flags
+    assert listed is True
+    assert index
+    assert "all is well" in found["check"]
+
+
+def test_commands_filter_and_show_it(found: dict[str, Any]) -> None:
+    runs = json.loads(found["runs"])
+    assert [row["toy_detected"] for row in runs] == [True, True]
+    header, *rows = found["csv"].splitlines()
+    assert "toy_detected" in header.split(",")
+    assert len(rows) == 2
+    assert "toy: layer 2" in found["show"]
+    assert found["report"] == [True, ["toy"]]
+
+
+def test_pages_and_schema_have_it(found: dict[str, Any]) -> None:
+    assert f"| `{ATTRIBUTE}` | boolean |  | there was a toy |" in found["attributes.md"]
+    page = found["judgement.md"]
+    assert "### `toy_detected`\n\n| | |\n|---|---|\n| definition | a toy, at 8 |" in page
+    assert "0.6 for `toy_detected`" in page
+    in_summary, required, attribute = found["schema"]
+    assert in_summary == {"type": ["boolean", "null"]}
+    assert required[-1] == "toy_detected"
+    assert attribute == {"type": "boolean"}
+    assert ATTRIBUTE in found["names"]
+
+
+GENERATED = {
+    "risk-sampling.yaml": [
+        f'        or span.attributes["{ATTRIBUTE}"] == true',
+        f'        or log.attributes["{ATTRIBUTE}"] == true',
+        f'      - span.attributes["{ATTRIBUTE}"] == true',
+        f'      - log.attributes["{ATTRIBUTE}"] == true',
+    ],
+    "langfuse.yaml": [
+        '      - append(span.attributes["langfuse.observation.metadata.corevital_flags"], "toy_detected") '
+        f'where span.attributes["{ATTRIBUTE}"] == true'
+    ],
+    "prometheus-spans.yaml": [
+        '      - copy_metric(name="toy_detected") where metric.name == "corevital.runs"',
+        f'      - metric.name == "toy_detected" and datapoint.attributes["{ATTRIBUTE}"] != true',
+        f"      - name: {ATTRIBUTE}",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_the_collectors_files_have_it_and_differ_in_nothing_else(
+    name: str, found: dict[str, Any], folder: Path
+) -> None:
+    del found
+    made = (folder / name).read_text(encoding="utf-8").splitlines()
+    assert [line for line in made if "toy" in line] == GENERATED[name]
+    shipped = (ROOT / "collector" / name).read_text(encoding="utf-8").splitlines()
+    assert [line for line in made if "toy" not in line] == shipped
+
+
+def test_clickhouse_has_it_and_alerts_stay(found: dict[str, Any], folder: Path) -> None:
+    del found
+    assert "'mid_layer_anomaly_detected', 'toy_detected']" in (folder / "clickhouse.sql").read_text(encoding="utf-8")
+    for path in ("alerts/corevital.rules.yaml", "grafana/corevital.json"):
+        made = (folder / Path(path).name).read_text(encoding="utf-8")
+        assert made == (ROOT / "collector" / path).read_text(encoding="utf-8"), "its toy is about layers, not numbers"
+
+
+@pytest.mark.wire
+@pytest.mark.xdist_group("wire")
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_real_collector_takes_the_files(name: str, otelcol: str, found: dict[str, Any], folder: Path) -> None:
+    del found
+    files = [ROOT / "collector-config.yaml", folder / name]
+    command = [otelcol, "validate", *(part for file in files for part in ("--config", str(file)))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
