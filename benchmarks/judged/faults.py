@@ -14,7 +14,7 @@ from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
 from opentelemetry_instrumentation_corevital.assessment.compound import judge_compound
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
-from opentelemetry_instrumentation_corevital.catalogue.verdicts import FLAGS
+from opentelemetry_instrumentation_corevital.catalogue.verdicts import COMPOUND, FLAGS
 from opentelemetry_instrumentation_corevital.config import SUMMARY_ATTENTION_EVERY
 from opentelemetry_instrumentation_corevital.run import Health, Run
 
@@ -188,4 +188,4 @@ def _compound(runs: Sequence[Run], thresholds: Thresholds) -> Section:
     return Section("Compound signals", rows, notes)
 
 
-_COMPOUND: Final = ("confident_confusion", "degenerating_generation", "context_loss")
+_COMPOUND: Final = tuple(signal.name for signal in reversed(COMPOUND))

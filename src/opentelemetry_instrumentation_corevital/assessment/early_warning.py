@@ -132,13 +132,12 @@ class EarlyWarningMonitor:
 
     def _risk_so_far(self, loop: bool) -> float:
         """Return the `rules` risk of the run if it were cut off here, from the flags that can be told online."""
-        worst = 0.0
-        if self._nonfinite:
-            worst = FLAG_RISK["nan_detected"]
-        elif loop:
-            worst = FLAG_RISK["repetition_loop_detected"]
-        elif self._collapse.collapsed:
-            worst = FLAG_RISK["attention_collapse_detected"]
+        raised = {
+            "nan_detected": self._nonfinite,
+            "repetition_loop_detected": loop,
+            "attention_collapse_detected": self._collapse.collapsed,
+        }
+        worst = max((FLAG_RISK[flag] for flag, holds in raised.items() if holds), default=0.0)
         share = self._high_entropy_steps / (self._step + 1)
         return round(min(1.0, worst + ENTROPY_SHARE_WEIGHT * share), SCORE_DIGITS)
 
