@@ -4,6 +4,10 @@ from typing import Final
 
 from .verdict import Carried
 
+MOST_LAYERS: Final = 4096
+LONG: Final = 2**20
+"""Most characters of JSON and of what is read as a whole."""
+
 CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="health.high_entropy_steps",
@@ -17,12 +21,14 @@ CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="health.evidence",
         type="string",
+        longest=LONG,
         meaning="JSON object: flag -> the numbers that raised it",
         role="health",
     ),
     Carried(
         path="risk.score",
         type="double",
+        between=(0.0, 1.0),
         unit="1",
         meaning="risk in [0, 1]; on a call's span the worst",
         role="risk",
@@ -50,6 +56,7 @@ CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="blame.layers",
         type="int[]",
+        between=(0, MOST_LAYERS),
         meaning="layers that stand out, worst first; empty: nobody is blamed",
         role="blame",
         view="BlamedLayers",
@@ -63,6 +70,7 @@ CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="blame.severities",
         type="double[]",
+        between=(0.0, 1.0),
         unit="1",
         meaning="of each of them, in (0, 1]",
         role="blame",
@@ -78,6 +86,7 @@ CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="early_warning.failure_risk",
         type="double",
+        between=(0.0, 1.0),
         unit="1",
         meaning="estimated chance at the last step that the run ends in a failure, in [0, 1]",
         role="early_warning",
@@ -100,6 +109,7 @@ CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="early_warning.evidence",
         type="string",
+        longest=LONG,
         meaning="JSON object: signal -> step, value, threshold",
         role="early_warning",
     ),
@@ -112,6 +122,7 @@ CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="compound.severities",
         type="double[]",
+        between=(0.0, 1.0),
         unit="1",
         meaning="of each of them, in (0, 1]: an order, not a probability",
         role="compound",
@@ -119,6 +130,7 @@ CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="compound.evidence",
         type="string",
+        longest=LONG,
         meaning="JSON object: compound signal -> the numbers that raised it",
         role="compound",
     ),
@@ -171,6 +183,7 @@ CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="narrative",
         type="string",
+        longest=LONG,
         meaning="two to four sentences about the run, no content",
         role="narrative",
         column="narrative",

@@ -142,6 +142,10 @@ class Carried:
     meaning: str
     role: Role
     unit: str = ""
+    between: tuple[float, float] | None = None
+    """The ends of the range of its numbers, both included; None: that of its type and unit."""
+    longest: int | None = None
+    """Most characters of its text; None: that of any text."""
     column: str = ""
     since: int = 0
     """The version of the store that first has its column."""
@@ -211,6 +215,10 @@ def _wrong_carried(each: Carried) -> list[str]:
         found.append(f"{each.attribute}: the store has no column of type {each.type}")
     if bool(each.column) != (each.since > 0):
         found.append(f"{each.attribute}: a column has a version of the store, and only a column has one")
+    if each.between is not None and not each.between[0] <= each.between[1]:
+        found.append(f"{each.attribute}: its range {each.between} has no number")
+    if (each.between and "string" in each.type) or (each.longest and "string" not in each.type):
+        found.append(f"{each.attribute}: numbers have a range, and text a length")
     if each.role not in get_args(Role):
         found.append(f"{each.attribute}: there is no role {each.role}")
     found += [
