@@ -20,7 +20,7 @@ MOST_BLAMED: Final = 16
 
 def verdict_attributes(run: Run, role: Role | None = None) -> dict[str, Any]:
     """Return the attributes of a run's verdicts, or of the one with this role."""
-    return _attributes(run, _VERDICTS if role is None else (role,))
+    return _attributes(run, VERDICTS if role is None else (role,))
 
 
 def carried_attributes(run: Run, carrier: Carrier) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def carried_attributes(run: Run, carrier: Carrier) -> dict[str, Any]:
 
     An SDK with a lower limit drops the first ones.
     """
-    return _attributes(run, reversed(_VERDICTS), _CARRIED_BY[carrier])
+    return _attributes(run, reversed(VERDICTS), _CARRIED_BY[carrier])
 
 
 def call_attributes(runs: Sequence[Run]) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def _attributes(run: Run, roles: Iterable[Role], wanted: frozenset[str] | None =
     """Return the attributes of these roles; with `wanted` no other value is made than theirs."""
     made: dict[str, Any] = {}
     for role in roles:
-        of, values = _VERDICTS[role]
+        of, values = VERDICTS[role]
         verdict = of(run)
         if verdict is not None:
             made |= {name: value(run, verdict) for name, value in values.items() if wanted is None or name in wanted}
@@ -62,15 +62,17 @@ def _flag(name: str, _run: Run, health: Any) -> bool | None:
     return found
 
 
-class _Verdict(NamedTuple):
+class Verdict(NamedTuple):
+    """What makes the attributes of one judgement."""
+
     of: Callable[[Run], Any]
     """Returns the verdict; None where there is none."""
-    values: Mapping[str, Callable[[Run, Any], Any]]
+    values: dict[str, Callable[[Run, Any], Any]]
     """Attribute -> its value, of the run and its verdict."""
 
 
-_VERDICTS: Final[dict[Role, _Verdict]] = {
-    "health": _Verdict(
+VERDICTS: Final[dict[Role, Verdict]] = {
+    "health": Verdict(
         lambda run: run.health,
         {
             **{attribute: partial(_flag, name) for name, attribute in semconv.HEALTH_FLAGS.items()},
@@ -78,7 +80,7 @@ _VERDICTS: Final[dict[Role, _Verdict]] = {
             semconv.HEALTH_EVIDENCE: lambda _, health: _json(health.evidence),
         },
     ),
-    "early_warning": _Verdict(
+    "early_warning": Verdict(
         lambda run: run.early_warning,
         {
             semconv.EARLY_WARNING_FAILURE_RISK: lambda _, warning: warning.failure_risk_at_end,
@@ -89,7 +91,7 @@ _VERDICTS: Final[dict[Role, _Verdict]] = {
             semconv.EARLY_WARNING_EVIDENCE: lambda _, warning: _json(warning.evidence),
         },
     ),
-    "compound": _Verdict(
+    "compound": Verdict(
         lambda run: run.compound,
         {
             semconv.COMPOUND_SIGNALS: lambda _, signals: [each.name for each in signals] or None,
@@ -97,7 +99,7 @@ _VERDICTS: Final[dict[Role, _Verdict]] = {
             semconv.COMPOUND_EVIDENCE: lambda _, signals: _json({each.name: each.evidence for each in signals}),
         },
     ),
-    "risk": _Verdict(
+    "risk": Verdict(
         lambda run: run.risk,
         {
             semconv.RISK_SCORE: lambda _, risk: risk.score,
@@ -106,7 +108,7 @@ _VERDICTS: Final[dict[Role, _Verdict]] = {
             semconv.RISK_METHOD: lambda _, risk: risk.method,
         },
     ),
-    "blame": _Verdict(
+    "blame": Verdict(
         lambda run: run.blame,
         {
             semconv.BLAME_LAYERS: lambda _, blame: [each.layer for each in blame[:MOST_BLAMED]],
@@ -114,7 +116,7 @@ _VERDICTS: Final[dict[Role, _Verdict]] = {
             semconv.BLAME_SEVERITIES: lambda _, blame: [each.severity for each in blame[:MOST_BLAMED]],
         },
     ),
-    "fingerprint": _Verdict(
+    "fingerprint": Verdict(
         lambda run: run.fingerprint,
         {
             semconv.FINGERPRINT_VECTOR: lambda _, found: None if found.vector is None else list(found.vector),
@@ -124,9 +126,10 @@ _VERDICTS: Final[dict[Role, _Verdict]] = {
             semconv.FINGERPRINT_RUN_HASH: lambda _, found: found.run_hash,
         },
     ),
-    "warnings": _Verdict(lambda run: run.warnings, {semconv.WARNINGS: lambda _, names: list(names)}),
-    "narrative": _Verdict(lambda run: run.narrative, {semconv.NARRATIVE: lambda _, told: told or None}),
+    "warnings": Verdict(lambda run: run.warnings, {semconv.WARNINGS: lambda _, names: list(names)}),
+    "narrative": Verdict(lambda run: run.narrative, {semconv.NARRATIVE: lambda _, told: told or None}),
 }
+"""Role -> the definitions of its attributes, in the order in which a run's span gets them."""
 _CARRIED_BY: Final[dict[Carrier, frozenset[str]]] = {
     carrier: frozenset(
         [*semconv.HEALTH_FLAGS.values(), *(each.attribute for each in CARRIED if carrier in each.carriers)]

@@ -6,13 +6,13 @@ The other rooms derive their tables from here: names and meanings (`semconv`), w
 
 from typing import Final
 
-from . import carried, entries, flags, verdict, warnings
+from . import carried, flags, verdict, verdict_entries, warnings
 
 FLAGS: Final = flags.FLAGS
 EARLY_WARNINGS: Final = warnings.EARLY_WARNINGS
 COMPOUND: Final = warnings.COMPOUND
 CARRIED: Final = carried.CARRIED
-ENTRIES: Final = entries.ENTRIES
+ENTRIES: Final = verdict_entries.ENTRIES
 
 FLAG: Final = {flag.name: flag for flag in FLAGS}
 """The flags by name."""

@@ -1,4 +1,4 @@
-"""A flag that is declared and defined is everywhere, and no other file needs to know of it."""
+"""A verdict that is declared and defined is everywhere, and no other file needs to know of it."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def found(folder: Path) -> dict[str, Any]:
     exporter = SQLiteSpanExporter(store)
     exporter.export(make_spans(1, **{ATTRIBUTE: True}) + make_spans(1, **{ATTRIBUTE: "yes"}))
     exporter.shutdown()
-    program = Path(__file__).with_name("toy_flag.py")
+    program = Path(__file__).with_name("toy_verdicts.py")
     said: dict[str, Any] = json.loads(run([sys.executable, str(program), str(store), str(folder), str(NEXT)]).stdout)
     return said
 
@@ -79,9 +79,25 @@ def test_pages_and_schema_have_it(found: dict[str, Any]) -> None:
     assert "0.6 for `toy_detected`" in page
     in_summary, required, attribute = found["schema"]
     assert in_summary == {"type": ["boolean", "null"]}
-    assert required[-1] == "toy_detected"
+    assert required[-2:] == ["toy_detected", "toys"]
     assert attribute == {"type": "boolean"}
     assert ATTRIBUTE in found["names"]
+
+
+def test_a_compound_signal_is_a_warning_with_evidence_and_an_entry(found: dict[str, Any]) -> None:
+    warnings, signals, evidence = found["heap"]
+    assert warnings[-1] == "toy_heap"
+    assert signals == ["toy_heap"]
+    assert json.loads(evidence) == {"toy_heap": {"toys": 3}}
+    assert "### `toy_heap`" in found["judgement.md"]
+
+
+def test_an_attribute_is_carried_as_it_says(found: dict[str, Any]) -> None:
+    on_span, on_logs, stored, in_schema = found["toys"]
+    assert on_span == stored == 0.3
+    assert set(on_logs) == {0.3}
+    assert in_schema == {"type": ["number", "null"]}
+    assert "| `corevital.risk.toys` | double | `1` | toys for each layer |" in found["attributes.md"]
 
 
 GENERATED = {
@@ -116,7 +132,9 @@ def test_the_collectors_files_have_it_and_differ_in_nothing_else(
 
 def test_clickhouse_has_it_and_alerts_stay(found: dict[str, Any], folder: Path) -> None:
     del found
-    assert "'mid_layer_anomaly_detected', 'toy_detected']" in (folder / "clickhouse.sql").read_text(encoding="utf-8")
+    sql = (folder / "clickhouse.sql").read_text(encoding="utf-8")
+    assert "'mid_layer_anomaly_detected', 'toy_detected']" in sql
+    assert "toFloat64OrNull(SpanAttributes['corevital.risk.toys']) AS Toys," in sql
     for path in ("alerts/corevital.rules.yaml", "grafana/corevital.json"):
         made = (folder / Path(path).name).read_text(encoding="utf-8")
         assert made == (ROOT / "collector" / path).read_text(encoding="utf-8"), "its toy is about layers, not numbers"

@@ -1,8 +1,8 @@
-"""A program that has a flag more than CoreVital, and writes down where it finds it: `toy_flag.py STORE FOLDER VERSION`.
+"""A program with a flag, a compound signal and an attribute more than CoreVital, which prints where it finds them.
 
-The flag is declared and defined as docs/extending.md says, here instead of in the files that it names. STORE is a file
-that CoreVital without the flag has written, VERSION the version of the store after that; the files that are generated
-are put into FOLDER.
+`toy_verdicts.py STORE FOLDER VERSION`. They are declared and defined as docs/extending.md says, here instead of in the
+files that it names. STORE is a file that CoreVital without them has written, VERSION the version of the store after
+that; the files that are generated are put into FOLDER.
 """
 
 # ruff: noqa: E402 -- the declaration has to come before everything that is derived from it
@@ -13,9 +13,17 @@ from contextlib import closing, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
-from opentelemetry_instrumentation_corevital.catalogue import flags
-from opentelemetry_instrumentation_corevital.catalogue.verdict import Entry, Flag, Sentence
+from opentelemetry_instrumentation_corevital.catalogue import carried, flags, warnings
+from opentelemetry_instrumentation_corevital.catalogue.verdict import Carried, Compound, Entry, Flag, Sentence
 
+ENTRY = Entry(
+    definition="a toy, at {{limit norm_outlier}}",
+    unit="boolean",
+    default="every run",
+    evidence="layer",
+    measured="never",
+    advice="put it away",
+)
 TOY = Flag(
     name="toy_detected",
     word="toy",
@@ -25,25 +33,33 @@ TOY = Flag(
     needs=("hidden_states",),
     weight=0.6,
     sentences=(Sentence("A toy lay in layer {layer}."),),
-    entry=Entry(
-        definition="a toy, at {{limit norm_outlier}}",
-        unit="boolean",
-        default="every run",
-        evidence="layer",
-        measured="never",
-        advice="put it away",
-    ),
+    entry=ENTRY,
     since=int(sys.argv[3]),
 )
+TOYS = Carried(
+    path="risk.toys",
+    type="double",
+    unit="1",
+    meaning="toys for each layer",
+    role="risk",
+    column="toys",
+    since=int(sys.argv[3]),
+    view="Toys",
+    carriers=("route",),
+)
 flags.FLAGS += (TOY,)
+warnings.COMPOUND += (Compound(name="toy_heap", severity=0.6, needs=("entropy",), entry=ENTRY),)
+carried.CARRIED += (TOYS,)
 
-from opentelemetry_instrumentation_corevital.assessment import health
+from opentelemetry_instrumentation_corevital.assessment import attributes, compound, health
 from opentelemetry_instrumentation_corevital.catalogue import verdicts
 
 health.JUDGES["toy_detected"] = lambda run, thresholds, deviating: health.Found(
     {"layer": 2} if "hidden_nan" in run.columns else {},
     {} if "hidden_nan" in run.columns else {"toy_detected": "the layers were not measured"},
 )
+compound.JUDGES["toy_heap"] = lambda run, thresholds: {"toys": 3}
+attributes.VERDICTS["risk"].values[TOYS.attribute] = lambda run, risk: risk.score / 2
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.cli.app import run_command
@@ -94,8 +110,14 @@ def main(store: str, folder: Path) -> None:
         "narrative": run.narrative,
         "attribute": [span.attributes.get(TOY.attribute), other.attributes.get(TOY.attribute)],
         "logs": [attributes.get(TOY.attribute) for _, attributes in logs],
-        "last_attributes_of_logs": list(logs[0][1])[:10],
         "store": [version, every, found[0].flags, found[0].as_dict()["toy_detected"], "runs_toy" in indexes],
+        "heap": [run.warnings, span.attributes[semconv.COMPOUND_SIGNALS], span.attributes[semconv.COMPOUND_EVIDENCE]],
+        "toys": [
+            span.attributes.get(TOYS.attribute),
+            [said.get(TOYS.attribute) for _, said in logs],
+            found[0].toys,
+            schema["$defs"]["summary"]["properties"].get("toys"),
+        ],
         "check": command("db", "check", "--db", store),
         "runs": command("runs", "--flag", "toy", "--json", "--db", store),
         "csv": command("runs", "--flag", "toy_detected", "--csv", "--db", store),
