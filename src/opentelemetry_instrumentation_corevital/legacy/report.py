@@ -25,11 +25,9 @@ _RETRIEVED: Final = {
     "retrieved_doc_titles": semconv.RAG_DOC_TITLES,
 }
 _FINGERPRINT: Final = {
-    "vector": semconv.FINGERPRINT_VECTOR,
-    "version": semconv.FINGERPRINT_VERSION,
-    "prompt_hash": semconv.FINGERPRINT_PROMPT_HASH,
-    "prompt_hash_source": semconv.FINGERPRINT_PROMPT_HASH_SOURCE,
-    "run_hash": semconv.FINGERPRINT_RUN_HASH,
+    path.removeprefix("fingerprint."): name
+    for path, name in semconv.VERDICTS.items()
+    if path.startswith("fingerprint.")
 }
 _HEADS: Final = ("collapsed", "focused")
 _PER_STEP: Final = ("top1_prob", "hidden_cosine")
