@@ -61,14 +61,21 @@ def _inf(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None
 
 def _unseen(flag: str, run: Run) -> dict[str, str]:
     measured = run.counts("logits_nan") is not None
-    return {} if measured else {flag: run.absent.get("nonfinite", "logits were not measured")}
+    return {} if measured else {flag: _reason(flag, run, "logits were not measured")}
+
+
+def _reason(flag: str, run: Run, otherwise: str) -> str:
+    """Return why something that a flag needs is absent."""
+    return next((run.absent[need] for need in FLAG[flag].needs if need in run.absent), otherwise)
 
 
 def _repetition_loop(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
     del deviating
+    if run.output_tokens is None:
+        name = "repetition_loop_detected"
+        return Found(absent={name: _reason(name, run, "the tokens could not be read")})
     loop = _loop(run, thresholds)
-    absent = {"repetition_loop_detected": run.absent["output_tokens"]} if run.output_tokens is None else {}
-    return Found({} if loop is None else loop.evidence(), absent)
+    return Found({} if loop is None else loop.evidence())
 
 
 def _attention_collapse(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
@@ -147,7 +154,7 @@ def _unusual_collapse(shares: NDArray[np.float64], thresholds: Thresholds) -> di
 def _why_no_collapse(run: Run) -> str:
     """Return why an attention collapse cannot be told."""
     if run.column("collapsed_head_rate") is None:
-        return run.absent.get("attention", "attention was not measured")
+        return _reason("attention_collapse_detected", run, "attention was not measured")
     return "too few steps with enough visible keys"
 
 
@@ -183,7 +190,7 @@ def _why_no_middle(run: Run) -> str:
     """Return why a middle layer's anomaly cannot be told."""
     norms = run.column("hidden_l2_norm")
     if norms is None or not len(norms):
-        return run.absent.get("hidden_states", "the layers were not measured")
+        return _reason("mid_layer_anomaly_detected", run, "the layers were not measured")
     middle = middle_third(norms.shape[1])
     if np.isnan(norms[:, middle.start : middle.stop]).all():
         return "no layer of the middle third was looked at"
