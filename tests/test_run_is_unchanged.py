@@ -271,12 +271,12 @@ def test_a_model_is_copied_pickled_and_saved_clean(tmp_path: Path) -> None:
 def test_what_is_not_recorded_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-    from opentelemetry_instrumentation_corevital.capture import session, vitals
+    from opentelemetry_instrumentation_corevital.capture import session, torch_backend
 
     def forbidden(*args: Any) -> Any:
         raise AssertionError("measured")
 
-    monkeypatch.setattr(vitals, "logit_signals", forbidden)
+    monkeypatch.setattr(torch_backend, "logit_signals", forbidden)
     monkeypatch.setattr(session, "carrier_for", forbidden)
     model = tiny_model()
     with instrumented(Telemetry(sampler=ALWAYS_OFF)) as telemetry:

@@ -303,16 +303,16 @@ class _Recording:
         self._before: Any = None
 
     def _session(self, model: Any) -> "Session":
+        from .capture.collector import Options, StepCollector
         from .capture.hooks import attach
-        from .capture.inside import Inside, Options
         from .capture.session import Session
 
-        inside = None
+        collector = None
         with shielded("capture.attach"):
             options = Options(self.settings.attention_steps, LayerSelection(self.settings.layers))
-            inside = Inside(model, attach(model), options)
+            collector = StepCollector(model, attach(model), options)
         kernels = self.settings.kernels == "auto"
-        return Session(self.call, self.model, self.clock, self.start_ns, inside, kernels=kernels, follower=self.live)
+        return Session(self.call, self.model, self.clock, self.start_ns, collector, kernels=kernels, follower=self.live)
 
     def _live(self) -> LiveSteps | None:
         """Return what tells the steps while the call goes on, if that is wanted and somebody listens."""

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from opentelemetry_instrumentation_corevital.capture import batched, session
+from opentelemetry_instrumentation_corevital.capture import batched_backend, session
+from opentelemetry_instrumentation_corevital.capture.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.rows import HostRows
+from opentelemetry_instrumentation_corevital.capture.step import Step
 from opentelemetry_instrumentation_corevital.clock import Clock
 from opentelemetry_instrumentation_corevital.run import Run
 from tests.capture.test_inside import measure
@@ -15,8 +17,8 @@ from tests.support import Keep, instrumented, padded_batch, prompt, sharpen, tin
 
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = session.vitals_for
-    monkeypatch.setattr(session, "vitals_for", lambda *args, **more: whole(*args, **{**more, "at_once": True}))
+    whole = session.backend_for
+    monkeypatch.setattr(session, "backend_for", lambda *args, **more: whole(*args, **{**more, "at_once": True}))
 
 
 def assert_same(left: list[Run], right: list[Run]) -> None:
@@ -69,10 +71,10 @@ def test_a_step_whose_states_were_overwritten_breaks_the_chain_of_cosines(monkey
 
 def test_what_is_kept_has_a_bounded_size() -> None:
     for shape in [(1, 10), (1, 300_000), (64, 300_000)]:
-        room = batched._room_for(shape, torch.float32)
+        room = batched_backend._room_for(shape, torch.float32)
         assert room.shape[1:] == shape
-        assert len(room) == 1 or room.nbytes <= batched.KEPT_BYTES
-    assert len(batched._room_for((1, 10), torch.float32)) == batched.STEPS
+        assert len(room) == 1 or room.nbytes <= batched_backend.KEPT_BYTES
+    assert len(batched_backend._room_for((1, 10), torch.float32)) == batched_backend.STEPS
 
 
 @pytest.mark.parametrize("late_write", [0, 1, 2], ids=["logits", "hidden states", "attention"])
@@ -86,8 +88,8 @@ def test_an_interrupt_leaves_no_number_that_was_not_computed(late_write: int, mo
             raise KeyboardInterrupt
         write(*args)
 
-    write = batched._write
-    monkeypatch.setattr(batched, "_write", interrupted)
+    write = batched_backend._write
+    monkeypatch.setattr(batched_backend, "_write", interrupted)
     with instrumented(judgements=[keep], attention_every=1), pytest.raises(KeyboardInterrupt):
         model.generate(max_new_tokens=20, **arguments)
     (run,) = keep.runs
@@ -107,7 +109,7 @@ def test_a_failed_call_whose_numbers_cannot_be_computed_has_none(
             raise ZeroDivisionError
         return scores
 
-    monkeypatch.setattr(batched, "logit_signals", unable)
+    monkeypatch.setattr(batched_backend, "logit_signals", unable)
     keep = Keep()
     with instrumented(judgements=[keep]), pytest.raises(ZeroDivisionError):
         tiny_model().generate(prompt(9), max_new_tokens=20, do_sample=False, logits_processor=[failing])
@@ -149,12 +151,14 @@ def test_defaults_of_the_process_do_not_matter() -> None:
 def test_rows_are_made_on_the_host_whatever_the_default_device() -> None:
     carrier = HostRows(Clock())
     with torch.device("meta"):
-        vitals = batched.BatchedVitals(None, carrier)
+        backend = batched_backend.BatchedBackend(Presence(0), carrier)
         for token in range(3):
             logits = torch.arange(5.0, device="cpu")[None]
-            vitals.measure(logits, edited=False)
-            row = vitals.row(torch.tensor([token], device="cpu"), torch.tensor([False], device="cpu"))
+            step = Step(token, logits, edited=False)
+            backend.measure(step)
+            step.choose(torch.tensor([token], device="cpu"), torch.tensor([False], device="cpu"))
+            row = backend.row(step)
             carrier.push(row)
-        vitals.finish()
+        backend.finish()
     assert row.device.type == "cpu"
     assert not row.isnan().any()

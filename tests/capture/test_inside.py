@@ -309,7 +309,7 @@ def test_layers_that_begin_to_be_changed_in_place_cost_one_step() -> None:
 @pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("loss", ["a layer is silent", "another batch", "another shape"])
 def test_attention_is_the_same_where_hidden_states_are_lost(loss: str, every: int, step: int) -> None:
-    from opentelemetry_instrumentation_corevital.capture.listening import thread
+    from opentelemetry_instrumentation_corevital.capture.collector import thread
 
     model = sharpen(tiny_model())
     arguments = {**padded_batch(), "max_new_tokens": 9, "do_sample": False, "eos_token_id": None}
@@ -317,19 +317,17 @@ def test_attention_is_the_same_where_hidden_states_are_lost(loss: str, every: in
     calls = {"n": 0}
 
     def lose(_module: Any, _args: Any, _output: Any) -> None:
-        assert thread.session is not None
-        inside = thread.session.inside
-        assert inside is not None
         if calls["n"] == step:
-            assert thread.layers is not None
+            collector = thread.collector
+            assert collector is not None
             if loss == "a layer is silent":
-                inside._hidden.clear()
+                collector.hidden.clear()
             elif loss == "another batch":
-                inside._hidden.states.pop(0, None)
-                inside._hidden._collected[:1] = []
-                thread.layers(model.model.layers[0], torch.zeros(1, 1, 32))
+                collector.hidden.states.pop(0, None)
+                collector.hidden._collected[:1] = []
+                collector.on_layer(model.model.layers[0], torch.zeros(1, 1, 32))
             else:
-                thread.layers(model.model.layers[0], torch.zeros(3))
+                collector.on_layer(model.model.layers[0], torch.zeros(3))
         calls["n"] += 1
 
     model.get_output_embeddings().register_forward_hook(lose)
@@ -355,16 +353,16 @@ def test_nothing_of_a_long_prefill_is_kept_that_the_cache_does_not_hold(
     seen: list[int] = []
 
     def watch(_module: Any, _args: Any, output: Any) -> None:
-        from opentelemetry_instrumentation_corevital.capture.listening import thread
+        from opentelemetry_instrumentation_corevital.capture.collector import thread
 
-        assert thread.session is not None
-        inside = thread.session.inside
-        assert inside is not None
-        kept = [*inside._hidden.states.values(), *(scores.values for scores in inside.attention._scores.values())]
-        kept += [attended.query for attended in inside.attention._attended.values()]
+        collector = thread.collector
+        assert collector is not None
+        attention = collector.attention
+        kept = [*collector.hidden.states.values(), *(scores.values for scores in attention._scores.values())]
+        kept += [attended.query for attended in attention._attended.values()]
         seen.append(sum(tensor.untyped_storage().nbytes() for tensor in kept))
         held = {} if not cache else {layer.keys.data_ptr() for layer in output.past_key_values.layers}
-        assert {attended.key.data_ptr() for attended in inside.attention._attended.values()} <= set(held)
+        assert {attended.key.data_ptr() for attended in attention._attended.values()} <= set(held)
 
     model.get_decoder().register_forward_hook(watch)
     with instrumented(attention_every=1):

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opentelemetry_instrumentation_corevital.capture.batched import BatchedVitals
+from opentelemetry_instrumentation_corevital.capture.batched_backend import BatchedBackend
+from opentelemetry_instrumentation_corevital.capture.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.rows import HostRows
 from opentelemetry_instrumentation_corevital.capture.signals import (
     TOPK_MASS_TOKENS,
@@ -16,7 +17,8 @@ from opentelemetry_instrumentation_corevital.capture.signals import (
     logit_signals,
     surprisal,
 )
-from opentelemetry_instrumentation_corevital.capture.vitals import TorchVitals
+from opentelemetry_instrumentation_corevital.capture.step import Step
+from opentelemetry_instrumentation_corevital.capture.torch_backend import TorchBackend
 from opentelemetry_instrumentation_corevital.clock import Clock
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
 from tests.support import reference_signals
@@ -46,12 +48,14 @@ rows = st.one_of(
 
 def measured(row: list[float], token: int) -> dict[str, float]:
     logits = torch.tensor([row], dtype=torch.float32)
-    one, batched = TorchVitals(None), BatchedVitals(None, HostRows(Clock()))
+    one, batched = TorchBackend(Presence(0)), BatchedBackend(Presence(0), HostRows(Clock()))
     rows = []
-    for vitals in (one, batched):
-        vitals.measure(logits, edited=True)
-        rows.append(vitals.row(torch.tensor([token]), torch.tensor([False])))
-        vitals.finish()
+    for backend in (one, batched):
+        step = Step(0, logits, edited=True)
+        backend.measure(step)
+        step.choose(torch.tensor([token]), torch.tensor([False]))
+        rows.append(backend.row(step))
+        backend.finish()
     assert torch.equal(*(row.nan_to_num(-1.0) for row in rows))
     return dict(zip(COLUMNS, rows[0][0].tolist(), strict=False))
 

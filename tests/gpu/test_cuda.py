@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from opentelemetry_instrumentation_corevital.capture.backend import backend_for
+from opentelemetry_instrumentation_corevital.capture.kernel_backend import KernelBackend
+from opentelemetry_instrumentation_corevital.capture.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.rows import RING_SLOTS, PinnedRows, carrier_for
-from opentelemetry_instrumentation_corevital.capture.vitals import FusedVitals, TorchVitals, vitals_for
+from opentelemetry_instrumentation_corevital.capture.step import Step
+from opentelemetry_instrumentation_corevital.capture.torch_backend import TorchBackend
 from opentelemetry_instrumentation_corevital.clock import Clock
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
 from tests.support import ARCHITECTURES, Keep, instrumented, padded_batch, prompt, reference_signals, tiny_model
@@ -42,10 +46,12 @@ def test_signals_on_the_device_equal_their_definition(row: list[float], kernels:
     token = len(row) - 1
     logits = torch.tensor([row], device="cuda")
     carrier = carrier_for(logits.device, Clock())
-    vitals = vitals_for(logits, None, carrier, kernels=kernels)
-    assert isinstance(vitals, FusedVitals if kernels else TorchVitals)
-    vitals.measure(logits, edited=True)
-    carrier.push(vitals.row(torch.tensor([token], device="cuda"), torch.tensor([False], device="cuda")))
+    backend = backend_for(logits, Presence(0), carrier, kernels=kernels)
+    assert isinstance(backend, KernelBackend if kernels else TorchBackend)
+    step = Step(0, logits, edited=True)
+    backend.measure(step)
+    step.choose(torch.tensor([token], device="cuda"), torch.tensor([False], device="cuda"))
+    carrier.push(backend.row(step))
     store = carrier.finish()
     store.width = len(COLUMNS)
     found, expected = dict(zip(COLUMNS, store.rows[0, 0].tolist(), strict=False)), reference_signals(row, token)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from opentelemetry_instrumentation_corevital.capture import vitals
+from opentelemetry_instrumentation_corevital.capture import batched_backend, torch_backend
 from opentelemetry_instrumentation_corevital.capture.plan import Plan
 from tests.capture.test_buffers import Scratch
 from tests.capture.test_inside import LAYERS, PADDING, assert_attention, assert_hidden, measure, tell
@@ -16,7 +16,7 @@ NEW_TOKENS = 6
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 
-BY_TORCH = {kind: kind.measure for kind in (vitals.TorchVitals, vitals.BatchedVitals)}
+BY_TORCH = {kind: kind.measure for kind in (torch_backend.TorchBackend, batched_backend.BatchedBackend)}
 
 
 def allow_torch(patch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,8 @@ class StepAttention:
         """Why some attention could not be told, if so."""
         self.reduced: dict[Key, tuple[Tensor, Tensor]] = {}
         """Numbers over heads [B, numbers] and every head's weight on the previous key [B, H]."""
+        self.projections: dict[int, Tensor] = {}
+        """id of a projection -> its output, until its attention module is through."""
         self._attentions = attentions
         self._step = 0
         self._collected: list[Reported] = []
@@ -74,6 +76,7 @@ class StepAttention:
         self.sizes.clear()
         self.ambiguous.clear()
         self.reduced.clear()
+        self.projections.clear()
         self._collected.clear()
         self._reports = Reports(())
         self._attended.clear()

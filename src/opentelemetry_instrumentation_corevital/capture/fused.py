@@ -167,6 +167,11 @@ class Fused:
         """Let the next step's last layer not be compared with this one's."""
         self._last = None
 
+    def reorder(self, parents: Tensor) -> None:
+        """Let the next step's last layer be compared with other sequences of this one's: parents int64 [sequences]."""
+        if self._last is not None:
+            self._last = self._last.index_select(0, parents)
+
     def _hidden(self, table: Tensor, copy: Tensor | None, row: Tensor, layers: int, *, ends: bool) -> None:
         (width, dtype), row_stride, size = self._state, row.stride(0), len(table)
         continues = self._last is not None

@@ -44,6 +44,11 @@ class HiddenNumbers:
         """Keep a copy of the last layer's states [B, D] of a step, for the next one to be compared with."""
         self._last = last.to(torch.float32, copy=True)
 
+    def reorder(self, parents: Tensor) -> None:
+        """Let each sequence go on from another one's last step: parents int64 [B]."""
+        if self._last is not None:
+            self._last = self._last.index_select(0, moved(parents, self._last.device))
+
     def break_off(self) -> None:
         """Forget the last step: the next one has none to be compared with."""
         self._last = None

@@ -1,6 +1,6 @@
 """Taps inside a model: permanent hooks on its decoder layers, and wrappers in transformers' attention registry.
 
-All of them are gated: they do nothing on a thread without a session that collects, and nothing while a graph is being
+All of them are gated: they do nothing on a thread without a collector, and nothing while a graph is being
 compiled. There a tap would have to write into buffers of the graph; `is_compiling()` is a constant to the compiler, so
 it leaves neither a guard nor a break, and the graph is the one of a model without hooks.
 
@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from ..forks import held_by_forks
-from ..safety import shielded
 from .anatomy import Anatomy, examine
+from .attention import StepAttention
 from .caches import holds_keys
-from .inside import Inside
-from .listening import thread
+from .collector import attention_here, failed, thread
 from .model import text_config
 from .modes import unseen
 from .scores import from_projections, from_weights, tells_visible
@@ -42,10 +41,10 @@ class LayerTap(_Tap):
         """Report the layer's output."""
         if is_compiling():
             return
-        take = thread.layers
-        if take is not None:
+        collector = thread.collector
+        if collector is not None:
             try:
-                take(module, output)
+                collector.on_layer(module, output)
             except Exception as error:
                 failed(error)
 
@@ -58,22 +57,22 @@ class WeightsTap(_Tap):
         if is_compiling():
             return
         try:
-            inside = collecting()
-            if inside is not None and inside.attending and isinstance(output, tuple | list):
+            attention = attention_here()
+            if attention is not None and isinstance(output, tuple | list):
                 with unseen():
-                    self._report(inside, module, kwargs.get("attention_mask", kwargs.get("mask")), output)
+                    self._report(attention, module, kwargs.get("attention_mask", kwargs.get("mask")), output)
         except Exception as error:
             failed(error)
 
-    def _report(self, inside: Inside, module: nn.Module, mask: Any, output: Iterable[Any]) -> None:
+    def _report(self, attention: StepAttention, module: nn.Module, mask: Any, output: Iterable[Any]) -> None:
         weights = next((item for item in reversed(tuple(output)) if isinstance(item, Tensor) and item.ndim == 4), None)
         if weights is None:
             return
         certain = uses_registry(module)
         if tells_visible(weights, mask, certain=certain):
-            inside.attention.on_scores(module, lambda: from_weights(module, weights, mask, certain=certain))
+            attention.on_scores(module, lambda: from_weights(module, weights, mask, certain=certain))
         else:
-            inside.attention.on_unknown("float16 weights do not tell which keys are visible")
+            attention.on_unknown("float16 weights do not tell which keys are visible")
 
 
 class ProjectionTap(_Tap):
@@ -84,9 +83,9 @@ class ProjectionTap(_Tap):
         if is_compiling():
             return
         try:
-            inside = collecting()
-            if inside is not None and inside.attending:
-                inside.projections[id(module)] = output
+            attention = attention_here()
+            if attention is not None:
+                attention.projections[id(module)] = output
         except Exception as error:
             failed(error)
 
@@ -99,39 +98,23 @@ class ProjectedAttentionTap(_Tap):
         if is_compiling():
             return
         try:
-            inside = collecting()
-            if inside is None or not inside.attending:
+            attention = attention_here()
+            if attention is None:
                 return
-            query, key = inside.projections.pop(id(module.q), None), inside.projections.pop(id(module.k), None)
+            query, key = (attention.projections.pop(id(each), None) for each in (module.q, module.k))
             cache = kwargs.get("past_key_values")
             if cache is not None:
                 crosses = kwargs.get("key_value_states") is not None
                 cache = getattr(cache, "cross_attention_cache" if crosses else "self_attention_cache", cache)
                 if not holds_keys(cache):
-                    inside.attention.on_unknown(f"the keys of cache {type(cache).__name__} cannot be told")
+                    attention.on_unknown(f"the keys of cache {type(cache).__name__} cannot be told")
                     return
                 key = cache.layers[module.layer_idx].keys
             if query is not None and key is not None:
                 with unseen():
-                    inside.attention.on_scores(module, lambda: from_projections(module, query, key, output[1]))
+                    attention.on_scores(module, lambda: from_projections(module, query, key, output[1]))
         except Exception as error:
             failed(error)
-
-
-def collecting() -> Inside | None:
-    """Return what the taps of this thread report to; None if nobody listens."""
-    session = thread.session
-    if session is None or session.inside is None or not session.inside.collecting:
-        return None
-    return session.inside
-
-
-def failed(error: Exception) -> None:
-    """Give up what is inside of this thread's run, and keep the error from it."""
-    with shielded("capture.hooks"):
-        session = thread.session
-        if session is not None and session.inside is not None:
-            session.inside.fail(error)
 
 
 # One object of each for all models: so a module's tap is found again, whoever has put it there.

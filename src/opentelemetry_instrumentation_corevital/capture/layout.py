@@ -123,10 +123,13 @@ class Layout:
         """Return the width of a row of a step on which attention is looked at."""
         return max((block.end for block in self.blocks.values()), default=LOGIT_WIDTH)
 
-    def width_of(self, family: str) -> int:
-        """Return how many numbers a family has in the row."""
-        block = self.blocks.get(family)
-        return 0 if block is None else block.width
+    def width(self, *, attention: bool) -> int:
+        """Return the width of a row of a step on which attention is looked at, or is not."""
+        return self.full_width if attention else self.every_step_width
+
+    def ends(self, family: str) -> bool:
+        """Whether the model's last layer is among those of a family."""
+        return self.of(family)[-1:] == (self.layer_count - 1,)
 
 
 def logit_columns(rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

@@ -12,8 +12,7 @@ from typing import Any
 from torch.compiler import is_compiling
 
 from ..forks import held_by_forks
-from .hooks import failed
-from .listening import thread
+from .collector import failed, thread
 from .scores import implementation_of
 
 _lock = held_by_forks(threading.Lock())
@@ -67,10 +66,10 @@ def _wrap(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         module: Any, query: Any, key: Any, value: Any, attention_mask: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
         if not is_compiling():
-            take = thread.attentions
-            if take is not None:
+            collector = thread.collector
+            if collector is not None and collector.on_attention is not None:
                 try:
-                    take((module, query, key, attention_mask, kwargs, implementation))
+                    collector.on_attention((module, query, key, attention_mask, kwargs, implementation))
                 except Exception as error:
                     failed(error)
         return original(module, query, key, value, attention_mask, *args, **kwargs)

@@ -18,6 +18,9 @@ from torch import Tensor
 from ..clock import Clock
 from .pinned import borrow, give_back
 
+Numbers = NDArray[np.float32]
+"""Rows, or parts of rows, on the host."""
+
 RING_SLOTS: Final = 4
 """Two suffice while the host is at most a step ahead of the device; four absorb a library that runs ahead."""
 

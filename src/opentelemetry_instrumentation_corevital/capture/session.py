@@ -11,13 +11,15 @@ from torch import Tensor
 from ..clock import Clock
 from ..run import FINISH_REASONS, LOGIT_SIGNALS, NONFINITE_COUNTS, Decoding, ModelInfo, Run
 from ..safety import report_internal_error, shielded
+from .backend import Backend, backend_for
 from .call import Call, Generated
-from .inside import Inside
+from .collector import StepCollector
 from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, every_step_columns, logit_columns
 from .modes import has_numbers, unseen
+from .presence import ATTENTION, GROUPS, HIDDEN_STATES, Presence, why_no_attention
 from .rows import HostRows, RowCarrier, RowStore, carrier_for
+from .step import Step
 from .stopping import flags_of, reason_of_error
-from .vitals import Vitals, vitals_for
 
 STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
 """Decoding strategies in which each pass through the loop chooses one token of each returned sequence."""
@@ -47,7 +49,7 @@ class Session:
         model: ModelInfo,
         clock: Clock,
         start_ns: int,
-        inside: Inside | None = None,
+        collector: StepCollector | None = None,
         *,
         kernels: bool = True,
         follower: Follower | None = None,
@@ -55,17 +57,18 @@ class Session:
         self.call = call
         self.model = model
         self.start_ns = start_ns
-        self.inside = inside
-        """Where the taps inside the model report to; None where there are none."""
+        self.collector = collector
+        """What the hooks inside the model report to; None where there are none."""
+        self.presence = Presence(0) if collector is None else collector.presence
         self._clock = clock
         self._open = True
         self._kernels = kernels
         self._follower = None if follower is None else _Following(follower)
-        self._vitals: Vitals | None = None
+        self._backend: Backend | None = None
         self._carrier: RowCarrier | None = None
         self._sequences = 0
-        self._measured = False
-        """Whether a step's logits have been measured and its tokens not been chosen yet."""
+        self._step: Step | None = None
+        """The step whose logits have been measured and whose tokens have not been chosen yet."""
         self._failed_step_unread = False
         self._steps = 0
         self._columns_seen = 0
@@ -84,9 +87,9 @@ class Session:
             self._absent_reason = f"not measured in decoding strategy {strategy}"
         elif (self.model.vocabulary_size or 0) >= _MAX_FLOAT_TOKEN:
             self._absent_reason = "vocabulary too large for a vitals row"
-        if self._absent_reason is None and self.inside is not None:
-            self.inside.attention.keeps_keys = self.call.keeps_keys(cache)
-            self.inside.begin(0)
+        if self._absent_reason is None and self.collector is not None:
+            self.collector.attention.keeps_keys = self.call.keeps_keys(cache)
+            self.collector.begin(0)
         return self._absent_reason is None
 
     @property
@@ -117,34 +120,41 @@ class Session:
 
     def _odd_logits(self, logits: Any) -> str | None:
         """Return why logits cannot be a step's, where a loop does other things than transformers' own."""
-        if self._measured:
+        if self._step is not None:
             return "the loop calls the logits processors several times before a token is shown to the stopping criteria"
         if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
             return "the loop's logits are not [sequences, vocabulary]"
-        if self._vitals is not None and logits.shape[0] != self._sequences:
+        if self._backend is not None and logits.shape[0] != self._sequences:
             return "the loop's number of sequences changes"
         if not has_numbers(logits):
             return "the model's tensors have no values (a meta device or a fake-tensor mode)"
         return None
 
     def _measure(self, logits: Tensor, input_ids: Any, *, edited: bool) -> None:
-        if self._vitals is None:
+        if self._backend is None:
             self._sequences = logits.shape[0]
             self._carrier = carrier_for(logits.device, self._clock)
-            self._vitals = vitals_for(
-                logits, self.inside, self._carrier, kernels=self._kernels, at_once=self._follower is not None
+            self._backend = backend_for(
+                logits, self.presence, self._carrier, kernels=self._kernels, at_once=self._follower is not None
             )
             if self.call.custom and isinstance(input_ids, Tensor) and input_ids.ndim == 2:
                 self.call.loop_prompts = input_ids
-        self._vitals.measure(logits, edited=edited)
-        self._measured = True
-        if self.call.custom and self.inside is not None and self.inside.irregular:
-            self._lose(f"whose logits a custom loop hands over cannot be told: {self.inside.absent['hidden_states']}")
+        step = Step(self._steps, logits, edited)
+        if self.collector is not None:
+            self.collector.complete(step)
+        self._backend.measure(step)
+        step.measured()
+        self._step = step
+        if self.collector is not None:
+            self.collector.clear()
+            if self.call.custom and self.collector.irregular:
+                why = self.presence.absent[HIDDEN_STATES]
+                self._lose(f"whose logits a custom loop hands over cannot be told: {why}")
 
     def on_tokens(self, input_ids: Tensor, done: Any) -> None:
         """Take a step's chosen tokens, the last column of `input_ids`, and which sequences are done [sequences]."""
-        measured, self._measured = self._measured, False
-        if not measured or self._vitals is None or self._carrier is None:
+        step, self._step = self._step, None
+        if step is None or self._backend is None or self._carrier is None:
             return
         try:
             with unseen():
@@ -152,12 +162,13 @@ class Session:
                 if isinstance(flags, str):
                     self._lose(flags)
                     return
-                self._carrier.push(self._vitals.row(input_ids[:, -1], flags))
+                step.choose(input_ids[:, -1], flags)
+                self._carrier.push(self._backend.row(step))
                 self._steps += 1
                 if self._follower is not None:
                     self._follow(self._carrier.store, self._follower)
-            if self.inside is not None:
-                self.inside.begin(self._steps)
+            if self.collector is not None:
+                self.collector.begin(self._steps)
         except Exception as error:
             self._give_up(error)
 
@@ -200,7 +211,7 @@ class Session:
         )
 
     def _width(self) -> int:
-        return LOGIT_WIDTH if self.inside is None else self.inside.layout.every_step_width
+        return self.presence.layout.every_step_width
 
     def _give_up(self, error: Exception) -> None:
         self._lose(f"internal error ({type(error).__name__})")
@@ -208,9 +219,9 @@ class Session:
 
     def _lose(self, reason: str) -> None:
         """Declare the steps absent as a whole: a run with a hole would be judged wrongly."""
-        self._measured = False
-        if self.inside is not None:
-            self.inside.stop()
+        self._step = None
+        if self.collector is not None:
+            self.collector.stop()
         self._absent_reason = reason
 
     # --- after it --------------------------------------------------------------------------------------------------
@@ -218,9 +229,9 @@ class Session:
     def close(self, result: Any, error: BaseException | None, seed: int | None = None) -> list[Run]:
         """Return one Run per sequence of the call's result, or of what was generated before `error`."""
         failed = None if error is None else self._failed_step()
-        self._open = self._measured = False
-        if self.inside is not None:
-            self.inside.stop()
+        self._open, self._step = False, None
+        if self.collector is not None:
+            self.collector.stop()
         end_ns = self._clock.now()
         rows = self._finish_rows()
         if rows is None and self._steps:
@@ -279,8 +290,8 @@ class Session:
 
     def release(self) -> None:
         """Refer to no tensor and no module any more. Custom generation code may have kept the lists with the taps."""
-        self._open = self._measured = False
-        self.inside = self._vitals = self._carrier = self._follower = None
+        self._open, self._step = False, None
+        self.collector = self._backend = self._carrier = self._follower = None
         self.call.release()
 
     def _failed_step(self) -> list[dict[str, NDArray[Any]]] | None:
@@ -289,10 +300,12 @@ class Session:
         Sampling refuses logits that are not finite: the step that tells why the call failed has no token. None where
         there was no such step or nothing wrong with it.
         """
-        if not self._measured or self._vitals is None or not self.listening:
+        step = self._step
+        if step is None or self._backend is None or not self.listening:
             return None
         try:
-            rows = self._vitals.last_row(self._sequences).cpu().numpy()
+            step.fail()
+            rows = self._backend.read(self._backend.row(step))
         except RuntimeError as error:
             if isinstance(self._carrier, HostRows):
                 self._give_up(error)
@@ -313,23 +326,23 @@ class Session:
         A model may mask entries of its vocabulary with -Inf: what is left is a distribution.
         """
         columns = logit_columns(row)
-        if row.shape[1] > LOGIT_WIDTH and self.inside is not None:
-            columns |= every_step_columns(row, self.inside.layout, self.inside.absent)
+        if row.shape[1] > LOGIT_WIDTH:
+            columns |= every_step_columns(row, self.presence.layout, self.presence.absent)
         in_layers = {name: columns[name] for name in ("hidden_nan", "hidden_inf") if name in columns}
         if np.isnan(columns["entropy"]).any() or any(np.nansum(counts) for counts in in_layers.values()):
             return {name: columns[name] for name in NONFINITE_COUNTS} | in_layers
         return {}
 
     def _finish_rows(self) -> RowStore | None:
-        if self._carrier is None or self._vitals is None or not self._steps:
+        if self._carrier is None or self._backend is None or not self._steps:
             self._absent_reason = self._absent_reason or "no step was observed"
             return None
         try:
             if self._absent_reason is not None:
                 return None
-            self._vitals.finish()
+            self._backend.finish()
             rows = self._carrier.finish()
-            self._vitals.release()
+            self._backend.release()
             rows.width = self._width()
             return rows
         except Exception as error:
@@ -391,8 +404,8 @@ class Session:
             if rows is None or known is None:
                 reason = self._absent_reason or run.absent.get("output_tokens") or "not measured"
                 run.absent.update(dict.fromkeys(LOGIT_SIGNALS, reason), nonfinite=reason)
-                if self.inside is not None:
-                    run.absent.update(hidden_states=reason, attention=reason)
+                if self.collector is not None:
+                    run.absent.update(dict.fromkeys(GROUPS, reason))
             else:
                 run.columns, absent = self._columns(rows, index, count)
                 run.absent.update(absent)
@@ -407,20 +420,19 @@ class Session:
     def _columns(self, store: RowStore, index: int, count: int) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Return a sequence's columns over its first `count` steps, and what is not among them with the reason."""
         rows = store.rows[:count, index]
-        columns, inside = logit_columns(rows), self.inside
-        if inside is None or not count:
+        columns, layout = logit_columns(rows), self.presence.layout
+        if self.collector is None or not count:
             return columns, {}
-        absent = dict(inside.absent)
-        columns |= every_step_columns(rows, inside.layout, absent)
-        if "attention" not in absent:
+        absent = dict(self.presence.absent)
+        columns |= every_step_columns(rows, layout, absent)
+        if ATTENTION not in absent:
             steps = store.more_steps[: np.searchsorted(store.more_steps, count)]
-            attention = attention_columns(store.more[: len(steps), index], steps, count, inside.layout)
-            if not len(steps):
-                absent["attention"] = "queries or keys were overwritten before they were read"
-            elif np.isnan(attention["attention_entropy"]).all():
-                absent["attention"] = "what attention returned was not finite, or no weights, at any step"
-            else:
+            attention = attention_columns(store.more[: len(steps), index], steps, count, layout)
+            why = why_no_attention(len(steps), attention)
+            if why is None:
                 columns |= attention
+            else:
+                absent[ATTENTION] = why
         return columns, absent
 
 
