@@ -140,6 +140,18 @@ def test_hidden_states(width: int, sequences: int, dtype: torch.dtype, kind: str
         before = widened[-1]
 
 
+def test_the_last_state_follows_the_sequence_that_goes_on() -> None:
+    fused, rows, order = Fused(DEVICE, 3), blank(3, 60), torch.tensor([2, 0, 2], device=DEVICE)
+    steps = [states("plain", torch.float32, 3, 64, step) for step in range(2)]
+    fused.reorder(order)  # before the first step there is nothing to be reordered
+    for step, layers in enumerate(steps):
+        assert fused.takes(layers)
+        fused.inside(rows, [layer.data_ptr() for layer in layers], step, ends=True)
+        fused.reorder(order)
+    before, now = (layers[-1][:, -1] for layers in steps)
+    same(rows[:, LOGIT_WIDTH + 4 * HIDDEN], cosine(now, before[order]))
+
+
 def test_without_the_last_layer_there_is_no_cosine() -> None:
     fused = Fused(DEVICE, 1)
     for _ in range(2):
