@@ -140,6 +140,9 @@ def assert_same_result(found: Any, plain: Any) -> None:
         for name in ("scores", "logits"):
             for mine, theirs in zip(found[name], plain[name], strict=True):
                 assert torch.equal(mine, theirs)
+        for name in ("sequences_scores", "beam_indices"):
+            assert (name in found) == (name in plain)
+            assert name not in plain or torch.equal(found[name], plain[name])
 
 
 def assert_same_error(found: BaseException | None, plain: BaseException | None) -> None:

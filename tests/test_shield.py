@@ -41,6 +41,8 @@ SHIELDS = {
     ("capture/taps.py", "tap_logits_processor"),
     ("capture/taps.py", "tap_stopping_criteria"),
     ("capture/taps.py", "TappedLogits.__call__"),
+    ("capture/taps.py", "tap_output"),
+    ("capture/taps.py", "tap_running_beams"),
     ("capture/taps.py", "tap_finished_beams"),
     ("capture/taps.py", "TappedCriteria.__call__"),
     ("capture/taps.py", "TappedCriteria.__iter__"),

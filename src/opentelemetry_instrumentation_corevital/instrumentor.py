@@ -164,9 +164,26 @@ def _generate(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
     return recorder.generate(wrapped, model, args, kwargs)
 
 
+_GENERATION_METHODS = (
+    "generate",
+    "_get_logits_processor",
+    "_get_stopping_criteria",
+    "_update_model_kwargs_for_generation",
+    "_get_running_beams_for_next_iteration",
+    "_update_finished_beams",
+)
+"""Methods of `GenerationMixin` that are patched."""
+
+
 def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
     from .capture.compiling import left_out
-    from .capture.taps import tap_finished_beams, tap_logits_processor, tap_stopping_criteria
+    from .capture.taps import (
+        tap_finished_beams,
+        tap_logits_processor,
+        tap_output,
+        tap_running_beams,
+        tap_stopping_criteria,
+    )
 
     def logits_processor(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
         with shielded("instrumentor.unseen"):
@@ -174,12 +191,18 @@ def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
                 unseen.loop_prepared(model, sys.modules[_GENERATION_MODULE].GenerationMixin)
         return tap_logits_processor(wrapped, model, args, kwargs)
 
-    return (
-        ("GenerationMixin", ClassPatch("generate", left_out(_generate))),
-        ("GenerationMixin", ClassPatch("_get_logits_processor", left_out(logits_processor))),
-        ("GenerationMixin", ClassPatch("_get_stopping_criteria", left_out(tap_stopping_criteria))),
-        ("GenerationMixin", ClassPatch("_update_finished_beams", left_out(tap_finished_beams))),
+    wrappers = (
+        _generate,
+        logits_processor,
+        tap_stopping_criteria,
+        tap_output,
+        tap_running_beams,
+        tap_finished_beams,
     )
+    return [
+        ("GenerationMixin", ClassPatch(method, left_out(wrapper)))
+        for method, wrapper in zip(_GENERATION_METHODS, wrappers, strict=True)
+    ]
 
 
 def _own_generates(classes: Sequence[str]) -> Callable[[], Sequence[tuple[str, ClassPatch]]]:
@@ -216,8 +239,8 @@ def _leave_to_python() -> None:
     if (owner := getattr(sys.modules.get(_GENERATION_MODULE), "GenerationMixin", None)) is not None:
         from .capture.compiling import leave_out
 
-        for name in ("generate", "_get_logits_processor", "_get_stopping_criteria", "_update_finished_beams"):
-            leave_out(getattr(owner, name, None))
+        for method in _GENERATION_METHODS:
+            leave_out(getattr(owner, method, None))
 
 
 def _imported(module: ModuleType) -> None:

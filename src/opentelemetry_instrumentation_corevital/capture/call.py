@@ -280,12 +280,16 @@ class Call:
         """Return the number of beams; 1 where there is no beam search."""
         return whole(self._setting("num_beams")) or 1
 
+    @property
+    def returned(self) -> int:
+        """Return the number of sequences that the result has of each prompt."""
+        return whole(self._setting("num_return_sequences")) or 1
+
     def _beam_lengths(self, result: Any, rows: int) -> list[int] | None:
         """Return how many tokens each returned beam has; None where that is not known."""
         found = result.get("beam_indices") if isinstance(result, Mapping) else None
         if not isinstance(found, Tensor) and self.beam_indices is not None:
-            returned = whole(self._setting("num_return_sequences")) or 1
-            found = self.beam_indices[:, :returned].flatten(0, 1)
+            found = self.beam_indices[:, : self.returned].flatten(0, 1)
         if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != rows:
             return None
         return [int(length) for length in (found >= 0).sum(1).tolist()]

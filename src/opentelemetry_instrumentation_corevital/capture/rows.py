@@ -44,6 +44,10 @@ class RowStore:
         self._kept.append(row)
         self._times.append(time_ns)
 
+    def at(self, index: int) -> tuple[NDArray[np.float32], int]:
+        """Return one step's row [sequences, signals] and its time."""
+        return self._kept[index], self._times[index]
+
     def step(self, index: int, width: int) -> "RowStore":
         """Return a step's row alone, as one that begins with `width` numbers."""
         alone = RowStore()

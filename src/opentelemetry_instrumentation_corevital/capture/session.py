@@ -11,7 +11,9 @@ from torch import Tensor
 from ..clock import Clock
 from ..run import FINISH_REASONS, LOGIT_SIGNALS, NONFINITE_COUNTS, Decoding, ModelInfo, Run
 from ..safety import report_internal_error, shielded
+from .ancestry import Ancestry, RowPerSequence
 from .backend import Backend, backend_for
+from .beams import Beams
 from .call import Call, Generated
 from .collector import StepCollector
 from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, every_step_columns, logit_columns
@@ -24,7 +26,11 @@ from .stopping import flags_of, reason_of_error
 STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
 """Decoding strategies in which each pass through the loop chooses one token of each returned sequence."""
 
+BEAM_STRATEGIES: Final = frozenset({"beam_search", "beam_sample"})
+"""Decoding strategies in which it chooses among rows, too: only the result tells which of them led to it."""
+
 _UNSEEN_END: Final = "no stopping criterion was seen to end it"
+_RAW_UNSEEN: Final = "the raw logits of a beam search were not seen"
 
 _MAX_FLOAT_TOKEN: Final = 1 << 24  # token ids travel in the float32 row: exact below
 
@@ -66,7 +72,9 @@ class Session:
         self._follower = None if follower is None else _Following(follower)
         self._backend: Backend | None = None
         self._carrier: RowCarrier | None = None
-        self._sequences = 0
+        self._beams: Beams | None = None
+        self._rows = 0
+        """Rows of every step: sequences, or beams."""
         self._step: Step | None = None
         """The step whose logits have been measured and whose tokens have not been chosen yet."""
         self._failed_step_unread = False
@@ -83,10 +91,14 @@ class Session:
         strategy = self.call.strategy()
         if self.call.paged:
             self._absent_reason = "not measured in continuous batching (cache_implementation=paged)"
-        elif strategy not in STEPWISE_STRATEGIES:
+        elif strategy not in STEPWISE_STRATEGIES | BEAM_STRATEGIES:
             self._absent_reason = f"not measured in decoding strategy {strategy}"
+        elif strategy in BEAM_STRATEGIES and self.call.custom:
+            self._absent_reason = f"not measured in decoding strategy {strategy} of a custom loop"
         elif (self.model.vocabulary_size or 0) >= _MAX_FLOAT_TOKEN:
             self._absent_reason = "vocabulary too large for a vitals row"
+        elif strategy in BEAM_STRATEGIES:
+            self._beams = Beams(self.call.beams, self.call.returned, self._clock)
         if self._absent_reason is None and self.collector is not None:
             self.collector.attention.keeps_keys = self.call.keeps_keys(cache)
             self.collector.begin(0)
@@ -97,20 +109,29 @@ class Session:
         """Whether the loop's steps are still wanted."""
         return self._open and self._absent_reason is None
 
+    def on_output(self, output: Any) -> None:
+        """Take what the model returned for a step: the loop of a beam search hands its logits to nobody."""
+        if self._beams is not None:
+            self._beams.on_output(output)
+
     def on_logits(self, input_ids: Any, logits: Tensor, *, edited: bool = True) -> None:
-        """Take a step's raw logits [sequences, vocabulary] before any processor sees them.
+        """Take a step's raw logits [rows, vocabulary] before any processor sees them.
 
         The step's forward pass is over: what the taps have seen inside is reduced here, before a processor (such as
         classifier-free guidance) runs the model once more.
 
         Args:
-            input_ids: the tokens so far [sequences, length].
-            logits: the loop's own copy of them.
+            input_ids: the tokens so far [rows, length].
+            logits: the loop's own copy of them; in a beam search their log-softmax.
             edited: whether there are processors, which may change them in place.
         """
         try:
             with unseen():
                 odd = self._odd_logits(logits)
+                if odd is None and self._beams is not None:
+                    raw = self._beams.logits(input_ids, logits, edited=edited)
+                    odd = _RAW_UNSEEN if raw is None else None
+                    logits, edited = logits if raw is None else raw, False
                 if odd is not None:
                     self._lose(odd)
                     return
@@ -120,11 +141,13 @@ class Session:
 
     def _odd_logits(self, logits: Any) -> str | None:
         """Return why logits cannot be a step's, where a loop does other things than transformers' own."""
+        if self._step is not None and self._beams is not None:
+            return "the candidates of a beam search were not seen"
         if self._step is not None:
             return "the loop calls the logits processors several times before a token is shown to the stopping criteria"
         if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
             return "the loop's logits are not [sequences, vocabulary]"
-        if self._backend is not None and logits.shape[0] != self._sequences:
+        if self._backend is not None and logits.shape[0] != self._rows:
             return "the loop's number of sequences changes"
         if not has_numbers(logits):
             return "the model's tensors have no values (a meta device or a fake-tensor mode)"
@@ -132,11 +155,10 @@ class Session:
 
     def _measure(self, logits: Tensor, input_ids: Any, *, edited: bool) -> None:
         if self._backend is None:
-            self._sequences = logits.shape[0]
+            self._rows = logits.shape[0]
             self._carrier = carrier_for(logits.device, self._clock)
-            self._backend = backend_for(
-                logits, self.presence, self._carrier, kernels=self._kernels, at_once=self._follower is not None
-            )
+            at_once = self._follower is not None and self._beams is None
+            self._backend = backend_for(logits, self.presence, self._carrier, kernels=self._kernels, at_once=at_once)
             if self.call.custom and isinstance(input_ids, Tensor) and input_ids.ndim == 2:
                 self.call.loop_prompts = input_ids
         step = Step(self._steps, logits, edited)
@@ -152,7 +174,12 @@ class Session:
                 self._lose(f"whose logits a custom loop hands over cannot be told: {why}")
 
     def on_tokens(self, input_ids: Tensor, done: Any) -> None:
-        """Take a step's chosen tokens, the last column of `input_ids`, and which sequences are done [sequences]."""
+        """Take a step's chosen tokens, the last column of `input_ids`, and which sequences are done [sequences].
+
+        A beam search shows its candidates here; which of them it goes on with is told by `on_beams`.
+        """
+        if self._beams is not None:
+            return
         step, self._step = self._step, None
         if step is None or self._backend is None or self._carrier is None:
             return
@@ -172,16 +199,33 @@ class Session:
         except Exception as error:
             self._give_up(error)
 
+    def on_beams(self, sequences: Any, ancestors: Any, running: Any) -> None:
+        """Take a beam search's candidates, and which rows its next step goes on from, see `Beams.choose`."""
+        step, self._step = self._step, None
+        if step is None or self._beams is None or self._backend is None or self._carrier is None:
+            return
+        try:
+            with unseen():
+                parents = self._beams.choose(sequences, ancestors, running, self._steps)
+                step.choose_none()
+                self._carrier.push(self._backend.row(step))
+                self._backend.reorder(parents)
+                self._steps += 1
+            if self.collector is not None:
+                self.collector.begin(self._steps)
+        except Exception as error:
+            self._give_up(error)
+
     def _flags(self, input_ids: Any, done: Any) -> Tensor | str:
         """Return which sequences are done, bool [sequences], or why a step's tokens cannot be taken."""
-        if not isinstance(input_ids, Tensor) or input_ids.ndim != 2 or len(input_ids) != self._sequences:
+        if not isinstance(input_ids, Tensor) or input_ids.ndim != 2 or len(input_ids) != self._rows:
             return "the loop's tokens are not [sequences, length]"
         before, self._columns_seen = self._columns_seen, input_ids.shape[1]
         if self._steps and self._columns_seen != before + 1:
             return "the loop does not show each token to the stopping criteria"
         if isinstance(done, Tensor) and done.shape == input_ids.shape[:1]:
             return done
-        flags = flags_of(done, self._sequences)
+        flags = flags_of(done, self._rows)
         return "the stopping criteria return no flag for each sequence" if flags is None else flags.contiguous()
 
     def _follow(self, store: RowStore, following: "_Following", steps: int | None = None) -> None:
@@ -190,7 +234,7 @@ class Session:
             while following.told < (store.steps if steps is None else min(steps, store.steps)):
                 step, following.told = following.told, following.told + 1
                 row = store.step(step, self._width())
-                going = [index for index in range(self._sequences) if index not in following.over]
+                going = [index for index in range(row.rows.shape[1]) if index not in following.over]
                 following.tell(step, [self._part(row, index, layers=following.tell.layers) for index in going])
                 following.over.update(np.flatnonzero(row.rows[0, :, DONE] > 0).tolist())
 
@@ -203,7 +247,7 @@ class Session:
             start_ns=self.start_ns,
             end_ns=int(row.times[0]),
             sequence_index=index,
-            sequence_count=self._sequences,
+            sequence_count=row.rows.shape[1],
             tokens=row.rows[:, index, TOKEN].astype(np.int32),
             columns=columns,
             time_ns=row.times,
@@ -233,25 +277,39 @@ class Session:
         if self.collector is not None:
             self.collector.stop()
         end_ns = self._clock.now()
+        ancestry = self._ancestry(None if error is not None else self.call.beam_indices)
         rows = self._finish_rows()
-        if rows is None and self._steps:
+        if self._steps and (rows is None or not ancestry.at_once):
             failed = None  # the steps before it are lost: it would look like the first one
+        if failed is not None:
+            failed = [failed[row] for row in ancestry.beginning(len(failed))]
+        observed = rows if ancestry.at_once else None
         if error is not None:
-            read = self._until(error, rows, failed)
+            read = self._until(error, observed, failed)
         else:
-            read = self.call.read(result, None if rows is None else _tokens_of(rows))
+            read = self.call.read(result, None if observed is None else _tokens_of(observed))
         if isinstance(read, str):
             rows, self._absent_reason = None, read if error is None else self._absent_reason
-        else:
-            rows = self._matching(rows, read.tokens)
-            if rows is not None and not self.call.custom:
+        elif rows is not None:
+            rows = self._of_sequences(ancestry.by_sequence(rows, read.tokens))
+        if rows is not None and not isinstance(read, str):
+            if ancestry.at_once and not self.call.custom:
                 read = replace(read, counts=_counts(rows, read.tokens.shape[1]))
-            if rows is not None and self._follower is not None:
+            if self._follower is not None:
                 self._follow(rows, self._follower, read.tokens.shape[1])
         runs = self._runs(rows=rows, read=read, end_ns=end_ns, error=error, seed=seed)
         if error is not None:
             self._tell_failed_step(runs, rows, failed)
         return runs
+
+    def _ancestry(self, beam_indices: Tensor | None) -> Ancestry:
+        """Return which rows the result's sequences descend from."""
+        if self._beams is not None:
+            try:
+                return self._beams.ancestry(beam_indices)
+            except Exception as error:
+                self._give_up(error)
+        return RowPerSequence()
 
     def _tell_failed_step(
         self, runs: list[Run], rows: RowStore | None, failed: list[dict[str, NDArray[Any]]] | None
@@ -278,7 +336,8 @@ class Session:
             tokens = np.empty((1 if failed is None else len(failed), 0), np.int64)
             counts = [0] * len(tokens)
         else:
-            return f"the call failed, and the tokens before that were not observed: {self._absent_reason}"
+            why = self._absent_reason or "which beams would have been returned is not known"
+            return f"the call failed, and the tokens before that were not observed: {why}"
         return Generated(tokens, counts, [reason_of_error(error)] * len(counts))
 
     def _nothing_yet(self) -> bool:
@@ -291,7 +350,7 @@ class Session:
     def release(self) -> None:
         """Refer to no tensor and no module any more. Custom generation code may have kept the lists with the taps."""
         self._open, self._step = False, None
-        self.collector = self._backend = self._carrier = self._follower = None
+        self.collector = self._backend = self._carrier = self._follower = self._beams = None
         self.call.release()
 
     def _failed_step(self) -> list[dict[str, NDArray[Any]]] | None:
@@ -304,7 +363,7 @@ class Session:
         if step is None or self._backend is None or not self.listening:
             return None
         try:
-            step.fail()
+            step.choose_none()
             rows = self._backend.read(self._backend.row(step))
         except RuntimeError as error:
             if isinstance(self._carrier, HostRows):
@@ -349,18 +408,12 @@ class Session:
             self._give_up(error)
             return None
 
-    def _matching(self, rows: RowStore | None, generated: NDArray[np.int64]) -> RowStore | None:
-        """Return the rows if they are this result's, step by step; a deferred stop check may have made some more."""
-        if rows is None:
+    def _of_sequences(self, found: RowStore | str) -> RowStore | None:
+        """Return the rows of the result's sequences; None, with the reason kept, where they are not its rows."""
+        if isinstance(found, str):
+            self._absent_reason = found
             return None
-        count, steps = generated.shape
-        if rows.rows.shape[1] != count or rows.steps < steps:
-            self._absent_reason = "the loop's steps are not those of the result"
-            return None
-        if not np.array_equal(rows.rows[:steps, :, TOKEN].T.astype(np.int64), generated):
-            self._absent_reason = "the loop's tokens are not those of the result"
-            return None
-        return rows
+        return found
 
     def _runs(
         self,

@@ -58,7 +58,7 @@ class Step:
         """Complete the step with the chosen tokens int64 [sequences], and bool [sequences], which are over."""
         self.tokens, self.done = tokens, done
 
-    def fail(self) -> None:
-        """Complete a step whose tokens were never chosen: what its row says of them does not matter."""
+    def choose_none(self) -> None:
+        """Complete a step whose rows have no token of their own: none was chosen, or the beams that go on have them."""
         self.tokens = torch.zeros(self.sequences, dtype=torch.int64, device=self.device)
         self.done = self.tokens.bool()

@@ -136,6 +136,29 @@ def tap_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, k
     return criteria
 
 
+def tap_output(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
+    """Wrap `GenerationMixin._update_model_kwargs_for_generation`, which every loop calls after each forward pass."""
+    with shielded("capture.output"):
+        session = thread.session
+        if session is not None and session.listening:
+            session.on_output(args[0] if args else kwargs.get("outputs"))
+    return wrapped(*args, **kwargs)
+
+
+def tap_running_beams(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
+    """Wrap `GenerationMixin._get_running_beams_for_next_iteration`, which chooses the beams that go on."""
+    running = wrapped(*args, **kwargs)
+    with shielded("capture.beams"):
+        session = thread.session
+        if session is not None and session.listening:
+            given = dict(zip(_CANDIDATES, args, strict=False)) | kwargs
+            session.on_beams(given["topk_running_sequences"], given["topk_running_beam_indices"], running[2])
+    return running
+
+
+_CANDIDATES = ("topk_log_probs", "topk_running_sequences", "topk_running_beam_indices")
+
+
 def tap_finished_beams(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._update_finished_beams`, which says how long every finished beam is."""
     finished = wrapped(*args, **kwargs)

@@ -21,15 +21,21 @@ NEEDED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 }
 """Module -> class -> methods without which no run is recorded."""
 HELPFUL: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
-    "transformers.generation.utils": {"GenerationMixin": ("_update_finished_beams",)},
+    "transformers.generation.utils": {
+        "GenerationMixin": (
+            "_update_model_kwargs_for_generation",
+            "_get_running_beams_for_next_iteration",
+            "_update_finished_beams",
+        )
+    },
     "transformers.generation.streamers": {"TextStreamer": ("__init__",)},
     "transformers.pipelines.base": {"Pipeline": ("forward",)},
     "transformers.tokenization_utils_base": {"PreTrainedTokenizerBase": ("apply_chat_template", "__call__")},
     "transformers.processing_utils": {"ProcessorMixin": ("apply_chat_template",)},
     "transformers.cli.serving.utils": {"InferenceThread": ("submit", "async_submit")},
 }
-"""The same for methods that tell of a prompt, a parent span or the length of beams. A version that lacks one only tells
-less."""
+"""The same for methods that tell of a prompt, a parent span or what beams descend from. A version that lacks one only
+tells less."""
 
 
 def look() -> Iterator[Finding]:
