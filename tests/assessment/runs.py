@@ -24,7 +24,7 @@ def make_run(steps: int = 40, *, tokens: Any = None, logits: bool = True, **colu
     for name in COLUMNS if logits else ():
         kind = np.int32 if name in NONFINITE_COUNTS else np.float32
         values[name] = np.broadcast_to(np.asarray(columns.get(name, usual.get(name, 0)), kind), steps).copy()
-    reason = "not measured in decoding strategy beam_search"
+    reason = "not measured in decoding strategy contrastive_search"
     return Run(
         model=ModelInfo(name="org/model", architecture="TinyForCausalLM", vocabulary_size=1000),
         decoding=Decoding(strategy="greedy_search", max_new_tokens=steps),

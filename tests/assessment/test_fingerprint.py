@@ -152,7 +152,7 @@ def test_a_run_that_says_too_little_has_none() -> None:
     few = judge_fingerprint(make_run(FEWEST_STEPS - 1))
     assert (few.vector, few.version) == (None, None)
     assert few.absent["fingerprint"] == "a fingerprint needs 8 steps with a distribution, the run has 7"
-    assert "beam_search" in judge_fingerprint(make_run(logits=False)).absent["fingerprint"]
+    assert "contrastive_search" in judge_fingerprint(make_run(logits=False)).absent["fingerprint"]
 
 
 def test_without_a_hash_there_is_a_vector_all_the_same() -> None:

@@ -96,10 +96,10 @@ def test_what_was_not_measured_is_absent_with_its_reason() -> None:
     assert run.health is not None
     assert run.health.flags() == {"repetition_loop_detected": False}
     assert run.health.high_entropy_steps is None
-    assert "beam_search" in run.health.absent["nan_detected"]
+    assert "contrastive_search" in run.health.absent["nan_detected"]
     assert run.risk is None, "no risk is claimed from nothing"
     assert run.early_warning is not None
-    assert "beam_search" in run.early_warning.absent["entropy_rising"]
+    assert "contrastive_search" in run.early_warning.absent["entropy_rising"]
 
 
 @pytest.mark.parametrize(("high", "warned"), [(12, False), (13, True)])
