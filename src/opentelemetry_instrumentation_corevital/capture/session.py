@@ -112,7 +112,8 @@ class Session:
     def on_output(self, output: Any) -> None:
         """Take what the model returned for a step: the loop of a beam search hands its logits to nobody."""
         if self._beams is not None:
-            self._beams.on_output(output)
+            with unseen():
+                self._beams.on_output(output)
 
     def on_logits(self, input_ids: Any, logits: Tensor, *, edited: bool = True) -> None:
         """Take a step's raw logits [rows, vocabulary] before any processor sees them.
