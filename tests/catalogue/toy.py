@@ -115,7 +115,7 @@ def a_run_has_them(kernels: str) -> None:
 def a_family_of_its_own_leaves_holes(run: Run) -> None:
     layout = Layout(5).having("hidden", (0, 1, 2, 3, 4)).having("toys", (1, 3)).having("attention", (0, 4))
     assert list(layout.blocks) == ["hidden", "toys", "attention"]
-    assert layout.every_step_width == layout.blocks["toys"].end == LOGIT_WIDTH + layout.width_of("hidden") + 2
+    assert layout.every_step_width == layout.blocks["toys"].end == LOGIT_WIDTH + layout.blocks["hidden"].width + 2
     rows = np.arange(2 * layout.full_width, dtype=np.float32).reshape(2, -1)
     columns = every_step_columns(rows, layout)
     place = layout.blocks["toys"].place(3)

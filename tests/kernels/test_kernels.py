@@ -11,6 +11,7 @@ from torch import Tensor
 
 from opentelemetry_instrumentation_corevital.capture import plan as plans
 from opentelemetry_instrumentation_corevital.capture.fused import Fused
+from opentelemetry_instrumentation_corevital.capture.kernels import UNWRITTEN
 from opentelemetry_instrumentation_corevital.capture.layout import DONE, LOGIT_WIDTH, LOGITS, TOKEN, offsets
 from opentelemetry_instrumentation_corevital.capture.plan import Place, Plan
 from opentelemetry_instrumentation_corevital.capture.scores import Attended
@@ -32,6 +33,10 @@ UNTOUCHED = 7.0
 INF, NAN = float("inf"), float("nan")
 HIDDEN = len(offsets("hidden"))
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def test_the_kernels_write_every_signal_of_their_families() -> None:
+    assert frozenset() == UNWRITTEN
 
 
 def blank(sequences: int, width: int) -> Tensor:

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
 from ..catalogue import signals
-from ..catalogue.signal import Statistic
 from ..rag import RAGContext
 from ..run import Decoding, ModelInfo, Run
 from ..values import fitting, plain, unfit
@@ -23,7 +22,7 @@ RETRIEVED_BYTES: Final = 2048
 
 Attributes = dict[str, Any]
 
-_STATISTICS: Final[Mapping[Statistic, Callable[..., Any]]] = {
+_STATISTICS: Final[Mapping[str, Callable[..., Any]]] = {
     "mean": np.mean,
     "min": np.min,
     "max": np.max,
@@ -176,22 +175,21 @@ def sequence_attributes(run: Run) -> Attributes:
 
 def summary_attributes(run: Run) -> Attributes:
     """Return the summaries over a run's finite steps."""
-    return fitting(
-        {
-            each.summary_name(summary.statistic): over_steps(run.columns[each.name], summary.statistic)
-            for each in signals.with_summaries()
-            if _finite(run.column(each.name)).size
-            for summary in each.summaries
-        }
-    )
+    summaries: Attributes = {}
+    for each in signals.with_summaries():
+        values = run.column(each.name)
+        finite = _finite(values)
+        if values is None or not finite.size:
+            continue
+        for summary in each.summaries:
+            value = slope(values) if summary.statistic == "slope" else over_steps(finite, summary.statistic)
+            summaries[each.summary_name(summary.statistic)] = value
+    return fitting(summaries)
 
 
-def over_steps(values: NDArray[Any], statistic: Statistic) -> float | None:
-    """Return a statistic of the finite ones of a signal's values [steps]; None where there are too few."""
-    if statistic == "slope":
-        return slope(values)
-    finite = _finite(values)
-    return float(_STATISTICS[statistic](finite)) if finite.size else None
+def over_steps(finite: NDArray[np.float64], statistic: Literal["mean", "min", "max", "sum"]) -> float:
+    """Return a statistic of a signal's finite values, of which there is one at least."""
+    return float(_STATISTICS[statistic](finite))
 
 
 def slope(values: NDArray[Any]) -> float | None:

@@ -51,11 +51,10 @@ class StepEvents:
 
     def __init__(self, run: Run, *, full: bool) -> None:
         self._warning = run.early_warning if full else None
-        columns = {each: run.column(each.name) for each in signals.step_fields(full=full)}
         self._columns = {
             each.step_name: (_over_layers(values) if each.shape == "layer" else values).tolist()
-            for each, values in columns.items()
-            if values is not None
+            for each in signals.step_fields(full=full)
+            if (values := run.column(each.name)) is not None
         }
 
     def attributes(self, step: int) -> dict[str, Any]:

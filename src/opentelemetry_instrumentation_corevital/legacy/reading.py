@@ -244,8 +244,11 @@ def _summaries(columns: Columns) -> dict[str, Any]:
         values = columns.get(each.name)
         finite = np.empty(0) if values is None else values[np.isfinite(values)].astype(np.float64)
         if finite.size:
-            kinds = [summary.statistic for summary in each.summaries if summary.statistic != "slope"]
-            made |= {each.summary_name(kind): over_steps(finite, kind) for kind in kinds}
+            made |= {
+                each.summary_name(summary.statistic): over_steps(finite, summary.statistic)
+                for summary in each.summaries
+                if summary.statistic != "slope"
+            }
             made[each.series_name] = rounded(downsample(finite, _POINTS))
             made[semconv.SERIES_STRIDE] = round(max(1.0, len(finite) / len(made[each.series_name])), 4)
     if "entropy" in columns:
