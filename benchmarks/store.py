@@ -45,8 +45,8 @@ from opentelemetry_instrumentation_corevital.run import (
     Run,
 )
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, open_store
-from opentelemetry_instrumentation_corevital.store.labels import set_label
 from opentelemetry_instrumentation_corevital.store.maintenance import file_bytes
+from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
 
 LAYERS, HEADS, STEPS, SHORT = 32, 32, 500, 48
 MODELS = tuple(f"org/model-{index}" for index in range(8))

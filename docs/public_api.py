@@ -31,9 +31,14 @@ PUBLIC: dict[str, dict[str, Stability]] = {
         "rag_context": "provisional",
     },
     f"{PACKAGE}.store": {
+        "Cursor": "provisional",
+        "ModelOverview": "provisional",
         "Receipt": "provisional",
         "Retention": "provisional",
+        "RunFilter": "provisional",
         "RunList": "provisional",
+        "RunPage": "provisional",
+        "RunSource": "provisional",
         "RunSummary": "provisional",
         "SQLiteLogExporter": "stable",
         "SQLiteMetricExporter": "stable",
@@ -184,7 +189,7 @@ def _entry_points() -> Iterator[str]:
 
 def _call(name: str, value: Any) -> str:
     """Return a name with what it is called with."""
-    if inspect.isclass(value) and issubclass(value, Exception | list):
+    if inspect.isclass(value) and (issubclass(value, Exception | list) or getattr(value, "_is_protocol", False)):
         return name
     try:
         parameters = inspect.signature(value).parameters.values()
@@ -203,7 +208,10 @@ def _summary(value: Any) -> str:
     first = " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split()).removesuffix(".")
     if not inspect.isclass(value) or issubclass(value, Exception):
         return first
-    named = [name for name, member in vars(value).items() if not name.startswith("_") and _told(member)]
+    # A class has the members of the protocol that it implements, too.
+    classes = [base for base in value.__mro__ if base is value or getattr(base, "_is_protocol", False)]
+    members = dict(pair for base in reversed(classes) for pair in vars(base).items())
+    named = [name for name, member in members.items() if not name.startswith("_") and _told(member)]
     return f"{first}. Members: {', '.join(f'`{name}`' for name in named)}" if named else first
 
 

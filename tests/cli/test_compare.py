@@ -12,7 +12,7 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.cli import models
 from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
 from opentelemetry_instrumentation_corevital.store import open_store
-from opentelemetry_instrumentation_corevital.store.labels import set_label
+from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
 from tests.cli.conftest import Cli, save_tiny
 from tests.store.spans import make_spans
 

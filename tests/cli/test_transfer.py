@@ -11,8 +11,8 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, StoreWriter, open_store
-from opentelemetry_instrumentation_corevital.store.labels import set_label
 from opentelemetry_instrumentation_corevital.store.spans import SpanRows
+from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
 from tests.cli.conftest import Cli
 from tests.legacy.reports import ANSWER, PROMPT_TEXT, report, write_database, write_file
 from tests.legacy.test_migration import differences, missing

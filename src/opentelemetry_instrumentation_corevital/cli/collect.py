@@ -13,7 +13,7 @@ from ..config import load_settings
 from ..store import Retention
 from ..unknown_variables import COLLECT_TOKEN_ENV
 from .errors import UserError
-from .options import Database, database
+from .options import Database, database_file
 
 if TYPE_CHECKING:
     from ..receiver.server import Listening, Options
@@ -64,7 +64,7 @@ def collect(
         ) from None
     settings = load_settings()
     options = Options(
-        database(db),
+        database_file(db),
         host,
         port,
         grpc_port,

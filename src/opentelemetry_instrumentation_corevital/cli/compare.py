@@ -1,7 +1,7 @@
 """`corevital compare`: models over the same prompts, or two runs side by side."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..config import load_settings
-from ..store import RunSummary, Store, open_store
+from ..store import RunFilter, RunSource, RunSummary, open_store
 from ..store.comparison import ModelFigures, differences, figures, in_common, prompt_of
 from ..store.database import check_place
 from .compare_tables import as_json_value, csv_rows, print_comparison
@@ -29,6 +29,7 @@ from .options import (
     complete_ids,
     complete_models,
     database,
+    database_file,
     filters,
     read_from,
 )
@@ -126,9 +127,9 @@ def compare(
         quiet = as_json or as_csv or not sys.stderr.isatty()
         groups = _run_them(named, prompt, db, Console(stderr=True, quiet=quiet), **how)
     else:
-        conditions = filters(since=since, risk_above=risk_above, flag=flag, prompt_hash=prompt_hash, label=label)
+        wanted = filters(since=since, risk_above=risk_above, flag=flag, prompt_hash=prompt_hash, label=label)
         with open_store(database(db)) as store:
-            groups, notes = _stored(store, named, conditions, limit)
+            groups, notes = _stored(store, named, wanted, limit)
     if shared:
         groups = _only_shared(groups)
     reference = next(iter(groups))
@@ -159,11 +160,9 @@ def _names(model: Sequence[str] | None, models: str | None) -> list[str]:
 # --- which runs --------------------------------------------------------------------------------------------------
 
 
-def _stored(
-    store: Store, named: Sequence[str], conditions: Mapping[str, Any], limit: int | None
-) -> tuple[Groups, list[str]]:
+def _stored(store: RunSource, named: Sequence[str], wanted: RunFilter, limit: int | None) -> tuple[Groups, list[str]]:
     """Return the runs of each model, that of the reference first, and what there is to say of them."""
-    counts = store.models(**conditions)
+    counts = store.models(wanted)
     nameless = counts.pop(None, 0)
     there = [name for name in counts if name is not None]
     if not there and not named:
@@ -173,7 +172,7 @@ def _stored(
         if name not in counts:
             others = f"; there are runs of {', '.join(there)}" if there else ""
             raise UserError(f"{name}: no run of this model matches{others}.")
-    groups = {name: list(store.runs(limit=limit, model=name, **conditions)) for name in named or there}
+    groups: Groups = dict(store.compared(named or there, wanted, limit=limit))
     left_out = f"{nameless} runs whose model is unknown are left out." if nameless and not named else None
     return groups, [] if left_out is None else [left_out]
 
@@ -182,7 +181,7 @@ def _place(db: str | None) -> str:
     """Return where runs that are made here go."""
     from .sinks import DEFAULT_DATABASE
 
-    return database(db) if db is not None else load_settings().sqlite_path or DEFAULT_DATABASE
+    return database_file(db) if db is not None else load_settings().sqlite_path or DEFAULT_DATABASE
 
 
 def _run_them(

@@ -18,7 +18,7 @@ from ..store.maintenance import vacuum as vacuum_file
 from ..store.retention import Removed
 from .errors import UserError
 from .help import Command, Group
-from .options import AsJson, Database, RunId, Yes, console, database
+from .options import AsJson, Database, RunId, Yes, console, database_file
 from .output import print_json
 
 DAMAGED = 4
@@ -33,7 +33,7 @@ def check(path: Database = None, as_json: AsJson = False) -> None:
 
     Example: corevital db check
     """
-    file = database(path)
+    file = database_file(path)
     problems = check_file(file)
     if as_json:
         print_json({"path": file, "problems": problems})
@@ -49,7 +49,7 @@ def stats(path: Database = None, as_json: AsJson = False) -> None:
 
     Example: corevital db stats
     """
-    file = database(path)
+    file = database_file(path)
     found = stats_of(file)
     if as_json:
         print_json({"path": file, **asdict(found)})
@@ -94,7 +94,7 @@ def prune(
     retention = Retention(days, None if max_bytes is None else _bytes(max_bytes))
     if dry_run and yes:
         raise UserError("--yes does not go with --dry-run, which removes nothing.")
-    file = database(path)
+    file = database_file(path)
     if not (dry_run or yes) and (count := empties(file, retention)):
         _confirm(f"remove every run without a label ({count}) from {file}")
     removed = prune_store(file, retention, dry_run=dry_run)
@@ -112,7 +112,7 @@ def vacuum(path: Database = None) -> None:
 
     Example: corevital db vacuum
     """
-    before, after = vacuum_file(database(path))
+    before, after = vacuum_file(database_file(path))
     print(f"{_size(before)} before, {_size(after)} now")
 
 
@@ -122,7 +122,7 @@ def upgrade(path: Database = None) -> None:
 
     Example: corevital db upgrade --db runs/corevital.db
     """
-    file = database(path)
+    file = database_file(path)
     upgrade_file(file)
     print(f"{file}: up to date")
 
@@ -135,7 +135,7 @@ def delete(run_id: RunId, path: Database = None, yes: Yes = False) -> None:
 
     Example: corevital db delete 0682cfe782b5 --yes
     """
-    file = database(path)
+    file = database_file(path)
     with open_store(file) as store:
         call = store.call(run_id)
     what = f"run {call[0].trace_id}" + (f" with its {len(call)} sequences" if len(call) > 1 else "")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ..store import open_store
-from ..store.labels import OUTCOMES, set_label
+from ..store.labels import OUTCOMES
 from .errors import UserError
 from .options import Database, RunId, database
 
@@ -30,9 +30,8 @@ def label(
         raise UserError("Give the outcome with --outcome, or take it away with --remove.")
     if remove and note is not None:
         raise UserError("--note goes with --outcome.")
-    path = database(db)
-    with open_store(path) as store:
+    with open_store(database(db)) as store:
         summary = store.run(run_id).summary
-    set_label(path, summary.trace_id, summary.span_id, outcome, note)
+        store.set_label(summary, outcome, note)
     said = "has no label any more" if outcome is None else f"is {outcome}"
     print(f"run {summary.trace_id}:{summary.sequence_index} {said}")

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import IO, Annotated, Any, Final, cast
 
@@ -14,9 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ..config import data_folder, environment_variable, load_settings
-from ..store import RunSummary, Store, StoreError, open_store
+from ..store import RunFilter, RunSource, RunSummary, StoreError, open_store
 from ..store.database import store_path
-from ..store.filters import FLAGS, LEVELS, RunFilter
+from ..store.filters import FLAGS, LEVELS
+from ..store.opening import local_file
 from .errors import UserError
 from .model_names import stored_name
 from .render import printable
@@ -47,15 +49,42 @@ def console() -> Console:
 def database(path: str | None, option: str = "--db") -> str:
     """Return the store to read: the one named, else the one of the setting, of `corevital run` here, of zero code.
 
+    Returns:
+        a file's path, or the URL of a source that is no file here.
+
     Raises:
-        UserError: if what was named is no file's path; it names the option or the variable.
+        UserError: if what was named is neither; it names the option or the variable.
     """
-    chosen = load_settings().sqlite_path if path is None else path
-    if chosen is not None:
+    if path is None:
+        return _setting_or_default()
+    try:
+        file = local_file(path)
+        return path if file is None else str(store_path(file))
+    except StoreError as error:
+        raise UserError(f"{option} {error}") from None
+
+
+def database_file(path: str | None, option: str = "--db") -> str:
+    """Return the store's file, as `database` does, for what is done to a file.
+
+    Raises:
+        UserError: for a source that is no file here, too.
+    """
+    chosen = database(path, option)
+    if local_file(chosen) is None:
+        raise UserError(
+            f"{option} {chosen}: is no file, and this is done to one; name a file, such as runs/corevital.db."
+        )
+    return chosen
+
+
+def _setting_or_default() -> str:
+    setting = load_settings().sqlite_path
+    if setting is not None:
         try:
-            return str(store_path(chosen))
+            return str(store_path(setting))
         except StoreError as error:
-            raise UserError(f"{environment_variable('sqlite_path') if path is None else option} {error}") from None
+            raise UserError(f"{environment_variable('sqlite_path')} {error}") from None
     here, everywhere = _default_stores()
     return here if os.path.exists(here) or not os.path.exists(everywhere) else everywhere
 
@@ -112,7 +141,8 @@ Database = Annotated[
     typer.Option(
         "--db",
         metavar="FILE",
-        help="The store's file; default: OTEL_COREVITAL_SQLITE_PATH, else runs/corevital.db, else the exporter's file.",
+        help="The store's file, or its URL, sqlite:///FILE; default: OTEL_COREVITAL_SQLITE_PATH, else "
+        "runs/corevital.db, else the exporter's file.",
     ),
 ]
 RunId = Annotated[
@@ -200,33 +230,29 @@ def filters(
     label: str | None = None,
     longer_than: float | None = None,
     tokens_above: int | None = None,
-) -> dict[str, Any]:
-    """Return the conditions of `Store.runs` that the options ask for.
+) -> RunFilter:
+    """Return the conditions that the options ask for.
 
     Raises:
         UserError: for a time that is none.
         StoreError: for a flag or level that there is not.
     """
-    given: dict[str, Any] = {
-        "model": model,
-        "since_ns": None if since is None else since_ns(since),
-        "risk_above": risk_above,
-        "level": level,
-        "flag": flag,
-        "prompt_hash": prompt_hash,
-        "label": label,
-        "longer_than": longer_than,
-        "tokens_above": tokens_above,
-    }
-    conditions = {name: value for name, value in given.items() if value is not None}
-    RunFilter(**conditions).where()  # says what is wrong before any file is opened
-    return conditions
+    return RunFilter(
+        model=model,
+        since_ns=None if since is None else since_ns(since),
+        risk_above=risk_above,
+        level=level,
+        flag=flag,
+        prompt_hash=prompt_hash,
+        label=label,
+        longer_than=longer_than,
+        tokens_above=tokens_above,
+    )
 
 
-def with_stored_model(store: Store, conditions: dict[str, Any]) -> dict[str, Any]:
+def with_stored_model(store: RunSource, wanted: RunFilter) -> RunFilter:
     """Return conditions with the model by the name that it has in the store."""
-    name = conditions.get("model")
-    return conditions if name is None else {**conditions, "model": stored_name(name, store.models())}
+    return wanted if wanted.model is None else replace(wanted, model=stored_name(wanted.model, store.models()))
 
 
 def since_ns(text: str) -> int:

@@ -88,7 +88,7 @@ def runs(
         tokens_above=tokens_above,
     )
     with open_store(database(db)) as store:
-        found = store.runs(limit=limit, **with_stored_model(store, wanted))
+        found = store.runs(with_stored_model(store, wanted), limit=limit)
     if as_json:
         print_json([run.as_dict() for run in found])
     elif as_csv:

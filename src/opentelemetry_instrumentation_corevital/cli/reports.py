@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..store import RunSummary, Store, StoreError
+from ..store import RunSource, RunSummary, StoreError
 from .errors import UserError
 from .output import escaped, whole_file
 
 
-def report_text(store: Store, run: RunSummary, *, pretty: bool) -> str:
+def report_text(store: RunSource, run: RunSummary, *, pretty: bool) -> str:
     """Return a run's report as JSON: on one line, or indented.
 
     Raises:
@@ -20,7 +20,7 @@ def report_text(store: Store, run: RunSummary, *, pretty: bool) -> str:
     try:
         report = report_of(store.load(run))
     except ValueError as error:
-        raise StoreError(f"{store.path}: the data of run {run.trace_id} are damaged: {error}.") from None
+        raise StoreError(f"{store.name}: the data of run {run.trace_id} are damaged: {error}.") from None
     return json.dumps(report, ensure_ascii=False, indent=2 if pretty else None) + "\n"
 
 
@@ -36,7 +36,7 @@ def report_folder(folder: Path) -> None:
         raise UserError(f"--out {folder}: cannot be made a folder ({error.strerror}).") from None
 
 
-def write_reports(store: Store, runs: Iterable[RunSummary], folder: Path, *, pretty: bool) -> list[Path]:
+def write_reports(store: RunSource, runs: Iterable[RunSummary], folder: Path, *, pretty: bool) -> list[Path]:
     """Write one report a run, by names that `migrate` finds; return the files.
 
     Raises:

@@ -21,7 +21,7 @@ from ..store.stored import Dropped
 from .errors import UserError
 from .generation import generate, generation_options
 from .models import LoadedModel, load_model
-from .options import MOST_INPUT_BYTES, checked_seed
+from .options import MOST_INPUT_BYTES, checked_seed, database_file
 from .output import print_json
 from .render import verdict_panel
 from .sinks import DEFAULT_DATABASE, DEFAULT_FOLDER, SinkKind, sink_of
@@ -131,7 +131,8 @@ def run(
         str | None,
         typer.Option(
             metavar="FILE",
-            help=f"File that the run is stored in; default: OTEL_COREVITAL_SQLITE_PATH, else {DEFAULT_DATABASE}.",
+            help="File that the run is stored in, or the URL of one that is there, sqlite:///FILE; default: "
+            f"OTEL_COREVITAL_SQLITE_PATH, else {DEFAULT_DATABASE}.",
             rich_help_panel=_RECORD,
         ),
     ] = None,
@@ -210,7 +211,7 @@ def run(
     place = sink_of(
         sink,
         store=store,
-        db=db,
+        db=None if db is None else database_file(db),
         setting=settings.sqlite_path,
         out=out,
         write_json=write_json,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ..config import load_settings
-from ..store import RunList, RunSummary, Store, StoreError, StoreWriter, open_store
+from ..store import RunList, RunSource, RunSummary, StoreError, StoreWriter, open_store
+from ..store.filters import ANY_RUN
 from ..store.maintenance import upgrade
 from .errors import UserError
 from .options import (
@@ -26,6 +27,7 @@ from .options import (
     RunIds,
     Since,
     database,
+    database_file,
     filters,
     with_stored_model,
 )
@@ -86,18 +88,19 @@ def export(
     wanted = filters(
         model=model, since=since, risk_above=risk_above, level=level, flag=flag, prompt_hash=prompt_hash, label=label
     )
-    if run_ids and (wanted or limit is not None):
+    filtered = wanted != ANY_RUN
+    if run_ids and (filtered or limit is not None):
         raise UserError("Name runs or filter them, not both.")
     if pretty and format_ is not Format.REPORT:
         raise UserError(f"--pretty indents reports, so it does not go with --format {format_}.")
     with open_store(database(db)) as store:
-        found = _named(store, run_ids) if run_ids else store.runs(limit=limit, **with_stored_model(store, wanted))
-        if not found and not (format_ is Format.OTLP and not wanted):
+        found = _named(store, run_ids) if run_ids else store.runs(with_stored_model(store, wanted), limit=limit)
+        if not found and not (format_ is Format.OTLP and not filtered):
             raise UserError("No run matches.")
         if format_ is Format.REPORT:
             count = _reports(store, found, out, pretty=pretty)
         elif format_ is Format.OTLP:
-            everything = not run_ids and not wanted and limit is None
+            everything = not run_ids and not filtered and limit is None
             count = _otlp(store, None if everything else found, out)
         elif format_ is Format.CSV:
             with whole_file(out) as file:
@@ -108,7 +111,7 @@ def export(
         print(f"{_plural(count, 'message' if format_ is Format.OTLP else 'run')} written to {out}", file=sys.stderr)
 
 
-def _named(store: Store, names: Iterable[str]) -> RunList:
+def _named(store: RunSource, names: Iterable[str]) -> RunList:
     return RunList(dict.fromkeys(run for name in names for run in store.call(name) if _fits(name, run)))
 
 
@@ -117,7 +120,7 @@ def _fits(name: str, run: RunSummary) -> bool:
     return not index or run.sequence_index == int(index)
 
 
-def _reports(store: Store, runs: list[RunSummary], out: Path | None, *, pretty: bool) -> int:
+def _reports(store: RunSource, runs: list[RunSummary], out: Path | None, *, pretty: bool) -> int:
     if out is not None and len(runs) > 1:
         return len(write_reports(store, runs, out, pretty=pretty))
     with whole_file(out) as file:
@@ -126,7 +129,7 @@ def _reports(store: Store, runs: list[RunSummary], out: Path | None, *, pretty: 
     return len(runs)
 
 
-def _otlp(store: Store, runs: list[RunSummary] | None, out: Path | None) -> int:
+def _otlp(store: RunSource, runs: list[RunSummary] | None, out: Path | None) -> int:
     from ..store.otlp_json import to_line
 
     count = 0
@@ -165,7 +168,7 @@ def import_(
 
     Example: corevital import telemetry.json --db runs/corevital.db
     """
-    writer = StoreWriter(database(db), synchronous="FULL", queue_bytes=_IMPORT_BYTES)
+    writer = StoreWriter(database_file(db), synchronous="FULL", queue_bytes=_IMPORT_BYTES)
     before = _runs_in(writer.path)
     stored, problems = 0, list[str]()
     try:
@@ -263,7 +266,7 @@ def migrate(
     from ..legacy.migration import Outcome
     from ..legacy.migration import migrate as move
 
-    target, outcome = Path(database(to_db, "--to-db")), Outcome()
+    target, outcome = Path(database_file(to_db, "--to-db")), Outcome()
     for outcome in move(from_dir, target, load_settings(), content=with_content, dry_run=dry_run):  # noqa: B007
         pass
     if as_json:

@@ -146,7 +146,8 @@ def _stored(path: str, span: Any) -> dict[str, Any]:
 
 def _opened(path: str) -> dict[str, Any]:
     """Open a store for writing, which an empty message would not do."""
-    from ..store.database import StoreError, open_database
+    from ..store.database import open_database
+    from ..store.errors import StoreError
 
     try:
         open_database(path).close()

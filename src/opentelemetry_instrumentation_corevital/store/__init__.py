@@ -1,37 +1,50 @@
-"""The store: runs with their spans, logs, metrics and data in one SQLite file. Needs neither torch nor transformers."""
+"""The store: runs with their spans, logs, metrics and data. Needs neither torch nor transformers."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .database import StoreError
+    from .errors import StoreError
     from .exporters import SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter
-    from .queries import Store, open_store
+    from .filters import RunFilter
+    from .opening import open_store
+    from .queries import Store
     from .receipt import Receipt
     from .retention import Retention
+    from .source import Cursor, ModelOverview, RunPage, RunSource
     from .stored import RunList, RunSummary, StoredRun, get_fingerprint
     from .writer import StoreWriter
 
 _EXPORTS = {
+    "Cursor": "source",
+    "ModelOverview": "source",
     "Receipt": "receipt",
     "Retention": "retention",
+    "RunFilter": "filters",
     "RunList": "stored",
+    "RunPage": "source",
+    "RunSource": "source",
     "RunSummary": "stored",
     "SQLiteLogExporter": "exporters",
     "SQLiteMetricExporter": "exporters",
     "SQLiteSpanExporter": "exporters",
     "Store": "queries",
-    "StoreError": "database",
+    "StoreError": "errors",
     "StoreWriter": "writer",
     "StoredRun": "stored",
     "get_fingerprint": "stored",
-    "open_store": "queries",
+    "open_store": "opening",
 }
 
 __all__ = [
+    "Cursor",
+    "ModelOverview",
     "Receipt",
     "Retention",
+    "RunFilter",
     "RunList",
+    "RunPage",
+    "RunSource",
     "RunSummary",
     "SQLiteLogExporter",
     "SQLiteMetricExporter",

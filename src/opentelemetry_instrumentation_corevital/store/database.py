@@ -6,25 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from ..file_io import kind_of
+from .errors import StoreError
 from .paths import expanded, why_no_file
 from .versions import SCHEMA_VERSION, bring_up_to_date
 
 APPLICATION_ID: Final = 0x43564954  # "CVIT": tells our file from any other SQLite file
 BUSY_SECONDS: Final = 5.0
 """How long a statement waits for another process's transaction."""
-
-
-class StoreError(Exception):
-    """The store cannot be used; the message names the file and says what to do.
-
-    Args:
-        message: for whoever reads it, in a program or at a terminal.
-        command: what to do on the command line; a command adds it to the message.
-    """
-
-    def __init__(self, message: str, *, command: str = "") -> None:
-        super().__init__(message)
-        self.command = command
 
 
 class LockedError(StoreError):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from .database import StoreError, explain, open_database, roll_back, store_path
+from .database import explain, open_database, roll_back, store_path
+from .errors import StoreError
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from .. import generating
 from ..config import Settings, SettingsError, data_folder, load_settings
 from . import keywords, sharing
-from .database import StoreError
+from .errors import StoreError
 from .logs import log_record
 from .metrics import metric_rows, scoped_metrics
 from .retention import Retention

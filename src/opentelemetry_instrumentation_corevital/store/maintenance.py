@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from .. import semconv
-from .database import LockedError, StoreError, explain, log_of, open_for_reading
+from .database import LockedError, explain, log_of, open_for_reading
 from .editing import editing, opened
+from .errors import StoreError
 from .retention import DAY_NS, LABELLED, Removed, Retention, prune, remove_orphans, used_bytes
 from .versions import differences, make_what_is_missing
 

@@ -1,14 +1,14 @@
-"""Runs as HTML for notebooks; small, without scripts, readable on light and dark pages."""
+"""Runs as HTML for notebooks; small, without scripts, readable on light and dark pages.
+
+It knows what a run shows, not where runs come from: the classes that are shown import it, never the other way round.
+"""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from .. import semconv
-
-if TYPE_CHECKING:
-    from .stored import RunSummary, StoredRun
 
 _COLOURS: Final = {"low": "#2e7d32", "medium": "#b26a00", "high": "#c62828"}
 _MOST_ROWS: Final = 50
@@ -16,7 +16,42 @@ UNKNOWN: Final = "not known: dropped by the SDK's limits"
 """Of what may have been there: dropped is not none."""
 
 
-def runs_table(runs: "Sequence[RunSummary]") -> str:
+class Summary(Protocol):
+    """What is shown of a run in a list: `RunSummary` has it, and describes it."""
+
+    # ruff: noqa: D102
+
+    @property
+    def trace_id(self) -> str: ...
+    @property
+    def start_ns(self) -> int: ...
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def risk_score(self) -> float | None: ...
+    @property
+    def risk_level(self) -> str | None: ...
+    @property
+    def flags(self) -> Sequence[str]: ...
+    @property
+    def judged(self) -> bool: ...
+    @property
+    def warnings(self) -> Sequence[str] | None: ...
+    @property
+    def input_tokens(self) -> int | None: ...
+    @property
+    def output_tokens(self) -> int | None: ...
+    @property
+    def finish_reason(self) -> str | None: ...
+    @property
+    def error_type(self) -> str | None: ...
+    @property
+    def narrative(self) -> str | None: ...
+    @property
+    def label(self) -> str | None: ...
+
+
+def runs_table(runs: Sequence[Summary]) -> str:
     """Return runs as a table."""
     heads = ("run", "started", "model", "risk", "flags", "tokens", "finish", "label")
     rows = []
@@ -38,10 +73,16 @@ def runs_table(runs: "Sequence[RunSummary]") -> str:
     return f"<table>{_row(heads, 'th')}{''.join(rows)}</table>{more}"
 
 
-def verdict(run: "StoredRun") -> str:
-    """Return a run's verdict."""
-    summary, get = run.summary, run.attributes.get
-    unknown = UNKNOWN if run.dropped.attributes else "not judged"
+def verdict(summary: Summary, attributes: Mapping[str, Any], *, label: str, cut: bool) -> str:
+    """Return a run's verdict.
+
+    Args:
+        summary: its row in a list.
+        attributes: of its span.
+        label: what somebody said of it; empty: nothing.
+        cut: whether the SDK's limits took some of the attributes.
+    """
+    get, unknown = attributes.get, UNKNOWN if cut else "not judged"
     flags = [flag.removesuffix("_detected") for flag in summary.flags] if summary.judged else None
     lines = {
         "flags": _named(flags, unknown),
@@ -51,10 +92,10 @@ def verdict(run: "StoredRun") -> str:
             f"layer {layer}: {reason}"
             for layer, reason in zip(get(semconv.BLAME_LAYERS) or (), get(semconv.BLAME_REASONS) or (), strict=False)
         )
-        or (UNKNOWN if run.dropped.attributes and semconv.BLAME_LAYERS not in run.attributes else ""),
+        or (UNKNOWN if cut and semconv.BLAME_LAYERS not in attributes else ""),
         "model": summary.model or "-",
         "tokens": f"{_count(summary.input_tokens)} in the prompt, {_count(summary.output_tokens)} generated",
-        "label": "" if run.label is None else f"{run.label.outcome} {run.label.note or ''}",
+        "label": label,
     }
     cells = "".join(_row((name, escape(value)), "td") for name, value in lines.items() if value)
     title = f"{_risk(summary.risk_score, summary.risk_level)} &middot; <code>{summary.trace_id[:12]}</code>"

@@ -19,7 +19,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from .database import StoreError
+from .errors import StoreError
 from .otlp import Read, read_logs, read_metrics, read_spans
 from .rows import Lost
 

@@ -14,6 +14,12 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(os.fsdecode(path)))
 
 
+def scheme_of(path: str | os.PathLike[str]) -> str | None:
+    """Return the scheme of a text that is a URI, in lower case; None for the name of a file."""
+    found = _URI.match(os.fsdecode(path))
+    return None if found is None else found[0].partition(":")[0].lower()
+
+
 def why_no_file(path: str | os.PathLike[str]) -> str | None:
     """Return why a path names no file that could be a store, and what to do; None: it does.
 
@@ -26,7 +32,7 @@ def why_no_file(path: str | os.PathLike[str]) -> str | None:
         return f"{text!r}: no file's name has a NUL character; {_EXAMPLE}."
     if text == ":memory:":
         return f"{text}: a store in memory would be gone when the program ends; {_EXAMPLE}."
-    if _URI.match(text):
+    if scheme_of(text) is not None:
         return f"{text}: is a URI, and the store takes a file's path; {_EXAMPLE}."
     if text.endswith(("/", os.sep)):
         return f"{text}: is a folder; name a file in it, such as {os.path.join(text, 'corevital.db')}."

@@ -1,186 +1,89 @@
-"""Reading the store. Lists come from the `runs` table alone and never parse JSON."""
+"""Runs in a file of SQLite. Lists come from the `runs` table alone and never parse JSON."""
 
 import json
 import sqlite3
-import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from .. import generating, semconv
+from .. import semconv
 from ..values import fitting
-from .database import BUSY_SECONDS, StoreError, explain, open_for_reading, store_path
-from .filters import RunFilter
-from .labels import read_label
-from .stored import COLUMNS, Dropped, RunList, RunSummary, StoredEvent, StoredRun, summary_of
+from .database import explain, open_for_reading, store_path
+from .errors import StoreError
+from .filters import ANY_RUN, RunFilter
+from .source import Cursor, ModelOverview, RunPage, RunSource, newest_that_counts
+from .sqlite_filters import ORDER, index, where
+from .sqlite_labels import read_label, set_label
+from .stored import COLUMNS, Dropped, RunList, RunSummary, StoredEvent, StoredRun, fingerprint_in, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from google.protobuf.message import Message
-    from numpy.typing import NDArray
 
-CLOCK_SKEW_NS: Final = 300 * 10**9
-"""How far another machine's clock may be ahead."""
-MOST_ROWS: Final = 2**63 - 1
-"""The largest number that SQLite takes for a limit."""
+    from ..run import Fingerprint
 
-_MOST_CHOICES: Final = 8
+_MOST_ROWS: Final = 2**63 - 2
+"""One less than the largest number that SQLite takes for a limit."""
 _COLUMNS: Final = ", ".join(COLUMNS)
 
 
-class Store:
+class Store(RunSource):
     """An open store, for reading. Use it in a `with` block."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = store_path(path)
         self._connection = open_for_reading(self.path)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    @property
+    def name(self) -> str:
+        """Return the file."""
+        return str(self.path)
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
-    def runs(self, *, limit: int | None = 20, **conditions: Any) -> RunList:
-        """Return runs, the newest first.
-
-        Runs that are dated more than five minutes ahead come behind the others: a clock was wrong, and they would be
-        the newest until their time comes.
-
-        Args:
-            limit: how many at most; None: all.
-            conditions: those of `RunFilter`, by name: `model`, `risk_above`, `level`, `flag`, `since_ns`, `until_ns`,
-                `prompt_hash`, `label`, `longer_than`, `tokens_above`.
-
-        Raises:
-            TypeError: for a condition that there is not.
-            StoreError: for an unknown flag or level, or an unreadable file.
-        """
-        wanted = RunFilter(**conditions)
-        soon = time.time_ns() + CLOCK_SKEW_NS
-        most = MOST_ROWS if limit is None else min(limit, MOST_ROWS)
-        found = self._newest(wanted, "start_ns <= ?", soon, most)
+    def page(self, wanted: RunFilter = ANY_RUN, *, limit: int = 20, after: Cursor | None = None) -> RunPage:
+        """Return the next runs of a list."""
+        if limit < 1:
+            raise ValueError(f"limit {limit}: a page has one run at least")
+        ahead_ns = newest_that_counts(time.time_ns()) if after is None else after.ahead_ns
+        most = min(limit, _MOST_ROWS) + 1  # one more tells whether the list goes on
+        found: list[RunSummary] = []
+        if after is None or not after.ahead:
+            found = self._newest(*where(wanted, newest_ns=ahead_ns, after=after), index(wanted), most)
+            after = None
         if len(found) < most:
-            found += self._newest(wanted, "start_ns > ?", soon, most - len(found))
-        return RunList(found)
+            condition = where(wanted, oldest_ns=ahead_ns + 1, after=after)
+            found += self._newest(*condition, index(wanted), most - len(found))
+        runs = RunList(found[:limit])
+        return RunPage(runs, Cursor.behind(runs[-1], ahead_ns) if len(found) > limit else None)
 
-    def _newest(self, wanted: RunFilter, dated: str, soon: int, limit: int) -> list[RunSummary]:
-        where, values = wanted.where()
-        where = f"{where} AND {dated}" if where else f"WHERE {dated}"
-        order = "ORDER BY start_ns DESC, sequence_index"
+    def _newest(self, condition: str, values: tuple[Any, ...], hint: str, limit: int) -> list[RunSummary]:
         # First which, from an index alone; then their rows.
-        keys = f"SELECT trace_id, span_id FROM runs {wanted.index()} {where} {order} LIMIT ?"
-        return self._summaries(f"WHERE (trace_id, span_id) IN ({keys}) {order}", (*values, soon, limit))
+        keys = f"SELECT trace_id, span_id FROM runs {hint} {condition} {ORDER} LIMIT ?"
+        return self._summaries(f"WHERE (trace_id, span_id) IN ({keys}) {ORDER}", (*values, limit))
 
-    def models(self, **conditions: Any) -> dict[str | None, int]:
-        """Return how many runs there are of each model, the most frequent first; None: of a model without a name.
+    def overview(self, wanted: RunFilter = ANY_RUN) -> list[ModelOverview]:
+        """Return what there is of each model."""
+        condition, values = where(wanted)
+        sql = (
+            "SELECT model, count(*), total(risk_level = 'high'), max(start_ns) FROM runs INDEXED BY runs_filters "
+            f"{condition} GROUP BY model ORDER BY 2 DESC, model"
+        )
+        return [ModelOverview(model, runs, int(high), newest) for model, runs, high, newest in self._query(sql, values)]
 
-        Arguments and errors are those of `runs`.
-        """
-        wanted = RunFilter(**conditions)
-        where, values = wanted.where()
-        sql = f"SELECT model, count(*) FROM runs {wanted.index()} {where} GROUP BY model ORDER BY 2 DESC, model"
-        return dict(self._query(sql, values))
-
-    def call(self, run_id: str) -> list[RunSummary]:
-        """Return all sequences of the call that a run belongs to; arguments and errors are those of `run`."""
-        found = self._named(run_id)
-        if len({(run.trace_id, run.start_ns) for run in found}) > 1:
-            raise StoreError(f"run {run_id}: {_choices(found)}")
-        same = "WHERE trace_id = ? AND start_ns = ? ORDER BY sequence_index"  # a call's sequences start together
-        return self._summaries(same, (found[0].trace_id, found[0].start_ns))
-
-    def run(self, run_id: str) -> StoredRun:
-        """Return one run.
-
-        Args:
-            run_id: `last`, or the first four or more characters of a trace id, or of a span id where the trace holds
-                several calls; `ID:INDEX` where a call had several sequences.
-
-        Raises:
-            StoreError: if no run or more than one fits; the message lists those that do.
-        """
-        found = self._named(run_id)
-        if len(found) != 1:
-            raise StoreError(f"run {run_id}: {_choices(found)}")
-        return self.load(found[0])
-
-    def _named(self, run_id: str) -> list[RunSummary]:
-        """Return the runs that a name fits, one at least."""
-        start, _, index = run_id.lower().partition(":")
-        if index and not index.isdecimal():
-            raise StoreError(f"run {run_id!r}: after the colon comes the number of the sequence, from 0.")
-        found = self._last_call() if start == "last" else self._beginning_with(start)
-        if not found:
-            raise StoreError(f"{self.path}: holds no run {run_id}.", command="`corevital runs` lists them.")
-        fitting = [run for run in found if not index or run.sequence_index == int(index)]
-        if not fitting:
-            raise StoreError(f"run {run_id}: {_choices(found)}")
-        return fitting
-
-    def run_data(self, run: RunSummary | StoredRun) -> bytes | None:
-        """Return a run's data, a compressed NumPy `.npz`; None if the store has none.
-
-        Raises:
-            StoreError: for an unreadable file.
-        """
-        summary = run.summary if isinstance(run, StoredRun) else run
-        key = (summary.trace_id, summary.span_id)
-        found = self._query("SELECT data FROM run_data WHERE trace_id = ? AND span_id = ?", key)
-        return found[0][0] if found else None
-
-    def columns(self, run: RunSummary | StoredRun) -> "dict[str, NDArray[Any]] | None":
-        """Return a run's data by column (docs/run-data.md), each [steps] or [steps, layers]; None if there are none.
-
-        Raises:
-            StoreError: for an unreadable file or damaged data.
-        """
-        stored = run if isinstance(run, StoredRun) else self.load(run)
-        try:
-            return stored.columns if stored.data is not None else None
-        except ValueError as error:
-            raise StoreError(f"{self.path}: the run's data are damaged: {error}.") from None
-
-    def otlp(self, trace_ids: "Sequence[str] | None") -> "Iterator[Message]":
-        """Yield OTLP messages with the spans, log records and run data of traces; None: all that the store holds.
-
-        Raises:
-            StoreError: for an unreadable file.
-        """
-        from .otlp_export import OtlpExport
-
-        export = OtlpExport(self._connection)
-        try:
-            yield from export.everything() if trace_ids is None else export.traces(trace_ids)
-        except sqlite3.Error as error:
-            raise explain(error, self.path) from None
-
-    def _last_call(self) -> list[RunSummary]:
-        """Return the sequences of the newest call."""
-        newest = self.runs(limit=1)
-        if not newest:
-            raise StoreError(f"{self.path}: holds no run yet.")
-        key = (newest[0].trace_id, newest[0].start_ns)  # a call's sequences start together
-        return self._summaries("WHERE trace_id = ? AND start_ns = ? ORDER BY sequence_index", key)
-
-    def _beginning_with(self, start: str) -> list[RunSummary]:
-        if len(start) < 4:
-            raise StoreError(f"run {start!r}: give at least four characters of its id, or `last`.")
+    def beginning_with(self, start: str) -> list[RunSummary]:
+        """Return the runs whose trace id begins so; if there are none, those whose span id does. The oldest first."""
         bounds = (start, start + "g")  # hexadecimal digits end at f
         order = "ORDER BY start_ns, sequence_index"
         found = self._summaries(f"WHERE trace_id >= ? AND trace_id < ? {order}", bounds)
         return found or self._summaries(f"WHERE span_id >= ? AND span_id < ? {order}", bounds)
 
-    def _summaries(self, rest: str, values: tuple[Any, ...]) -> list[RunSummary]:
-        return [summary_of(row) for row in self._query(f"SELECT {_COLUMNS} FROM runs {rest}", values)]
+    def sequences(self, trace_id: str, start_ns: int) -> list[RunSummary]:
+        """Return the sequences of a call, which start together, by their index."""
+        return self._summaries("WHERE trace_id = ? AND start_ns = ? ORDER BY sequence_index", (trace_id, start_ns))
 
     def load(self, summary: RunSummary) -> StoredRun:
         """Return a run of a list with everything that is stored of it.
@@ -211,11 +114,60 @@ class Store:
             Dropped(*dropped),
         )
 
+    def run_data(self, run: RunSummary | StoredRun) -> bytes | None:
+        """Return a run's data, a compressed NumPy `.npz`; None if the store has none.
+
+        Raises:
+            StoreError: for an unreadable file.
+        """
+        summary = run.summary if isinstance(run, StoredRun) else run
+        key = (summary.trace_id, summary.span_id)
+        found = self._query("SELECT data FROM run_data WHERE trace_id = ? AND span_id = ?", key)
+        return found[0][0] if found else None
+
+    def set_label(self, run: RunSummary, outcome: str | None, note: str | None = None) -> None:
+        """Label a run, in place of an earlier label.
+
+        Raises:
+            StoreError: if the outcome is no word, the run is not there, or the file cannot be written.
+        """
+        set_label(self.path, run.trace_id, run.span_id, outcome, note)
+
+    def fingerprints(self, runs: "Sequence[RunSummary]") -> "Iterator[Fingerprint]":
+        """Yield the fingerprint of each run of a list.
+
+        Raises:
+            StoreError: for an unreadable file, or a run that was deleted meanwhile.
+        """
+        for run in runs:
+            key = (run.trace_id, run.span_id)
+            found = self._query("SELECT attributes FROM spans WHERE trace_id = ? AND span_id = ?", key)
+            if not found:
+                raise StoreError(f"{self.path}: holds no run {run.trace_id} any more.")
+            yield fingerprint_in(json.loads(found[0][0]))
+
+    def otlp(self, trace_ids: "Sequence[str] | None") -> "Iterator[Message]":
+        """Yield OTLP messages with the spans, log records and run data of traces; None: all that the store holds.
+
+        Raises:
+            StoreError: for an unreadable file.
+        """
+        from .otlp_export import OtlpExport
+
+        export = OtlpExport(self._connection)
+        try:
+            yield from export.everything() if trace_ids is None else export.traces(trace_ids)
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from None
+
     def _call_attributes(self, trace_id: str, parent: str | None) -> dict[str, Any] | None:
         """Return the attributes of the span above a sequence's, if it is that of a call with several sequences."""
         found = self._query("SELECT attributes FROM spans WHERE trace_id = ? AND span_id = ?", (trace_id, parent or ""))
         attributes: dict[str, Any] | None = json.loads(found[0][0]) if found else None
         return attributes if attributes is not None and semconv.SEQUENCE_COUNT in attributes else None
+
+    def _summaries(self, rest: str, values: tuple[Any, ...]) -> list[RunSummary]:
+        return [summary_of(row) for row in self._query(f"SELECT {_COLUMNS} FROM runs {rest}", values)]
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
@@ -224,31 +176,6 @@ class Store:
             raise explain(error, self.path) from None
 
 
-def open_store(path: str | Path) -> Store:
-    """Open a store for reading. What this process has exported to it, and has not written yet, is waited for.
-
-    Raises:
-        StoreError: if there is no such file or it is not a store.
-    """
-    sharing = sys.modules.get(f"{__package__}.sharing")  # not imported: then nothing was exported
-    if sharing is not None:
-        sharing.flush(path, generating.patience(BUSY_SECONDS))
-    return Store(path)
-
-
 def _checked(event: str, attributes: dict[str, Any]) -> dict[str, Any]:
     """Return an event's attributes; a step's without values of another type, which are somebody else's."""
     return fitting(attributes) if event == semconv.STEP_EVENT else attributes
-
-
-def _choices(runs: list[RunSummary]) -> str:
-    """Return a sentence that lists runs, each by the shortest name that tells it from the others."""
-    if len({run.trace_id for run in runs}) > 1:
-        what, names = "several runs begin so", [run.trace_id for run in runs]
-    elif len({run.sequence_index for run in runs}) == len(runs):
-        what, names = "its call's sequences are", [f"{run.trace_id[:12]}:{run.sequence_index}" for run in runs]
-    else:
-        what, names = "its trace holds several calls", [run.span_id for run in runs]
-    names = list(dict.fromkeys(names))
-    more = ", ..." if len(names) > _MOST_CHOICES else ""
-    return f"{what}: {', '.join(names[:_MOST_CHOICES])}{more}; name one of them."

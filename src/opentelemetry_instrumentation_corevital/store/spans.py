@@ -12,9 +12,9 @@ from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from .. import semconv
 from ..values import clean
-from .labels import COPY_LABEL
 from .rows import Lost, Row, Source, insert, integer, number, size_of, source, text, to_json
 from .run_columns import COLUMN_ATTRIBUTES
+from .sqlite_labels import COPY_LABEL
 
 _SPAN_COLUMNS: Final = (
     "trace_id",

@@ -10,6 +10,7 @@ from .. import semconv
 from ..run import Fingerprint, Run
 from .filters import FLAGS
 from .labels import Label
+from .notebook import runs_table, verdict
 from .run_columns import VERDICT_COLUMNS
 
 if TYPE_CHECKING:
@@ -85,8 +86,6 @@ class RunSummary:
         return {name: getattr(self, name) for name in COLUMNS}
 
     def _repr_html_(self) -> str:
-        from .notebook import runs_table
-
         return runs_table([self])
 
 
@@ -127,8 +126,6 @@ class RunList(list[RunSummary]):
         return frame
 
     def _repr_html_(self) -> str:
-        from .notebook import runs_table
-
         return runs_table(self)
 
 
@@ -242,9 +239,8 @@ class StoredRun:
         return f"<{type(self).__name__} {name}, {run.model!r}, {risk}, {tokens} tokens>"
 
     def _repr_html_(self) -> str:
-        from .notebook import verdict
-
-        return verdict(self)
+        label = "" if self.label is None else f"{self.label.outcome} {self.label.note or ''}"
+        return verdict(self.summary, self.attributes, label=label, cut=bool(self.dropped.attributes))
 
 
 def get_fingerprint(run: StoredRun | Run | Mapping[str, Any]) -> Fingerprint:
@@ -264,7 +260,12 @@ def get_fingerprint(run: StoredRun | Run | Mapping[str, Any]) -> Fingerprint:
         raise TypeError(
             f"a StoredRun, a Run or a report was expected, not {type(run).__name__}: Store.load(run) returns the first"
         )
-    get = run.attributes.get
+    return fingerprint_in(run.attributes)
+
+
+def fingerprint_in(attributes: Mapping[str, Any]) -> Fingerprint:
+    """Return the fingerprint that the attributes of a run's span hold."""
+    get = attributes.get
     vector = get(semconv.FINGERPRINT_VECTOR)
     return Fingerprint(
         prompt_hash=get(semconv.FINGERPRINT_PROMPT_HASH),

@@ -17,7 +17,8 @@ from typing import Final, Literal
 from .. import losses
 from ..error_text import describe
 from . import forking
-from .database import LockedError, StoreError
+from .database import LockedError
+from .errors import StoreError
 from .file import DATA_ERRORS, WatchedFile
 from .paths import expanded
 from .receipt import Receipt

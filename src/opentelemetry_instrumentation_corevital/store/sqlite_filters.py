@@ -1,0 +1,75 @@
+"""Conditions on runs as SQL. Every condition is one on a real column of `runs`."""
+
+from dataclasses import fields
+from typing import Any, Final
+
+from .filters import RunFilter
+from .labels import ANY_OR_NONE
+from .source import Cursor
+
+ORDER: Final = "ORDER BY start_ns DESC, trace_id, sequence_index, span_id"
+"""The order of `Cursor`."""
+_SECOND_NS: Final = 10**9
+_MOST: Final = 2**63 - 1
+_FIELDS: Final = tuple(field.name for field in fields(RunFilter))
+
+
+def index(wanted: RunFilter) -> str:
+    """Return the hint that names the index to use: none where one condition alone has an index of its own.
+
+    A planner without statistics takes the wrong one, and then looks up every row.
+    """
+    given = [name for name in _FIELDS if getattr(wanted, name) is not None]
+    alone = len(given) == 1 and given[0] in ("model", "level", "flag", "label") and wanted.label != "none"
+    return "" if alone else "INDEXED BY runs_filters"
+
+
+def where(
+    wanted: RunFilter, *, oldest_ns: int | None = None, newest_ns: int | None = None, after: Cursor | None = None
+) -> tuple[str, tuple[Any, ...]]:
+    """Return the SQL condition and its values.
+
+    Args:
+        wanted: what to look for.
+        oldest_ns: only runs that started then or later.
+        newest_ns: only runs that started then or earlier.
+        after: only runs that come after this place in a list.
+    """
+    duration = None if wanted.longer_than is None else wanted.longer_than * _SECOND_NS
+    # One bound at each end: of two the planner takes any, and walks from there along the index at every page.
+    last = None if wanted.until_ns is None else wanted.until_ns - 1
+    oldest = max(_given(wanted.since_ns, oldest_ns), default=None)
+    newest = min(_given(last, newest_ns, None if after is None else after.start_ns), default=None)
+    given = [
+        ("model = ?", wanted.model),
+        ("risk_score > ?", wanted.risk_above),
+        ("risk_level = ?", wanted.level),
+        ("start_ns >= ?", _int64(oldest)),
+        ("start_ns <= ?", _int64(newest)),
+        ("end_ns - start_ns > ?", _int64(duration)),
+        ("output_tokens > ?", _int64(wanted.tokens_above)),
+    ]
+    if wanted.prompt_hash is not None:
+        start = wanted.prompt_hash
+        given += [("prompt_hash >= ?", start), ("prompt_hash < ?", start + "g")]  # hexadecimal digits end at f
+    if wanted.label is not None and wanted.label not in ANY_OR_NONE:
+        given.append(("label = ?", wanted.label))
+    conditions = [condition for condition, value in given if value is not None]
+    values = [value for _, value in given if value is not None]
+    if wanted.label in ANY_OR_NONE:
+        conditions.append(f"label IS {'NOT ' if wanted.label == 'any' else ''}NULL")
+    if wanted.flag is not None:
+        conditions.append(f"{wanted.flag} = 1")
+    if after is not None:
+        conditions.append("(start_ns < ? OR (trace_id, sequence_index, span_id) > (?, ?, ?))")
+        values += [after.start_ns, after.trace_id, after.sequence_index, after.span_id]
+    return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), tuple(values)
+
+
+def _given(*bounds: int | None) -> list[int]:
+    return [bound for bound in bounds if bound is not None]
+
+
+def _int64(value: float | None) -> int | None:
+    """Return a whole number that SQLite can hold: what is beyond its range is beyond every row, too."""
+    return None if value is None else int(min(max(value, -_MOST), _MOST))
