@@ -172,12 +172,15 @@ def test_what_is_broken_is_skipped_with_its_place_and_the_others_go_in(
     with closing(sqlite3.connect(old / "theirs.db")) as connection:
         connection.execute("CREATE TABLE things (x)")
     (old / "text.db").write_text("no database")
-    blobs = write_database(old / "rows.db", report(THIRD), report("second"), report("third"), report("fourth"))
+    blobs = write_database(
+        old / "rows.db", report(THIRD), report("second"), report("third"), report("fourth"), report("fifth")
+    )
     with closing(sqlite3.connect(blobs)) as connection:
         connection.execute("UPDATE reports SET report_blob = substr(report_blob, 1, 200) WHERE trace_id = 'second'")
         bomb = gzip.compress(b" " * 5_000_000)
         connection.execute("UPDATE reports SET report_blob = ? WHERE trace_id = 'third'", (bomb,))
         connection.execute("UPDATE reports SET report_blob = NULL WHERE trace_id = 'fourth'")
+        connection.execute("UPDATE reports SET report_blob = 7 WHERE trace_id = 'fifth'")
         connection.commit()
     monkeypatch.setattr(sources, "MOST_BYTES", 4_000_000)
     outcome = run(old, tmp_path / "new.db")
@@ -201,10 +204,11 @@ def test_what_is_broken_is_skipped_with_its_place_and_the_others_go_in(
         "rows.db row 2": "cut off after 200 bytes",
         "rows.db row 3": "larger than",
         "rows.db row 4": "neither",
+        "rows.db row 5": "text or bytes",
     }.items():
         assert reason in told.get(name, ""), (name, told)
     assert "line " in told["trace_cut.json"]
-    assert len(outcome.skipped) == 17
+    assert len(outcome.skipped) == 18
     with pytest.raises(StoreError, match="is no folder"):
         run(tmp_path / "nowhere", tmp_path / "new.db")
 

@@ -1,13 +1,13 @@
 """Moving reports of the first CoreVital into a store."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..config import Settings
 from ..store import StoreError, StoreWriter
-from ..store.database import check_place, open_database
+from ..store.database import check_place
+from ..store.maintenance import run_ids
 from .reading import ReportError, ids_of, read_report
 from .sources import find
 
@@ -98,5 +98,4 @@ def _there(target: Path) -> set[tuple[str, str]]:
     if not target.exists():
         check_place(target)
         return set()
-    with closing(open_database(target)) as connection:
-        return {(str(trace), str(span)) for trace, span in connection.execute("SELECT trace_id, span_id FROM runs")}
+    return run_ids(target)

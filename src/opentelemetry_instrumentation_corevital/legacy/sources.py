@@ -1,20 +1,19 @@
 """Where reports of the first CoreVital are: files `trace_*.json`, and databases with a table `reports`."""
 
 import os
-import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ..file_io import NoJsonError, OddFileError, kind_of, parsed_json, read_regular
+from ..store import StoreError
+from ..store.report_database import ReportRow, report_rows
 
 MOST_BYTES: Final = 128 * 1024 * 1024
 """A report that is larger, decompressed, is refused: those of the first CoreVital have a few megabytes."""
 _DATABASES: Final = (".db", ".sqlite", ".sqlite3")
-_SQLITE: Final = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,40 +69,25 @@ def _database(path: Path) -> Iterator[Found]:
         if kind := kind_of(path):
             yield Found(str(path), problem=f"is {kind}, not a file")
             return
-        with path.open("rb") as file:
-            if file.read(len(_SQLITE)) != _SQLITE:
-                yield Found(str(path), problem="not an SQLite database")
-                return
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            columns = {row[1] for row in connection.execute("PRAGMA table_info(reports)")}
-            if "trace_id" not in columns or not columns & {"report_json", "report_blob"}:
-                yield Found(str(path), problem="holds no table of reports; is it another program's?")
-                return
-            yield from _rows(connection, path, columns)
-    except (OSError, sqlite3.Error) as error:
+        for row in report_rows(path):
+            yield _row(row, path)
+    except OSError as error:
         yield Found(str(path), problem=f"cannot be read ({error})")
+    except StoreError as error:
+        yield Found(str(path), problem=str(error))
 
 
-def _rows(connection: sqlite3.Connection, path: Path, columns: set[str]) -> Iterator[Found]:
-    wanted = [name if name in columns else f"NULL AS {name}" for name in ("trace_id", "report_json", "report_blob")]
-    names = [name for (name,) in connection.execute("SELECT rowid FROM reports ORDER BY rowid")]
-    for row_id in names:
-        try:
-            trace_id, text, blob = connection.execute(
-                f"SELECT {', '.join(wanted)} FROM reports WHERE rowid = ?", (row_id,)
-            ).fetchone()
-        except sqlite3.Error as error:  # of a damaged file, other rows can be read
-            yield Found(f"{path}, row {row_id}", problem=f"cannot be read ({error})")
-            continue
-        where = f"{path}, row {row_id} ({trace_id})"
-        data = text if text else blob
-        if data is None:
-            yield Found(where, problem="neither report_json nor report_blob holds anything")
-            continue
-        try:
-            yield _parsed(where, data if isinstance(data, str) else _unpacked(data))
-        except (ValueError, zlib.error) as error:
-            yield Found(where, problem=str(error))
+def _row(row: ReportRow, path: Path) -> Found:
+    where = f"{path}, row {row.row_id}"
+    if row.problem is not None:
+        return Found(where, problem=row.problem)
+    where = f"{where} ({row.trace_id})"
+    if row.content is None:
+        return Found(where, problem="neither report_json nor report_blob holds anything")
+    try:
+        return _parsed(where, row.content if isinstance(row.content, str) else _unpacked(row.content))
+    except (ValueError, zlib.error) as error:
+        return Found(where, problem=str(error))
 
 
 def _unpacked(data: bytes) -> bytes:

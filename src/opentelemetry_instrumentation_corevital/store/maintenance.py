@@ -107,6 +107,16 @@ def stats(path: str | Path) -> Stats:
     return Stats(file_bytes(path), used, rows, first, last, int(steps), names, int(data))
 
 
+def run_ids(path: str | Path) -> set[tuple[str, str]]:
+    """Return the trace and span ids of all runs, for whoever adds some; an older file is brought up to date first.
+
+    Raises:
+        StoreError: if the file cannot be written.
+    """
+    with opened(path) as connection:
+        return {(str(trace), str(span)) for trace, span in connection.execute("SELECT trace_id, span_id FROM runs")}
+
+
 def file_bytes(path: str | Path) -> int:
     """Return the size of a store's file with its write-ahead log."""
     return sum(os.path.getsize(each) for each in (f"{path}", log_of(Path(path))) if os.path.exists(each))
