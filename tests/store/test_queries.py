@@ -11,11 +11,21 @@ from opentelemetry.sdk.trace import RandomIdGenerator, ReadableSpan, TracerProvi
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, Store, StoreError, open_store
+from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.store import (
+    RunFilter,
+    SQLiteSpanExporter,
+    Store,
+    StoreError,
+    open_store,
+)
 from opentelemetry_instrumentation_corevital.store.filters import FLAGS
 from opentelemetry_instrumentation_corevital.store.spans import RUN_COLUMNS
 from opentelemetry_instrumentation_corevital.store.stored import RunSummary
+from tests.store.sources import spans_at
 from tests.store.spans import make_call, make_spans, rows, run_attributes
+
+DAY_NS = 86_400 * 10**9
 
 
 def stored(path: Path, *batches: list[ReadableSpan]) -> Path:
@@ -114,7 +124,7 @@ def test_an_empty_store_and_unknown_names_are_told(tmp_path: Path) -> None:
 @pytest.fixture
 def traced(tmp_path: Path) -> Iterator[tuple[Store, list[str]]]:
     """A store, and the statements that it runs."""
-    with open_store(stored(tmp_path / "runs.db", make_spans(3))) as store:
+    with Store(stored(tmp_path / "runs.db", make_spans(3))) as store:
         statements: list[str] = []
         store._connection.set_trace_callback(statements.append)
         yield store, statements
@@ -146,6 +156,55 @@ def test_every_list_uses_an_index_and_no_json(traced: tuple[Store, list[str]], f
         (subquery,) = [index for index, detail in enumerate(plan) if detail.startswith("LIST SUBQUERY")]
         choice = plan[subquery + 1]
         assert ("USING INDEX runs_" if alone else "USING COVERING INDEX runs_filters") in choice, plan
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 1,200 runs."""
+    starts = range(DAY_NS, DAY_NS + 1200)
+    return stored(tmp_path_factory.mktemp("many") / "runs.db", spans_at(starts, **{semconv.HEALTH_NAN: True}))
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"model": "org/model"},
+        {"level": "low"},
+        {"flag": "nan_detected"},
+        {"risk_above": 0.1, "prompt_hash": "ab"},
+        {"since_ns": 5, "until_ns": 2 * DAY_NS},
+        {"model": "org/model", "until_ns": 2 * DAY_NS},
+    ],
+    ids=str,
+)
+def test_a_page_far_down_costs_what_the_first_one_does(many: Path, filters: dict[str, Any]) -> None:
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    with Store(many) as store:
+        store._connection.set_progress_handler(step, 10)
+        costs, after = list[int](), None
+        while True:
+            steps = 0
+            page = store.page(RunFilter(**filters), limit=50, after=after)
+            costs.append(steps)
+            assert len(costs) <= 24, "the list ends"
+            if page.next is None:
+                break
+            after = page.next
+        statements: list[str] = []
+        store._connection.set_progress_handler(None, 0)
+        store._connection.set_trace_callback(statements.append)
+        store.page(RunFilter(**filters), limit=50, after=after)
+        plan = [detail for *_, detail in store._connection.execute(f"EXPLAIN QUERY PLAN {statements[0]}")]
+    assert len(costs) == 24
+    assert max(costs) < 1.3 * costs[0], "steps of SQLite's machine"
+    (subquery,) = [index for index, detail in enumerate(plan) if detail.startswith("LIST SUBQUERY")]
+    assert "start_ns<?" in plan[subquery + 1], plan
 
 
 @pytest.mark.parametrize("name", ["risk_above", "longer_than", "tokens_above", "since_ns", "until_ns"])

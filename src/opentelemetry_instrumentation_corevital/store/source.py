@@ -1,11 +1,13 @@
 """Where runs are read from: what commands, pages and notebooks ask of a store, whatever it is kept in."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
+from ..values import fits_int64
 from .errors import StoreError
 from .filters import ANY_RUN, RunFilter
 from .stored import RunList, RunSummary, StoredRun, get_fingerprint
@@ -20,6 +22,7 @@ CLOCK_SKEW_NS: Final = 300 * 10**9
 """How far another machine's clock may be ahead."""
 PAGE_RUNS: Final = 1000
 """How many runs are asked for at a time where all are wanted."""
+_CURSOR: Final = re.compile(r"(-?[0-9]{1,20})\.(-?[0-9]{1,20})\.([0-9a-f]{32})\.([0-9]{1,20})\.([0-9a-f]{16})")
 _MOST_CHOICES: Final = 8
 _FEWEST_CHARACTERS: Final = 4
 
@@ -52,7 +55,7 @@ class Cursor:
 
     def __str__(self) -> str:
         """Return it as text without blanks, for an address or a command line."""
-        return f"{self.ahead_ns}-{self.start_ns}-{self.trace_id}-{self.sequence_index}-{self.span_id}"
+        return f"{self.ahead_ns}.{self.start_ns}.{self.trace_id}.{self.sequence_index}.{self.span_id}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -61,14 +64,10 @@ class Cursor:
         Raises:
             StoreError: if it names none.
         """
-        try:
-            ahead, start, trace_id, index, span_id = text.split("-")
-            found = cls(int(ahead), int(start), trace_id, int(index), span_id)
-        except ValueError:
-            found = None
-        if found is None or str(found) != text:
+        found = _CURSOR.fullmatch(text)
+        if found is None or not all(fits_int64(int(found[number])) for number in (1, 2, 4)):
             raise StoreError(f"{text[:80]!r}: is no place in a list of runs; begin with the first page.")
-        return found
+        return cls(int(found[1]), int(found[2]), found[3], int(found[4]), found[5])
 
 
 def newest_that_counts(now_ns: int) -> int:
