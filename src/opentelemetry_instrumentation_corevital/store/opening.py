@@ -52,7 +52,8 @@ def _opener(scheme: str, url: str) -> Callable[[str], RunSource]:
     if scheme not in SOURCES:
         there = " and ".join(f"{name}:" for name in SOURCES)
         raise StoreError(
-            f"{url}: is a URI of the scheme {scheme}:, and runs are read from {there} (such as "
+            # Not all of it: it may hold a password.
+            f"{url[: len(scheme)]}:...: is a URI of the scheme {scheme}:, and runs are read from {there} (such as "
             f"{_SQLITE}runs/corevital.db); or name a file, such as runs/corevital.db."
         )
     return SOURCES[scheme]
