@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,13 +67,24 @@ class Store(RunSource):
         return self._summaries(f"WHERE (trace_id, span_id) IN ({keys}) {ORDER}", (*values, limit))
 
     def overview(self, wanted: RunFilter = ANY_RUN) -> list[ModelOverview]:
-        """Return what there is of each model."""
+        """Return what there is of each model: the most frequent first, then by name."""
+        found = self._by_model("count(*), total(risk_level = 'high'), max(start_ns)", wanted)
+        return [ModelOverview(model, runs, int(high), newest) for model, runs, high, newest in found]
+
+    def models(self, wanted: RunFilter = ANY_RUN, **conditions: Any) -> dict[str | None, int]:
+        """Return how many runs there are of each model, the most frequent first; None: of a model without a name.
+
+        Arguments and errors are those of `runs`.
+        """
+        return dict(self._by_model("count(*)", replace(wanted, **conditions)))
+
+    def _by_model(self, figures: str, wanted: RunFilter) -> list[tuple[Any, ...]]:
         condition, values = where(wanted)
-        sql = (
-            "SELECT model, count(*), total(risk_level = 'high'), max(start_ns) FROM runs INDEXED BY runs_filters "
-            f"{condition} GROUP BY model ORDER BY 2 DESC, model"
+        return self._query(
+            f"SELECT model, {figures} FROM runs INDEXED BY runs_filters {condition} GROUP BY model "
+            "ORDER BY 2 DESC, model",
+            values,
         )
-        return [ModelOverview(model, runs, int(high), newest) for model, runs, high, newest in self._query(sql, values)]
 
     def beginning_with(self, start: str) -> list[RunSummary]:
         """Return the runs whose trace id begins so; if there are none, those whose span id does. The oldest first."""
