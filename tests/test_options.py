@@ -1,4 +1,4 @@
-"""Every option of `instrument()` changes something that can be seen, given as a keyword."""
+"""Every option of `instrument()` is read by real calls and changes something that can be seen, given as a keyword."""
 
 import signal
 import sqlite3
@@ -9,22 +9,38 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
-from opentelemetry_instrumentation_corevital import Settings, calibration
+from opentelemetry_instrumentation_corevital import Settings, calibration, semconv
 from opentelemetry_instrumentation_corevital.capture import session
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
+from tests.reads import reads_of_options
 from tests.store.spans import make_spans, rows
 from tests.support import Telemetry, instrumented, prompt, tiny_model
 
 PROFILE = str(next((Path(calibration.__file__).parent / "profiles").glob("*.json")))
 
 
+ECHOES = {
+    semconv.CAPTURE_MODE,
+    semconv.CAPTURE_RATIO,
+    semconv.CAPTURE_ATTENTION_EVERY,
+    semconv.CAPTURE_LAYERS,
+}
+
+
 class Tokenizer:
     def decode(self, tokens: Any, **_: Any) -> str:
         return " ".join(str(int(token)) for token in tokens)
+
+
+@pytest.fixture(autouse=True)
+def _no_error_of_ours_passes_for_an_effect(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    said = [record.getMessage() for record in caplog.get_records("call")]
+    assert not [text for text in said if "telemetry of this run may be incomplete" in text]
 
 
 def told(**options: Any) -> Any:
@@ -37,7 +53,7 @@ def told(**options: Any) -> Any:
         )
         spans = [
             (
-                {name: value for name, value in (span.attributes or {}).items() if not _is_time(name)},
+                {name: value for name, value in (span.attributes or {}).items() if not _is_no_effect(name)},
                 [tuple(sorted(event.attributes or ())) for event in span.events],
             )
             for span in telemetry.spans
@@ -53,8 +69,11 @@ def told(**options: Any) -> Any:
     return spans, logs, metrics
 
 
-def _is_time(name: str) -> bool:
-    return any(part in name for part in ("time", "latency", "duration", "overhead", "first_token", "seconds"))
+def _is_no_effect(name: str) -> bool:
+    """Whether an attribute repeats a setting, which says nothing of its effect, or is a time."""
+    return name in ECHOES or any(
+        part in name for part in ("time", "latency", "duration", "overhead", "first_token", "seconds")
+    )
 
 
 @contextmanager
@@ -101,6 +120,7 @@ ELSEWHERE = {"kernels", "flush_on_sigterm", "sqlite_path", "sqlite_retention_day
 
 
 def test_no_option_is_left_out() -> None:
+    assert READ_BY.keys() == set(Settings.model_fields)
     assert REPORTED.keys() | ELSEWHERE == set(Settings.model_fields)
 
 
@@ -134,6 +154,96 @@ def test_sigterm_is_handled_in_code_where_that_is_asked_for() -> None:
     with handler(flush_on_sigterm=False) as found:
         assert found is before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+# --- who reads an option -----------------------------------------------------------------------------------------
+
+
+READ_BY: dict[str, set[str]] = {
+    "enabled": {"instrumentor.CoreVitalInstrumentor._instrument"},
+    "capture": {
+        "emission.live.LiveSteps.__init__",
+        "emission.span._run_attributes",
+        "emission.span.capture_attributes",
+        "emission.span.in_full",
+        "emission.span.is_upgraded",
+        "recorder._Recording._session",
+    },
+    "capture_ratio": {"emission.span.capture_attributes", "recorder._Recording.__init__"},
+    "kernels": {"recorder._Recording._session"},
+    "attention_every": {"emission.span.capture_attributes", "recorder._Recording._session"},
+    "layers": {"emission.span.capture_attributes", "recorder._Recording._session"},
+    "capture_unsampled": {"recorder.Recorder._tell_if_nowhere", "recorder._Recording.__init__"},
+    "capture_message_content": {
+        "instrumentor.CoreVitalInstrumentor._instrument",
+        "reporting.Report._exception_event",
+        "reporting.Report._run",
+        "reporting.Report._run_data",
+        "reporting.Report.write",
+        "reporting.Report.write_failure",
+        "reporting.Report.write_unmeasured",
+        "texts.CallTexts.messages",
+    },
+    "run_data": {"reporting.Report._run_data"},
+    "step_events": {"emission.span._fitting_events", "recorder._Recording._live", "reporting.Report._live_steps"},
+    "max_step_events": {"emission.span._fitting_events"},
+    "max_span_bytes": {"reporting.Report._span_limit"},
+    "high_entropy_bits": {"emission.live.LiveSteps.__init__", "processors.default_judgements"},
+    "profile": {"processors.default_judgements"},
+    "risk_threshold": {"emission.span.is_upgraded"},
+    "prompt_hash": {"processors.default_judgements", "texts.CallTexts.give_prompts"},
+    "hash_key": {"processors.default_judgements"},
+    "flush_on_sigterm": {"instrumentor._mind_endings"},
+    "sqlite_path": {"store.exporters._default_path"},
+    "sqlite_retention_days": {"store.exporters._StoreExporter._writer"},
+    "sqlite_max_bytes": {"store.exporters._StoreExporter._writer"},
+}
+"""Option -> the functions that read it. Who moves or adds a read changes this table; a read that is gone fails here."""
+
+
+def read_by_calls(folder: Path) -> dict[str, set[str]]:
+    """Return option -> the functions that read it, of real calls with every carrier, judgement and the store."""
+    everything = {
+        "capture": "on_risk",
+        "capture_ratio": 1 - 1e-12,
+        "risk_threshold": 0.0,
+        "capture_message_content": "span_and_event",
+        "hash_key": "secret",
+        "flush_on_sigterm": True,
+        "sqlite_path": str(folder / "runs.db"),
+    }
+    with reads_of_options() as reads:
+        for sampler, options in (
+            (ALWAYS_ON, {}),
+            (ALWAYS_ON, {"step_events": "logs"}),
+            (ALWAYS_ON, {"capture_ratio": 0.0}),
+            (ALWAYS_OFF, {}),
+        ):
+            with instrumented(Telemetry(sampler=sampler), **{**everything, **options}) as telemetry:
+                telemetry.tracer_provider.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter()))
+                one = tiny_model()
+                for sequences in (1, 2):
+                    one.generate(
+                        prompt(),
+                        max_new_tokens=8,
+                        do_sample=True,
+                        num_return_sequences=sequences,
+                        tokenizer=Tokenizer(),
+                    )
+                with pytest.raises(AttributeError):
+                    one.generate(prompt(), max_new_tokens=8, streamer=object())
+                telemetry.close()
+    return reads
+
+
+@pytest.fixture(scope="module")
+def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    return read_by_calls(tmp_path_factory.mktemp("reads"))
+
+
+@pytest.mark.parametrize("option", Settings.model_fields)
+def test_a_real_call_reads_an_option_wherever_it_matters(option: str, reads: dict[str, set[str]]) -> None:
+    assert reads.get(option) == READ_BY[option]
 
 
 # --- the exporters' options --------------------------------------------------------------------------------------
