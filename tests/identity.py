@@ -187,6 +187,8 @@ def attributes(model: nn.Module) -> dict[str, Any]:
 def _comparable(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return id(value), value._version, tuple(value.shape)
+    if isinstance(value, Cache):  # that of the last call: transformers 4 keeps a static one on the model
+        return _kind(value)
     if isinstance(value, dict):
         return [(key, _comparable(each)) for key, each in value.items()]
     return value if isinstance(value, str | int | float | None) else id(value)

@@ -13,6 +13,7 @@ from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Run
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry as Telemetry
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 128
+TRANSFORMERS_4 = transformers.__version__.startswith("4.")
 
 _SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 PRIVATE = {
@@ -44,3 +45,23 @@ def test_what_is_installed_is_what_is_asked_for() -> None:
         except importlib.metadata.PackageNotFoundError:
             continue
         assert each.specifier.contains(version, prereleases=True), f"{each}: {version} is installed"
+
+
+def test_the_oldest_libraries_that_are_tested_are_the_oldest_that_are_asked_for() -> None:
+    """torch is that of this environment: it fills gigabytes."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    asked = {
+        canonicalize_name(each.name): each for each in map(Requirement, [*project["dependencies"], *extras["demo"]])
+    }
+    lines = (ROOT / "tests" / "requirements.oldest.txt").read_text("utf-8").splitlines()
+    tested = {
+        canonicalize_name(name): Version(version)
+        for name, _, version in (line.partition("==") for line in lines)
+        if version
+    }
+    for name in asked.keys() - {"torch"}:
+        (oldest,) = [Version(each.version) for each in asked[name].specifier if each.operator == ">="]
+        assert tested[name].release[: len(oldest.release)] == oldest.release, (
+            f"{asked[name]}, but {tested[name]} is tested"
+        )

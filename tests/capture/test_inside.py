@@ -17,6 +17,7 @@ from tests.reference import cosine_reference, hidden_reference, layer_reference
 from tests.support import (
     ARCHITECTURES,
     ENCODER_DECODERS,
+    TRANSFORMERS_4,
     Keep,
     instrumented,
     padded_batch,
@@ -29,7 +30,6 @@ from tests.support import (
 NEW_TOKENS = 12
 PADDING = {"one": (0,), "padded": (0, 3, 6)}
 LAYERS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers", "t5": "decoder.block", "bart": "model.decoder.layers"}
-OLD = transformers.__version__.startswith("4.")
 
 
 @dataclass
@@ -132,11 +132,11 @@ def assert_attention(
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_hidden_states_and_attention_equal_those_of_the_model(architecture: str, padded: str, cache: str) -> None:
     model = sharpen(tiny_model(architecture))
-    if architecture == "gemma2" and OLD:  # SDPA of transformers 4 ignores the soft-cap
+    if architecture == "gemma2" and TRANSFORMERS_4:  # SDPA of transformers 4 ignores the soft-cap
         for layer in model.model.layers:
             layer.self_attn.attn_logit_softcapping = None
     # Transformers 5 refuses SDPA to a model with a soft-cap.
-    model.set_attn_implementation("eager" if architecture == "gemma2" and not OLD else "sdpa")
+    model.set_attn_implementation("eager" if architecture == "gemma2" and not TRANSFORMERS_4 else "sdpa")
     inputs = padded_batch() if padded == "padded" else {"input_ids": prompt(9)}
     arguments = {**inputs, "max_new_tokens": NEW_TOKENS, "do_sample": False, "eos_token_id": None}
     if cache == "static":
@@ -157,7 +157,7 @@ def test_hidden_states_and_attention_equal_those_of_the_model(architecture: str,
 def test_encoder_decoders_equal_too_with_their_cross_attention(
     architecture: str, implementation: str, cache: str
 ) -> None:
-    if architecture == "t5" and OLD and implementation == "sdpa":
+    if architecture == "t5" and TRANSFORMERS_4 and implementation == "sdpa":
         pytest.skip("T5 of transformers 4 knows eager attention only")
     model = sharpen(tiny_encoder_decoder(architecture))
     model.set_attn_implementation(implementation)

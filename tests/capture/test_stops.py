@@ -12,7 +12,17 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import MaxLengthCriteria, PreTrainedTokenizerFast, StoppingCriteria
 
 from opentelemetry_instrumentation_corevital import Run
-from tests.support import EOS, VOCABULARY, Keep, Telemetry, instrumented, padded_batch, prompt, tiny_model
+from tests.support import (
+    EOS,
+    TRANSFORMERS_4,
+    VOCABULARY,
+    Keep,
+    Telemetry,
+    instrumented,
+    padded_batch,
+    prompt,
+    tiny_model,
+)
 
 _WORDS = [*string.ascii_letters, *string.digits, *(a + b for a in "xyz" for b in string.ascii_lowercase)][:VOCABULARY]
 
@@ -164,7 +174,9 @@ def test_generated_padding_is_counted(options: dict[str, Any], ratio: float) -> 
 
 
 def test_assisted_decoding_has_its_reason() -> None:
-    (run,) = generated(max_new_tokens=9, prompt_lookup_num_tokens=2, stopping_criteria=[At(9)])
+    # transformers 4 looks nothing up in the prompt without an end token.
+    options = {"prompt_lookup_num_tokens": 2, "eos_token_id": EOS}
+    (run,) = generated(max_new_tokens=9, stopping_criteria=[At(9)], **options)
     assert (run.stop_reason, run.output_tokens) == ("criterion", 3)
     (run,) = generated(max_new_tokens=4, assistant_model=tiny_model(seed=1, eos_token_id=None))
     assert (run.stop_reason, run.output_tokens) == ("length", 4)
@@ -201,7 +213,9 @@ def test_a_streamer_that_raises_ends_the_run(error: BaseException, reason: str) 
     with instrumented(telemetry, judgements=[telemetry]), pytest.raises(type(error)):
         tiny_model().generate(prompt(6), max_new_tokens=9, do_sample=False, streamer=Raises())
     run = telemetry.run
-    assert (run.stop_reason, run.finish_reason, run.output_tokens) == (reason, "error", 2)
+    # transformers 4 gives a token to the streamer before it checks whether to stop: that step has not ended.
+    tokens = 1 if TRANSFORMERS_4 else 2
+    assert (run.stop_reason, run.finish_reason, run.output_tokens) == (reason, "error", tokens)
 
 
 def test_a_loop_that_ends_by_itself_has_no_reason() -> None:
