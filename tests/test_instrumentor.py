@@ -126,15 +126,20 @@ def test_a_hundred_rounds_on_several_providers_from_several_threads(caplog: pyte
             telemetry.log_exporter.clear()
         return len(ids)
 
+    def left() -> tuple[dict[str, int], int]:
+        """Return what 34 rounds in each of three threads leave: CoreVital's objects by type, and all objects."""
+        first = objects()
+        assert 0 < in_threads(34) <= 3 * 34, "a run is told once, and not at all where another has uninstrumented"
+        last = objects()
+        assert failures == []
+        grown = last.pop("all") - first.pop("all")
+        # Which providers the first rounds came to use, and what was alive with them, is the threads' luck.
+        return {name: last[name] - first[name] for name in last if last[name] - first[name] > len(telemetries)}, grown
+
     in_threads(5)
-    first = objects()
-    assert 0 < in_threads(34) <= 3 * 34, "a run is told once, and not at all where another thread has uninstrumented"
-    last = objects()
-    grown = last["all"] - first["all"]
-    first["all"] = last["all"] = 0
-    assert failures == []
-    # Which providers the first rounds came to use, and what was alive with them, is the threads' luck.
-    more = {name: count - first[name] for name, count in last.items() if count - first[name] > len(telemetries)}
+    more, grown = left()
+    if more or grown >= 100:  # something used for the first time leaves objects once, a leak leaves them each time
+        more, grown = left()
     assert more == {}, "34 rounds in each of three threads leave nothing"
     assert grown < 100, "less than one object a round"
     assert all(now is then for now, then in zip(methods(), before, strict=True))
@@ -393,10 +398,10 @@ def test_importing_the_package_is_cheap() -> None:
         import sys, time
         import opentelemetry.instrumentation.instrumentor
         before = set(sys.modules)
-        start = time.perf_counter()
+        start = time.process_time()  # and not what other processes take of the machine
         import opentelemetry_instrumentation_corevital
         from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
-        elapsed = time.perf_counter() - start
+        elapsed = time.process_time() - start
         new = {name.partition(".")[0] for name in set(sys.modules) - before}
         assert not new & {"torch", "transformers", "numpy", "pydantic", "pydantic_settings", "rich", "typer"}, new
         print(elapsed)
