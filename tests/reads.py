@@ -9,12 +9,14 @@ from typing import Any
 from opentelemetry_instrumentation_corevital import Settings, config
 
 PACKAGE = config.__name__.rpartition(".")[0]
+Place = tuple[str, int]
+"""A function, as `emission.span.in_full`, and where in its code it reads."""
 
 
 @contextmanager
-def reads_of_options() -> Iterator[dict[str, set[str]]]:
-    """Give option -> the functions that read it, as `emission.span.in_full`; properties count for who reads them."""
-    seen: dict[str, set[str]] = defaultdict(set)
+def reads_of_options() -> Iterator[dict[str, set[Place]]]:
+    """Give option -> the places that read it; a property of the settings counts for who reads that."""
+    seen: dict[str, set[Place]] = defaultdict(set)
 
     def read(settings: Settings, name: str) -> Any:
         if name in Settings.model_fields:
@@ -23,7 +25,8 @@ def reads_of_options() -> Iterator[dict[str, set[str]]]:
                 frame = frame.f_back
             module = str(frame.f_globals["__name__"])
             if module.startswith(f"{PACKAGE}."):  # and not pydantic, which validates
-                seen[name].add(f"{module.removeprefix(f'{PACKAGE}.')}.{frame.f_code.co_qualname}")
+                function = f"{module.removeprefix(f'{PACKAGE}.')}.{frame.f_code.co_qualname}"
+                seen[name].add((function, frame.f_lasti))
         return object.__getattribute__(settings, name)
 
     Settings.__getattribute__ = read  # type: ignore[method-assign]

@@ -2,6 +2,7 @@
 
 import signal
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
-from opentelemetry_instrumentation_corevital import Settings, calibration, semconv
+from opentelemetry_instrumentation_corevital import RAGContext, Settings, calibration, rag_context, semconv
 from opentelemetry_instrumentation_corevital.capture import session
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
@@ -159,63 +160,69 @@ def test_sigterm_is_handled_in_code_where_that_is_asked_for() -> None:
 # --- who reads an option -----------------------------------------------------------------------------------------
 
 
-READ_BY: dict[str, set[str]] = {
-    "enabled": {"instrumentor.CoreVitalInstrumentor._instrument"},
+READ_BY: dict[str, dict[str, int]] = {
+    "enabled": {"instrumentor.CoreVitalInstrumentor._instrument": 1},
     "capture": {
-        "emission.live.LiveSteps.__init__",
-        "emission.span._run_attributes",
-        "emission.span.capture_attributes",
-        "emission.span.in_full",
-        "emission.span.is_upgraded",
-        "recorder._Recording._session",
+        "emission.live.LiveSteps.__init__": 1,
+        "emission.span._run_attributes": 1,
+        "emission.span.capture_attributes": 2,
+        "emission.span.in_full": 1,
+        "emission.span.is_upgraded": 1,
+        "recorder._Recording._session": 1,
     },
-    "capture_ratio": {"emission.span.capture_attributes", "recorder._Recording.__init__"},
-    "kernels": {"recorder._Recording._session"},
-    "attention_every": {"emission.span.capture_attributes", "recorder._Recording._session"},
-    "layers": {"emission.span.capture_attributes", "recorder._Recording._session"},
-    "capture_unsampled": {"recorder.Recorder._tell_if_nowhere", "recorder._Recording.__init__"},
+    "capture_ratio": {"emission.span.capture_attributes": 2, "recorder._Recording.__init__": 2},
+    "kernels": {"recorder._Recording._session": 1},
+    "attention_every": {"emission.span.capture_attributes": 1, "recorder._Recording._session": 1},
+    "layers": {"emission.span.capture_attributes": 2, "recorder._Recording._session": 1},
+    "capture_unsampled": {"recorder.Recorder._tell_if_nowhere": 1, "recorder._Recording.__init__": 1},
     "capture_message_content": {
-        "instrumentor.CoreVitalInstrumentor._instrument",
-        "reporting.Report._exception_event",
-        "reporting.Report._run",
-        "reporting.Report._run_data",
-        "reporting.Report.write",
-        "reporting.Report.write_failure",
-        "reporting.Report.write_unmeasured",
-        "texts.CallTexts.messages",
+        "instrumentor.CoreVitalInstrumentor._instrument": 1,
+        "reporting.Report._exception_event": 1,
+        "reporting.Report._run": 4,
+        "reporting.Report._run_data": 1,
+        "reporting.Report.write": 2,
+        "reporting.Report.write_failure": 1,
+        "reporting.Report.write_unmeasured": 1,
+        "texts.CallTexts.give_prompts": 1,
+        "texts.CallTexts.messages": 1,
     },
-    "run_data": {"reporting.Report._run_data"},
-    "step_events": {"emission.span._fitting_events", "recorder._Recording._live", "reporting.Report._live_steps"},
-    "max_step_events": {"emission.span._fitting_events"},
-    "max_span_bytes": {"reporting.Report._span_limit"},
-    "high_entropy_bits": {"emission.live.LiveSteps.__init__", "processors.default_judgements"},
-    "profile": {"processors.default_judgements"},
-    "risk_threshold": {"emission.span.is_upgraded"},
-    "prompt_hash": {"processors.default_judgements", "texts.CallTexts.give_prompts"},
-    "hash_key": {"processors.default_judgements"},
-    "flush_on_sigterm": {"instrumentor._mind_endings"},
-    "sqlite_path": {"store.exporters._default_path"},
-    "sqlite_retention_days": {"store.exporters._StoreExporter._writer"},
-    "sqlite_max_bytes": {"store.exporters._StoreExporter._writer"},
+    "run_data": {"reporting.Report._run_data": 1},
+    "step_events": {
+        "emission.span._fitting_events": 1,
+        "recorder._Recording._live": 1,
+        "reporting.Report._live_steps": 1,
+    },
+    "max_step_events": {"emission.span._fitting_events": 1},
+    "max_span_bytes": {"reporting.Report._span_limit": 1},
+    "high_entropy_bits": {"emission.live.LiveSteps.__init__": 1, "processors.default_judgements": 1},
+    "profile": {"processors.default_judgements": 1},
+    "risk_threshold": {"emission.span.is_upgraded": 1},
+    "prompt_hash": {"processors.default_judgements": 2, "texts.CallTexts.give_prompts": 1},
+    "hash_key": {"processors.default_judgements": 1},
+    "flush_on_sigterm": {"instrumentor._mind_endings": 1},
+    "sqlite_path": {"store.exporters._default_path": 1},
+    "sqlite_retention_days": {"store.exporters._StoreExporter._writer": 1},
+    "sqlite_max_bytes": {"store.exporters._StoreExporter._writer": 1},
 }
-"""Option -> the functions that read it. Who moves or adds a read changes this table; a read that is gone fails here."""
+"""Option -> the functions that read it, each with the number of places. Who moves a read changes this table."""
 
 
-def read_by_calls(folder: Path) -> dict[str, set[str]]:
-    """Return option -> the functions that read it, of real calls with every carrier, judgement and the store."""
+def read_by_calls(folder: Path) -> dict[str, dict[str, int]]:
+    """Return option -> in how many places a function reads it, of real calls with every carrier and the store."""
     everything = {
         "capture": "on_risk",
         "capture_ratio": 1 - 1e-12,
+        "layers": "0..1",
         "risk_threshold": 0.0,
         "capture_message_content": "span_and_event",
         "hash_key": "secret",
         "flush_on_sigterm": True,
         "sqlite_path": str(folder / "runs.db"),
     }
-    with reads_of_options() as reads:
+    with reads_of_options() as reads, rag_context(RAGContext(document_count=1)):
         for sampler, options in (
             (ALWAYS_ON, {}),
-            (ALWAYS_ON, {"step_events": "logs"}),
+            (ALWAYS_ON, {"step_events": "logs", "prompt_hash": "off"}),
             (ALWAYS_ON, {"capture_ratio": 0.0}),
             (ALWAYS_OFF, {}),
         ):
@@ -233,16 +240,16 @@ def read_by_calls(folder: Path) -> dict[str, set[str]]:
                 with pytest.raises(AttributeError):
                     one.generate(prompt(), max_new_tokens=8, streamer=object())
                 telemetry.close()
-    return reads
+    return {option: dict(Counter(function for function, _ in places)) for option, places in reads.items()}
 
 
 @pytest.fixture(scope="module")
-def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]]:
     return read_by_calls(tmp_path_factory.mktemp("reads"))
 
 
 @pytest.mark.parametrize("option", Settings.model_fields)
-def test_a_real_call_reads_an_option_wherever_it_matters(option: str, reads: dict[str, set[str]]) -> None:
+def test_a_real_call_reads_an_option_wherever_it_matters(option: str, reads: dict[str, dict[str, int]]) -> None:
     assert reads.get(option) == READ_BY[option]
 
 
