@@ -8,6 +8,8 @@ import torch
 
 from opentelemetry_instrumentation_corevital.capture import batched_backend, torch_backend
 from opentelemetry_instrumentation_corevital.capture.plan import Plan
+from tests.capture.test_beams import SEARCHES, ends_early
+from tests.capture.test_beams import compare as compare_beams
 from tests.capture.test_buffers import Scratch
 from tests.capture.test_inside import LAYERS, PADDING, assert_attention, assert_hidden, measure, tell
 from tests.support import padded_batch, prompt, sharpen, tiny_encoder_decoder, tiny_model
@@ -128,3 +130,11 @@ def test_a_cache_that_hands_out_one_buffer() -> None:
     (run,), tokens = measure(model, **arguments, past_key_values=Scratch())
     assert torch.equal(tokens, truth.tokens)
     assert_attention(run, 0, truth, model.config, 9, 0, 3e-5)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_beams(search: str) -> None:
+    model, inputs = sharpen(tiny_model()), padded_batch()
+    options = ends_early(model, inputs, SEARCHES[search])
+    inputs = {name: value.to(DEVICE) for name, value in inputs.items()}
+    compare_beams(model.to(DEVICE), "model.layers", inputs, {**options, "max_new_tokens": NEW_TOKENS})

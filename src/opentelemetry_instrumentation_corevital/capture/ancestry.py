@@ -11,12 +11,11 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..run import COLUMNS
-from .layout import DONE, TOKEN
+from .layout import DONE, LOGITS, TOKEN
 from .result import Ids
 from .rows import RowStore
 
-_SURPRISAL: Final = COLUMNS.index("surprisal")
+_SURPRISAL: Final = LOGITS["surprisal"]
 
 _OTHER_STEPS: Final = "the loop's steps are not those of the result"
 _OTHER_TOKENS: Final = "the loop's tokens are not those of the result"
