@@ -43,6 +43,8 @@ def test_checking_names_everything_that_is_wrong(monkeypatch: pytest.MonkeyPatch
         ({"needs": ("weather",)}, "nothing is absent under weather"),
         ({"needs": ()}, "may not be empty"),
         ({"sentences": ()}, "may not be empty"),
+        ({"sentences": (Sentence("at {step"),)}, "'at {step' is no format"),
+        ({"sentences": (Sentence("at {} of {0}"),)}, "is no format with names"),
     ],
 )
 def test_a_wrong_flag_is_found(changed: dict[str, Any], problem: str) -> None:

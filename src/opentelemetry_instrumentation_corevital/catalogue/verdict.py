@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any, Final, Literal, get_args
 
 ValueType = Literal["boolean", "int", "double", "string", "string[]", "int[]", "double[]"]
@@ -64,7 +65,7 @@ class Sentence:
 
     def fields(self) -> set[str]:
         """Return the fields that it names."""
-        return set(re.findall(r"\{(\w+)", self.text))
+        return {name for _, name, _, _ in Formatter().parse(self.text) if name is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +200,13 @@ def _wrong_flag(flag: Flag) -> list[str]:
         found.append(f"{flag.name}: there is no version {flag.since} of the store")
     if not (flag.needs and flag.sentences and flag.meaning and flag.label):
         found.append(f"{flag.name}: needs, sentences, meaning and label may not be empty")
+    for sentence in flag.sentences:
+        try:
+            unnamed = not all(name.isidentifier() for name in sentence.fields())
+        except ValueError:
+            unnamed = True
+        if unnamed:
+            found.append(f"{flag.name}: {sentence.text!r} is no format with names of fields")
     return found + _unknown_needs(flag.name, flag.needs)
 
 
