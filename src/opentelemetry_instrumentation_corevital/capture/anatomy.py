@@ -14,7 +14,10 @@ from typing import Any, Final, Literal
 import torch
 from torch import nn
 
+from ..safety import report_internal_error
 from .model import layer_counts, text_config
+from .target import Target
+from .targets import TARGETS
 
 AttentionKind = Literal["self", "cross"]
 
@@ -45,6 +48,16 @@ class Attention:
 
     layer: int
     kind: AttentionKind
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A module inside a layer whose output is measured (see `targets`): its layer's index, and what is taken of it."""
+
+    family: str
+    layer: int
+    index: int
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +114,37 @@ class Anatomy:
                 self._names.append((index, name.split(".") if name else []))
         for key in shared:
             del self.attention_of[key]
+        self.outputs: dict[str, str] = {}
+        """Family that is made of outputs of modules inside the layers -> why they cannot be told; empty: they can."""
+        self.output_of: dict[int, Output] = {}
+        """id of such a module -> what is taken of it."""
+        self.output_modules: list[weakref.ref[nn.Module]] = []
+        self._output_names: list[tuple[int, list[str]]] = []
+        for target in TARGETS:
+            self._find(model, list(modules), target)
+
+    def _find(self, model: nn.Module, layers: list[nn.Module], target: Target) -> None:
+        """Find the modules whose output a target is, or why they cannot be told."""
+        try:
+            found = target.find(model, layers)
+        except Exception as error:  # what a class declares, or a config holds, may be anything
+            report_internal_error("capture.targets", error)
+            found = f"internal error ({type(error).__name__})"
+        if isinstance(found, str):
+            self.outputs[target.family] = found
+            return
+        modules = [layers[at.layer].get_submodule(at.name) for at in found]
+        if len({id(module) for module in modules}) != len(modules):
+            self.outputs[target.family] = f"{target.what} are made by one module for several layers"
+            return
+        for at, module in zip(found, modules, strict=True):
+            self.outputs[target.family] = ""
+            self.output_of[id(module)] = Output(target.family, at.layer, at.index, target.what)
+            self.output_modules.append(weakref.ref(module))
+            self._output_names.append((at.layer, at.name.split(".") if at.name else []))
 
     def is_of(self, model: nn.Module) -> bool:
-        """Whether the model still has these layers and attentions: a user may exchange some."""
+        """Whether the model still has these layers and the modules inside them: a user may exchange some."""
         if self.path is None:
             return True
         try:
@@ -113,7 +154,8 @@ class Anatomy:
         layers = list(modules)
         if layers != [layer() for layer in self.layers]:
             return False
-        return [_below(layers[index], names) for index, names in self._names] == [known() for known in self.attentions]
+        names, known = self._names + self._output_names, self.attentions + self.output_modules
+        return [_below(layers[index], path) for index, path in names] == [module() for module in known]
 
 
 def examine(model: nn.Module) -> Anatomy:

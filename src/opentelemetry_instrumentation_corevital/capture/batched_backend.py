@@ -2,7 +2,8 @@
 
 There the model's weights have just been through the caches and a step's tensors are small: what an operation costs is
 its start, and several steps together cost little more than one. What is kept until then are copies, of a bounded size.
-Of attention only what depends on the keys is reduced at once: every step has others.
+Of attention only what depends on the keys is reduced at once: every step has others. Outputs of modules inside the
+layers (see `targets`), which few models have, are reduced step by step.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from .rows import Numbers, RowCarrier
 from .signals import AttentionSums, VisibleKeys, attention_signals, logit_signals, numbers_of, over_heads
 from .stacking import stacked
 from .step import Step
-from .torch_backend import attention_parts, hidden_parts
+from .torch_backend import attention_parts, hidden_parts, output_parts
 
 STEPS: Final = 8
 """Steps that are reduced together, at most."""
@@ -71,6 +72,7 @@ class BatchedBackend:
         try:
             self._take_states(step)
             self._take_attention(step)
+            self._parts |= output_parts(step)
         except Exception as error:
             self._forget()
             self._presence.fail(error)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from ..catalogue import signals
 from ..greenlets import Owner, loaded
 from ..run import middle_third
 from ..safety import shielded
@@ -21,8 +22,9 @@ from .anatomy import Anatomy
 from .attention import Key, StepAttention
 from .hidden import StepHidden
 from .modes import unseen, watched
+from .outputs import StepOutputs
 from .plan import FAMILY_OF, Place, Reported
-from .presence import ATTENTION, GROUPS, HIDDEN_STATES, Presence
+from .presence import ATTENTION, HIDDEN_STATES, Presence
 from .step import LayerStates, Step
 
 
@@ -43,7 +45,9 @@ class StepCollector:
         presence: what the rows hold, and what is absent.
         hidden: takes the layers' outputs.
         attention: takes attention.
+        outputs: takes outputs of modules inside the layers.
         on_layer: gets a layer and its output.
+        on_output: gets a module inside a layer and its output; None where no such output is looked at.
         on_attention: gets what an attention function gets; None where this step's attention is not looked at.
     """
 
@@ -61,15 +65,23 @@ class StepCollector:
         self.attention = StepAttention(
             {key: (at.kind, at.layer) for key, at in anatomy.attention_of.items() if at.layer in selected}, anatomy
         )
-        # Called by the hooks for every layer: bound methods of the two above, not ours, see `begin`.
+        self.outputs = StepOutputs(
+            anatomy, selected, lose=lambda family, reason: this.lose(signals.family(family).group, reason)
+        )
+        # Called by the hooks for every layer: bound methods of those above, not ours, see `begin`.
         self.on_layer: Callable[[nn.Module, Any], None] = self.hidden.begin(0)
+        self.on_output: Callable[[nn.Module, Any], None] | None = None
         self.on_attention: Callable[[Reported], None] | None = None
         self._model = model
         self._anatomy = anatomy
         self._options = options
         self._owner = Owner()
+        for family, why in anatomy.outputs.items():
+            self.presence.expect(family)
+            if why or not self.outputs.layers[family]:
+                self.lose(signals.family(family).group, why or "no layer that has it was selected")
         if not anatomy.layers:
-            self.presence.absent = dict.fromkeys(GROUPS, "the model's layers were not found")
+            self.presence.absent = dict.fromkeys(self.presence.groups, "the model's layers were not found")
         elif not options.attention_every:
             self.presence.lose(ATTENTION, "switched off (attention_every=0)")
 
@@ -81,11 +93,18 @@ class StepCollector:
         presence.step = index
         of_layers, of_attention = self.hidden.begin(index), self.attention.begin(index)
         attends = bool(every) and index % every == 0 and ATTENTION not in presence.absent
+        outputs, of_outputs = self.outputs, self.outputs.take
+        outputs.begin(index)
+        gives = any(signals.family(family).group not in presence.absent for family in outputs.layers)
+        if gives:
+            of_layers = _both(of_layers, outputs.take_layer)
         if loaded() or watched():
             of_layers, of_attention = _only_of(self._owner, of_layers), _only_of(self._owner, of_attention)
+            of_outputs = _only_of(self._owner, of_outputs)
         self.on_layer = of_layers
         self.on_attention = of_attention if attends else None
-        thread.collector = self if attends or HIDDEN_STATES not in presence.absent else None
+        self.on_output = of_outputs if gives else None
+        thread.collector = self if attends or gives or HIDDEN_STATES not in presence.absent else None
 
     def _end(self) -> None:
         """Take no more reports of this step."""
@@ -94,13 +113,14 @@ class StepCollector:
     def stop(self) -> None:
         """Take no more reports in this call, and forget those of this step."""
         self._end()
-        self.on_attention = None
+        self.on_attention = self.on_output = None
         self.clear()
 
     def clear(self) -> None:
         """Refer to nothing of the model's any more that was seen of this step."""
         self.hidden.clear()
         self.attention.clear()
+        self.outputs.clear()
 
     @property
     def irregular(self) -> bool:
@@ -122,10 +142,10 @@ class StepCollector:
         self.stop()
         self.presence.lose_all(reason)
 
-    def lose(self, family: str, reason: str) -> None:
-        """Declare hidden states or attention absent in the whole run."""
-        self.presence.lose(family, reason)
-        if family == ATTENTION:
+    def lose(self, group: str, reason: str) -> None:
+        """Declare a group absent in the whole run."""
+        self.presence.lose(group, reason)
+        if group == ATTENTION:
             self.on_attention = None
 
     # --- when it is through -----------------------------------------------------------------------------------------
@@ -135,10 +155,12 @@ class StepCollector:
         self._end()
         try:
             step.hidden = self._states(step.sequences)
+            step.outputs = self._outputs(step.sequences)
             if self.on_attention is not None and self._attends(step):
                 step.attention = self.attention
         except Exception as error:
             step.hidden = step.attention = step.plan = None
+            step.outputs = {}
             self.fail(error)
 
     def _states(self, sequences: int) -> LayerStates | None:
@@ -162,6 +184,28 @@ class StepCollector:
         hidden.learn()
         states = [hidden.states[layer] for layer in layers]
         return LayerStates(states, hidden.addresses if ran == layers else [], hidden.alike)
+
+    def _outputs(self, sequences: int) -> dict[str, list[Tensor]]:
+        """Return the outputs of modules inside the layers, by family; nothing of those that are absent."""
+        presence, outputs = self.presence, self.outputs
+        if not outputs:
+            return {}
+        changed = outputs.overwritten()
+        found: dict[str, list[Tensor]] = {}
+        for family, layers in outputs.layers.items():
+            group, taken = signals.family(family).group, outputs.taken[family]
+            if group in presence.absent:
+                continue
+            what = outputs.what[family]
+            if tuple(sorted(taken)) != layers or not presence.fits(family, layers):
+                self.lose(group, self._silence(f"{what} were"))
+            elif any(len(output) != sequences for output in taken.values()):
+                self.lose(group, f"{what} have not one row per sequence")
+            elif changed:
+                self.lose(group, f"{what} are changed before the step is over")
+            else:
+                found[family] = [taken[layer] for layer in layers]
+        return found
 
     def _attends(self, step: Step) -> bool:
         """Whether this step's attention can be reduced, and give the step the plan for that."""
@@ -275,6 +319,16 @@ def failed(error: Exception) -> None:
     with shielded("capture.hooks"):
         if thread.collector is not None:
             thread.collector.fail(error)
+
+
+def _both(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
+    """Return what hands a report to both."""
+
+    def take_both(*report: Any) -> None:
+        first(*report)
+        second(*report)
+
+    return take_both
 
 
 def _only_of(owner: Owner, take: Callable[..., None]) -> Callable[..., None]:

@@ -49,6 +49,21 @@ class LayerTap(_Tap):
                 failed(error)
 
 
+class OutputTap(_Tap):
+    """Forward hook of a module inside a layer whose output is measured: it only hands over."""
+
+    def __call__(self, module: nn.Module, _args: Any, output: Any) -> None:
+        """Report the module's output."""
+        if is_compiling():
+            return
+        collector = thread.collector
+        if collector is not None and collector.on_output is not None:
+            try:
+                collector.on_output(module, output)
+            except Exception as error:
+                failed(error)
+
+
 class WeightsTap(_Tap):
     """Forward hook of an attention module that computes its weights itself (`eager`)."""
 
@@ -119,6 +134,7 @@ class ProjectedAttentionTap(_Tap):
 
 # One object of each for all models: so a module's tap is found again, whoever has put it there.
 _LAYER_TAP: Final = LayerTap()
+_OUTPUT_TAP: Final = OutputTap()
 _WEIGHTS_TAP: Final = WeightsTap()
 _PROJECTION_TAP: Final = ProjectionTap()
 _PROJECTED_ATTENTION_TAP: Final = ProjectedAttentionTap()
@@ -132,12 +148,11 @@ class _Attached:
         self._mine: set[int] = set()  # ids of modules in `_users` with this object
 
     def prepare(self, model: nn.Module) -> None:
-        """Put in what a run needs: layers are seen after other hooks, weights where the model computes them itself."""
+        """Put in what a run needs: outputs are seen after other hooks, weights where the model computes them itself."""
         for layer in _living(self.anatomy.layers):
-            self._tap(layer, _LAYER_TAP)
-            hooks: Any = layer._forward_hooks  # an OrderedDict, whatever its annotation says
-            if next(reversed(hooks.values())) is not _LAYER_TAP:
-                hooks.move_to_end(next(key for key, hook in hooks.items() if hook is _LAYER_TAP))
+            self._tap_last(layer, _LAYER_TAP)
+        for module in _living(self.anatomy.output_modules):
+            self._tap_last(module, _OUTPUT_TAP)
         eager = _is_eager(model)
         for attention in _living(self.anatomy.attentions):
             if _keeps_to_itself(attention):
@@ -146,6 +161,13 @@ class _Attached:
                 self._tap(attention, _PROJECTED_ATTENTION_TAP, with_kwargs=True)
             elif eager:
                 self._tap(attention, _WEIGHTS_TAP, with_kwargs=True)
+
+    def _tap_last(self, module: nn.Module, tap: Callable[..., None]) -> None:
+        """Put in a tap that sees what the module's other hooks have made of its output."""
+        self._tap(module, tap)
+        hooks: Any = module._forward_hooks  # an OrderedDict, whatever its annotation says
+        if next(reversed(hooks.values())) is not tap:
+            hooks.move_to_end(next(key for key, hook in hooks.items() if hook is tap))
 
     def _tap(self, module: nn.Module, tap: Callable[..., None], *, with_kwargs: bool = False) -> None:
         there = any(hook is tap for hook in module._forward_hooks.values())

@@ -25,8 +25,8 @@ from .step import Step
 HIDDEN_STATES: Final = "hidden_states"
 ATTENTION: Final = "attention"
 
-GROUPS: Final = tuple(dict.fromkeys(family.group for family in signals.layered()))
-"""What is inside the model, as `absent` names it: each with the families that come and go together."""
+GROUPS: Final = tuple(dict.fromkeys(family.group for family in signals.layered() if not family.some_models))
+"""What is inside every model, as `absent` names it: each with the families that come and go together."""
 
 
 class Presence:
@@ -34,14 +34,20 @@ class Presence:
 
     Attributes:
         layout: of the rows, as far as steps have made it.
+        groups: what is inside the model.
         absent: group -> why the whole run is without it.
         step: index of the step under way.
     """
 
     def __init__(self, layer_count: int) -> None:
         self.layout = Layout(layer_count)
+        self.groups = GROUPS
         self.absent: dict[str, str] = {}
         self.step = 0
+
+    def expect(self, family: str) -> None:
+        """Take note that the model has a family that only some models have."""
+        self.groups = (*self.groups, signals.family(family).group)
 
     def fits(self, family: str, layers: tuple[int, ...], heads: int = 1) -> bool:
         """Whether a family is there of the layers for which the row has a place. The first step makes that place.
@@ -65,7 +71,7 @@ class Presence:
 
     def lose_all(self, reason: str) -> None:
         """Declare everything inside absent."""
-        for group in GROUPS:
+        for group in self.groups:
             self.lose(group, reason)
 
     def fail(self, error: Exception) -> None:

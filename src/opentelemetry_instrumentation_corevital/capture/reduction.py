@@ -1,6 +1,6 @@
 """A step's numbers by torch's own operations, batched over layers: on every device, and where `kernels` cannot read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -152,6 +152,21 @@ def reduce_hidden(layers: list[Tensor], device: torch.device) -> Tensor:
         states = torch.cat(alike).view(len(alike), len(alike[0]), -1).float()
         numbers.append(moved(reduce_states(states, before), device))
         before = states[-1]
+    return numbers[0] if len(numbers) == 1 else torch.cat(numbers)
+
+
+def reduce_outputs(
+    family: str, outputs: list[Tensor], reduce: Callable[[Tensor], Mapping[str, Tensor]], device: torch.device
+) -> Tensor:
+    """Return a family's numbers [layers, sequences, numbers] of outputs of modules inside the layers.
+
+    `outputs` are [sequences, D] or [sequences, 1, D]. Neighbours that are alike are reduced together, on their device.
+    """
+    numbers: list[Tensor] = []
+    for _, group in groupby(outputs, key=lambda output: (output.device, output.dtype, output.shape)):
+        alike = list(group)
+        joined = torch.cat(alike).view(len(alike), len(alike[0]), -1)
+        numbers.append(moved(stacked(family, reduce(joined)), device))
     return numbers[0] if len(numbers) == 1 else torch.cat(numbers)
 
 

@@ -18,7 +18,7 @@ from .call import Call, Generated
 from .collector import StepCollector
 from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, every_step_columns, logit_columns
 from .modes import has_numbers, unseen
-from .presence import ATTENTION, GROUPS, HIDDEN_STATES, Presence, why_no_attention
+from .presence import ATTENTION, HIDDEN_STATES, Presence, why_no_attention
 from .rows import HostRows, RowCarrier, RowStore, carrier_for
 from .step import Step
 from .stopping import flags_of, reason_of_error
@@ -459,7 +459,7 @@ class Session:
                 reason = self._absent_reason or run.absent.get("output_tokens") or "not measured"
                 run.absent.update(dict.fromkeys(LOGIT_SIGNALS, reason), nonfinite=reason)
                 if self.collector is not None:
-                    run.absent.update(dict.fromkeys(GROUPS, reason))
+                    run.absent.update(dict.fromkeys(self.presence.groups, reason))
             else:
                 run.columns, absent = self._columns(rows, index, count)
                 run.absent.update(absent)

@@ -1,5 +1,6 @@
 """One step of a call: begun with its logits and what the hooks saw of it, completed with the chosen tokens."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -36,6 +37,9 @@ class Step:
     hidden: LayerStates | None = None
     attention: StepAttention | None = None
     """What took the attention of this step, and reduces it."""
+    outputs: Mapping[str, list[Tensor]] = field(default_factory=dict)
+    """Family -> the outputs of modules inside its layers (see `targets`), in the order of the row: each [sequences, D]
+    or [sequences, 1, D]."""
     plan: Plan | None = None
     """How all of that attention can be reduced together; None where it has to be looked at one by one."""
     tokens: Tensor | None = None
@@ -53,6 +57,7 @@ class Step:
     def measured(self) -> None:
         """Refer to nothing of the model's any more: its numbers are under way to the row."""
         self.logits = self.hidden = self.attention = self.plan = None
+        self.outputs = {}
 
     def choose(self, tokens: Tensor, done: Tensor) -> None:
         """Complete the step with the chosen tokens int64 [sequences], and bool [sequences], which are over."""

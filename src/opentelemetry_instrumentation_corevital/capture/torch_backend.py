@@ -10,11 +10,12 @@ from .anatomy import AttentionKind
 from .hidden_numbers import HiddenNumbers
 from .layout import Layout
 from .presence import Presence, in_row
-from .reduction import flat, moved
+from .reduction import flat, moved, reduce_outputs
 from .rows import Numbers
 from .signals import LogitSignals, logit_signals, numbers_of
 from .stacking import ordered
 from .step import Step
+from .targets import TARGETS
 
 _REDUCED: Final[Sequence[tuple[str, AttentionKind, int]]] = (
     ("attention", "self", 0),
@@ -77,7 +78,7 @@ def parts_of(step: Step, numbers: HiddenNumbers, layout: Layout, families: Colle
         parts |= hidden_parts(step, numbers, layout)
     if "attention" in families:
         parts |= attention_parts(step, layout)
-    return parts
+    return parts | {family: part for family, part in output_parts(step).items() if family in families}
 
 
 def hidden_parts(step: Step, numbers: HiddenNumbers, layout: Layout) -> dict[str, Tensor]:
@@ -86,6 +87,15 @@ def hidden_parts(step: Step, numbers: HiddenNumbers, layout: Layout) -> dict[str
         numbers.break_off()
         return {}
     return {"hidden": numbers.of_step(step.hidden.states, step.device, ends=layout.ends("hidden"))}
+
+
+def output_parts(step: Step) -> dict[str, Tensor]:
+    """Return a step's numbers of outputs of modules inside the layers: family -> [sequences, numbers]."""
+    return {
+        target.family: flat(reduce_outputs(target.family, outputs, target.reduce, step.device))
+        for target in TARGETS
+        if (outputs := step.outputs.get(target.family))
+    }
 
 
 def attention_parts(step: Step, layout: Layout) -> dict[str, Tensor]:

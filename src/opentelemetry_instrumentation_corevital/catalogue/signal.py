@@ -34,6 +34,8 @@ class Family:
     """Whether its numbers are in the row. Those that are not are made of other columns after the run."""
     every_step: bool = True
     """False: only on the steps on which attention is looked at, whose rows are longer than the others."""
+    some_models: bool = False
+    """Only some models have it. Of the others nothing is said: what a model does not have is not missing."""
     index: str = ""
     """Last word of the attribute that names the layers of its layer arrays where a layer has no value."""
     index_meaning: str = ""
