@@ -7,7 +7,7 @@ class's name. What cannot be found is absent with a reason.
 
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -56,7 +56,7 @@ class Output:
 
     family: str
     layer: int
-    index: int
+    pick: Callable[[Any], Any]
     what: str
 
 
@@ -139,7 +139,7 @@ class Anatomy:
             return
         for at, module in zip(found, modules, strict=True):
             self.outputs[target.family] = ""
-            self.output_of[id(module)] = Output(target.family, at.layer, at.index, target.what)
+            self.output_of[id(module)] = Output(target.family, at.layer, at.pick, target.what)
             self.output_modules.append(weakref.ref(module))
             self._output_names.append((at.layer, at.name.split(".") if at.name else []))
 

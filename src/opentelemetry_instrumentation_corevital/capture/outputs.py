@@ -64,11 +64,9 @@ class StepOutputs:
         at = self._output_of.get(id(module))
         if at is None:
             return
-        value = output
-        if isinstance(output, tuple | list):
-            value = output[at.index] if at.index < len(output) else None
+        value = at.pick(output)
         if not isinstance(value, Tensor) or value.ndim not in (2, 3) or value.shape[-1] < 2:
-            self._lose(at.family, f"{at.what} are not one row of numbers for each token")
+            self._lose(at.family, f"{at.what} are not returned as one row of numbers for each token")
         else:
             self._waiting.append((at, value))
 
@@ -88,7 +86,7 @@ class StepOutputs:
         if self._step and at.layer in taken:
             self._lose(at.family, f"{at.what} are made several times in a step")
         elif len(tokens) != 2 or value.shape[:-1] not in (tokens, (tokens[0] * tokens[1],)):
-            self._lose(at.family, f"{at.what} are not one row of numbers for each token")
+            self._lose(at.family, f"{at.what} are not returned as one row of numbers for each token")
         elif tokens[1] == 1 and not value.is_inference():
             self._noted.note(value)
             taken[at.layer] = value

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,8 +14,8 @@ class Found:
     layer: int
     name: str
     """Its path in the layer; empty: the layer itself."""
-    index: int = 0
-    """Of the output in what the module returns, where that is a tuple."""
+    pick: Callable[[Any], Any]
+    """What the module returns -> the output; None where it is not there."""
 
 
 @dataclass(frozen=True, slots=True)

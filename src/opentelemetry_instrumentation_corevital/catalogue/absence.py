@@ -96,7 +96,7 @@ REASONS: Final[tuple[str, ...]] = (
     "no attention was found in the model's layers",
     "the model's attention does not pass through transformers' attention functions",
     "{} were not seen at step {}",
-    "{} are not one row of numbers for each token",
+    "{} are not returned as one row of numbers for each token",
     "{} have not one row per sequence",
     "{} are made several times in a step",
     "{} are made by one module for several layers",
