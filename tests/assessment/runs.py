@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from opentelemetry_instrumentation_corevital.catalogue import signals
 from opentelemetry_instrumentation_corevital.run import (
     COLUMNS,
     HIDDEN_SIGNALS,
@@ -58,4 +59,14 @@ def add_layers(run: Run, layers: int, *, heads: int = 8, every: int = 1, seed: i
     run.columns["collapsed_head_rate"] *= 0.05
     middle = layers - 2 * (layers // 3)
     run.columns["attention_previous_heads"] = rng.uniform(0, 1, (steps, middle, heads)).astype(np.float32)
+    return run
+
+
+def add_what_some_models_have(run: Run, layers: int, *, seed: int = 1) -> Run:
+    """Give a run the numbers of all families that only some models have, in every second layer."""
+    rng = np.random.default_rng(seed)
+    for family in signals.FAMILIES:
+        for each in signals.of_family(family.name, "layer") if family.some_models else ():
+            run.columns[each.name] = rng.uniform(0.1, 0.9, (run.steps, layers)).astype(np.float32)
+            run.columns[each.name][:, ::2] = np.nan
     return run

@@ -27,7 +27,7 @@ from opentelemetry_instrumentation_corevital.processors import default_judgement
 from opentelemetry_instrumentation_corevital.reporting import Report
 from opentelemetry_instrumentation_corevital.run import Decoding, ModelInfo
 from opentelemetry_instrumentation_corevital.texts import CallTexts
-from tests.assessment.runs import NOT_REPEATING, add_layers
+from tests.assessment.runs import NOT_REPEATING, add_layers, add_what_some_models_have
 from tests.test_span import assert_described, encoded_bytes, long_run
 
 LAYERS, STEPS = 80, 2000
@@ -53,7 +53,7 @@ class Words:
 
 def run_with_everything(attention_every: int) -> Run:
     """A long run that loops in the end, with NaN in one layer, an outlier in others, and layers without attention."""
-    run = add_layers(long_run(STEPS), LAYERS, every=attention_every)
+    run = add_what_some_models_have(add_layers(long_run(STEPS), LAYERS, every=attention_every), LAYERS)
     run.tokens = np.concatenate([NOT_REPEATING[: STEPS - 600], np.tile(NOT_REPEATING[:20], 30)]).astype(np.int32)
     run.columns["hidden_l2_norm"][100, 1:40] = 1e6
     for name in run.columns.keys() & {"hidden_l2_norm", "hidden_max_abs"}:

@@ -18,7 +18,8 @@ CONVENTIONAL = {"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request
 def recorded() -> tuple[Telemetry, dict[str, Any]]:
     """The metrics of a run that is full of NaN, one in order, and one that repeats itself."""
     with instrumented(capture="full") as telemetry:
-        model, broken, stuck = tiny_model(), tiny_model(seed=2), tiny_model(seed=3)
+        model, broken, stuck = tiny_model("mixtral"), tiny_model(seed=2), tiny_model(seed=3)
+        model.config._name_or_path = type(stuck).__name__  # one with experts has every number
         broken.lm_head.register_forward_hook(lambda module, inputs, output: output * float("nan"))
         stuck.lm_head.register_forward_hook(lambda module, inputs, output: output + 30 * (torch.arange(128) == 77))
         broken.generate(prompt(), max_new_tokens=3, do_sample=False)
