@@ -13,6 +13,7 @@ from . import signals
 GROUPS: Final[Mapping[str, str]] = {
     "hidden_states": "all signals of the layers' outputs; `nan_detected` and `inf_detected` speak of the logits alone",
     "attention": "all signals of attention",
+    "router": "all signals of the routers, of a model that has experts",
 }
 """Group of signals -> what is not there. The families of `signals.py` name them."""
 
@@ -102,6 +103,8 @@ REASONS: Final[tuple[str, ...]] = (
     "{} are made by one module for several layers",
     "{} are changed before the step is over",
     "no layer that has it was selected",
+    "a layer has several routers",
+    "the model does not say which of its modules are routers",
     "the scores of attention implementation {} cannot be told",
     "the scores of attention with {} cannot be told",
     "queries or keys were overwritten before they were read",

@@ -5,7 +5,7 @@ The order of the declarations is that of the numbers in a row, of the columns of
 
 from collections.abc import Iterable
 
-from . import attention, derived, hidden, logits
+from . import attention, derived, hidden, logits, routers
 from .signal import Family, HeatMap, Shape, Signal, Timeline
 
 FAMILIES: tuple[Family, ...] = (
@@ -20,6 +20,13 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="hidden", title="Hidden states: one number per step and layer", group="hidden_states", index="norm_index"
+    ),
+    Family(
+        name="router",
+        title="Routers of experts: one number per step and layer that has one",
+        group="router",
+        some_models=True,
+        index="router_index",
     ),
     Family(
         name="attention",
@@ -40,6 +47,7 @@ FAMILIES: tuple[Family, ...] = (
 SIGNALS: tuple[Signal, ...] = (
     *logits.SIGNALS,
     *hidden.SIGNALS,
+    *routers.SIGNALS,
     *attention.SELF,
     *attention.CROSS,
     *attention.HEADS,
