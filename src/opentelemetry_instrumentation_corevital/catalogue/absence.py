@@ -68,6 +68,7 @@ REASONS: Final[tuple[str, ...]] = (
     "the loop's steps are not those of the result",
     "the loop's tokens are not those of the result",
     # its result
+    "the call failed, and the tokens before that were not observed: {}",
     "the result is shorter than the prompt",
     "the result holds no tensor of token ids: {}",
     "the result is no token ids [sequences, length]: {}",
@@ -107,6 +108,8 @@ REASONS: Final[tuple[str, ...]] = (
     "the model does not say which of its modules are routers",
     "the scores of attention implementation {} cannot be told",
     "the scores of attention with {} cannot be told",
+    "the keys of cache {} cannot be told",
+    "float16 weights do not tell which keys are visible",
     "queries or keys were overwritten before they were read",
     "what attention returned was not finite, or no weights, at any step",
     # verdicts
