@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from . import signals
+from . import signals, verdicts
 
 GROUPS: Final[Mapping[str, str]] = {
     "hidden_states": "all signals of the layers' outputs; `nan_detected` and `inf_detected` speak of the logits alone",
@@ -26,13 +26,10 @@ _FACTS: Final[Mapping[str, str]] = {
 }
 
 _VERDICTS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("nan_detected", "inf_detected"), "the flag was not judged"),
-    **dict.fromkeys(("repetition_loop_detected", "attention_collapse_detected"), "the flag was not judged"),
-    "mid_layer_anomaly_detected": "the flag was not judged",
+    **{flag.name: "the flag was not judged" for flag in verdicts.FLAGS},
     "high_entropy_steps": "steps of high entropy were not counted",
-    **dict.fromkeys(("repetition_risk", "entropy_rising", "margin_collapsing"), "the warning was not looked for"),
-    **dict.fromkeys(("confidence_drop", "attention_collapsing", "norm_jump"), "the warning was not looked for"),
-    **dict.fromkeys(("context_loss", "confident_confusion", "degenerating_generation"), "the signal was not judged"),
+    **{warning.name: "the warning was not looked for" for warning in verdicts.EARLY_WARNINGS},
+    **{signal.name: "the signal was not judged" for signal in verdicts.COMPOUND},
     "profile": "a baseline profile is there and not used",
     "risk": "the risk was not judged",
     "blame": "no layer was judged",
