@@ -64,7 +64,7 @@ def test_a_wrong_signal_of_layers_is_found(changed: dict[str, Any], complaint: s
 @pytest.mark.parametrize(
     ("name", "changed", "complaint"),
     [
-        ("hidden", {"group": "weather"}, "absence.py does not know the group weather"),
+        ("hidden", {"group": "weather"}, "measured.py does not know the group weather"),
         ("hidden", {"group": ""}, "needs a group"),
         ("hidden", {"index": ""}, "an index if and only if"),
         ("hidden", {"name": "covered"}, "family covered: it has no signal"),

@@ -76,7 +76,7 @@ def test_a_wrong_attribute_is_found(changed: dict[str, Any], problem: str) -> No
 def test_a_wrong_warning_and_a_wrong_compound_signal_are_found() -> None:
     found = problems(
         (),
-        [replace(WARNING, needs="weather"), WARNING],  # type: ignore[arg-type]
+        [replace(WARNING, needs="weather"), WARNING],
         [replace(SIGNAL, severity=0.0)],
         (),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from opentelemetry_instrumentation_corevital.catalogue import absence, signals
+from opentelemetry_instrumentation_corevital.catalogue import measured, signals
 from opentelemetry_instrumentation_corevital.catalogue.signal import (
     Family,
     HeatMap,
@@ -61,7 +61,7 @@ at = [each.name for each in signals.FAMILIES].index("attention")
 toys = Family(name="toys", title="Toys: one number per step and layer", group="toys", index="toys_index")
 signals.FAMILIES = (*signals.FAMILIES[:at], toys, *signals.FAMILIES[at:])
 signals.SIGNALS = (*signals.SIGNALS, LAYER, STEP, ROUTED)
-absence.GROUPS = {**absence.GROUPS, "toys": "the toys"}  # type: ignore[misc]
+measured.GROUPS = {**measured.GROUPS, "toys": "the toys"}  # type: ignore[misc]
 
 # The definitions: each is one more field of what a function returns.
 from opentelemetry_instrumentation_corevital.capture import signals as definitions  # noqa: E402

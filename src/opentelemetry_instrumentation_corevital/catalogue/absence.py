@@ -8,22 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from . import signals, verdicts
-
-GROUPS: Final[Mapping[str, str]] = {
-    "hidden_states": "all signals of the layers' outputs; `nan_detected` and `inf_detected` speak of the logits alone",
-    "attention": "all signals of attention",
-    "router": "all signals of the routers, of a model that has experts",
-}
-"""Group of signals -> what is not there. The families of `signals.py` name them."""
-
-_FACTS: Final[Mapping[str, str]] = {
-    "nonfinite": "the counts of logits that are not finite",
-    "input_tokens": "how many tokens the prompt had",
-    "output_tokens": "which tokens were generated",
-    "stop_reason": "what ended the sequence",
-    "run": "everything: the call was not measured",
-}
+from . import measured, verdicts
 
 _VERDICTS: Final[Mapping[str, str]] = {
     **{flag.name: "the flag was not judged" for flag in verdicts.FLAGS},
@@ -142,8 +127,7 @@ _PATTERN: Final = re.compile("|".join(re.escape(each).replace(r"\{\}", ".+") for
 
 def names() -> dict[str, str]:
     """Return every name that is no attribute -> what is not there."""
-    each = {signal.name: f"`{signal.name}`" for signal in signals.of_family("logits") if signal.dtype != "int32"}
-    return {**each, **GROUPS, **_FACTS, **_VERDICTS, **_TELEMETRY}
+    return {**measured.names(), **_VERDICTS, **_TELEMETRY}
 
 
 def unknown(absent: Mapping[str, str], attributes: Mapping[str, object] | frozenset[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import get_args
 
-from . import absence
+from . import measured
 from .signal import Dtype, Family, Shape, Signal, Statistic
 from .signals import FAMILIES, SIGNALS, index_name
 
@@ -35,8 +35,8 @@ def _of_families(families: Sequence[Family], signals: Sequence[Signal]) -> Itera
             yield f"family {family.name}: signals of layers and of heads are families of their own"
         if any(each.layer_array for each in of) != bool(family.index):
             yield f"family {family.name}: it has an index if and only if it has layer arrays"
-        if family.group and family.group not in absence.GROUPS:
-            yield f"family {family.name}: absence.py does not know the group {family.group}"
+        if family.group and family.group not in measured.GROUPS:
+            yield f"family {family.name}: measured.py does not know the group {family.group}"
         if family.in_row and family.name != "logits" and not family.group:
             yield f"family {family.name}: it needs a group under which it is absent"
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Final, Literal, get_args
 
+from . import measured
+
 ValueType = Literal["boolean", "int", "double", "string", "string[]", "int[]", "double[]"]
 SQLType = Literal["INTEGER", "REAL", "TEXT"]
 
@@ -14,9 +16,6 @@ About = Literal["numbers", "text", "layers"]
 
 The narrative has a sentence for the gravest flag about numbers or text, and one for the gravest about layers unless
 numbers were not finite, from which the rest follows."""
-
-Needs = Literal["nonfinite", "entropy", "margin", "top1_prob", "hidden_states", "attention", "output_tokens"]
-"""What may be absent, and a verdict with it: names in `Run.absent`."""
 
 Role = Literal["health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative", "warnings"]
 """Whose verdict it is: the roles of the judgements in their order, and the union of their warnings."""
@@ -81,8 +80,8 @@ class Flag:
     meaning: str
     """Of its attribute."""
     about: About
-    needs: tuple[Needs, ...]
-    """Without which it cannot be judged."""
+    needs: tuple[str, ...]
+    """Without which it cannot be judged: names of `measured.py`."""
     weight: float
     """Its part of the `rules` risk, from 0 to 1."""
     sentences: tuple[Sentence, ...]
@@ -115,7 +114,7 @@ class WarningSignal:
     name: str
     signal: str = ""
     """The column without which it cannot be judged; empty: it needs the tokens only."""
-    needs: Needs
+    needs: str
     """The group under which that column is absent."""
     sentence: str
     """Goes on after `The first warning came at step N: `."""
@@ -129,7 +128,7 @@ class Compound:
     name: str
     severity: float
     """In (0, 1]: an order, not a probability."""
-    needs: tuple[Needs, ...]
+    needs: tuple[str, ...]
     entry: Entry
 
 
@@ -183,7 +182,7 @@ def _doubled(what: str, values: list[str]) -> list[str]:
 
 
 def _unknown_needs(name: str, needs: tuple[str, ...]) -> list[str]:
-    return [f"{name}: nothing is absent under {need}" for need in needs if need not in get_args(Needs)]
+    return [f"{name}: nothing is absent under {need}" for need in needs if need not in measured.names()]
 
 
 def _wrong_flag(flag: Flag) -> list[str]:
