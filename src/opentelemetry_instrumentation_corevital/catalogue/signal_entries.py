@@ -4,7 +4,7 @@ from typing import Final
 
 from .signal import SignalEntry
 
-_LOGITS: Final = "every step of greedy search and sampling"
+_LOGITS: Final = "every step of greedy search, sampling and beam search"
 _HIDDEN: Final = "every step, all layers"
 _ATTENTION: Final = "`summary` every 8th step, `full` every step"
 
