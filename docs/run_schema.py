@@ -7,10 +7,10 @@ Versions in `released.json` are in somebody's hands: their files never change ag
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store.labels import Label
@@ -91,6 +91,7 @@ def run_schema() -> dict[str, Any]:
             "events": {"type": "array", "items": {"$ref": "#/$defs/event"}},
             "columns": {"$ref": "#/$defs/columns"},
             "dropped": {"$ref": "#/$defs/dropped"},
+            "damage": {"type": "object", "additionalProperties": {"type": "string"}},
         },
         "$defs": {
             "dropped": {
@@ -135,6 +136,7 @@ def run_schema() -> dict[str, Any]:
                     "start_ns": {"type": "integer"},
                     "end_ns": {"type": "integer"},
                     "service_name": {"type": "string"},
+                    "damage": {"type": "object", "additionalProperties": {"type": "string"}},
                     "label": {"$ref": "#/$defs/label"},
                     "attributes": {"$ref": "#/$defs/attributes"},
                     "dropped": {"$ref": "#/$defs/dropped"},
@@ -164,7 +166,8 @@ def _fields(data: type, names: Sequence[str] = ()) -> dict[str, Any]:
     hints = get_type_hints(data)
     names = list(names) or [field.name for field in fields(data)]
     properties = {name: _hinted(hints[name]) for name in names}
-    return {"type": "object", "required": names, "additionalProperties": False, "properties": properties}
+    required = [name for name in names if name != "damage"]  # there only where something is wrong
+    return {"type": "object", "required": required, "additionalProperties": False, "properties": properties}
 
 
 def _summary() -> dict[str, Any]:
@@ -179,6 +182,8 @@ def _hinted(hint: Any) -> dict[str, Any]:
     if hint in _HINTS:
         return {"type": _HINTS[hint]}
     arguments = get_args(hint)
+    if get_origin(hint) is Mapping:
+        return {"type": "object", "additionalProperties": {"type": "string"}}
     if hint == tuple[str, ...]:
         return {"type": "array", "items": {"type": "string"}}
     if tuple[str, ...] in arguments:

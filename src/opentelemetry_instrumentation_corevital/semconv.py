@@ -32,22 +32,76 @@ class Definition:
     meaning: str
     content: bool = False
     """True for what is emitted only when message content is switched on."""
+    lowest: float | None = None
+    highest: float | None = None
+    """The ends of the range of its numbers, both included; None: it has none."""
+    longest: int | None = None
+    """Most characters of its texts; None: any."""
 
+
+MOST_STEPS: Final = 2**18
+"""Of a run: more tokens than any model generates in one call."""
+MOST_LAYERS: Final = 4096
+MOST_ITEMS: Final = 2**16
+"""Of a list."""
+_LONGEST: Final = 4096
+"""Of a text that is neither content nor declared to be a long one."""
+_LONG: Final = 2**20
+"""Of JSON and of what is read as a whole."""
+_SHARE: Final = (0.0, 1.0)
+
+_RANGES: Final[dict[tuple[ValueType, str], tuple[float | None, float | None]]] = {
+    ("int", "{step}"): (0, MOST_STEPS),
+    ("int", "{layer}"): (0, MOST_LAYERS),
+    ("int", "{head}"): (0, MOST_LAYERS),
+    ("int", "{token}"): (0, 2**40),
+    ("int", "{sequence}"): (0, 2**31),
+    ("int", "{document}"): (0, 2**31),
+    ("int", "{choice}"): (0, 2**31),
+    ("int", "{chunk}"): (0, 2**31),
+    ("double", "s"): (0.0, 1e9),
+    ("double", "{step}"): (0.0, MOST_STEPS),
+}
+"""Type and unit -> the range of what has them, where the name declares no other."""
 
 DEFINITIONS: dict[tuple[Kind, str], Definition] = {}
 
 
-def _define(kind: Kind, name: str, type_: ValueType, unit: str, meaning: str, *, content: bool = False) -> str:
-    DEFINITIONS[kind, name] = Definition(name, kind, type_, unit, meaning, content)
+def _define(
+    kind: Kind,
+    name: str,
+    type_: ValueType,
+    unit: str,
+    meaning: str,
+    *,
+    content: bool = False,
+    between: tuple[float | None, float | None] | None = None,
+    longest: int | None = None,
+) -> str:
+    """Declare a name; `between` are the ends of its numbers' range, `longest` the most characters of its texts."""
+    lowest, highest = between or _RANGES.get((type_, unit), (None, None))
+    most = None if content else longest or _LONGEST
+    DEFINITIONS[kind, name] = Definition(name, kind, type_, unit, meaning, content, lowest, highest, most)
     return name
 
 
-def _attribute(name: str, type_: ValueType, unit: str, meaning: str, *, content: bool = False) -> str:
-    return _define("attribute", name, type_, unit, meaning, content=content)
+def _attribute(
+    name: str,
+    type_: ValueType,
+    unit: str,
+    meaning: str,
+    *,
+    content: bool = False,
+    between: tuple[float | None, float | None] | None = None,
+    longest: int | None = None,
+) -> str:
+    return _define("attribute", name, type_, unit, meaning, content=content, between=between, longest=longest)
 
 
-def _step(name: str, type_: ValueType, unit: str, meaning: str) -> str:
-    return _define("event attribute", name, type_, unit, meaning)
+def _step(
+    name: str, type_: ValueType, unit: str, meaning: str, *, between: tuple[float | None, float | None] | None = None
+) -> str:
+    return _define("event attribute", name, type_, unit, meaning, between=between)
 
 
 def _metric(name: str, type_: ValueType, unit: str, meaning: str) -> str:
@@ -74,13 +128,17 @@ GEN_AI_REQUEST_MODEL: Final = _attribute(
     "gen_ai.request.model", "string", "", "hub id of the model, or the last part of its local path"
 )
 GEN_AI_REQUEST_MAX_TOKENS: Final = _attribute(
-    "gen_ai.request.max_tokens", "int", "{token}", "largest number of new tokens that the call allows a sequence"
+    "gen_ai.request.max_tokens",
+    "int",
+    "{token}",
+    "largest number of new tokens that the call allows a sequence",
+    between=(0, None),
 )
 GEN_AI_REQUEST_TEMPERATURE: Final = _attribute(
-    "gen_ai.request.temperature", "double", "1", "sampling temperature; absent in greedy decoding"
+    "gen_ai.request.temperature", "double", "1", "sampling temperature; absent in greedy decoding", between=(0.0, None)
 )
 GEN_AI_REQUEST_TOP_P: Final = _attribute(
-    "gen_ai.request.top_p", "double", "1", "nucleus mass; absent in greedy decoding"
+    "gen_ai.request.top_p", "double", "1", "nucleus mass; absent in greedy decoding", between=_SHARE
 )
 GEN_AI_REQUEST_TOP_K: Final = _attribute(
     "gen_ai.request.top_k", "int", "{token}", "top-k cut-off; absent in greedy decoding"
@@ -120,16 +178,24 @@ CAPTURE_UPGRADED: Final = _attribute(
     "corevital.capture.upgraded", "boolean", "", "mode `on_risk`: the run triggered and is reported in full"
 )
 CAPTURE_RATIO: Final = _attribute(
-    "corevital.capture.ratio", "double", "1", "share of the calls that are measured, where it is below 1"
+    "corevital.capture.ratio",
+    "double",
+    "1",
+    "share of the calls that are measured, where it is below 1",
+    between=_SHARE,
 )
 CAPTURE_ATTENTION_EVERY: Final = _attribute(
-    "corevital.capture.attention_every", "int", "{step}", "attention was looked at on every n-th step; 0: never"
+    "corevital.capture.attention_every",
+    "int",
+    "{step}",
+    "attention was looked at on every n-th step; 0: never",
+    between=(0, None),
 )
 CAPTURE_LAYERS: Final = _attribute(
     "corevital.capture.layers", "string", "", "the setting `layers`, where it is not `all`"
 )
 CAPTURE_ABSENT: Final = _attribute(
-    "corevital.capture.absent", "string", "", "JSON object: what is not there, and the reason"
+    "corevital.capture.absent", "string", "", "JSON object: what is not there, and the reason", longest=_LONG
 )
 DECODING_STRATEGY: Final = _attribute(
     "corevital.decoding.strategy", "string", "", "transformers' generation mode, e.g. `greedy_search`, `sample`"
@@ -186,7 +252,9 @@ SEQUENCE_COUNT: Final = _attribute(
 SEQUENCE_FLAGGED: Final = _attribute(
     "corevital.sequence.flagged", "int", "{sequence}", "on a call's span: sequences with a raised health flag"
 )
-SEQUENCE_INDEX: Final = _attribute("corevital.sequence.index", "int", "", "on a sequence's span: its row, from 0")
+SEQUENCE_INDEX: Final = _attribute(
+    "corevital.sequence.index", "int", "", "on a sequence's span: its row, from 0", between=(0, 2**31)
+)
 SEQUENCE_INPUT_TOKENS: Final = _attribute(
     "corevital.sequence.input_tokens", "int", "{token}", "on a sequence's span: tokens of its prompt"
 )
@@ -204,9 +272,15 @@ MIGRATED_FROM: Final = _attribute(
 # --- summaries and series -----------------------------------------------------------------------------------------
 for _signal in signals.with_summaries():
     for _summary in _signal.summaries:
-        _attribute(_signal.summary_name(_summary.statistic), "double", _summary.unit or _signal.unit, _summary.meaning)
+        _attribute(
+            _signal.summary_name(_summary.statistic),
+            "double",
+            _summary.unit or _signal.unit,
+            _summary.meaning,
+            between=_signal.read_range(_summary.statistic),
+        )
 for _signal in signals.with_series():
-    _attribute(_signal.series_name, "double[]", _signal.unit, _signal.series)
+    _attribute(_signal.series_name, "double[]", _signal.unit, _signal.series, between=_signal.read_range())
 
 ENTROPY_MEAN: Final = _known("attribute", signal("entropy").summary_name("mean"))
 ENTROPY_MAX: Final = _known("attribute", signal("entropy").summary_name("max"))
@@ -230,11 +304,17 @@ SERIES_STRIDE: Final = _attribute(
 # --- layers: one value per layer ----------------------------------------------------------------------------------
 for _family in signals.FAMILIES:
     if _family.index:
-        _attribute(signals.index_name(_family), "int[]", "", signals.index_meaning(_family))
+        _attribute(signals.index_name(_family), "int[]", "", signals.index_meaning(_family), between=(0, MOST_LAYERS))
 for _signal in signals.SIGNALS:
     if _signal.layer_array is not None:
         _type: ValueType = "int[]" if _signal.layer_array.integers else "double[]"
-        _attribute(_signal.layers_name, _type, _signal.unit, _signal.layer_array.meaning)
+        _attribute(
+            _signal.layers_name,
+            _type,
+            _signal.unit,
+            _signal.layer_array.meaning,
+            between=_signal.read_range(_signal.layer_array.statistic),
+        )
 
 LAYERS_INDEX: Final = _known("attribute", signals.index_name(signals.family("faults")))
 LAYERS_NORM_INDEX: Final = _known("attribute", signals.index_name(signals.family("hidden")))
@@ -249,7 +329,12 @@ LAYERS_NONFINITE: Final = _known("attribute", signal("nonfinite").layers_name)
 # --- judgements: declared in `catalogue/`, with the columns and pages that they have --------------------------------
 HEALTH_FLAGS: Final = {flag.name: _attribute(flag.attribute, "boolean", "", flag.meaning) for flag in FLAGS}
 """Name of a flag -> its attribute."""
-VERDICTS: Final = {each.path: _attribute(each.attribute, each.type, each.unit, each.meaning) for each in CARRIED}
+VERDICTS: Final = {
+    each.path: _attribute(
+        each.attribute, each.type, each.unit, each.meaning, between=each.between, longest=each.longest
+    )
+    for each in CARRIED
+}
 """What a verdict's attribute is called after `corevital.` -> the attribute."""
 EVIDENCE: Final = tuple(name for path, name in VERDICTS.items() if path.endswith(".evidence"))
 """Those that hold the numbers of the others, which a span that is too large loses first."""
@@ -285,10 +370,10 @@ NARRATIVE: Final = VERDICTS["narrative"]
 
 # --- step events --------------------------------------------------------------------------------------------------
 STEP_EVENT: Final = _define("event", "corevital.step", "-", "", "one decoding step, at the time of its token")
-STEP_INDEX: Final = _step("corevital.step.index", "int", "", "step, from 0")
+STEP_INDEX: Final = _step("corevital.step.index", "int", "", "step, from 0", between=(0, MOST_STEPS))
 for _signal in signals.SIGNALS:
     if _signal.step is not None:
-        _step(_signal.step_name, "double", _signal.unit, _signal.step.meaning)
+        _step(_signal.step_name, "double", _signal.unit, _signal.step.meaning, between=_signal.read_range())
 STEP_ENTROPY: Final = _known("event attribute", signal("entropy").step_name)
 STEP_SURPRISAL: Final = _known("event attribute", signal("surprisal").step_name)
 STEP_MARGIN: Final = _known("event attribute", signal("margin").step_name)
@@ -302,6 +387,7 @@ STEP_RISK_SO_FAR: Final = _step(
     "1",
     "risk of the run up to this step, without what only the whole run tells: a middle layer's anomaly, -Inf logits, a "
     "collapse that the profile tells",
+    between=_SHARE,
 )
 STEP_WARNINGS: Final = _step("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
 

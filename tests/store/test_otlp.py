@@ -7,12 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from opentelemetry import context as context_api
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.npz import to_npz
 from opentelemetry_instrumentation_corevital.store import (
     SQLiteLogExporter,
     SQLiteMetricExporter,
@@ -21,7 +23,6 @@ from opentelemetry_instrumentation_corevital.store import (
     StoreWriter,
     open_store,
 )
-from opentelemetry_instrumentation_corevital.store.otlp_export import CHUNK_BYTES
 from opentelemetry_instrumentation_corevital.store.otlp_json import read_lines, split, to_line
 from tests.store.signals import Metered, chunk_records, emitted, in_span, log
 from tests.store.spans import make_call, make_spans, rows
@@ -38,7 +39,7 @@ def fill(path: Path) -> None:
     context = in_span(spans[0].context.trace_id, spans[0].context.span_id)
     exporter = SQLiteSpanExporter(path)
     exporter.export(spans)
-    data = bytes(range(256)) * (CHUNK_BYTES // 100)
+    data = to_npz({f"made{number}": np.random.default_rng(number).random(2**15) for number in range(3)})
     records = [log({"a": [1, 2.5, None]}, context=context, attributes={"n": 1}), log("no span")]
     logs = SQLiteLogExporter(path)
     logs.export(emitted(*records, *chunk_records(data, 100_000, context=context)))

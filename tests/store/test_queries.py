@@ -46,7 +46,7 @@ def test_a_summary_mirrors_the_columns_of_the_table(tmp_path: Path) -> None:
     path = stored(tmp_path / "runs.db", make_spans())
     columns = {name for _, name, *_ in rows(path, "PRAGMA table_info(runs)")}
     assert columns == {*RUN_COLUMNS, "label"} == {*COLUMNS}
-    assert {field.name for field in fields(RunSummary)} - {"others"} <= columns
+    assert {field.name for field in fields(RunSummary)} - {"others", "damage"} <= columns
 
 
 def test_a_call_with_several_sequences_has_a_row_for_each_and_none_for_itself(tmp_path: Path) -> None:

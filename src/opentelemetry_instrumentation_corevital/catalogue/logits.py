@@ -16,6 +16,7 @@ SIGNALS: Final = (
         definition="-sum p log2 p of the raw next-token distribution",
         source="Shannon 1948",
         lowest=0.0,
+        highest=64.0,  # no vocabulary has more than 2^64 tokens
         entry=entries.ENTROPY,
         summaries=(
             Summary(statistic="mean", meaning="mean entropy over steps"),
@@ -60,6 +61,7 @@ SIGNALS: Final = (
         definition="p(1st) - p(2nd)",
         lowest=0.0,
         highest=1.0,
+        migrated_highest=1e4,  # a difference of logits
         entry=entries.MARGIN,
         summaries=(
             Summary(statistic="mean", meaning="mean margin over steps"),

@@ -155,6 +155,8 @@ class Signal:
     lowest: float | None = None
     highest: float | None = None
     """The ends of its range, both of it; None: there is none. NaN is what was not measured, an infinity is a value."""
+    migrated_highest: float | None = None
+    """The upper end in runs of the first CoreVital, whose definition was another one; None: the same."""
     number: str = ""
     """The definition's name for it, where several families share a definition; empty: its own name."""
     of_neighbours: bool = False
@@ -203,6 +205,15 @@ class Signal:
         return (self.lowest is None or smallest >= self.lowest - SLACK) and (
             self.highest is None or largest <= self.highest + SLACK
         )
+
+    def read_range(self, statistic: Statistic = "mean") -> tuple[float | None, float | None]:
+        """Return the ends of what is read of it, or of a number made of it over the steps, from anywhere."""
+        highest = self.highest if self.migrated_highest is None else self.migrated_highest
+        if statistic == "slope":
+            return (None, None)
+        if statistic == "sum":
+            return (0.0 if self.lowest is not None and self.lowest >= 0 else None, None)
+        return (self.lowest, highest)
 
     def summary_name(self, statistic: Statistic) -> str:
         """Return the span attribute of a number of the whole run."""

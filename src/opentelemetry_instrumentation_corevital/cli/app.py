@@ -1,14 +1,12 @@
 """The commands of `corevital`, and what becomes of their errors."""
 
 import logging
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from .. import store
@@ -26,6 +24,7 @@ from .errors import UserError
 from .first_corevital import todays_name
 from .help import Command, Group
 from .label import label
+from .printing import echo, error_console
 from .read import runs, show
 from .run import run
 from .streams import guarded
@@ -62,7 +61,7 @@ app.add_typer(db, name="db")
 def corevital(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     """Watch the inside of a language model's run and judge it."""
     if version:
-        print(f"corevital {__version__}")
+        echo(f"corevital {__version__}")
         raise typer.Exit
 
 
@@ -72,7 +71,7 @@ def run_command(arguments: list[str]) -> int:
         code = _quietly(arguments)
         out.flush()
         if out.failed is not None and not out.reader_is_gone:
-            print(f"Error: standard output: cannot be written ({out.failed.strerror}).", file=sys.stderr)
+            echo(f"Error: standard output: cannot be written ({out.failed.strerror}).", err=True)
             code = code or 1
     return code
 
@@ -121,15 +120,15 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as end:
         return 1 if end.code == USAGE_ERROR else int(end.code or 0)
     except (UserError, SettingsError, ProfileError, StoreError) as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console = error_console(soft_wrap=True)
         console.print(f"[bold red]Error:[/] {escape(_told(error))}")
         return 1
     except Exception as error:
         odd = next((number for number, each in enumerate(arguments, 1) if not _is_text(each)), None)
         if isinstance(error, UnicodeEncodeError) and odd is not None:
-            print(f"Error: argument {odd} is not UTF-8; nothing that is stored has such a name.", file=sys.stderr)
+            echo(f"Error: argument {odd} is not UTF-8; nothing that is stored has such a name.", err=True)
             return 1
-        traceback.print_exc()
-        print("corevital: internal error, please report it with the lines above", file=sys.stderr)
+        echo(traceback.format_exc().rstrip(), err=True)
+        echo("corevital: internal error, please report it with the lines above", err=True)
         return 2
     return 0

@@ -17,6 +17,7 @@ from .errors import UserError
 from .generation import Kept, encode, use_chat
 from .models import LoadedModel, load_model
 from .options import MOST_INPUT_BYTES, checked_seed
+from .printing import echo, error_console
 
 _FEWEST_PROMPTS: Final = 8
 
@@ -49,7 +50,7 @@ def calibrate(
     Example: corevital calibrate --model smollm2 --prompts prompts.txt
     """
     asked = _prompts(prompts)
-    status = Console(stderr=True)
+    status = error_console()
     loaded = load_model(model, device=device, dtype=dtype)
     runs = healthy_runs(loaded, asked, tokens=max_new_tokens, seed=seed, chat=use_chat(loaded, chat), status=status)
     try:
@@ -106,5 +107,5 @@ def _prompts(file: Path) -> list[str]:
 
 def _tell(profile: Profile, file: Path, left_out: int) -> None:
     left = f"; {left_out} left out, which had a flag" if left_out else ""
-    print(f"{profile.model.name}: {profile.made.runs} runs, {profile.made.steps} steps{left}")
-    print(f"{file}, {file.stat().st_size / 1024:.0f} KiB; runs of this model are judged with it from now on")
+    echo(f"{profile.model.name}: {profile.made.runs} runs, {profile.made.steps} steps{left}")
+    echo(f"{file}, {file.stat().st_size / 1024:.0f} KiB; runs of this model are judged with it from now on")

@@ -4,16 +4,17 @@ import ipaddress
 import logging
 import os
 import re
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..config import load_settings
+from ..doctor.redaction import RedactingFormatter
 from ..store import Retention
 from ..unknown_variables import COLLECT_TOKEN_ENV
 from .errors import UserError
 from .options import Database, database_file
+from .printing import echo
 
 if TYPE_CHECKING:
     from ..receiver.server import Listening, Options
@@ -72,12 +73,14 @@ def collect(
         Tls(tls_cert, tls_key) if tls_cert and tls_key else None,
         Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes),
     )
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     try:
         idle = serve(options, lambda listening: _tell(options, listening))
     except ReceiverError as error:
         raise UserError(str(error)) from None
-    print("stopped; what was acknowledged is stored", file=sys.stderr, flush=True)
+    echo("stopped; what was acknowledged is stored", err=True)
     if not idle:
         os._exit(0)  # Python would wait for the thread, however long that takes
 
@@ -85,17 +88,15 @@ def collect(
 def _tell(options: "Options", listening: "Listening") -> None:
     host = f"[{listening.host}]" if ":" in listening.host else listening.host
     scheme = "https" if options.tls else "http"
-    print(
+    echo(
         f"OTLP over HTTP at {scheme}://{host}:{listening.port}, over gRPC at {host}:{listening.grpc_port}, "
         f"into {options.path}",
-        file=sys.stderr,
-        flush=True,
+        err=True,
     )
     if options.token is None and not _loopback(listening.host):
-        print(
+        echo(
             "anybody who reaches these ports can store here: set COREVITAL_COLLECT_TOKEN, and --tls-cert and --tls-key",
-            file=sys.stderr,
-            flush=True,
+            err=True,
         )
 
 

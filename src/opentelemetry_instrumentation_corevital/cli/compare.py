@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..config import load_settings
+from ..printable import printable
 from ..store import RunFilter, RunSource, RunSummary, open_store
 from ..store.comparison import ModelFigures, differences, figures, in_common, prompt_of
 from ..store.database import check_place
@@ -34,7 +35,7 @@ from .options import (
     read_from,
 )
 from .output import one_format, print_json, write_csv
-from .render import printable
+from .printing import error_console, named_damage, tell_damage
 from .side_by_side import side_by_side
 
 _NEW_TOKENS: Final = 128
@@ -125,7 +126,7 @@ def compare(
     notes: list[str] = []
     if prompt:
         quiet = as_json or as_csv or not sys.stderr.isatty()
-        groups = _run_them(named, prompt, db, Console(stderr=True, quiet=quiet), **how)
+        groups = _run_them(named, prompt, db, error_console(quiet=quiet), **how)
     else:
         wanted = filters(since=since, risk_above=risk_above, flag=flag, prompt_hash=prompt_hash, label=label)
         with open_store(database(db)) as store:
@@ -141,6 +142,7 @@ def compare(
         for each in differences(name, runs, reference, groups[reference])
     ]
     notes += _notes(groups, found)
+    tell_damage(named_damage(run for runs in groups.values() for run in runs))
     if as_json:
         print_json(as_json_value(found, different, reference, notes))
     elif as_csv:

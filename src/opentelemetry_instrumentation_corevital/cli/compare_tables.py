@@ -8,13 +8,14 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from ..printable import one_line, printable
 from ..store.comparison import MEASURES, Difference, Measure, ModelFigures, Spread
 from ..store.filters import FLAGS
 from ..store.intervals import ROUGH
-from .options import console
-from .render import printable
+from .printing import console
 
 _BY_NAME: Final = {measure.name: measure for measure in MEASURES}
+_MOST_MODEL: Final = 100
 _UNITS: Final = {"pairs": "prompts", "runs": "runs each", "prompts": "unpaired"}
 
 
@@ -41,7 +42,7 @@ def _models(found: Sequence[ModelFigures]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("", no_wrap=True)
     for each in found:
-        table.add_column(Text(printable(each.model)), justify="right", overflow="fold")
+        table.add_column(Text(one_line(each.model, _MOST_MODEL)), justify="right", overflow="fold")
     risk = _BY_NAME["risk_score"]
     table.add_row("runs", *(str(each.runs) for each in found))
     table.add_row("prompts", *(str(each.prompts) for each in found))
@@ -67,7 +68,7 @@ def _quantile(spread: Spread | None, *names: str) -> str:
 
 def _differences(model: str, rows: Sequence[Difference], reference: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
-    table.title = Text(f"{printable(model)} against {printable(reference)}", "bold")
+    table.title = Text(f"{one_line(model, _MOST_MODEL)} against {one_line(reference, _MOST_MODEL)}", "bold")
     for name in ("", "mean", "reference", "difference"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     table.add_column("95 % interval", no_wrap=True)

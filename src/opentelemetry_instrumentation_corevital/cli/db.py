@@ -2,13 +2,15 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 
 from ..config import load_settings
+from ..printable import one_line
 from ..store import Retention, open_store
 from ..store.maintenance import check as check_file
 from ..store.maintenance import delete_call, empties, prune_store
@@ -18,9 +20,12 @@ from ..store.maintenance import vacuum as vacuum_file
 from ..store.retention import Removed
 from .errors import UserError
 from .help import Command, Group
-from .options import AsJson, Database, RunId, Yes, console, database_file
+from .options import AsJson, Database, RunId, Yes, database_file
 from .output import print_json
+from .printing import console, echo
 
+_MOST_NAME: Final = 100
+_MOST_MODELS: Final = 100
 DAMAGED = 4
 """Exit code of a file in which something is wrong."""
 
@@ -38,7 +43,7 @@ def check(path: Database = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"path": file, "problems": problems})
     else:
-        print("\n".join(problems) if problems else f"{file}: all is well")
+        echo("\n".join(problems) if problems else f"{file}: all is well")
     if problems:
         raise typer.Exit(DAMAGED)
 
@@ -65,7 +70,7 @@ def stats(path: Database = None, as_json: AsJson = False) -> None:
         "steps", f"{found.steps}{f', {found.used_bytes / found.steps:.0f} bytes each' if found.steps else ''}"
     )
     table.add_row("run data", f"{found.rows['run_data']} runs, {_size(found.data_bytes)}")
-    table.add_row("models", ", ".join(f"{model} ({count})" for model, count in found.models.items()) or "none")
+    table.add_row("models", _models(found.models) or "none")
     table.add_row("rows", ", ".join(f"{name} {count}" for name, count in found.rows.items()))
     console().print(table)
 
@@ -101,9 +106,9 @@ def prune(
     if as_json:
         print_json({"dry_run": dry_run, **asdict(removed)})
         return
-    print(f"{'would remove' if dry_run else 'removed'} {_counts(removed)}")
+    echo(f"{'would remove' if dry_run else 'removed'} {_counts(removed)}")
     if removed and not dry_run:
-        print("`corevital db vacuum` makes the file smaller", file=sys.stderr)
+        echo("`corevital db vacuum` makes the file smaller", err=True)
 
 
 @db.command(cls=Command)
@@ -113,7 +118,7 @@ def vacuum(path: Database = None) -> None:
     Example: corevital db vacuum
     """
     before, after = vacuum_file(database_file(path))
-    print(f"{_size(before)} before, {_size(after)} now")
+    echo(f"{_size(before)} before, {_size(after)} now")
 
 
 @db.command(cls=Command)
@@ -124,7 +129,7 @@ def upgrade(path: Database = None) -> None:
     """
     file = database_file(path)
     upgrade_file(file)
-    print(f"{file}: up to date")
+    echo(f"{file}: up to date")
 
 
 @db.command(cls=Command)
@@ -146,7 +151,13 @@ def delete(run_id: RunId, path: Database = None, yes: Yes = False) -> None:
     if not yes:
         _confirm(f"delete {what}")
     removed = delete_call(file, call[0].trace_id, [run.span_id for run in call])
-    print(f"deleted {what}: {_counts(removed)}")
+    echo(f"deleted {what}: {_counts(removed)}")
+
+
+def _models(models: Mapping[str, int]) -> str:
+    shown = [f"{one_line(name, _MOST_NAME)} ({count})" for name, count in list(models.items())[:_MOST_MODELS]]
+    more = [f"{len(models) - _MOST_MODELS} more; --json lists all"] if len(models) > _MOST_MODELS else []
+    return ", ".join([*shown, *more])
 
 
 def _confirm(what: str) -> None:

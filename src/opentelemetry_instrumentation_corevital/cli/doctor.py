@@ -1,6 +1,5 @@
 """`corevital doctor`: whether a run would be recorded here and arrive."""
 
-import sys
 from dataclasses import asdict
 from typing import Annotated, Final
 
@@ -9,8 +8,9 @@ from rich.text import Text
 
 from ..doctor.findings import Finding, Level
 from ..version import __version__
-from .options import AsJson, console
+from .options import AsJson
 from .output import print_json
+from .printing import console, echo
 
 _MARKS: Final = {Level.OK: ("ok", "green"), Level.NOTE: ("note", "yellow"), Level.PROBLEM: ("PROBLEM", "bold red")}
 
@@ -33,7 +33,7 @@ def doctor(
     from ..doctor.diagnosis import diagnose, problems
 
     if not as_json:
-        print(f"Starts OpenTelemetry and waits up to {timeout:g} s for its exporters ...", file=sys.stderr)
+        echo(f"Starts OpenTelemetry and waits up to {timeout:g} s for its exporters ...", err=True)
     findings = diagnose(timeout)
     wrong = problems(findings)
     if as_json:

@@ -68,11 +68,14 @@ def layer_map(columns: Mapping[str, NDArray[Any]], name: str) -> LayerMap | None
     if name not in columns:
         return None
     values, relative = np.asarray(columns[name], np.float64), name in _RELATIVE
+    if values.ndim != 2:
+        return None
     steps = np.flatnonzero(~np.isnan(values).all(1))
     shown = values[steps]
     faulty = np.isinf(shown)
-    if "hidden_nan" in columns:
-        faulty |= np.asarray(columns["hidden_nan"] + columns["hidden_inf"])[steps] > 0
+    for each in ("hidden_nan", "hidden_inf"):
+        if each in columns:
+            faulty |= np.asarray(columns[each])[steps] > 0
     shown = np.where(np.isfinite(shown), shown, np.nan)
     if relative and steps.size:
         with np.errstate(divide="ignore", invalid="ignore"):

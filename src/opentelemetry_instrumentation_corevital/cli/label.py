@@ -8,6 +8,7 @@ from ..store import open_store
 from ..store.labels import OUTCOMES
 from .errors import UserError
 from .options import Database, RunId, database
+from .printing import echo
 
 
 def label(
@@ -34,4 +35,4 @@ def label(
         summary = store.run(run_id).summary
         store.set_label(summary, outcome, note)
     said = "has no label any more" if outcome is None else f"is {outcome}"
-    print(f"run {summary.trace_id}:{summary.sequence_index} {said}")
+    echo(f"run {summary.trace_id}:{summary.sequence_index} {said}")

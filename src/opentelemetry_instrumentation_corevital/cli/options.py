@@ -3,47 +3,29 @@
 import os
 import re
 import shlex
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import IO, Annotated, Any, Final, cast
+from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from ..config import data_folder, environment_variable, load_settings
+from ..printable import one_line, printable
 from ..store import RunFilter, RunSource, RunSummary, StoreError, open_store
 from ..store.database import store_path
 from ..store.filters import FLAGS, LEVELS
 from ..store.opening import local_file
 from .errors import UserError
 from .model_names import stored_name
-from .render import printable
 
-_PIPED_WIDTH: Final = 240  # wide enough that nothing that a script looks for is cut off
 _ID_LENGTH: Final = 12
 _MOST_COMPLETIONS: Final = 30
+_MOST_COMPLETED: Final = 200
+"""Characters of what is completed: no shell gets what cannot be shown, or what nobody types."""
 _UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-
-class _Trimmed:
-    """Standard output without the blanks with which tables end their lines."""
-
-    def write(self, text: str) -> int:
-        return sys.stdout.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stdout, name)
-
-
-def console() -> Console:
-    """Return where commands print: in colour and as wide as the terminal, plain and wide into a pipe."""
-    if sys.stdout.isatty():
-        return Console(highlight=False, markup=False)
-    return Console(highlight=False, markup=False, width=_PIPED_WIDTH, file=cast("IO[str]", _Trimmed()))
 
 
 def database(path: str | None, option: str = "--db") -> str:
@@ -119,7 +101,8 @@ def _complete(values: Callable[[list[RunSummary]], list[str]]) -> Callable[[type
                 found = values(store.runs(limit=_MOST_COMPLETIONS * 10))
         except (StoreError, UserError, ValueError, OSError):
             return []
-        return [value for value in dict.fromkeys(found) if value.startswith(incomplete)][:_MOST_COMPLETIONS]
+        shown = (value for value in dict.fromkeys(found) if one_line(value, _MOST_COMPLETED) == value)
+        return [value for value in shown if value.startswith(incomplete)][:_MOST_COMPLETIONS]
 
     return complete
 

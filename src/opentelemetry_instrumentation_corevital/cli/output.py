@@ -13,17 +13,20 @@ from typing import IO, Any, BinaryIO, cast
 import typer
 
 from ..file_io import written
+from ..printable import json_printable, printable
 from ..store.stored import COLUMNS, RunSummary
 from .errors import UserError
+from .printing import echo
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
-    print(escaped(json.dumps(value, ensure_ascii=False, indent=2), sys.stdout))
+    echo(escaped(json.dumps(value, ensure_ascii=False, indent=2), sys.stdout))
 
 
 def escaped(text: str, file: IO[str]) -> str:
-    r"""Return JSON with `\uXXXX` for the characters that a file's encoding lacks: nothing of it is lost."""
+    r"""Return JSON with `\uXXXX` for what cannot be shown or a file's encoding lacks: nothing of it is lost."""
+    text = json_printable(text)
     try:
         text.encode(getattr(file, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -93,11 +96,11 @@ def _told(out: Path, option: str) -> Iterator[None]:
 
 def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], file: IO[str] | None = None) -> int:
     """Write rows as CSV (RFC 4180, but with the system's line ends) and return how many; None becomes nothing."""
-    writer = csv.DictWriter(file or sys.stdout, columns, lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(file or sys.stdout, lineterminator="\n")
+    writer.writerow([_cell(name) for name in columns])  # names of attributes and columns may be anybody's, too
     count = 0
     for row in rows:
-        writer.writerow({name: _cell(row.get(name)) for name in columns})
+        writer.writerow([_cell(row.get(name)) for name in columns])
         count += 1
     return count
 
@@ -114,6 +117,6 @@ RUN_COLUMNS = COLUMNS
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"  # a spreadsheet would run it
-    return value
+    if not isinstance(value, str):
+        return value
+    return printable(f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value)  # else it would run

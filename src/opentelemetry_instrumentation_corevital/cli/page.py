@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from .. import semconv
+from ..printable import ELLIPSIS, printable, still_printable
 from ..version import __version__
 from .errors import UserError
 from .heatmap import SIGNALS, buckets, layer_map, value_range
 from .output import whole_file
-from .render import BARS, message_text, printable, verdict_lines
+from .render import BARS, message_text, verdict_lines
 from .text import token_pieces
 from .timeline import COLOURS, HEIGHT, WIDTH, lines, marks
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _MOST_CELLS: Final = 1500
 """Columns of a heat map: of more steps the most telling of each bucket are shown."""
 _SHADES: Final = 253
+_MOST_TOKENS: Final = 20_000
+"""Tokens that are drawn one by one: a browser takes no more."""
+_MOST_TEXT: Final = 1_000_000
 _MISSING: Final = 255
 _BAD: Final = 254
 
@@ -64,6 +68,7 @@ def page(run: "StoredRun", tokens: Sequence[str] | None, *, source: str | None =
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
     )
     found = lines(run)
     summary, total = run.summary, run.attributes.get(semconv.STEPS_TOTAL)
@@ -76,16 +81,27 @@ def page(run: "StoredRun", tokens: Sequence[str] | None, *, source: str | None =
         label=run.label,
         facts=[(name, *_bars_first(str(value))) for name, value in verdict_lines(run.attributes, run.dropped)],
         messages=_messages(run),
-        tokens=_tokens(steps, tokens, found),
+        tokens=_tokens(min(steps, _MOST_TOKENS), tokens, found),
+        tokens_beyond=max(0, steps - _MOST_TOKENS),
+        damage=sorted(run.damage.items()),
         has_text=tokens is not None,
         token_signals=[(line, COLOURS[line.signal]) for line in found if line.signal in COLOURS],
         lines=found,
-        marks=[(step, name, 100 * step / max(1, steps - 1)) for step, name in marks(run.attributes) if step < steps],
+        marks=[
+            (step, name, 100 * step / max(1, steps - 1)) for step, name in marks(run.attributes) if 0 <= step < steps
+        ],
         last=max(0, steps - 1),
         box=(WIDTH, HEIGHT),
         maps=_maps(run),
         attributes=sorted(run.attributes.items()),
     )
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as it can be shown on the page; what was escaped already stays."""
+    if type(value) is not str:
+        return value
+    return still_printable(value if len(value) <= _MOST_TEXT else f"{value[: _MOST_TEXT - 1]}{ELLIPSIS}")
 
 
 def _bars_first(text: str) -> tuple[str, str]:
@@ -102,7 +118,7 @@ def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:
     """
     if run.report is not None:
         timeline = run.report.get("timeline") or []
-        texts = [(step.get("token") or {}).get("token_text") for step in timeline if isinstance(step, dict)]
+        texts = [(step.get("token") or {}).get("token_text") for step in timeline[:_MOST_TOKENS]]
         return [printable(str(text or "")) for text in texts] if any(texts) else None
     ids = run.columns.get("tokens")
     if ids is None:
@@ -117,8 +133,11 @@ def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:
     except UserError:
         if tokenizer is not None:
             raise
-        return [f"[{token}]" for token in ids.tolist()]
-    return [printable(piece) for piece in token_pieces(known, ids.tolist())]
+        return [f"[{token}]" for token in ids[:_MOST_TOKENS].tolist()]
+    try:
+        return [printable(piece) for piece in token_pieces(known, ids[:_MOST_TOKENS].tolist())]
+    except (LookupError, OverflowError, ValueError, TypeError):  # ids that this tokenizer does not have
+        return [f"[{token}]" for token in ids[:_MOST_TOKENS].tolist()]
 
 
 def _tokens(steps: int, texts: Sequence[str] | None, found: Sequence[Any]) -> list[dict[str, Any]]:

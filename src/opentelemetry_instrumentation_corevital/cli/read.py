@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
 from ..catalogue.signals import step_fields
+from ..printable import one_line, printable
 from ..store import open_store
 from ..store.notebook import UNKNOWN
 from ..store.stored import StoredEvent, StoredRun
@@ -31,7 +31,6 @@ from .options import (
     RunId,
     Since,
     TokensAbove,
-    console,
     database,
     filters,
     other_store,
@@ -39,7 +38,8 @@ from .options import (
     with_stored_model,
 )
 from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
-from .render import CUT, message_text, printable, verdict_panel
+from .printing import console, echo, error_console, named_damage, tell_damage
+from .render import CUT, message_text, verdict_panel
 from .run_list import runs_table
 from .tables import columns_json, every_step, layer_rows, step_rows
 
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PANEL_WIDTH: Final = 100
+_MOST_CELL: Final = 200
+_MOST_STEPS: Final = 5000
+"""Rows of a table of steps: laying out more takes minutes."""
 
 _STEP_COLUMNS: Final = {
     "step": semconv.STEP_INDEX,
@@ -101,9 +104,10 @@ def runs(
         out.print(table)
         if left_out:
             out.print(f"A wider terminal has room for {', '.join(left_out)}, too.", style="dim")
+    tell_damage(named_damage(found))
     if not (as_json or as_csv) or other_store(db) is not None:
         # Beside the list: what reads a pipe gets rows and nothing else.
-        Console(stderr=True, highlight=False).print(read_from(db), soft_wrap=True)
+        error_console().print(read_from(db), soft_wrap=True)
 
 
 def show(
@@ -151,7 +155,7 @@ def show(
         from .page import write_page
 
         write_page(stored, html, tokenizer=tokenizer, source=database(db))
-        print(html)
+        echo(str(html))
     elif as_csv:
         names, rows = layer_rows(stored, signals) if layers else step_rows(stored)
         write_csv(rows, names)
@@ -163,6 +167,7 @@ def show(
     else:
         _show_verdict(stored, steps=steps)
         console().print(read_from(db), soft_wrap=True)
+    tell_damage([(_id(stored), stored.damage)])
 
 
 def _signals() -> Sequence[str]:
@@ -215,7 +220,11 @@ def _check_combination(
 
 
 def _named(stored: StoredRun) -> str:
-    return f"run {stored.summary.trace_id}:{stored.summary.sequence_index}"
+    return f"run {_id(stored)}"
+
+
+def _id(stored: StoredRun) -> str:
+    return one_line(f"{stored.summary.trace_id}:{stored.summary.sequence_index}")
 
 
 def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
@@ -226,7 +235,8 @@ def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
     out.print(f"{_named(stored)}, {started}, {seconds:.2f} s", soft_wrap=True)
     out.print(verdict_panel(stored.attributes, stored.dropped), width=min(out.width, _PANEL_WIDTH))
     if stored.label is not None:
-        out.print(f"label: {stored.label.outcome}{f', {printable(stored.label.note)}' if stored.label.note else ''}")
+        note = f", {printable(str(stored.label.note))}" if stored.label.note else ""
+        out.print(f"label: {one_line(str(stored.label.outcome))}{note}")
     for name, title in ((semconv.GEN_AI_INPUT_MESSAGES, "prompt"), (semconv.GEN_AI_OUTPUT_MESSAGES, "answer")):
         text = message_text(stored.attributes.get(name))
         if text is None and isinstance(stored.attributes.get(name), str):
@@ -235,11 +245,14 @@ def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
             out.print(Text(f"{title}: ", "dim").append(printable(text), "not dim"), soft_wrap=True)
     recorded, total = stored.steps, stored.attributes.get(semconv.STEPS_TOTAL)
     if steps:
-        shown = every_step(stored)
+        every = every_step(stored)
+        shown = every[:_MOST_STEPS]
         out.print(_steps(shown))
-        if isinstance(total, int) and len(shown) < total:
+        if len(every) > len(shown):
+            out.print(f"the first {len(shown)} of {len(every)} steps; --csv has all of them", style="dim")
+        if isinstance(total, int) and len(every) < total:
             out.print(
-                f"{len(shown)} of {total} steps; the others are not stored: capture=full or run_data=on keeps them all",
+                f"{len(every)} of {total} steps; the others are not stored: capture=full or run_data=on keeps them all",
                 style="dim",
             )
     elif recorded:
@@ -303,5 +316,5 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+        return one_line(", ".join(str(item) for item in value), _MOST_CELL)
+    return f"{value:.3f}" if isinstance(value, float) else one_line(str(value), _MOST_CELL)

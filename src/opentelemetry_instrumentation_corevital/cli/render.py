@@ -2,7 +2,6 @@
 
 import json
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -16,6 +15,8 @@ from .. import semconv
 from ..catalogue.signal import Signal
 from ..catalogue.signals import SIGNALS
 from ..catalogue.verdicts import FLAGS
+from ..printable import ELLIPSIS, one_line, printable
+from ..store.checked import json_object, too_deep
 from ..store.notebook import UNKNOWN
 from ..store.stored import WHOLE, Dropped
 
@@ -23,6 +24,8 @@ BARS: Final = "▁▂▃▄▅▆▇█"
 _STYLES: Final = {"low": "green", "medium": "yellow", "high": "bold red"}
 _FLAGS: Final = {flag.attribute: flag.label for flag in FLAGS}
 
+_MOST_LINE: Final = 10_000
+_MOST_LEVEL: Final = 24
 _SPARKLINE_WIDTH: Final = 40  # leaves room for its figures in a terminal of 80 columns
 _WORDS: Final = {"slope": "slope per step"}
 _SETTINGS: Final = {
@@ -38,11 +41,6 @@ Attributes = Mapping[str, Any]
 CUT: Final = "cut off by the SDK's limit on the length of values (OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT)"
 
 
-def printable(text: str) -> str:
-    """Return text without the control characters that would steer a terminal; a model may generate any."""
-    return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "\ufffd" for c in text)
-
-
 def level_style(level: str | None) -> str:
     """Return the style of a risk level."""
     return _STYLES.get(level or "", "dim")
@@ -53,18 +51,34 @@ def verdict_panel(attributes: Attributes, dropped: Dropped = WHOLE) -> Renderabl
     level, score = attributes.get(semconv.RISK_LEVEL), attributes.get(semconv.RISK_SCORE)
     title = Text("risk not known" if dropped.attributes else "risk not judged", "dim")
     if level is not None and score is not None:
-        title = Text(f"{level} risk {score:.2f}", level_style(level))
+        title = Text(f"{one_line(level, _MOST_LEVEL)} risk {score:.2f}", level_style(level))
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in verdict_lines(attributes, dropped):
         table.add_row(name, Text(value) if isinstance(value, str) else value)  # a str may hold [markup]
-    narrative = Text(str(attributes.get(semconv.NARRATIVE, "")))
+    narrative = Text(_short(printable(str(attributes.get(semconv.NARRATIVE, "")))))
     return Panel(Group(narrative, Text(""), table), title=title, title_align="left", border_style=level_style(level))
 
 
 def verdict_lines(attributes: Attributes, dropped: Dropped = WHOLE) -> list[tuple[str, str | Text]]:
     """Return what there is to say of a run, each line with its name; what was dropped is unknown, never none."""
+    return [(name, _shown(line)) for name, line in _lines(attributes, dropped)]
+
+
+def _shown(line: str | Text) -> str | Text:
+    """Return a line as it can be shown: what it holds is what somebody stored."""
+    if isinstance(line, str):
+        return _short(printable(line))
+    shown = _short(printable(line.plain))
+    return line if shown == line.plain else Text(shown, line.style)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_LINE else f"{text[: _MOST_LINE - 1]}{ELLIPSIS}"
+
+
+def _lines(attributes: Attributes, dropped: Dropped) -> list[tuple[str, str | Text]]:
     get = attributes.get
     absent = parsed(get(semconv.CAPTURE_ABSENT))
     unknown = UNKNOWN if dropped.attributes else "not judged"
@@ -257,18 +271,17 @@ def mapping(text: Any) -> dict[str, Any]:
 
 def parsed(text: Any) -> dict[str, Any] | None:
     """Return what a JSON attribute holds; None where it is cut off, as a limit on the length of values does it."""
-    try:
-        value = json.loads(text) if isinstance(text, str) else {}
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else {}
+    if not isinstance(text, str):
+        return {}
+    value = json_object(text)
+    return None if value is None or too_deep(value) else value
 
 
 def message_text(attribute: Any) -> str | None:
     """Return the text of a GenAI messages attribute; None where it is not there or was cut off."""
     try:
         return str(json.loads(attribute)[0]["parts"][0]["content"])
-    except (TypeError, ValueError, LookupError):
+    except (TypeError, ValueError, LookupError, RecursionError):
         return None
 
 

@@ -1,12 +1,15 @@
 """Writing reports (JSON of schema 0.4.0 and more), one file a run."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..printable import one_line
 from ..store import RunSource, RunSummary, StoreError
+from ..store.checked import is_id
 from .errors import UserError
 from .output import escaped, whole_file
+from .printing import tell_damage
 
 
 def report_text(store: RunSource, run: RunSummary, *, pretty: bool) -> str:
@@ -17,10 +20,12 @@ def report_text(store: RunSource, run: RunSummary, *, pretty: bool) -> str:
     """
     from ..legacy.report import report_of
 
+    loaded = store.load(run)
     try:
-        report = report_of(store.load(run))
+        report = report_of(loaded)
     except ValueError as error:
-        raise StoreError(f"{store.name}: the data of run {run.trace_id} are damaged: {error}.") from None
+        raise StoreError(f"{store.name}: the data of run {one_line(run.trace_id)} are damaged: {error}.") from None
+    tell_damage([(run.trace_id, loaded.damage)])
     return json.dumps(report, ensure_ascii=False, indent=2 if pretty else None) + "\n"
 
 
@@ -36,19 +41,51 @@ def report_folder(folder: Path) -> None:
         raise UserError(f"--out {folder}: cannot be made a folder ({error.strerror}).") from None
 
 
-def write_reports(store: RunSource, runs: Iterable[RunSummary], folder: Path, *, pretty: bool) -> list[Path]:
+def report_texts(store: RunSource, runs: Iterable[RunSummary], problems: list[str], *, pretty: bool) -> Iterator[str]:
+    """Yield the reports of runs; those that cannot be made are left out, and named in `problems`."""
+    for _, text in _reports(store, runs, problems, pretty=pretty):
+        yield text
+
+
+def _reports(
+    store: RunSource, runs: Iterable[RunSummary], problems: list[str], *, pretty: bool
+) -> Iterator[tuple[RunSummary, str]]:
+    for run in runs:
+        try:
+            text = report_text(store, run, pretty=pretty)
+        except StoreError as error:
+            problems.append(f"{str(error).removesuffix('.')}; it is left out")
+        else:
+            yield run, text
+
+
+def write_reports(
+    store: RunSource, runs: Iterable[RunSummary], folder: Path, problems: list[str] | None = None, *, pretty: bool
+) -> list[Path]:
     """Write one report a run, by names that `migrate` finds; return the files.
+
+    Args:
+        store: the source of the runs.
+        runs: of it.
+        folder: where to; made if there is none.
+        problems: gets a sentence for each run whose report cannot be made; None: the first one ends it.
+        pretty: whether they are indented.
 
     Raises:
         UserError: if a file cannot be written.
         StoreError: if a run cannot be read.
     """
     report_folder(folder)
-    written = []
-    for run in runs:
+    written, left_out = list[Path](), list[str]() if problems is None else problems
+    for run, text in _reports(store, runs, left_out, pretty=pretty):
+        if not (is_id(run.trace_id, 32) and is_id(run.span_id, 16)):  # never a path that a store's row chooses
+            left_out.append(f"run {one_line(run.trace_id)}: its id is none; it is left out")
+            continue
         index = f"_{run.sequence_index}" if run.operation is None else ""
         path = folder / f"trace_{run.trace_id}_{run.span_id[:8]}{index}.json"
         with whole_file(path) as file:
-            file.write(escaped(report_text(store, run, pretty=pretty), file))
+            file.write(escaped(text, file))
         written.append(path)
+    if problems is None and left_out:
+        raise StoreError(left_out[0])
     return written

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 import typer
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import format_span_id, format_trace_id
-from rich.console import Console
 
 from .. import semconv
 from ..config import load_settings
@@ -23,6 +22,7 @@ from .generation import generate, generation_options
 from .models import LoadedModel, load_model
 from .options import MOST_INPUT_BYTES, checked_seed, database_file
 from .output import print_json
+from .printing import error_console, run_console
 from .render import verdict_panel
 from .sinks import DEFAULT_DATABASE, DEFAULT_FOLDER, SinkKind, sink_of
 from .telemetry import CommandTelemetry, Otlp
@@ -219,7 +219,7 @@ def run(
         content=store_content,
     )
     otlp = Otlp.of(otel_endpoint, asked=export_otel)
-    status = Console(stderr=True, quiet=as_json or not sys.stderr.isatty())
+    status = error_console(quiet=as_json or not sys.stderr.isatty())
     with place.ready(), place.recording() as recorded:
         with status.status(f"Loading {model} ..."):
             loaded = load_model(model, device=device, dtype=dtype, revision=revision)
@@ -325,7 +325,7 @@ def _places(database: str | None, reports: Sequence[Path]) -> list[str]:
 
 
 def _print(loaded: LoadedModel, runs: Sequence[Run], spans: Sequence[ReadableSpan], places: Sequence[str]) -> None:
-    console = Console(highlight=False)
+    console = run_console()
     for run, span in zip(runs, spans, strict=True):
         if len(runs) > 1:
             console.rule(f"sequence {run.sequence_index}")

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from ..printable import ELLIPSIS, one_line
 from ..store.source import CLOCK_SKEW_NS
 from ..store.stored import RunSummary
 from .render import level_style
@@ -19,6 +20,10 @@ _GAP: Final = 2
 _GO_FIRST: Final = ("prompt", "warnings", "finish", "tokens", "age", "label")
 _NUMBERS: Final = ("age", "tokens")
 _SHORTEST_MODEL: Final = 12
+_MOST_MODEL: Final = 100
+_LONG: Final = 40
+_MOST_WORD: Final = 24
+_MOST_WARNINGS: Final = 400
 
 
 def runs_table(runs: list[RunSummary], width: int) -> tuple[Table, list[str]]:
@@ -29,6 +34,9 @@ def runs_table(runs: list[RunSummary], width: int) -> tuple[Table, list[str]]:
     columns, left_out = _columns(runs), list[str]()
     if _needed(columns) > width:
         columns["model"] = _short(columns["model"])
+    if _needed(columns) > width:  # one long name is no reason to leave out what the others have
+        for name in ("model", "finish"):
+            columns[name] = [cell if len(cell) <= _LONG else f"{cell[: _LONG - 1]}{ELLIPSIS}" for cell in columns[name]]
     for name in _GO_FIRST:
         if _needed(columns) <= width:
             break
@@ -56,16 +64,22 @@ def _columns(runs: list[RunSummary]) -> Columns:
     return {
         "run": [_name(run, alone=calls[run.trace_id, run.sequence_index] == 1) for run in runs],
         "age": [age((now - run.start_ns) / 1e9) for run in runs],
-        "model": [run.model or "-" for run in runs],
+        "model": [one_line(run.model or "-", _MOST_MODEL) for run in runs],
         "risk": [
-            "-" if run.risk_score is None else f"{run.risk_score:.2f} {run.risk_level or ''}".strip() for run in runs
+            "-"
+            if run.risk_score is None
+            else f"{run.risk_score:.2f} {one_line(run.risk_level or '', _MOST_WORD)}".strip()
+            for run in runs
         ],
         "flags": [_flags(run) for run in runs],
         "tokens": ["-" if run.output_tokens is None else str(run.output_tokens) for run in runs],
-        "finish": [run.error_type or run.finish_reason or "-" for run in runs],
-        "prompt": [(run.prompt_hash or "-")[:8] for run in runs],
-        "label": [run.label or "-" for run in runs],
-        "warnings": ["unknown" if run.warnings is None else ", ".join(run.warnings) or "-" for run in runs],
+        "finish": [one_line(run.error_type or run.finish_reason or "-", _MOST_MODEL) for run in runs],
+        "prompt": [one_line((run.prompt_hash or "-")[:8]) for run in runs],
+        "label": [one_line(run.label or "-", _MOST_MODEL) for run in runs],
+        "warnings": [
+            "unknown" if run.warnings is None else one_line(", ".join(run.warnings), _MOST_WARNINGS) or "-"
+            for run in runs
+        ],
     }
 
 
@@ -75,9 +89,9 @@ def _flags(run: RunSummary) -> str:
 
 def _name(run: RunSummary, *, alone: bool) -> str:
     if not alone:
-        return run.span_id[:_ID_LENGTH]  # the trace holds several calls
+        return one_line(run.span_id[:_ID_LENGTH])  # the trace holds several calls
     # One of several sequences: the call's own span has the operation.
-    return run.trace_id[:_ID_LENGTH] + (f":{run.sequence_index}" if run.operation is None else "")
+    return one_line(run.trace_id[:_ID_LENGTH]) + (f":{run.sequence_index}" if run.operation is None else "")
 
 
 def _needed(columns: Columns) -> int:

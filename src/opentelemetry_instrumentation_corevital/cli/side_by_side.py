@@ -1,6 +1,6 @@
 """`corevital compare RUN RUN`: two runs beside each other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,19 +8,21 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
+from ..printable import one_line
 from ..store import StoredRun, open_store
 from ..store.comparison import prompt_of
 from .errors import UserError
-from .options import console
 from .output import print_json, write_csv
-from .render import level_style, printable, sparkline
+from .printing import console, tell_damage
+from .render import level_style, sparkline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Columns = dict[str, NDArray[Any]]
+    Columns = Mapping[str, NDArray[Any]]
 
 _SPARKLINE_WIDTH: Final = 24
+_MOST_CELL: Final = 2000
 _WIDEST: Final = 120  # of a text that is read from line to line
 _ALIKE: Final = 1e-3  # entropies nearer than this (bit, or relative) differ by rounding: another device or batch
 
@@ -106,6 +108,7 @@ def side_by_side(run_ids: Sequence[str], path: str, *, as_json: bool, as_csv: bo
     else:
         _print(first, second, rows, same_prompt=same_prompt, alike=alike)
         console().print(source, soft_wrap=True)
+    tell_damage((_name(run), run.damage) for run in (first, second))
 
 
 def _print(
@@ -158,7 +161,7 @@ def _steps_alike(first: "Columns | None", second: "Columns | None") -> int | Non
 
 
 def _name(run: StoredRun) -> str:
-    return f"{run.summary.trace_id[:12]}:{run.summary.sequence_index}"
+    return one_line(f"{run.summary.trace_id[:12]}:{run.summary.sequence_index}")
 
 
 def _difference(field: _Field, first: Any, second: Any) -> float | int | None:
@@ -181,4 +184,4 @@ def _cell(field: _Field, value: Any, run: StoredRun) -> Text:
     else:
         text = ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)
     style = level_style(run.summary.risk_level) if field.name in ("risk", "level") else ""
-    return Text(printable(text), style)
+    return Text(one_line(text, _MOST_CELL), style)

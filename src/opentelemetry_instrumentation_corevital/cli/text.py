@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 from rich.text import Text
 
+from ..printable import printable
 from ..run import Run
-from .render import printable
 
 _CONTEXT: Final = 16  # tokens decoded before a token, so that its piece comes out as it stands in the text
 

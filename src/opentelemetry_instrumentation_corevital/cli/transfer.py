@@ -1,6 +1,5 @@
 """`corevital export`, `import` and `migrate`: runs out of the store and into it."""
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,7 +31,8 @@ from .options import (
     with_stored_model,
 )
 from .output import RUN_COLUMNS, escaped, print_json, run_rows, whole_file, write_bytes, write_csv
-from .reports import report_text, write_reports
+from .printing import echo, named_damage, tell_damage
+from .reports import report_text, report_texts, write_reports
 
 if TYPE_CHECKING:
     from ..store.together import Together
@@ -97,18 +97,24 @@ def export(
         found = _named(store, run_ids) if run_ids else store.runs(with_stored_model(store, wanted), limit=limit)
         if not found and not (format_ is Format.OTLP and not filtered):
             raise UserError("No run matches.")
+        problems = list[str]()
         if format_ is Format.REPORT:
-            count = _reports(store, found, out, pretty=pretty)
+            count = _reports(store, found, out, problems, pretty=pretty)
         elif format_ is Format.OTLP:
             everything = not run_ids and not filtered and limit is None
-            count = _otlp(store, None if everything else found, out)
+            count = _otlp(store, None if everything else found, out, problems)
         elif format_ is Format.CSV:
             with whole_file(out) as file:
                 count = write_csv(run_rows(found), RUN_COLUMNS, file)
         else:
             count = _parquet(found, out)
+        if format_ in (Format.CSV, Format.PARQUET):
+            tell_damage(named_damage(found))
+    _tell(problems)
     if out is not None:
-        print(f"{_plural(count, 'message' if format_ is Format.OTLP else 'run')} written to {out}", file=sys.stderr)
+        echo(f"{_plural(count, 'message' if format_ is Format.OTLP else 'run')} written to {out}", err=True)
+    if problems:
+        raise typer.Exit(1)
 
 
 def _named(store: RunSource, names: Iterable[str]) -> RunList:
@@ -120,21 +126,29 @@ def _fits(name: str, run: RunSummary) -> bool:
     return not index or run.sequence_index == int(index)
 
 
-def _reports(store: RunSource, runs: list[RunSummary], out: Path | None, *, pretty: bool) -> int:
+def _reports(store: RunSource, runs: list[RunSummary], out: Path | None, problems: list[str], *, pretty: bool) -> int:
+    """Write reports and return how many; one that cannot be made is a problem and no reason to leave out others."""
     if out is not None and len(runs) > 1:
-        return len(write_reports(store, runs, out, pretty=pretty))
+        return len(write_reports(store, runs, out, problems, pretty=pretty))
+    if len(runs) == 1:
+        text = report_text(store, runs[0], pretty=pretty)  # before a file is made
+        with whole_file(out) as file:
+            file.write(escaped(text, file))
+        return 1
+    count = 0
     with whole_file(out) as file:
-        for run in runs:  # several: one a line, unless they are indented
-            file.write(escaped(report_text(store, run, pretty=pretty), file))
-    return len(runs)
+        for text in report_texts(store, runs, problems, pretty=pretty):  # one a line, unless they are indented
+            file.write(escaped(text, file))
+            count += 1
+    return count
 
 
-def _otlp(store: RunSource, runs: list[RunSummary] | None, out: Path | None) -> int:
+def _otlp(store: RunSource, runs: list[RunSummary] | None, out: Path | None, problems: list[str]) -> int:
     from ..store.otlp_json import to_line
 
     count = 0
     with whole_file(out) as file:
-        for message in store.otlp(None if runs is None else [run.trace_id for run in runs]):
+        for message in store.otlp(None if runs is None else [run.trace_id for run in runs], problems):
             file.write(escaped(to_line(message), file) + "\n")
             count += 1
     return count
@@ -182,7 +196,7 @@ def import_(
     else:
         _tell(problems)
         told = f", {_plural(len(problems), 'problem')}" if problems else ""
-        print(f"{_plural(stored, 'record')} stored in {writer.path}, {_plural(new, 'new run')}{told}")
+        echo(f"{_plural(stored, 'record')} stored in {writer.path}, {_plural(new, 'new run')}{told}")
     if problems:
         raise typer.Exit(1)
 
@@ -276,11 +290,11 @@ def migrate(
         return
     _tell([f"skipped {where}: {why}" for where, why in outcome.skipped])
     done = "would be migrated" if dry_run else f"migrated to {target}"
-    print(f"{outcome.migrated} {done}, {outcome.already_there} were there already, {len(outcome.skipped)} skipped")
+    echo(f"{outcome.migrated} {done}, {outcome.already_there} were there already, {len(outcome.skipped)} skipped")
 
 
 def _tell(problems: list[str]) -> None:
     for problem in problems[:_MOST_TOLD]:
-        print(problem, file=sys.stderr)
+        echo(problem, err=True)
     if len(problems) > _MOST_TOLD:
-        print(f"... and {len(problems) - _MOST_TOLD} more; --json lists all", file=sys.stderr)
+        echo(f"... and {len(problems) - _MOST_TOLD} more; --json lists all", err=True)

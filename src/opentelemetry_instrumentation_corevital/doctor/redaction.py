@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+from ..printable import still_printable
+
 _HEADERS: Final = re.compile(r"OTEL_EXPORTER_OTLP(_TRACES|_METRICS|_LOGS)?_HEADERS")
 _ENDPOINT: Final = re.compile(r"OTEL_EXPORTER_\w*ENDPOINT")
 _END: Final = r"\s\"'<>)\]"  # what ends an address in a sentence
@@ -62,10 +64,10 @@ def address_secrets(address: str) -> Iterator[str]:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats log records without secrets: an exporter's warning names the address that it could not reach."""
+    """Formats log records without secrets and without what steers a terminal: a warning names what others sent."""
 
     def format(self, record: logging.LogRecord) -> str:  # noqa: D102
-        return without_secrets(super().format(record))
+        return still_printable(without_secrets(super().format(record)))
 
 
 def _of_environment() -> Iterator[str]:

@@ -23,10 +23,10 @@ from ..catalogue import signals
 from ..config import Settings
 from ..emission.attributes import downsample, over_steps, rounded, slope
 from ..npz import to_npz
+from ..store.checked import REPORT
 from ..store.rows import Record, source_of
 from ..store.run_data import whole_run_data
 from ..store.spans import SpanFields, rows_of
-from ..store.stored import REPORT
 from ..values import fitting, number, whole
 from .own import own_run, without_own
 from .timeline import Columns, pack

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from .. import semconv
+from ..store.checked import is_id, json_object, too_deep
 from ..store.stored import StoredRun
 from .timeline import field_of, unpack
 from .words import risk_factors
@@ -54,7 +55,7 @@ def _native(run: StoredRun) -> dict[str, Any]:
     total = None if summary.input_tokens is None or generated is None else summary.input_tokens + generated
     return {
         "schema_version": SCHEMA,
-        "trace_id": str(uuid.UUID(summary.trace_id)),
+        "trace_id": str(uuid.UUID(summary.trace_id)) if is_id(summary.trace_id, 32) else summary.trace_id,
         "created_at_utc": datetime.fromtimestamp(summary.end_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "model": _present(
             {
@@ -137,7 +138,7 @@ def _superset(run: StoredRun) -> dict[str, Any]:
     ids = {"trace_id": summary.trace_id, "span_id": summary.span_id, "sequence_index": summary.sequence_index}
     times = {"start_ns": summary.start_ns, "end_ns": summary.end_ns}
     dropped = run.dropped._asdict() if any(run.dropped) else None
-    more = {"label": label, "attributes": run.attributes, "dropped": dropped}
+    more = {"label": label, "attributes": run.attributes, "dropped": dropped, "damage": run.damage or None}
     return _present({**ids, **times, "service_name": summary.service_name, **more})
 
 
@@ -196,17 +197,14 @@ def _text(messages: Any) -> str | None:
     """Return the last message's text of a GenAI messages attribute; None where it is not there or was cut off."""
     try:
         return str(json.loads(messages)[-1]["parts"][0]["content"])
-    except (TypeError, ValueError, LookupError):
+    except (TypeError, ValueError, LookupError, RecursionError):
         return None
 
 
 def _object(text: Any) -> dict[str, Any] | None:
     """Return the object that a JSON attribute holds; None where it is not there or was cut off."""
-    try:
-        value = json.loads(text)
-    except (TypeError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+    value = json_object(text)
+    return None if value is None or too_deep(value) else value
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,6 +86,8 @@ class Intake:
             self._well()
             if receipt.rejected_records:
                 rejected.add(receipt.rejected_records, " ".join(receipt.reasons))
+            for note in receipt.notes:
+                rejected.add(0, note)
         return Accepted(rejected.count, " ".join(rejected.reasons))
 
     def _later(self, receipt: Receipt) -> Later:

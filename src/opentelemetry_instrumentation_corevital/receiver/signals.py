@@ -33,9 +33,9 @@ class Signal:
     """The field of a partial success that counts what was rejected."""
 
     def answer(self, rejected: int, reason: str) -> Any:
-        """Return the response, a partial success where something was rejected."""
+        """Return the response: a partial success where something was rejected or, with a count of 0, is left out."""
         made = self.response()
-        if rejected:
+        if rejected or reason:
             setattr(made.partial_success, self.rejected, rejected)
             made.partial_success.error_message = reason
         return made

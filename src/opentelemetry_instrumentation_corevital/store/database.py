@@ -145,6 +145,7 @@ def open_for_reading(path: str | os.PathLike[str]) -> sqlite3.Connection:
 
 def _open_read_only(path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=BUSY_SECONDS)
+    connection.text_factory = _text  # one text that is no UTF-8 would be an error of every list that has it
     try:
         _check_version(connection, path)
         version = _version(connection)
@@ -157,6 +158,13 @@ def _open_read_only(path: Path, options: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _text(stored: bytes) -> str:
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored.decode("utf-8", "replace")
 
 
 def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:

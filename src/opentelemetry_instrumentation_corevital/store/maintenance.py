@@ -6,9 +6,10 @@ import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from .. import semconv
+from .checked import checked_name, json_object
 from .database import LockedError, explain, log_of, open_for_reading
 from .editing import editing, opened
 from .errors import StoreError
@@ -30,6 +31,12 @@ TABLES: Final = (
     "scopes",
 )
 _MOST_PROBLEMS: Final = 20
+# What is no integer, or no number of tokens, counts nowhere.
+_START: Final = "CASE WHEN typeof(start_ns) = 'integer' THEN start_ns END"
+_TOTALS: Final = (
+    f"SELECT min({_START}), max({_START}), total(CASE WHEN output_tokens BETWEEN 0 AND {2**40} THEN output_tokens END) "
+    "FROM runs"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +100,7 @@ def stats(path: str | Path) -> Stats:
     connection = open_for_reading(path)
     try:
         rows = {table: int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in TABLES}
-        first, last, steps = connection.execute(
-            "SELECT min(start_ns), max(start_ns), total(output_tokens) FROM runs"
-        ).fetchone()
+        first, last, steps = connection.execute(_TOTALS).fetchone()
         models = connection.execute("SELECT model, count(*) FROM runs GROUP BY model ORDER BY 2 DESC").fetchall()
         data = connection.execute("SELECT total(length(data)) FROM run_data").fetchone()[0]
         used = used_bytes(connection)
@@ -103,7 +108,11 @@ def stats(path: str | Path) -> Stats:
         raise explain(error, path) from None
     finally:
         connection.close()
-    names = {"unknown" if model is None else str(model): count for model, count in models}
+    names: dict[str, int] = {}
+    for model, count in models:  # what is no name is of no model
+        name = checked_name(model) or "unknown"
+        names[name] = names.get(name, 0) + count
+    first, last = (at if isinstance(at, int) else None for at in (first, last))
     return Stats(file_bytes(path), used, rows, first, last, int(steps), names, int(data))
 
 
@@ -280,7 +289,7 @@ def _descendants(connection: sqlite3.Connection, trace_id: str, span_ids: list[s
     calls = [
         span_id
         for span_id, _, attributes in found
-        if span_id in parents and semconv.SEQUENCE_COUNT in json.loads(attributes)
+        if span_id in parents and semconv.SEQUENCE_COUNT in (json_object(attributes) or {})
     ]
     chosen, waiting = [], [*span_ids, *calls]
     while waiting:
@@ -298,7 +307,9 @@ def _forget_exemplars(connection: sqlite3.Connection, trace_id: str, span_ids: s
     ).fetchall()
     changed = 0
     for *key, text in points:
-        exemplars: list[dict[str, Any]] = json.loads(text)
+        exemplars = json.loads(text)
+        if not (isinstance(exemplars, list) and all(isinstance(each, dict) for each in exemplars)):
+            exemplars = []  # none of ours: they go with the run
         kept = [
             each
             for each in exemplars

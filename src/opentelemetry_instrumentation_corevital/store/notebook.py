@@ -9,9 +9,11 @@ from html import escape
 from typing import Any, Final, Protocol
 
 from .. import semconv
+from ..printable import one_line
 
 _COLOURS: Final = {"low": "#2e7d32", "medium": "#b26a00", "high": "#c62828"}
 _MOST_ROWS: Final = 50
+_MOST_TEXT: Final = 2000
 UNKNOWN: Final = "not known: dropped by the SDK's limits"
 """Of what may have been there: dropped is not none."""
 
@@ -57,16 +59,16 @@ def runs_table(runs: Sequence[Summary]) -> str:
     rows = []
     for run in runs[:_MOST_ROWS]:
         cells = (
-            f"<code>{run.trace_id[:12]}</code>",
+            f"<code>{_text(run.trace_id[:12])}</code>",
             time.strftime("%Y-%m-%d %H:%M", time.localtime(run.start_ns / 1e9)),
-            escape(run.model or "-"),
+            _text(run.model or "-"),
             _risk(run.risk_score, run.risk_level),
-            escape(
+            _text(
                 ", ".join(flag.removesuffix("_detected") for flag in run.flags) or ("-" if run.judged else "unknown")
             ),
             "-" if run.output_tokens is None else str(run.output_tokens),
-            escape(run.error_type or run.finish_reason or "-"),
-            escape(run.label or "-"),
+            _text(run.error_type or run.finish_reason or "-"),
+            _text(run.label or "-"),
         )
         rows.append(_row(cells, "td", wrap=False))
     more = f"<p>{len(runs) - _MOST_ROWS} more</p>" if len(runs) > _MOST_ROWS else ""
@@ -97,9 +99,13 @@ def verdict(summary: Summary, attributes: Mapping[str, Any], *, label: str, cut:
         "tokens": f"{_count(summary.input_tokens)} in the prompt, {_count(summary.output_tokens)} generated",
         "label": label,
     }
-    cells = "".join(_row((name, escape(value)), "td") for name, value in lines.items() if value)
-    title = f"{_risk(summary.risk_score, summary.risk_level)} &middot; <code>{summary.trace_id[:12]}</code>"
-    return f"<p>{title}</p><p>{escape(summary.narrative or '')}</p><table>{cells}</table>"
+    cells = "".join(_row((name, _text(value)), "td") for name, value in lines.items() if value)
+    title = f"{_risk(summary.risk_score, summary.risk_level)} &middot; <code>{_text(summary.trace_id[:12])}</code>"
+    return f"<p>{title}</p><p>{_text(summary.narrative or '')}</p><table>{cells}</table>"
+
+
+def _text(text: str) -> str:
+    return escape(one_line(text, _MOST_TEXT))
 
 
 def _named(names: Sequence[str] | None, unknown: str) -> str:
@@ -118,4 +124,4 @@ def _row(cells: Sequence[str], tag: str, *, wrap: bool = True) -> str:
 def _risk(score: Any, level: str | None) -> str:
     if score is None:
         return "not judged"
-    return f'<b style="color:{_COLOURS.get(level or "", "inherit")}">{score:.2f} {escape(level or "")}</b>'
+    return f'<b style="color:{_COLOURS.get(level or "", "inherit")}">{score:.2f} {_text(level or "")}</b>'

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from google.protobuf.message import Message
+from google.protobuf.message import Error, Message
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData, SeverityNumber
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
@@ -17,10 +17,14 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
 from .. import semconv
+from ..printable import one_line
 from .otlp import any_value, key_values
 
 CHUNK_BYTES: Final = 256 * 1024
 """Of run data in one log record: a file has no limit of 4 MiB a message."""
+_NO_OTLP: Final = (Error, ValueError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
+"""What comes of a row that another program wrote, with values that OTLP does not have."""
+_MOST_ID: Final = 80
 _SPAN: Final = (
     "SELECT trace_id, span_id, parent_span_id, trace_state, name, kind, start_ns, end_ns, status_code, status_message, "
     "attributes, dropped_attributes, dropped_events, dropped_links, resource_id, scope_id FROM spans "
@@ -49,6 +53,8 @@ class OtlpExport:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.left_out: list[str] = []
+        """What could not be written, a sentence each."""
         self._resources: dict[int, tuple[Resource, str]] = {}
         self._scopes: dict[int, tuple[InstrumentationScope, str]] = {}
 
@@ -69,7 +75,16 @@ class OtlpExport:
 
     def _spans(self, where: str, values: tuple[Any, ...]) -> Iterator[Message]:
         for row in self._connection.execute(_SPAN + where, values):
-            yield self._span(row)
+            try:
+                message = self._span(row)
+            except _NO_OTLP as error:
+                self._leave_out("span", row[:2], error)
+            else:
+                yield message
+
+    def _leave_out(self, what: str, ids: Sequence[Any], error: Exception) -> None:
+        named = one_line("/".join(str(each) for each in ids), _MOST_ID)
+        self.left_out.append(f"{what} {named} is no telemetry that can be written ({type(error).__name__}); left out")
 
     def _span(self, row: tuple[Any, ...]) -> Message:
         *fields, resource_id, scope_id = row
@@ -107,22 +122,12 @@ class OtlpExport:
 
     def _logs(self, where: str, values: tuple[Any, ...]) -> Iterator[Message]:
         for row in self._connection.execute(_LOGS + where, values):
-            at, seen, severity, severity_text, event, body, attributes, dropped, trace_id, span_id, flags, *origin = row
-            record = LogRecord(
-                time_unix_nano=at or 0,
-                observed_time_unix_nano=seen,
-                severity_number=SeverityNumber.ValueType(severity or 0),
-                severity_text=severity_text or "",
-                event_name=event or "",
-                attributes=key_values(json.loads(attributes)),
-                dropped_attributes_count=dropped,
-                trace_id=bytes.fromhex(trace_id or ""),
-                span_id=bytes.fromhex(span_id or ""),
-                flags=flags,
-            )
-            if body is not None:
-                record.body.CopyFrom(any_value(json.loads(body)))
-            yield self._log(record, *origin)
+            try:
+                message = self._log(_record(row), *row[-2:])
+            except _NO_OTLP as error:
+                self._leave_out("log record of span", row[8:10], error)
+            else:
+                yield message
 
     def _log(self, record: LogRecord, resource_id: int | None, scope_id: int | None) -> Message:
         data = LogsData()
@@ -138,27 +143,38 @@ class OtlpExport:
             same = "WHERE trace_id = ? AND span_id = ?"
             data, received = self._connection.execute(f"SELECT data, received_ns FROM run_data {same}", key).fetchone()
             origin = self._connection.execute(f"SELECT resource_id, scope_id FROM spans {same}", key).fetchone()
-            for record in _chunks((key[0], key[1]), data, received):
-                yield self._log(record, *(origin or (None, None)))
+            try:
+                for record in _chunks((key[0], key[1]), data, received):
+                    yield self._log(record, *(origin or (None, None)))
+            except _NO_OTLP as error:
+                self._leave_out("run data of span", key, error)
 
     def _metrics(self) -> Iterator[Message]:
         columns = "id, resource_id, scope_id, name, unit, type, temporality, is_monotonic, description"
         for row in self._connection.execute(f"SELECT {columns} FROM metrics ORDER BY id").fetchall():
-            metric_id, resource_id, scope_id, name, unit, kind, temporality, monotonic, description = row
-            data = MetricsData()
-            group = data.resource_metrics.add()
-            self._describe(group, resource_id)
-            scoped = group.scope_metrics.add()
-            self._name(scoped, scope_id)
-            metric = scoped.metrics.add(name=name, unit=unit, description=description)
-            target = getattr(metric, kind)
-            if kind != "gauge":
-                target.aggregation_temporality = temporality
-            if kind == "sum":
-                target.is_monotonic = bool(monotonic)
-            for point in self._connection.execute(_POINTS, (metric_id,)):
-                _add_point(target.data_points.add(), point, kind)
-            yield data
+            try:
+                message = self._metric(row)
+            except _NO_OTLP as error:
+                self._leave_out("metric", row[3:4], error)
+            else:
+                yield message
+
+    def _metric(self, row: tuple[Any, ...]) -> Message:
+        metric_id, resource_id, scope_id, name, unit, kind, temporality, monotonic, description = row
+        data = MetricsData()
+        group = data.resource_metrics.add()
+        self._describe(group, resource_id)
+        scoped = group.scope_metrics.add()
+        self._name(scoped, scope_id)
+        metric = scoped.metrics.add(name=name, unit=unit, description=description)
+        target = getattr(metric, kind)
+        if kind != "gauge":
+            target.aggregation_temporality = temporality
+        if kind == "sum":
+            target.is_monotonic = bool(monotonic)
+        for point in self._connection.execute(_POINTS, (metric_id,)):
+            _add_point(target.data_points.add(), point, kind)
+        return data
 
     def _describe(self, group: Any, resource_id: int | None) -> None:
         if resource_id is None:
@@ -182,6 +198,25 @@ class OtlpExport:
             self._scopes[scope_id] = (scope, url)
         scope, scoped.schema_url = self._scopes[scope_id]
         scoped.scope.CopyFrom(scope)
+
+
+def _record(row: tuple[Any, ...]) -> LogRecord:
+    at, seen, severity, severity_text, event, body, attributes, dropped, trace_id, span_id, flags, *_ = row
+    record = LogRecord(
+        time_unix_nano=at or 0,
+        observed_time_unix_nano=seen,
+        severity_number=SeverityNumber.ValueType(severity or 0),
+        severity_text=severity_text or "",
+        event_name=event or "",
+        attributes=key_values(json.loads(attributes)),
+        dropped_attributes_count=dropped,
+        trace_id=bytes.fromhex(trace_id or ""),
+        span_id=bytes.fromhex(span_id or ""),
+        flags=flags,
+    )
+    if body is not None:
+        record.body.CopyFrom(any_value(json.loads(body)))
+    return record
 
 
 def _chunks(key: tuple[str, str], data: bytes, at: int) -> Iterator[LogRecord]:

@@ -1,21 +1,21 @@
 """Runs in a file of SQLite. Lists come from the `runs` table alone and never parse JSON."""
 
-import json
 import sqlite3
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import semconv
-from ..values import fitting
+from ..printable import one_line
+from .checked import MOST_JSON, Findings, checked_attributes, checked_name, read_attributes
 from .database import explain, open_for_reading, store_path
 from .errors import StoreError
 from .filters import ANY_RUN, RunFilter
+from .reading import MOST_DATA, MOST_EVENTS, stored_run
 from .source import Cursor, ModelOverview, RunPage, RunSource, newest_that_counts
 from .sqlite_filters import ORDER, index, where
 from .sqlite_labels import read_label, set_label
-from .stored import COLUMNS, Dropped, RunList, RunSummary, StoredEvent, StoredRun, fingerprint_in, summary_of
+from .stored import COLUMNS, RunList, RunSummary, StoredRun, fingerprint_in, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _MOST_ROWS: Final = 2**63 - 2
 """One less than the largest number that SQLite takes for a limit."""
 _COLUMNS: Final = ", ".join(COLUMNS)
+_ATTRIBUTES: Final = f"CASE WHEN length(attributes) <= {MOST_JSON} THEN attributes END"
+"""Attributes of no more than what is read: nobody's row takes all memory."""
+_OF_SPAN: Final = "WHERE trace_id = ? AND span_id = ?"
 
 
 class Store(RunSource):
@@ -69,22 +72,32 @@ class Store(RunSource):
     def overview(self, wanted: RunFilter = ANY_RUN) -> list[ModelOverview]:
         """Return what there is of each model: the most frequent first, then by name."""
         found = self._by_model("count(*), total(risk_level = 'high'), max(start_ns)", wanted)
-        return [ModelOverview(model, runs, int(high), newest) for model, runs, high, newest in found]
+        models: dict[str | None, ModelOverview] = {}
+        for name, runs, high, start_ns in found:
+            other = models.get(name, ModelOverview(name, 0, 0, 0))
+            newest = max(other.newest_ns, start_ns if isinstance(start_ns, int) else 0)
+            models[name] = ModelOverview(name, other.runs + runs, other.high_risk + int(high), newest)
+        return list(models.values())
 
     def models(self, wanted: RunFilter = ANY_RUN, **conditions: Any) -> dict[str | None, int]:
         """Return how many runs there are of each model, the most frequent first; None: of a model without a name.
 
         Arguments and errors are those of `runs`.
         """
-        return dict(self._by_model("count(*)", replace(wanted, **conditions)))
+        counts: dict[str | None, int] = {}
+        for name, count in self._by_model("count(*)", replace(wanted, **conditions)):
+            counts[name] = counts.get(name, 0) + count
+        return counts
 
     def _by_model(self, figures: str, wanted: RunFilter) -> list[tuple[Any, ...]]:
+        """Return rows by model, what is no name as None: there may be several of those."""
         condition, values = where(wanted)
-        return self._query(
+        found = self._query(
             f"SELECT model, {figures} FROM runs INDEXED BY runs_filters {condition} GROUP BY model "
             "ORDER BY 2 DESC, model",
             values,
         )
+        return [(checked_name(model), *rest) for model, *rest in found]
 
     def beginning_with(self, start: str) -> list[RunSummary]:
         """Return the runs whose trace id begins so; if there are none, those whose span id does. The oldest first."""
@@ -104,27 +117,27 @@ class Store(RunSource):
             StoreError: for an unreadable file, or a run that was deleted meanwhile.
         """
         key = (summary.trace_id, summary.span_id)
-        columns = "attributes, parent_span_id, dropped_attributes, dropped_events"
-        found = self._query(f"SELECT {columns} FROM spans WHERE trace_id = ? AND span_id = ?", key)
+        columns = f"{_ATTRIBUTES}, parent_span_id, dropped_attributes, dropped_events"
+        found = self._query(f"SELECT {columns} FROM spans {_OF_SPAN}", key)
         if not found:
-            raise StoreError(f"{self.path}: holds no run {summary.trace_id} any more.")
+            raise StoreError(f"{self.path}: holds no run {one_line(summary.trace_id)} any more.")
         ((attributes, parent, *dropped),) = found
-        events = self._query(
-            "SELECT name, time_ns, attributes FROM span_events WHERE trace_id = ? AND span_id = ? ORDER BY seq", key
-        )
+        above = self._query(f"SELECT {_ATTRIBUTES} FROM spans {_OF_SPAN}", (summary.trace_id, parent or ""))
+        data, size = self._data(summary)
+        events = f"SELECT name, time_ns, {_ATTRIBUTES} FROM span_events {_OF_SPAN} ORDER BY seq LIMIT {MOST_EVENTS + 1}"
         try:
-            label = read_label(self._connection, *key)
+            return stored_run(
+                summary,
+                attributes,
+                self._connection.execute(events, key),
+                label=read_label(self._connection, *key),
+                data=data,
+                data_bytes=size,
+                call=above[0][0] if above else None,
+                dropped=dropped,
+            )
         except sqlite3.Error as error:
             raise explain(error, self.path) from None
-        return StoredRun(
-            summary,
-            json.loads(attributes),
-            tuple(StoredEvent(name, time_ns, _checked(name, json.loads(text))) for name, time_ns, text in events),
-            label,
-            self.run_data(summary),
-            self._call_attributes(summary.trace_id, parent),
-            Dropped(*dropped),
-        )
 
     def run_data(self, run: RunSummary | StoredRun) -> bytes | None:
         """Return a run's data, a compressed NumPy `.npz`; None if the store has none.
@@ -132,10 +145,14 @@ class Store(RunSource):
         Raises:
             StoreError: for an unreadable file.
         """
-        summary = run.summary if isinstance(run, StoredRun) else run
-        key = (summary.trace_id, summary.span_id)
-        found = self._query("SELECT data FROM run_data WHERE trace_id = ? AND span_id = ?", key)
-        return found[0][0] if found else None
+        data, _ = self._data(run.summary if isinstance(run, StoredRun) else run)
+        return data if isinstance(data, bytes) else None
+
+    def _data(self, run: RunSummary) -> tuple[Any, int | None]:
+        """Return a run's data, None where they are more than is read, and how many bytes they have."""
+        data = f"CASE WHEN length(data) <= {MOST_DATA} THEN data END"
+        found = self._query(f"SELECT {data}, length(data) FROM run_data {_OF_SPAN}", (run.trace_id, run.span_id))
+        return found[0] if found else (None, None)
 
     def set_label(self, run: RunSummary, outcome: str | None, note: str | None = None) -> None:
         """Label a run, in place of an earlier label.
@@ -152,13 +169,13 @@ class Store(RunSource):
             StoreError: for an unreadable file, or a run that was deleted meanwhile.
         """
         for run in runs:
-            key = (run.trace_id, run.span_id)
-            found = self._query("SELECT attributes FROM spans WHERE trace_id = ? AND span_id = ?", key)
+            found = self._query(f"SELECT {_ATTRIBUTES} FROM spans {_OF_SPAN}", (run.trace_id, run.span_id))
             if not found:
-                raise StoreError(f"{self.path}: holds no run {run.trace_id} any more.")
-            yield fingerprint_in(json.loads(found[0][0]))
+                raise StoreError(f"{self.path}: holds no run {one_line(run.trace_id)} any more.")
+            findings = Findings()
+            yield fingerprint_in(checked_attributes(read_attributes(found[0][0], findings), findings))
 
-    def otlp(self, trace_ids: "Sequence[str] | None") -> "Iterator[Message]":
+    def otlp(self, trace_ids: "Sequence[str] | None", left_out: list[str] | None = None) -> "Iterator[Message]":
         """Yield OTLP messages with the spans, log records and run data of traces; None: all that the store holds.
 
         Raises:
@@ -169,14 +186,10 @@ class Store(RunSource):
         export = OtlpExport(self._connection)
         try:
             yield from export.everything() if trace_ids is None else export.traces(trace_ids)
+            if left_out is not None:
+                left_out += export.left_out
         except sqlite3.Error as error:
             raise explain(error, self.path) from None
-
-    def _call_attributes(self, trace_id: str, parent: str | None) -> dict[str, Any] | None:
-        """Return the attributes of the span above a sequence's, if it is that of a call with several sequences."""
-        found = self._query("SELECT attributes FROM spans WHERE trace_id = ? AND span_id = ?", (trace_id, parent or ""))
-        attributes: dict[str, Any] | None = json.loads(found[0][0]) if found else None
-        return attributes if attributes is not None and semconv.SEQUENCE_COUNT in attributes else None
 
     def _summaries(self, rest: str, values: tuple[Any, ...]) -> list[RunSummary]:
         return [summary_of(row) for row in self._query(f"SELECT {_COLUMNS} FROM runs {rest}", values)]
@@ -186,8 +199,3 @@ class Store(RunSource):
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise explain(error, self.path) from None
-
-
-def _checked(event: str, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return an event's attributes; a step's without values of another type, which are somebody else's."""
-    return fitting(attributes) if event == semconv.STEP_EVENT else attributes

@@ -1,6 +1,7 @@
 """What became of records that were handed to the writer together."""
 
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 _MOST_REASONS: Final = 8
@@ -25,6 +26,8 @@ class Receipt:
         """Whether they failed since too much waited for the file, before it was tried."""
         self.reasons: list[str] = []
         """Why, each once."""
+        self.notes: list[str] = []
+        """What is wrong with values of records that are stored; they read as absent."""
         # Held as a lock, never by way of the condition, whose `__exit__` is Python: a Ctrl-C that comes there leaves it
         # locked for good, and the writer waiting for it.
         self._guard = threading.Lock()
@@ -56,6 +59,12 @@ class Receipt:
         with self._guard:
             self.rejected_records += count
             self._because(reason)
+
+    def noted(self, reasons: Sequence[str]) -> None:
+        """Add what is wrong with values of records that are stored."""
+        with self._guard:
+            for reason in reasons[: _MOST_REASONS - len(self.notes)]:
+                self.notes.append(reason)
 
     def failed(self, count: int, reason: str) -> None:
         """Count records that the file did not take."""

@@ -19,7 +19,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Telemetry that had to be given up while others were stored."""
+    """Telemetry that had to be given up while others were stored; no record: a value of one that is stored."""
 
     records: int
     reason: str

@@ -147,12 +147,25 @@ def _join(connection: sqlite3.Connection, group: Row, now: int) -> list[Lost]:
         connection.execute(f"DELETE FROM run_data_chunks WHERE {_GROUP}", group)
         return [Lost(count, f"a run's data was left out: {wrong}.")]
     connection.execute(INSERT_RUN_DATA, (trace_id, span_id, digest, now, data))
+    noted = [Lost(0, f"{name} {why}; it reads as absent.", own=False) for name, why in _wrong_with(data).items()]
     others = connection.execute(f"DELETE FROM run_data_chunks WHERE {_RUN}", group[:3]).rowcount - count
-    return (
-        [Lost(others, "chunks of run data name a count or a size that is not their run's.", own=False)]
-        if others
-        else []
-    )
+    if others:
+        noted.append(Lost(others, "chunks of run data name a count or a size that is not their run's.", own=False))
+    return noted
+
+
+def _wrong_with(data: bytes) -> dict[str, str]:
+    """Return what the archive's directory and headers say is wrong with it; what is inside is seen when it is read."""
+    from ..npz import Archive
+    from .checked import RUN_DATA, Findings
+
+    findings = Findings()
+    try:
+        for name, why in Archive(data).wrong.items():
+            findings.add(f"{RUN_DATA}.{name}", why)
+    except ValueError as error:
+        findings.add(RUN_DATA, f"is {error}")
+    return findings.named
 
 
 def _give_up_stale(connection: sqlite3.Connection, now: int) -> list[Lost]:

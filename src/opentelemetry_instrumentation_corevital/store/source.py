@@ -2,7 +2,7 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
@@ -245,7 +245,7 @@ class RunSource(Protocol):
         """Return a run's data, a compressed NumPy `.npz`; None if there are none."""
         return self._whole(run).data
 
-    def columns(self, run: RunSummary | StoredRun) -> "dict[str, NDArray[Any]] | None":
+    def columns(self, run: RunSummary | StoredRun) -> "Mapping[str, NDArray[Any]] | None":
         """Return a run's data by column (docs/run-data.md), each [steps] or [steps, layers]; None if there are none.
 
         Raises:
@@ -257,8 +257,16 @@ class RunSource(Protocol):
         except ValueError as error:
             raise StoreError(f"{self.name}: the run's data are damaged: {error}.") from None
 
-    def otlp(self, trace_ids: "Sequence[str] | None") -> "Iterator[Message]":  # noqa: ARG002
+    def otlp(
+        self,
+        trace_ids: "Sequence[str] | None",  # noqa: ARG002
+        left_out: list[str] | None = None,  # noqa: ARG002
+    ) -> "Iterator[Message]":
         """Yield OTLP messages with the spans, log records and run data of traces; None: all that the source holds.
+
+        Args:
+            trace_ids: of which traces.
+            left_out: gets a sentence for each row that is no telemetry, as another program may have written it.
 
         Raises:
             StoreError: where it does not keep telemetry as it was sent.

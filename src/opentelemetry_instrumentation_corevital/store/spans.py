@@ -4,7 +4,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from .. import semconv
 from ..values import clean
+from .checked import Findings, checked_attributes
 from .rows import Lost, Row, Source, insert, integer, number, size_of, source, text, to_json
 from .run_columns import COLUMN_ATTRIBUTES
 from .sqlite_labels import COPY_LABEL
@@ -70,6 +71,8 @@ class SpanRows:
     links: tuple[Row, ...]
     run: Row | None
     bytes: int
+    damage: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with a run's values, which read as absent: the name of each -> why."""
 
     def write(self, connection: sqlite3.Connection) -> Sequence[Lost]:
         """Write the span; a second delivery replaces the first with all that hangs on it, and keeps its label."""
@@ -82,7 +85,7 @@ class SpanRows:
             connection.execute(_INSERT_RUN, self.run)
             if before:  # a label can only have been given to what was there
                 connection.execute(COPY_LABEL, key)
-        return ()
+        return [Lost(0, f"{name} {why}; it reads as absent.", own=False) for name, why in self.damage.items()]
 
 
 def span_rows(span: ReadableSpan) -> SpanRows:
@@ -136,11 +139,15 @@ def rows_of(span: SpanFields) -> SpanRows:
     )
     events = tuple((*key, seq, at, clean(name), to_json(more)) for seq, (at, name, more) in enumerate(span.events))
     links = tuple((*key, seq, *linked, to_json(more)) for seq, (*linked, more) in enumerate(span.links))
-    run = None
+    run, findings = None, Findings()
     if not _RUN_MARKS.isdisjoint(attributes):
-        judged = (_run_value(attributes, *reading) for reading in _RUN_ATTRIBUTES.values())
+        known = checked_attributes(attributes, findings)
+        for place, (_, _, more) in enumerate(span.events):
+            checked_attributes(more or {}, findings, "event attribute", f"event {place}: ")
+        judged = (_run_value(known, *reading) for reading in _RUN_ATTRIBUTES.values())
         run = (*key, span.start_ns, span.end_ns, origin.service_name, *judged)
-    return SpanRows(origin, row, events, links, run, origin.bytes + size_of(row, run or (), *events, *links))
+    size = origin.bytes + size_of(row, run or (), *events, *links)
+    return SpanRows(origin, row, events, links, run, size, findings.named)
 
 
 def _trace_state(context: SpanContext) -> str:

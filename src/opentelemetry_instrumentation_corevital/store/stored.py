@@ -1,6 +1,5 @@
 """Runs as they come out of the store."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -8,14 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .. import semconv
 from ..run import Fingerprint, Run
+from .checked import REPORT, RUN_DATA, Findings, checked_row
 from .filters import FLAGS
 from .labels import Label
 from .notebook import runs_table, verdict
-from .run_columns import VERDICT_COLUMNS
+from .run_columns import COLUMN_ATTRIBUTES, VERDICT_COLUMNS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pandas import DataFrame
+
+    from .checked_columns import Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class RunSummary:
     label: str | None
     others: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Columns of verdicts that the catalogue has beside the fields above, by name; each is read as they are."""
+    damage: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What is wrong with values of the row that are left out: the name of each -> why."""
 
     def __getattr__(self, name: str) -> Any:
         """Return a column that has no field; None where it was not judged.
@@ -82,31 +86,25 @@ class RunSummary:
         return (self.end_ns - self.start_ns) / 1e9
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the row, for JSON."""
-        return {name: getattr(self, name) for name in COLUMNS}
+        """Return the row, for JSON; `damage` is there where something is wrong with it."""
+        row = {name: getattr(self, name) for name in COLUMNS}
+        return {**row, "damage": dict(self.damage)} if self.damage else row
 
     def _repr_html_(self) -> str:
         return runs_table([self])
 
 
-REPORT: Final = "report"
-"""Column of the run data of a migrated run: what the report says beside its numbers, as the bytes of its JSON."""
-
-_FIELDS = tuple(each.name for each in fields(RunSummary) if each.name != "others")
+_FIELDS = tuple(each.name for each in fields(RunSummary) if each.name not in ("others", "damage"))
 OTHERS = tuple(column.name for column in VERDICT_COLUMNS if column.name not in _FIELDS)
 """Columns that have no field of their own."""
 COLUMNS = (*_FIELDS, *OTHERS)
 
 
 def summary_of(row: tuple[Any, ...]) -> RunSummary:
-    """Return a row of `runs` whose columns are `COLUMNS`."""
-    values = dict(zip(COLUMNS, row, strict=True))
-    for flag in FLAGS:
-        values[flag] = None if values[flag] is None else bool(values[flag])
-    warnings = json.loads(values["warnings"])
-    values["warnings"] = None if warnings is None else tuple(warnings)
+    """Return a row of `runs` whose columns are `COLUMNS`; a value that is wrong is None, and `damage` says why."""
+    values, damage = checked_row(dict(zip(COLUMNS, row, strict=True)), COLUMN_ATTRIBUTES, FLAGS)
     others = {name: values.pop(name) for name in OTHERS}
-    return RunSummary(**values, others=others)
+    return RunSummary(**values, others=others, damage=damage)
 
 
 class RunList(list[RunSummary]):
@@ -163,6 +161,8 @@ class StoredRun:
     """Attributes of the call's own span, where the call had several sequences."""
     dropped: Dropped = WHOLE
     """What the SDK's limits took from the span: what is missing then may have been there."""
+    findings: Findings = field(default_factory=Findings, compare=False)
+    """What was wrong with its values as it was read; `damage` has what is wrong with its run data, too."""
 
     @property
     def steps(self) -> tuple[StoredEvent, ...]:
@@ -170,29 +170,53 @@ class StoredRun:
         return tuple(event for event in self.events if event.name == semconv.STEP_EVENT)
 
     @cached_property
-    def columns(self) -> "dict[str, NDArray[Any]]":
+    def columns(self) -> "Mapping[str, NDArray[Any]]":
         """Return the run data by column, each [steps] or [steps, layers]; empty where there are none.
 
-        Raises:
-            ValueError: if the data are damaged.
-        """
-        return {name: values for name, values in self._arrays.items() if name != REPORT}
+        A column that is damaged is not there, and a value beyond its range is NaN; `damage` names them.
 
-    @property
-    def report(self) -> dict[str, Any] | None:
-        """Return what the report of a migrated run says beside its columns; None for any other run."""
-        found = self._arrays.get(REPORT)
-        return None if found is None else json.loads(found.tobytes())
+        Raises:
+            ValueError: if the data are no archive of columns at all.
+        """
+        if REPORT not in self._columns:
+            return self._columns
+        return {name: values for name, values in self._columns.items() if name != REPORT}
 
     @cached_property
-    def _arrays(self) -> "dict[str, NDArray[Any]]":
-        from ..npz import from_npz
+    def report(self) -> dict[str, Any] | None:
+        """Return what the report of a migrated run says beside its columns; None for any other run.
 
-        return {} if self.data is None else from_npz(self.data)
+        Raises:
+            ValueError: if the data are no archive of columns at all.
+        """
+        from .checked_columns import read_report
+
+        found = self._columns.get(REPORT)
+        return None if found is None else read_report(found, self.findings)
+
+    @property
+    def damage(self) -> dict[str, str]:
+        """Return what is wrong with values that are left out, of the run data, too: the name of each -> why."""
+        try:
+            columns, _ = self._columns, self.report
+        except ValueError as error:
+            return {**self.summary.damage, **self.findings.named, RUN_DATA: f"is {error}"}
+        of_data = {} if isinstance(columns, dict) else columns.findings.named
+        return {**self.summary.damage, **self.findings.named, **of_data}
+
+    @cached_property
+    def _columns(self) -> "Columns | dict[str, NDArray[Any]]":
+        from .checked_columns import Columns
+
+        if self.data is None:
+            return {}
+        get = self.attributes.get
+        return Columns(self.data, steps=get(semconv.STEPS_TOTAL), layers=get(semconv.MODEL_LAYER_COUNT))
 
     def as_dict(self) -> dict[str, Any]:
         """Return summary, label, attributes, events and how many of them were dropped, for JSON."""
         label = None if self.label is None else asdict(self.label)
+        damage = {"damage": self.damage} if self.damage else {}
         events = [asdict(event) for event in self.events]
         return {
             "summary": self.summary.as_dict(),
@@ -200,6 +224,7 @@ class StoredRun:
             "attributes": self.attributes,
             "events": events,
             "dropped": self.dropped._asdict(),
+            **damage,
         }
 
     def to_pandas(self, signal: str | None = None) -> "DataFrame":

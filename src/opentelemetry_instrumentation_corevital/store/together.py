@@ -39,6 +39,6 @@ class Together:
                 connection.execute(f"ROLLBACK TO {_SAVEPOINT}")
                 losses = [Lost(1, f"a record could not be stored ({type(error).__name__}).")]
             connection.execute(f"RELEASE {_SAVEPOINT}")
-            self.lost += [each for each in losses if each.own]
+            self.lost += [each for each in losses if each.own or not each.records]
             others += [each for each in losses if not each.own]
         return others

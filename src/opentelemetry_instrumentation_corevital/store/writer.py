@@ -315,10 +315,12 @@ class StoreWriter:
         """Say what became of a record, and of others that had to be given up for it."""
         self._answered += 1
         for loss in losses:
-            self.last_error = StoreError(f"{self.path}: {loss.reason}")
-            self.drop(loss.records, str(self.last_error))
+            if loss.records:
+                self.last_error = StoreError(f"{self.path}: {loss.reason}")
+                self.drop(loss.records, str(self.last_error))
         receipt = entry[1]
         if receipt is not None:
+            receipt.noted([loss.reason for loss in losses if not loss.records])
             own = next((loss for loss in losses if loss.own), None)
             if own is None:
                 receipt.stored(1)

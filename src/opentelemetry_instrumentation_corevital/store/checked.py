@@ -1,0 +1,256 @@
+"""The border at which foreign data become a run: what was stored is held against what is declared of each name.
+
+A store's file may have been written by any program, from what any sender sent. So whatever is read of a run passes
+here once: type, range and length of known names, and the shape of everything else. A value that is wrong is left out,
+as one that was not measured, and the reason is kept; no other value, and no other run, suffers from it.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from .. import semconv
+from ..catalogue.signal import SLACK
+from ..printable import one_line
+from ..values import fits_int64
+
+REPORT: Final = "report"
+"""Column of the run data of a migrated run: what the report says beside its numbers, as the bytes of its JSON."""
+RUN_DATA: Final = "run_data"
+"""What run data are called where it is told what is wrong with them."""
+MOST_JSON: Final = 32 * 1024**2
+"""Characters of a span's attributes as JSON."""
+MOST_DEPTH: Final = 64
+"""Of lists and objects within each other."""
+_MOST_PARTS: Final = 1_000_000
+"""Lists, objects and items of JSON: each takes a hundred times its characters in memory."""
+_MOST_NAMED: Final = 20
+_MOST_NAME: Final = 128
+
+Damage = Mapping[str, str]
+"""Name of a value that is left out -> what is wrong with it; the value itself is told where it is a number."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is wrong with a run's values, as far as it was read: a few names, and how many there are beyond."""
+
+    named: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, reason: str) -> None:
+        """Note that a value is left out; the first reason for a name stays."""
+        if len(self.named) < _MOST_NAMED:
+            self.named.setdefault(one_line(name, _MOST_NAME), reason)
+
+
+def checked_attributes(
+    attributes: Mapping[str, Any], findings: Findings, kind: semconv.Kind = "attribute", where: str = ""
+) -> dict[str, Any]:
+    """Return the attributes whose values are what is declared of their names; those of unknown names as they are.
+
+    Args:
+        attributes: of a span or an event, as JSON has them.
+        findings: gets what is left out, and why.
+        kind: what carries them.
+        where: goes before the names that are noted.
+    """
+    kept = {}
+    for name, value in attributes.items():
+        definition = semconv.DEFINITIONS.get((kind, name))
+        why = too_deep(value) if definition is None else problem(definition, value)
+        if why is None:
+            kept[name] = value
+        else:
+            findings.add(f"{where}{name}", why)
+    return kept
+
+
+def problem(definition: semconv.Definition, value: Any) -> str | None:
+    """Return what is wrong with the value of a known name; None: nothing."""
+    kind = definition.type.removesuffix("[]")
+    wrong = _CHECKS.get(kind)
+    if wrong is None:  # the name of an event, which has no value
+        return None
+    if kind == definition.type:
+        return wrong(definition, value)
+    if not isinstance(value, list | tuple):
+        return f"is {_a(value)}, not a list"
+    if len(value) > semconv.MOST_ITEMS:
+        return f"has {len(value)} items; {semconv.MOST_ITEMS} are the most"
+    return next((f"item {index} {why}" for index, item in enumerate(value) if (why := wrong(definition, item))), None)
+
+
+def _text(definition: semconv.Definition, value: Any) -> str | None:
+    if not isinstance(value, str):
+        return f"is {_a(value)}, not a text"
+    if definition.longest is not None and len(value) > definition.longest:
+        return f"has {len(value)} characters; {definition.longest} are the most"
+    return None
+
+
+def _integer(definition: semconv.Definition, value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return f"is {_a(value)}, not an integer"
+    return _range(definition, value) if fits_int64(value) else "is an integer beyond 64 bits"
+
+
+def _number(definition: semconv.Definition, value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"is {_a(value)}, not a number"
+    if isinstance(value, int) and not fits_int64(value):
+        return "is an integer beyond 64 bits"
+    return _range(definition, value) if math.isfinite(value) else "is not finite"
+
+
+def _boolean(_: semconv.Definition, value: Any) -> str | None:
+    return None if isinstance(value, bool) else f"is {_a(value)}, not true or false"
+
+
+_CHECKS: Final[Mapping[str, Callable[[semconv.Definition, Any], str | None]]] = {
+    "string": _text,
+    "int": _integer,
+    "double": _number,
+    "boolean": _boolean,
+}
+
+
+def _range(definition: semconv.Definition, value: float) -> str | None:
+    slack = SLACK if definition.type.startswith("double") else 0
+    if definition.lowest is not None and value < definition.lowest - slack:
+        return f"is {value:.6g}; {definition.lowest:g} is the least"
+    if definition.highest is not None and value > definition.highest + slack:
+        return f"is {value:.6g}; {definition.highest:g} is the most"
+    return None
+
+
+def _a(value: Any) -> str:
+    """Return what kind of value it is; its text may be content, and is never told."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a text"
+    return "bytes" if isinstance(value, bytes) else "an object" if isinstance(value, Mapping) else "a list"
+
+
+def too_deep(value: Any) -> str | None:
+    """Return what is wrong with a value whose form nothing declares; None: nothing."""
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        level = [item for each in level for item in _items(each)]
+        if not level:
+            return None
+    return f"has more than {MOST_DEPTH} lists and objects within each other"
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return [item for item in value.values() if isinstance(item, list | Mapping)]
+    return [item for item in value if isinstance(item, list | Mapping)] if isinstance(value, list) else ()
+
+
+def json_object(text: Any) -> dict[str, Any] | None:
+    """Return the object that JSON from anywhere holds; None where it holds none, or cannot be read."""
+    if not isinstance(text, str) or len(text) > MOST_JSON or sum(map(text.count, "[{,")) > _MOST_PARTS:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError, MemoryError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_attributes(text: Any, findings: Findings, name: str = "attributes") -> dict[str, Any]:
+    """Return attributes as they are stored, empty where they cannot be read at all."""
+    found = json_object(text)
+    if found is None:
+        findings.add(name, "cannot be read: it is no JSON object, or too large a one")
+        return {}
+    return found
+
+
+# --- the columns of a row of `runs` ------------------------------------------------------------------------------
+
+_IDS: Final = {"trace_id": 32, "span_id": 16}
+_HEX: Final = re.compile("[0-9a-f]+")
+_TIMES: Final = ("start_ns", "end_ns")
+_NAME: Final = semconv.Definition("", "attribute", "string", "", "", longest=4096)
+_TIME: Final = semconv.Definition("", "attribute", "int", "ns", "", lowest=0)
+
+
+def checked_row(
+    row: Mapping[str, Any], attributes: Mapping[str, tuple[str, ...]], flags: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values of a row of `runs`, None in place of those that are wrong, and what is wrong with which.
+
+    Args:
+        row: value by column, as SQLite returns it: of any type.
+        attributes: column -> the attributes that it is a copy of.
+        flags: columns with truth values, which SQLite has as 0 and 1.
+    """
+    findings, values, truths = Findings(), dict(row), frozenset(flags)
+    for column, value in row.items():
+        if value is None:
+            continue
+        if column in truths:
+            values[column] = bool(value) if value in (0, 1) else None
+            why = None if value in (0, 1) else "is neither 0 nor 1"
+        elif column == "warnings":
+            values[column], why = _names(value, attributes[column][0])
+        else:
+            why = _problem_of_cell(column, value, attributes.get(column, ()))
+            values[column] = value if why is None else None
+        if why is not None:
+            findings.add(attributes.get(column, (column,))[0], why)
+    for column, length in _IDS.items():
+        if not is_id(row.get(column), length):
+            values[column] = row[column] if isinstance(row.get(column), str) else ""
+            findings.add(column, f"is not {length} hexadecimal digits")
+    if values.get("start_ns") is None:
+        values["start_ns"] = 2**63 - 1  # where SQLite sorts what is no number: ahead of all others
+    if values.get("end_ns") is None:
+        values["end_ns"] = values["start_ns"]
+    if values.get("sequence_index") is None:
+        values["sequence_index"] = 0
+    values["service_name"] = values.get("service_name") or ""
+    return values, findings.named
+
+
+def checked_name(value: Any) -> str | None:
+    """Return the name of a model that a column has; None where it is none."""
+    return value if value is not None and problem(_NAME, value) is None else None
+
+
+def _problem_of_cell(column: str, value: Any, names: tuple[str, ...]) -> str | None:
+    if column in _IDS:
+        return None
+    if names:
+        definition = semconv.DEFINITIONS["attribute", names[0]]
+        if definition.type == "string[]":  # the first of them
+            definition = _NAME
+    else:
+        definition = _TIME if column in _TIMES else _NAME
+    return problem(definition, value)
+
+
+def is_id(value: Any, length: int) -> bool:
+    """Whether a value is so many hexadecimal digits."""
+    return isinstance(value, str) and len(value) == length and _HEX.fullmatch(value) is not None
+
+
+def _names(value: Any, name: str) -> tuple[tuple[str, ...] | None, str | None]:
+    """Return a list of names that a column has as JSON, and what is wrong with it."""
+    try:
+        found = json.loads(value) if isinstance(value, str) and len(value) <= MOST_JSON else ...
+    except (ValueError, RecursionError, MemoryError):
+        found = ...
+    if found is None:
+        return None, None
+    why = "is no JSON list" if found is ... else problem(semconv.DEFINITIONS["attribute", name], found)
+    return (None if why is not None or found is ... else tuple(found)), why

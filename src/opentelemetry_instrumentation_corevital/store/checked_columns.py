@@ -1,0 +1,209 @@
+"""Run data from anywhere as columns: what is declared of each, and that all speak of the same steps and layers."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import semconv
+from ..catalogue.signal import SLACK, Shape
+from ..catalogue.signals import in_row
+from ..npz import Archive, Member
+from .checked import MOST_JSON, REPORT, RUN_DATA, Findings, json_object, too_deep
+
+_KEEP_BYTES: Final = 64 * 1024**2
+"""Of all columns: as much is read once and kept; of more, each column is read whenever it is asked for."""
+_OF_STEPS: Final[Mapping[str, tuple[int, int]]] = {"tokens": (0, 2**31 - 1), "time_ns": (0, 2**63 - 1)}
+"""Columns that are no signals: whole numbers, one per step."""
+_DIMENSIONS: Final[Mapping[Shape, int]] = {"step": 1, "layer": 2, "head": 3}
+_SIGNALS: Final = {each.name: each for each in in_row()}
+_MOST_COUNT: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """What is declared of a column."""
+
+    dimensions: int
+    whole: bool = False
+    lowest: float | None = None
+    highest: float | None = None
+
+
+def _declared(name: str) -> _Declared | None:
+    """Return what is declared of a column; None for one that is not ours."""
+    if name in _OF_STEPS:
+        return _Declared(1, True, *_OF_STEPS[name])
+    signal = _SIGNALS.get(name)
+    if signal is None:
+        return None
+    dimensions = _DIMENSIONS[signal.shape]
+    if signal.stored == "int32":
+        return _Declared(dimensions, True, 0 if signal.shape == "step" else -1, _MOST_COUNT)  # -1: not looked at
+    if dimensions > 1:  # any finite number can be drawn, and the first CoreVital meant others by the same names
+        return _Declared(dimensions)
+    return _Declared(dimensions, False, *signal.read_range())
+
+
+class Columns(Mapping[str, "NDArray[Any]"]):
+    """The columns of a run's data that can be read, each [steps], [steps, layers] or [steps, layers, heads].
+
+    Args:
+        data: the run data, a compressed NumPy `.npz` from anywhere.
+        steps: of the run, where its span says so.
+        layers: of the model, where the span says so.
+
+    Raises:
+        ValueError: if the bytes are no such archive at all.
+    """
+
+    def __init__(self, data: bytes, *, steps: int | None = None, layers: int | None = None) -> None:
+        self._archive = Archive(data)
+        self.findings = Findings()
+        """What is left out, and why."""
+        for name, why in self._archive.wrong.items():
+            self._leave_out(name, why)
+        members = self._archive.members
+        self._names = [name for name in members if self._fits(name, members[name])]
+        self._agree(steps, layers)
+        self._keep = sum(members[name].bytes for name in self._names) <= _KEEP_BYTES
+        self._kept: dict[str, NDArray[Any]] = {}
+        for name in tuple(self._names):  # what is damaged inside is not there either
+            try:
+                values = self._read(name)
+            except ValueError as error:
+                self._leave_out(name, str(error))
+                self._names.remove(name)
+            else:
+                if self._keep:
+                    self._kept[name] = values
+
+    def __getitem__(self, name: str) -> "NDArray[Any]":
+        if name in self._kept:
+            return self._kept[name]
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def _leave_out(self, name: str, why: str) -> None:
+        self.findings.add(f"{RUN_DATA}.{name}", why)
+
+    def _fits(self, name: str, member: Member) -> bool:
+        why = _wrong_shape(name, member)
+        if why is not None:
+            self._leave_out(name, why)
+        return why is None
+
+    def _agree(self, steps: int | None, layers: int | None) -> None:
+        """Leave out the columns that speak of other steps or layers than the span; where none agrees, than most do."""
+        shapes = {name: self._archive.members[name].shape for name in self._names if name != REPORT}
+        shapes = {name: shape for name, shape in shapes.items() if shape[0]}  # a run without steps has empty columns
+        for axis, what, told in ((0, "steps", steps), (1, "layers", layers)):
+            sizes = {
+                name: shape[axis]
+                for name, shape in shapes.items()
+                if len(shape) > axis and (axis == 0 or not _is_of_heads(name))
+            }
+            usual = told if told in sizes.values() else _usual(sizes)
+            for name, size in sizes.items():
+                if size != usual:
+                    self._leave_out(name, f"has {size} {what}, not {usual}")
+                    self._names.remove(name)
+                    shapes.pop(name)
+
+    def _read(self, name: str) -> "NDArray[Any]":
+        """Return a column without the values that are beyond its range.
+
+        Raises:
+            ValueError: if its bytes are damaged, or a column of whole numbers has one beyond its range.
+        """
+        values, declared = self._archive.read(name), _declared(name)
+        if declared is None or not values.size:
+            return values
+        slack = 0.0 if declared.whole else SLACK
+        with np.errstate(invalid="ignore"):
+            beyond = np.zeros(values.shape, np.bool_)
+            if declared.lowest is not None:
+                beyond |= values < declared.lowest - slack
+            if declared.highest is not None:
+                beyond |= values > declared.highest + slack
+        count = int(np.count_nonzero(beyond))
+        if not count:
+            return values
+        what = (
+            f"{count} of its values {'is' if count == 1 else 'are'} below {declared.lowest} or above {declared.highest}"
+        )
+        if declared.whole:
+            raise ValueError(what)
+        self._leave_out(name, f"{what}, and left out")
+        if values.dtype.kind != "f":
+            values = values.astype(np.float64)
+        return np.where(beyond, np.nan, values).astype(values.dtype)
+
+
+def _wrong_shape(name: str, member: Member) -> str | None:
+    """Return what is wrong with a column by its header; None: nothing."""
+    shape, kind = member.shape, member.dtype.kind
+    if name == REPORT:
+        return None if len(shape) == 1 and member.dtype == np.uint8 else "is no text in bytes"
+    declared = _declared(name)
+    if declared is not None and len(shape) != declared.dimensions:
+        return f"has {len(shape)} dimensions, not {declared.dimensions}"
+    if declared is not None and declared.whole and kind == "f":
+        return "has fractions where whole numbers belong"
+    if shape[0] > semconv.MOST_STEPS:
+        return f"has {shape[0]} steps; {semconv.MOST_STEPS} are the most"
+    if any(size > semconv.MOST_LAYERS for size in shape[1:]):
+        return f"has {max(shape[1:])} layers or heads; {semconv.MOST_LAYERS} are the most"
+    return None
+
+
+def _is_of_heads(name: str) -> bool:
+    signal = _SIGNALS.get(name)  # which has the middle third of the layers only
+    return signal is not None and signal.shape == "head"
+
+
+def _usual(sizes: Mapping[str, int]) -> int | None:
+    """Return what most columns have; None where there is none."""
+    counts = Counter(sizes.values())
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def read_report(values: "NDArray[Any]", findings: Findings) -> dict[str, Any] | None:
+    """Return what a migrated run's report says beside its columns, as far as it has a report's form.
+
+    Args:
+        values: the bytes of its JSON.
+        findings: gets what is left out, and why.
+    """
+    found = json_object(values.tobytes().decode("utf-8", "replace")) if values.size <= MOST_JSON else None
+    if found is None or too_deep(found):
+        findings.add(f"{RUN_DATA}.{REPORT}", "cannot be read: it is no JSON object, or too large or too deep a one")
+        return None
+    for name, form in (("timeline", list), ("extensions", dict)):
+        if not isinstance(found.get(name), form | None):
+            findings.add(f"{RUN_DATA}.{REPORT}.{name}", f"is no {'list' if form is list else 'object'}")
+            del found[name]
+    if not all(_is_step(step) for step in found.get("timeline") or ()):
+        findings.add(f"{RUN_DATA}.{REPORT}.timeline", "has a step that is none")
+        del found["timeline"]
+    return found
+
+
+def _is_step(step: Any) -> bool:
+    if not isinstance(step, dict) or not isinstance(step.get("token"), dict | None):
+        return False
+    layers = step.get("layers")
+    return layers is None or (isinstance(layers, list) and all(isinstance(layer, dict) for layer in layers))
