@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from .catalogue import signals
+from .catalogue.carried import LONG, MOST_LAYERS
 from .catalogue.signals import signal
 from .catalogue.verdicts import CARRIED, FLAGS
 
@@ -41,13 +42,10 @@ class Definition:
 
 MOST_STEPS: Final = 2**18
 """Of a run: more tokens than any model generates in one call."""
-MOST_LAYERS: Final = 4096
 MOST_ITEMS: Final = 2**16
 """Of a list."""
-_LONGEST: Final = 4096
+LONGEST_NAME: Final = 4096
 """Of a text that is neither content nor declared to be a long one."""
-_LONG: Final = 2**20
-"""Of JSON and of what is read as a whole."""
 _SHARE: Final = (0.0, 1.0)
 
 _RANGES: Final[dict[tuple[ValueType, str], tuple[float | None, float | None]]] = {
@@ -80,7 +78,7 @@ def _define(
 ) -> str:
     """Declare a name; `between` are the ends of its numbers' range, `longest` the most characters of its texts."""
     lowest, highest = between or _RANGES.get((type_, unit), (None, None))
-    most = None if content else longest or _LONGEST
+    most = None if content else longest or LONGEST_NAME
     DEFINITIONS[kind, name] = Definition(name, kind, type_, unit, meaning, content, lowest, highest, most)
     return name
 
@@ -195,7 +193,7 @@ CAPTURE_LAYERS: Final = _attribute(
     "corevital.capture.layers", "string", "", "the setting `layers`, where it is not `all`"
 )
 CAPTURE_ABSENT: Final = _attribute(
-    "corevital.capture.absent", "string", "", "JSON object: what is not there, and the reason", longest=_LONG
+    "corevital.capture.absent", "string", "", "JSON object: what is not there, and the reason", longest=LONG
 )
 DECODING_STRATEGY: Final = _attribute(
     "corevital.decoding.strategy", "string", "", "transformers' generation mode, e.g. `greedy_search`, `sample`"

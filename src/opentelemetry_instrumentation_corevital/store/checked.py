@@ -180,7 +180,7 @@ def read_attributes(text: Any, findings: Findings, name: str = "attributes") -> 
 _IDS: Final = {"trace_id": 32, "span_id": 16}
 _HEX: Final = re.compile("[0-9a-f]+")
 _TIMES: Final = ("start_ns", "end_ns")
-_NAME: Final = semconv.Definition("", "attribute", "string", "", "", longest=4096)
+_NAME: Final = semconv.Definition("", "attribute", "string", "", "", longest=semconv.LONGEST_NAME)
 _TIME: Final = semconv.Definition("", "attribute", "int", "ns", "", lowest=0)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
+from ..catalogue.carried import MOST_LAYERS
 from ..catalogue.signal import SLACK, Shape
 from ..catalogue.signals import in_row
 from ..npz import Archive, Member
@@ -165,8 +166,8 @@ def _wrong_shape(name: str, member: Member) -> str | None:
         return "has fractions where whole numbers belong"
     if shape[0] > semconv.MOST_STEPS:
         return f"has {shape[0]} steps; {semconv.MOST_STEPS} are the most"
-    if any(size > semconv.MOST_LAYERS for size in shape[1:]):
-        return f"has {max(shape[1:])} layers or heads; {semconv.MOST_LAYERS} are the most"
+    if any(size > MOST_LAYERS for size in shape[1:]):
+        return f"has {max(shape[1:])} layers or heads; {MOST_LAYERS} are the most"
     return None
 
 
