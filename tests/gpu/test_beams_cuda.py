@@ -38,7 +38,8 @@ def test_tokens_scores_and_generators_are_bit_identical(search: str) -> None:
     outcome()
     plain = outcome()
     with instrumented(capture="full"):
-        outcome()  # what is made once
+        for _ in range(2):  # what is made once: kernels are compiled for the plan, too, which the first call makes
+            outcome()
         assert_same(outcome(), plain)
 
 
