@@ -86,7 +86,7 @@ def test_a_released_run_keeps_its_columns_and_their_order() -> None:
     ) == run.COLUMNS
     assert run.COLUMNS[5:] == run.NONFINITE_COUNTS
     assert run.HIDDEN_SIGNALS[2:5] == ("hidden_l2_norm", "hidden_max_abs", "hidden_nan")
-    assert len(run.SELF_SIGNALS) == 13
+    assert run.SELF_SIGNALS.index("attention_previous") == 12
     assert tuple(f"cross_{name}" for name in run.SELF_SIGNALS[:6]) == run.CROSS_SIGNALS
     assert profile.STEP_SIGNALS[-2:] == ("prompt_focus", "collapsed_share")
     assert (

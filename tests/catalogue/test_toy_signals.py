@@ -1,12 +1,10 @@
-"""A signal that is added to the catalogue is in the row, the run data, the span, the metrics, pages and docs."""
+"""A signal that is added to the catalogue is in the row, the run data, the span, the metrics, pages, store and docs."""
 
-import os
-import sys
+from pathlib import Path
 
-from tests.subprocesses import ROOT, run
+from tests.catalogue.conftest import program
 
 
-def test_a_new_signal_and_a_new_family_are_everywhere() -> None:
-    path = os.pathsep.join([str(ROOT), str(ROOT / "docs"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    found = run([sys.executable, "-W", "ignore", "-m", "tests.catalogue.toy"], PYTHONPATH=path)
-    assert found.stdout.endswith("found everywhere\n")
+def test_a_new_signal_and_a_new_family_are_everywhere(tree: Path, tmp_path: Path) -> None:
+    found = program(tree, "toy.py", str(tree), str(tmp_path / "runs.db"))
+    assert found.endswith("found everywhere\n")

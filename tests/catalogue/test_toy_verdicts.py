@@ -2,36 +2,28 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-from opentelemetry_instrumentation_corevital.store.database import SCHEMA_VERSION
+from tests.catalogue.additions import NEXT
+from tests.catalogue.conftest import program
 from tests.store.spans import make_spans
-from tests.subprocesses import run
+from tests.subprocesses import ROOT
 
-ROOT = Path(__file__).parents[2]
 ATTRIBUTE = "corevital.health.toy_detected"
-NEXT = SCHEMA_VERSION + 1
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("generated")
-
-
-@pytest.fixture(scope="module")
-def found(folder: Path) -> dict[str, Any]:
+def found(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what the program finds, whose store CoreVital without the flag has begun."""
-    store = folder / "runs.db"
+    store = tmp_path_factory.mktemp("store") / "runs.db"
     exporter = SQLiteSpanExporter(store)
     exporter.export(make_spans(1, **{ATTRIBUTE: True}) + make_spans(1, **{ATTRIBUTE: "yes"}))
     exporter.shutdown()
-    program = Path(__file__).with_name("toy_verdicts.py")
-    said: dict[str, Any] = json.loads(run([sys.executable, str(program), str(store), str(folder), str(NEXT)]).stdout)
+    said: dict[str, Any] = json.loads(program(tree, "toy_verdicts.py", str(store)))
     return said
 
 
@@ -92,6 +84,14 @@ def test_a_compound_signal_is_a_warning_with_evidence_and_an_entry(found: dict[s
     assert "### `toy_heap`" in found["judgement.md"]
 
 
+def test_an_early_warning_is_a_warning_with_evidence_a_sentence_and_an_entry(found: dict[str, Any]) -> None:
+    evidence, narrative = found["coming"]
+    assert evidence == {"step": 30, "toys": 1}
+    assert "The first warning came at step 30: a toy came." in narrative
+    assert "toy_coming" in found["heap"][0]
+    assert "### `toy_coming`" in found["judgement.md"]
+
+
 def test_an_attribute_is_carried_as_it_says(found: dict[str, Any]) -> None:
     on_span, on_logs, stored, in_schema = found["toys"]
     assert on_span == stored == 0.3
@@ -120,32 +120,27 @@ GENERATED = {
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_the_collectors_files_have_it_and_differ_in_nothing_else(
-    name: str, found: dict[str, Any], folder: Path
-) -> None:
-    del found
-    made = (folder / name).read_text(encoding="utf-8").splitlines()
+def test_the_collectors_files_have_it_and_differ_in_nothing_else(name: str, tree: Path) -> None:
+    made = (tree / "collector" / name).read_text(encoding="utf-8").splitlines()
     assert [line for line in made if "toy" in line] == GENERATED[name]
     shipped = (ROOT / "collector" / name).read_text(encoding="utf-8").splitlines()
     assert [line for line in made if "toy" not in line] == shipped
 
 
-def test_clickhouse_has_it_and_alerts_stay(found: dict[str, Any], folder: Path) -> None:
-    del found
-    sql = (folder / "clickhouse.sql").read_text(encoding="utf-8")
+def test_clickhouse_has_it_and_alerts_stay(tree: Path) -> None:
+    sql = (tree / "collector" / "clickhouse.sql").read_text(encoding="utf-8")
     assert "'mid_layer_anomaly_detected', 'toy_detected']" in sql
     assert "toFloat64OrNull(SpanAttributes['corevital.risk.toys']) AS Toys," in sql
     for path in ("alerts/corevital.rules.yaml", "grafana/corevital.json"):
-        made = (folder / Path(path).name).read_text(encoding="utf-8")
+        made = (tree / "collector" / path).read_text(encoding="utf-8")
         assert made == (ROOT / "collector" / path).read_text(encoding="utf-8"), "its toy is about layers, not numbers"
 
 
 @pytest.mark.wire
 @pytest.mark.xdist_group("wire")
 @pytest.mark.parametrize("name", GENERATED)
-def test_a_real_collector_takes_the_files(name: str, otelcol: str, found: dict[str, Any], folder: Path) -> None:
-    del found
-    files = [ROOT / "collector-config.yaml", folder / name]
+def test_a_real_collector_takes_the_files(name: str, otelcol: str, tree: Path) -> None:
+    files = [ROOT / "collector-config.yaml", tree / "collector" / name]
     command = [otelcol, "validate", *(part for file in files for part in ("--config", str(file)))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")

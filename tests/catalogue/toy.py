@@ -1,97 +1,48 @@
-"""A program that adds signals to the catalogue and looks for them wherever a run goes. Run by test_toy_signals.py.
+"""A program that looks for the signals of `additions.py` wherever a run goes. Run by test_toy_signals.py, in a copy.
 
-What it adds is what somebody would write who adds a signal: declarations, and a definition that fills in a field. A
-family of its own has layers of its own: the others are holes.
+`toy.py TREE STORE`. Nothing here knows them but by their names. A family of its own has layers of its own: the others
+are holes.
 """
 
+import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from opentelemetry_instrumentation_corevital.catalogue import measured, signals
-from opentelemetry_instrumentation_corevital.catalogue.signal import (
-    Family,
-    HeatMap,
-    LayerArray,
-    Signal,
-    StepField,
-    Summary,
-    Timeline,
-)
+import opentelemetry_instrumentation_corevital
+from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.calibration.signals import STEP_SIGNALS
+from opentelemetry_instrumentation_corevital.capture import session
+from opentelemetry_instrumentation_corevital.capture.layout import LOGIT_WIDTH, Layout, every_step_columns
+from opentelemetry_instrumentation_corevital.catalogue import signals
+from opentelemetry_instrumentation_corevital.catalogue.signal_checks import check
+from opentelemetry_instrumentation_corevital.cli import heatmap, read, timeline
+from opentelemetry_instrumentation_corevital.cli.app import run_command
+from opentelemetry_instrumentation_corevital.emission.layers import layer_attributes
+from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
+from opentelemetry_instrumentation_corevital.run import Run
+from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, open_store
+from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry, capture_runs
+from tests.assessment.runs import make_run
+from tests.support import prompt, tiny_model
 
-entry = replace(signals.signal("hidden_max_abs").entry, definition="the smallest absolute value")  # type: ignore[type-var]
-LAYER = Signal(
-    name="toy_smallest",
-    family="hidden",
-    shape="layer",
-    definition="smallest absolute value",
-    entry=entry,
-    stored="float16",
-    dropped=5,
-    layer_array=LayerArray(meaning="mean over steps of the smallest absolute value", heading="toys"),
-    step=StepField(meaning="mean over layers of it", detail=True),
-    gauge="mean of it in the last run",
-    heat_map=HeatMap(rank=15, title="smallest absolute value"),
-)
-STEP = Signal(
-    name="toy_step",
-    family="logits",
-    shape="step",
-    definition="twice the margin",
-    entry=replace(entry, definition="twice the margin"),
-    summaries=(Summary(statistic="max", meaning="largest toy"),),
-    series="toys over steps",
-    step=StepField(meaning="a toy", heading="toy"),
-    timeline=Timeline(rank=5, title="twice the margin"),
-    profile=25,
-)
-ROUTED = Signal(
-    name="toy_routed",
-    family="toys",
-    shape="layer",
-    definition="a number of some layers",
-    entry=replace(entry, definition="a number of some layers"),
-    dropped=6,
-    layer_array=LayerArray(meaning="mean over steps of a number of some layers"),
-    heat_map=HeatMap(rank=25, title="a number of some layers"),
-)
-at = [each.name for each in signals.FAMILIES].index("attention")
-toys = Family(name="toys", title="Toys: one number per step and layer", group="toys", index="toys_index")
-signals.FAMILIES = (*signals.FAMILIES[:at], toys, *signals.FAMILIES[at:])
-signals.SIGNALS = (*signals.SIGNALS, LAYER, STEP, ROUTED)
-measured.GROUPS = {**measured.GROUPS, "toys": "the toys"}  # type: ignore[misc]
-
-# The definitions: each is one more field of what a function returns.
-from opentelemetry_instrumentation_corevital.capture import signals as definitions  # noqa: E402
-
-of_hidden, of_logits = definitions.hidden_statistics, definitions.numbers_of
-definitions.hidden_statistics = lambda hidden: {**of_hidden(hidden), "toy_smallest": hidden.abs().amin(-1)}
-definitions.numbers_of = lambda *logits: (found := of_logits(*logits)) | {"toy_step": 2.0 * found["margin"]}
-
-# Nothing below knows the toys but by their names.
-from opentelemetry_instrumentation_corevital import semconv  # noqa: E402
-from opentelemetry_instrumentation_corevital.calibration.signals import STEP_SIGNALS  # noqa: E402
-from opentelemetry_instrumentation_corevital.capture.layout import (  # noqa: E402
-    LOGIT_WIDTH,
-    Layout,
-    every_step_columns,
-)
-from opentelemetry_instrumentation_corevital.catalogue.signal_checks import check  # noqa: E402
-from opentelemetry_instrumentation_corevital.cli import heatmap, read, timeline  # noqa: E402
-from opentelemetry_instrumentation_corevital.emission.layers import layer_attributes  # noqa: E402
-from opentelemetry_instrumentation_corevital.emission.run_data import run_columns  # noqa: E402
-from opentelemetry_instrumentation_corevital.run import Run  # noqa: E402
-from opentelemetry_instrumentation_corevital.testing import capture_runs  # noqa: E402
-from tests.support import prompt, tiny_model  # noqa: E402
+BACKENDS = {"logs": "TorchBackend", "span": "BatchedBackend"}
+"""Value of `step_events` -> what makes the rows on a CPU."""
 
 
-def a_run_has_them(kernels: str) -> None:
-    model = tiny_model(num_hidden_layers=3)
-    with capture_runs(capture="full", kernels=kernels) as telemetry:
+def a_run_has_them(step_events: str) -> InMemoryTelemetry:
+    model, made = tiny_model(num_hidden_layers=3), []
+    chosen = session.backend_for
+    session.backend_for = lambda *given, **named: made.append(chosen(*given, **named)) or made[-1]  # type: ignore[func-returns-value]
+    with capture_runs(capture="full", step_events=step_events) as telemetry:
         answer = model.generate(prompt(), max_new_tokens=10, do_sample=False, eos_token_id=None)
         run, span, metrics = telemetry.run, telemetry.span, telemetry.metrics()
+    session.backend_for = chosen
+    assert [type(each).__name__ for each in made] == [BACKENDS[step_events]]
     assert answer.shape[1] == 16
     columns = run.columns
     assert columns["toy_smallest"].shape == columns["hidden_l2_norm"].shape == (10, 3)
@@ -101,15 +52,48 @@ def a_run_has_them(kernels: str) -> None:
     assert len(attributes["corevital.layers.toy_smallest"]) == 3
     assert attributes["corevital.toy_step.max"] == float(columns["toy_step"].max())
     assert len(attributes["corevital.series.toy_step"]) == 10
-    first = next(event for event in span.events if event.name == semconv.STEP_EVENT)
-    assert first.attributes is not None
-    assert {"corevital.step.toy_step", "corevital.step.toy_smallest"} <= set(first.attributes)
+    events = [event.attributes or {} for event in span.events if event.name == semconv.STEP_EVENT]
+    if step_events == "logs":
+        events = [record.log_record.attributes for record in telemetry.log_exporter.get_finished_logs()]
+    assert any({"corevital.step.toy_step", "corevital.step.toy_smallest"} <= set(each) for each in events)
+    assert run.health is not None
+    assert run.health.toy_detected is attributes["corevital.health.toy_detected"] is True
     assert len(metrics["corevital.layer.toy_smallest"]) == 3
     stored = run_columns(run, content=False)
     assert stored["toy_smallest"].dtype == np.float16
     assert heatmap.layer_map(stored, "toy_smallest") is not None
     others = {"entropy", "hidden_l2_norm", "hidden_cosine", "attention_entropy", "attention_previous_heads"}
     assert others <= set(columns), "and everything else is where it was"
+    return telemetry
+
+
+def a_store_gives_them_back(telemetry: InMemoryTelemetry, store: str) -> None:
+    for exporter, records in (
+        (SQLiteSpanExporter(store), telemetry.spans),
+        (SQLiteLogExporter(store), telemetry.log_exporter.get_finished_logs()),
+    ):
+        exporter.export(records)
+        exporter.shutdown()
+    with open_store(store) as opened:
+        columns = opened.columns(opened.run("last"))
+    assert columns is not None
+    measured = telemetry.run.columns
+    np.testing.assert_array_equal(columns["toy_step"], measured["toy_step"])
+    np.testing.assert_array_equal(columns["toy_smallest"], measured["toy_smallest"].astype(np.float16))
+    page = Path(store).with_suffix(".html")
+    assert "smallest absolute value" in command("show", "last", "--layers", "--signal", "toy_smallest", "--db", store)
+    assert "toy" in command("show", "last", "--steps", "--db", store)
+    command("show", "last", "--html", str(page), "--db", store)
+    text = page.read_text(encoding="utf-8")
+    assert "smallest absolute value" in text
+    assert "twice the margin" in text
+
+
+def command(*arguments: str) -> str:
+    """Return what a command prints."""
+    with redirect_stdout(StringIO()) as printed:
+        assert run_command(list(arguments)) == 0, arguments
+    return printed.getvalue()
 
 
 def a_family_of_its_own_leaves_holes(run: Run) -> None:
@@ -145,12 +129,24 @@ def lists_and_pages_have_them() -> None:
     assert '"corevital.toy_step.max"' in run_schema.pages()["run-0.1.json"]
 
 
-if __name__ == "__main__":
-    check()
-    for kernels in ("auto", "off"):
-        a_run_has_them(kernels)
-    from tests.assessment.runs import make_run
+def its_definition_is_the_slow_one() -> None:
+    import torch
 
+    from opentelemetry_instrumentation_corevital.capture.signals import hidden_statistics
+    from tests.reference import hidden_reference
+
+    vector = torch.randn(64)
+    found, expected = hidden_statistics(vector), hidden_reference(vector.tolist())
+    assert float(found["toy_smallest"]) == expected["toy_smallest"]
+
+
+if __name__ == "__main__":
+    assert Path(opentelemetry_instrumentation_corevital.__file__).is_relative_to(sys.argv[1]), "this is the copy"
+    check()
+    its_definition_is_the_slow_one()
+    for step_events in BACKENDS:
+        kept = a_run_has_them(step_events)
+    a_store_gives_them_back(kept, sys.argv[2])
     a_family_of_its_own_leaves_holes(make_run(2))
     lists_and_pages_have_them()
     print("found everywhere")
