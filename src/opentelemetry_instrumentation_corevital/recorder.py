@@ -383,7 +383,7 @@ class _Recording:
             self.session.release()
 
     def _metrics(self, runs: Sequence[Run], result: Any, error: BaseException | None, seconds: float) -> None:
-        from .capture.session import error_name
+        from .capture.runs import error_name
 
         instruments = self.recorder.instruments
         if self.captured:

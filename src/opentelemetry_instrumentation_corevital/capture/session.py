@@ -1,25 +1,27 @@
-"""One watched `generate()` call: what its taps see at every step, to vitals rows, to one `Run` per sequence."""
+"""One watched `generate()` call: what its taps see at every step becomes its rows, and these its Runs."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..clock import Clock
-from ..run import FINISH_REASONS, LOGIT_SIGNALS, NONFINITE_COUNTS, Decoding, ModelInfo, Run
+from ..run import ModelInfo, Run
 from ..safety import report_internal_error, shielded
 from .ancestry import Ancestry, RowPerSequence
 from .backend import Backend, backend_for
 from .beams import Beams
 from .call import Call, Generated
 from .collector import StepCollector
-from .layout import DONE, LOGIT_WIDTH, TOKEN, attention_columns, every_step_columns, logit_columns
+from .failed_step import Faults, add_failed_step, faults_of
+from .following import Follower, Following
+from .layout import DONE, TOKEN
 from .modes import has_numbers, unseen
-from .presence import ATTENTION, HIDDEN_STATES, Presence, why_no_attention
+from .presence import HIDDEN_STATES, Presence
 from .rows import HostRows, RowCarrier, RowStore, carrier_for
+from .runs import RunMaker
 from .step import Step
 from .stopping import flags_of, reason_of_error
 
@@ -29,21 +31,9 @@ STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
 BEAM_STRATEGIES: Final = frozenset({"beam_search", "beam_sample"})
 """Decoding strategies in which it chooses among rows, too: only the result tells which of them led to it."""
 
-_UNSEEN_END: Final = "no stopping criterion was seen to end it"
 _RAW_UNSEEN: Final = "the raw logits of a beam search were not seen"
 
 _MAX_FLOAT_TOKEN: Final = 1 << 24  # token ids travel in the float32 row: exact below
-
-
-class Follower(Protocol):
-    """Is told each step of a call as soon as its numbers are on the host."""
-
-    @property
-    def layers(self) -> bool:
-        """Return whether it looks at layers, too."""
-
-    def __call__(self, step: int, parts: Sequence[Run]) -> None:
-        """Take a step, given as a Run of its own for each sequence that goes on."""
 
 
 class Session:
@@ -69,7 +59,8 @@ class Session:
         self._clock = clock
         self._open = True
         self._kernels = kernels
-        self._follower = None if follower is None else _Following(follower)
+        self._maker = RunMaker(call, model, start_ns, None if collector is None else collector.presence)
+        self._following = None if follower is None else Following(follower, self._maker.part)
         self._backend: Backend | None = None
         self._carrier: RowCarrier | None = None
         self._beams: Beams | None = None
@@ -158,7 +149,7 @@ class Session:
         if self._backend is None:
             self._rows = logits.shape[0]
             self._carrier = carrier_for(logits.device, self._clock)
-            at_once = self._follower is not None and self._beams is None
+            at_once = self._following is not None and self._beams is None
             self._backend = backend_for(logits, self.presence, self._carrier, kernels=self._kernels, at_once=at_once)
             if self.call.custom and isinstance(input_ids, Tensor) and input_ids.ndim == 2:
                 self.call.loop_prompts = input_ids
@@ -193,8 +184,8 @@ class Session:
                 step.choose(input_ids[:, -1], flags)
                 self._carrier.push(self._backend.row(step))
                 self._steps += 1
-                if self._follower is not None:
-                    self._follow(self._carrier.store, self._follower)
+                if self._following is not None:
+                    self._following.go_on(self._carrier.store, self._width())
             if self.collector is not None:
                 self.collector.begin(self._steps)
         except Exception as error:
@@ -228,32 +219,6 @@ class Session:
             return done
         flags = flags_of(done, self._rows)
         return "the stopping criteria return no flag for each sequence" if flags is None else flags.contiguous()
-
-    def _follow(self, store: RowStore, following: "_Following", steps: int | None = None) -> None:
-        """Tell the follower the steps whose rows have arrived since, at most `steps` in all."""
-        with shielded("capture.follower"):
-            while following.told < (store.steps if steps is None else min(steps, store.steps)):
-                step, following.told = following.told, following.told + 1
-                row = store.step(step, self._width())
-                going = [index for index in range(row.rows.shape[1]) if index not in following.over]
-                following.tell(step, [self._part(row, index, layers=following.tell.layers) for index in going])
-                following.over.update(np.flatnonzero(row.rows[0, :, DONE] > 0).tolist())
-
-    def _part(self, row: RowStore, index: int, *, layers: bool) -> Run:
-        """Return one sequence's step as a Run of its own."""
-        columns, absent = self._columns(row, index, 1) if layers else (logit_columns(row.rows[:, index]), {})
-        return Run(
-            model=self.model,
-            decoding=Decoding(strategy=self.call.strategy()),
-            start_ns=self.start_ns,
-            end_ns=int(row.times[0]),
-            sequence_index=index,
-            sequence_count=row.rows.shape[1],
-            tokens=row.rows[:, index, TOKEN].astype(np.int32),
-            columns=columns,
-            time_ns=row.times,
-            absent=absent,
-        )
 
     def _width(self) -> int:
         return self.presence.layout.every_step_width
@@ -296,11 +261,11 @@ class Session:
         if rows is not None and not isinstance(read, str):
             if ancestry.at_once and not self.call.custom:
                 read = replace(read, counts=_counts(rows, read.tokens.shape[1]))
-            if self._follower is not None:
-                self._follow(rows, self._follower, read.tokens.shape[1])
-        runs = self._runs(rows=rows, read=read, end_ns=end_ns, error=error, seed=seed)
+            if self._following is not None:
+                self._following.go_on(rows, self._width(), read.tokens.shape[1])
+        runs = self._maker.runs(rows, read, end_ns=end_ns, why_absent=self._absent_reason, error=error, seed=seed)
         if error is not None:
-            self._tell_failed_step(runs, rows, failed)
+            add_failed_step(runs, rows, failed, unread=self._failed_step_unread)
         return runs
 
     def _ancestry(self, beam_indices: Tensor | None) -> Ancestry:
@@ -312,24 +277,7 @@ class Session:
                 self._give_up(error)
         return RowPerSequence()
 
-    def _tell_failed_step(
-        self, runs: list[Run], rows: RowStore | None, failed: list[dict[str, NDArray[Any]]] | None
-    ) -> None:
-        """Give runs that were not over what is known of the step at which the call failed."""
-        over: NDArray[np.bool_] = np.zeros(len(runs), bool)
-        if rows is not None:
-            over = np.any(rows.rows[:, :, DONE] > 0, axis=0)
-        for run, faults, done in zip(runs, failed or (), over, strict=False):
-            if faults and not done:
-                run.failed_step = faults
-                run.absent.pop("nonfinite", None)
-        for run, done in zip(runs, over, strict=True):
-            if self._failed_step_unread and not done:
-                _doubt(run)
-
-    def _until(
-        self, error: BaseException, rows: RowStore | None, failed: list[dict[str, NDArray[Any]]] | None
-    ) -> Generated | str:
+    def _until(self, error: BaseException, rows: RowStore | None, failed: list[Faults] | None) -> Generated | str:
         """Return what was generated before an error, or why that cannot be told."""
         if rows is not None:
             tokens, counts = _tokens_of(rows), _counts(rows)
@@ -351,10 +299,10 @@ class Session:
     def release(self) -> None:
         """Refer to no tensor and no module any more. Custom generation code may have kept the lists with the taps."""
         self._open, self._step = False, None
-        self.collector = self._backend = self._carrier = self._follower = self._beams = None
+        self.collector = self._backend = self._carrier = self._following = self._beams = None
         self.call.release()
 
-    def _failed_step(self) -> list[dict[str, NDArray[Any]]] | None:
+    def _failed_step(self) -> list[Faults] | None:
         """Return each sequence's faults at a step that was measured but failed before its token was chosen.
 
         Sampling refuses logits that are not finite: the step that tells why the call failed has no token. None where
@@ -376,22 +324,9 @@ class Session:
             self._give_up(error)
             return None
         with shielded("capture.failed_step"):
-            faults = [self._faults(row[None]) for row in rows]
+            faults = [faults_of(row[None], self.presence) for row in rows]
             return faults if any(faults) else None
         return None
-
-    def _faults(self, row: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Return one sequence's counts of what is not finite in a row [1, width]; none where it is healthy.
-
-        A model may mask entries of its vocabulary with -Inf: what is left is a distribution.
-        """
-        columns = logit_columns(row)
-        if row.shape[1] > LOGIT_WIDTH:
-            columns |= every_step_columns(row, self.presence.layout, self.presence.absent)
-        in_layers = {name: columns[name] for name in ("hidden_nan", "hidden_inf") if name in columns}
-        if np.isnan(columns["entropy"]).any() or any(np.nansum(counts) for counts in in_layers.values()):
-            return {name: columns[name] for name in NONFINITE_COUNTS} | in_layers
-        return {}
 
     def _finish_rows(self) -> RowStore | None:
         if self._carrier is None or self._backend is None or not self._steps:
@@ -416,103 +351,6 @@ class Session:
             return None
         return found
 
-    def _runs(
-        self,
-        *,
-        rows: RowStore | None,
-        read: Generated | str,
-        end_ns: int,
-        error: BaseException | None,
-        seed: int | None,
-    ) -> list[Run]:
-        decoding = self.call.decoding(seed)
-        prompt_counts: list[int] | None = None
-        with shielded("capture.prompt"):
-            prompt_counts = self.call.input_token_counts()
-        unread = read if isinstance(read, str) else None
-        if isinstance(read, str):
-            read = Generated(np.empty((1, 0), np.int64), [None], [None if error is None else reason_of_error(error)])
-            prompt_counts = None if prompt_counts is None else [sum(prompt_counts)]
-        sequences = len(read.counts)
-        runs = []
-        for index, (tokens, known, stop) in enumerate(zip(read.tokens, read.counts, read.reasons, strict=True)):
-            count = known or 0
-            run = Run(
-                model=self.model,
-                decoding=decoding,
-                start_ns=self.start_ns,
-                end_ns=end_ns,
-                sequence_index=index,
-                sequence_count=sequences,
-                prompt_index=_prompt_of(prompt_counts, index, sequences),
-                input_tokens=_of_prompt(prompt_counts, index, sequences),
-                tokens=tokens[:count].astype(np.int32),
-                finish_reason=None if stop is None else FINISH_REASONS[stop],
-                stop_reason=stop,
-                error_type=None if error is None else error_name(error),
-            )
-            if known is None:
-                run.absent["output_tokens"] = unread or "it ends with padding: where its tokens end cannot be told"
-            if stop is None:
-                run.absent["stop_reason"] = run.absent.get("output_tokens", _UNSEEN_END)
-            if rows is None or known is None:
-                reason = self._absent_reason or run.absent.get("output_tokens") or "not measured"
-                run.absent.update(dict.fromkeys(LOGIT_SIGNALS, reason), nonfinite=reason)
-                if self.collector is not None:
-                    run.absent.update(dict.fromkeys(self.presence.groups, reason))
-            else:
-                run.columns, absent = self._columns(rows, index, count)
-                run.absent.update(absent)
-                run.time_ns = rows.times[:count].copy()
-                if count:
-                    run.end_ns = end_ns if sequences == 1 else min(end_ns, int(run.time_ns[-1]))
-            if run.input_tokens is None:
-                run.absent["input_tokens"] = "the prompt's tokens could not be counted"
-            runs.append(run)
-        return runs
-
-    def _columns(self, store: RowStore, index: int, count: int) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Return a sequence's columns over its first `count` steps, and what is not among them with the reason."""
-        rows = store.rows[:count, index]
-        columns, layout = logit_columns(rows), self.presence.layout
-        if self.collector is None or not count:
-            return columns, {}
-        absent = dict(self.presence.absent)
-        columns |= every_step_columns(rows, layout, absent)
-        if ATTENTION not in absent:
-            steps = store.more_steps[: np.searchsorted(store.more_steps, count)]
-            attention = attention_columns(store.more[: len(steps), index], steps, count, layout)
-            why = why_no_attention(len(steps), attention)
-            if why is None:
-                columns |= attention
-            else:
-                absent[ATTENTION] = why
-        return columns, absent
-
-
-class _Following:
-    """How far a follower has been told."""
-
-    def __init__(self, tell: Follower) -> None:
-        self.tell = tell
-        self.told = 0
-        self.over: set[int] = set()
-
-
-def _doubt(run: Run) -> None:
-    """Take back that nothing was wrong in a run whose last step could not be read."""
-    names = (*NONFINITE_COUNTS, "hidden_nan", "hidden_inf")
-    if not any(np.nansum(run.columns[name]) for name in names if name in run.columns):
-        for name in NONFINITE_COUNTS:
-            run.columns.pop(name, None)
-        run.absent["nonfinite"] = "the step at which the call failed could not be read from the device"
-
-
-def error_name(error: BaseException) -> str:
-    """Return an exception's class as OpenTelemetry's `error.type` wants it."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
 
 def _counts(rows: RowStore, steps: int | None = None) -> list[int]:
     """Return how many steps each sequence was alive: up to the one that it was done with."""
@@ -524,15 +362,3 @@ def _counts(rows: RowStore, steps: int | None = None) -> list[int]:
 def _tokens_of(rows: RowStore) -> NDArray[np.int64]:
     """Return the chosen tokens [sequences, steps]."""
     return rows.rows[:, :, TOKEN].T.astype(np.int64)
-
-
-def _prompt_of(counts: list[int] | None, index: int, sequences: int) -> int:
-    """Return the row of a returned sequence's prompt: each prompt has the same number of sequences, in order."""
-    return index if not counts or sequences % len(counts) else index // (sequences // len(counts))
-
-
-def _of_prompt(counts: list[int] | None, index: int, sequences: int) -> int | None:
-    """Return the prompt length of a returned sequence; None where its prompt cannot be told."""
-    if not counts or sequences % len(counts):
-        return None
-    return counts[_prompt_of(counts, index, sequences)]

@@ -1,0 +1,63 @@
+"""The step at which a call failed: measured, but without a token, so that it is in no column of the run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..run import NONFINITE_COUNTS, Run
+from .layout import DONE, LOGIT_WIDTH, every_step_columns, logit_columns
+from .presence import Presence
+from .rows import RowStore
+
+Faults = Mapping[str, NDArray[Any]]
+"""Counts of what is not finite in one sequence's step, each [1] or [1, layers]; empty where it is healthy."""
+
+_IN_LAYERS = ("hidden_nan", "hidden_inf")
+
+
+def faults_of(row: NDArray[np.float32], presence: Presence) -> Faults:
+    """Return the faults of one sequence's row [1, width].
+
+    A model may mask entries of its vocabulary with -Inf: what is left is a distribution.
+    """
+    columns = logit_columns(row)
+    if row.shape[1] > LOGIT_WIDTH:
+        columns |= every_step_columns(row, presence.layout, presence.absent)
+    in_layers = {name: columns[name] for name in _IN_LAYERS if name in columns}
+    if np.isnan(columns["entropy"]).any() or any(np.nansum(counts) for counts in in_layers.values()):
+        return {name: columns[name] for name in NONFINITE_COUNTS} | in_layers
+    return {}
+
+
+def add_failed_step(
+    runs: Sequence[Run], rows: RowStore | None, failed: Sequence[Faults] | None, *, unread: bool
+) -> None:
+    """Give runs that were not over what is known of the step at which the call failed.
+
+    Args:
+        runs: of the call's sequences.
+        rows: of the steps before; None where there are none.
+        failed: each sequence's faults at that step; None where there are none, or no such step.
+        unread: whether there was such a step, and the device did not answer any more.
+    """
+    over: NDArray[np.bool_] = np.zeros(len(runs), bool)
+    if rows is not None:
+        over = np.any(rows.rows[:, :, DONE] > 0, axis=0)
+    for run, faults, done in zip(runs, failed or (), over, strict=False):
+        if faults and not done:
+            run.failed_step = dict(faults)
+            run.absent.pop("nonfinite", None)
+    for run, done in zip(runs, over, strict=True):
+        if unread and not done:
+            _doubt(run)
+
+
+def _doubt(run: Run) -> None:
+    """Take back that nothing was wrong in a run whose last step could not be read."""
+    names = (*NONFINITE_COUNTS, *_IN_LAYERS)
+    if not any(np.nansum(run.columns[name]) for name in names if name in run.columns):
+        for name in NONFINITE_COUNTS:
+            run.columns.pop(name, None)
+        run.absent["nonfinite"] = "the step at which the call failed could not be read from the device"
