@@ -70,6 +70,18 @@ def test_steps_that_were_not_looked_at_are_left_out() -> None:
     assert drawn({"entropy": np.ones(3)}, 80, "attention_entropy") == [f"{SIGNALS['attention_entropy']}: not measured"]
 
 
+def test_routers_are_shown_where_there_are_some() -> None:
+    columns = columns_of()
+    assert not any("router" in line for line in drawn(columns))
+    columns["router_entropy"] = np.full((30, 4), 0.5)
+    columns["router_entropy"][:, 1] = np.nan  # a dense layer
+    lines = drawn(columns)
+    at = next(number for number, line in enumerate(lines) if line.startswith("router entropy"))
+    assert "░" not in lines[at + 2]
+    assert lines[at + 2].count("·") == 30
+    assert drawn(columns_of(), 80, "router_entropy") == ["router entropy: not measured"]
+
+
 @pytest.mark.parametrize("capture", ["full", "summary"])
 def test_a_stored_run_is_shown(capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from opentelemetry.sdk._logs import LoggerProvider

@@ -33,7 +33,7 @@ SIGNALS: Final = (
         ),
         step=StepField(meaning="mean over layers of the routers' normalised entropy", detail=True),
         gauge="mean entropy of a layer's router in the last run",
-        heat_map=HeatMap(rank=100, title="router entropy"),
+        heat_map=HeatMap(rank=100, title="router entropy", default=True),
     ),
     Signal(
         name="router_top1_prob",

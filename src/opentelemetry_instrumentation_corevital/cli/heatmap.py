@@ -12,7 +12,7 @@ from rich.text import Text
 
 from .. import semconv
 from ..assessment.layers import over_steps
-from ..catalogue.signals import FAMILIES, index_name, layer_arrays
+from ..catalogue.signals import FAMILIES, family, index_name, layer_arrays
 from ..catalogue.signals import heat_maps as heat_maps_of
 from .render import sparkline
 
@@ -29,6 +29,7 @@ SIGNALS: Final[Mapping[str, str]] = {each.name: map_.title for each, map_ in hea
 
 _RELATIVE: Final = tuple(each.name for each, map_ in heat_maps_of() if map_.relative)
 _DEFAULT: Final = tuple(each.name for each, map_ in heat_maps_of() if map_.default)
+_OF_SOME_MODELS: Final = frozenset(each.name for each, _ in heat_maps_of() if family(each.family).some_models)
 
 
 def heat_maps(columns: Mapping[str, NDArray[Any]], width: int, signals: Sequence[str] = ()) -> RenderableType:
@@ -37,10 +38,11 @@ def heat_maps(columns: Mapping[str, NDArray[Any]], width: int, signals: Sequence
     Args:
         columns: a run's data.
         width: columns of the terminal.
-        signals: names of `SIGNALS`; none: those that tell the most.
+        signals: names of `SIGNALS`; none: those that tell the most, and of those that only some models have what there
+            is.
     """
     maps: list[RenderableType] = []
-    for each in signals or _DEFAULT:
+    for each in signals or [each for each in _DEFAULT if each in columns or each not in _OF_SOME_MODELS]:
         instead, _ = _MIGRATED.get(each, (each, ""))
         name = instead if each not in columns and instead in columns else each
         found = layer_map(columns, name)
