@@ -49,6 +49,8 @@ REASONS: Final[tuple[str, ...]] = (
     "the stopping criteria return no flag for each sequence",
     "the loop's steps are not those of the result",
     "the loop's tokens are not those of the result",
+    "the raw logits of a beam search were not seen",
+    "the candidates of a beam search were not seen",
     # its result
     "the call failed, and the tokens before that were not observed: {}",
     "the result is shorter than the prompt",
