@@ -3,6 +3,7 @@
 import copy
 import gc
 import math
+import warnings
 from typing import Any, Final
 
 import numpy as np
@@ -271,6 +272,26 @@ def test_logs_of_its_steps_come_when_the_search_is_over() -> None:
         assert [record.timestamp for record in mine] == run.time_ns.tolist()
         surprisals = [record.attributes[semconv.STEP_SURPRISAL] for record in mine]
         assert surprisals == pytest.approx(run.columns["surprisal"].tolist(), rel=1e-5)
+
+
+def test_a_beam_that_was_never_found_has_no_step() -> None:
+    """Three beams are to be returned, and there are two tokens to choose from."""
+    telemetry, keep, model = Telemetry(), Keep(), sharpen(tiny_model())
+    options = {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 1, "eos_token_id": None}
+    with instrumented(telemetry, capture="full", step_events="logs", judgements=[keep]), warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        model.generate(prompt(9), do_sample=False, prefix_allowed_tokens_fn=lambda _row, _ids: [40, 41], **options)
+    assert [run.steps for run in keep.runs] == [1, 1, 0]
+    steps = [record for record in telemetry.logs if record.event_name == semconv.STEP_EVENT]
+    assert [record.attributes[semconv.SEQUENCE_INDEX] for record in steps] == [0, 1]
+
+
+def test_beams_of_a_prompt_of_embeddings_know_that_their_time_was_over() -> None:
+    model = sharpen(tiny_model())
+    embeds = model.get_input_embeddings()(prompt(9)).detach()
+    options = {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 9, "max_time": 0.0, "eos_token_id": None}
+    runs, _ = measure(model, inputs_embeds=embeds, attention_mask=torch.ones(1, 9, dtype=torch.long), **options)
+    assert [(run.steps, run.stop_reason, run.finish_reason) for run in runs] == [(1, "time", "length")] * 2
 
 
 def test_a_call_that_fails_does_not_claim_a_beam() -> None:

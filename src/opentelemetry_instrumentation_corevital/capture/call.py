@@ -225,7 +225,9 @@ class Call:
         else:
             tokens, start = ids[:, self.prompt_length :], self.prompt_length
         counts = self._counts(tokens, result)
-        return Generated(tokens, counts, self._reasons(tokens, counts, ids if start else None))
+        # Of a prompt of embeddings the loop has no ids, and the result none before the new tokens.
+        whole_rows = bool(start) or not self.prompt_length
+        return Generated(tokens, counts, self._reasons(tokens, counts, ids if whole_rows else None))
 
     def _loop_prompts(self) -> Ids | None:
         """Return the ids [prompts, columns] that a loop of the caller's began with; None where they are not known."""

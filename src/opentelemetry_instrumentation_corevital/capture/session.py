@@ -262,6 +262,8 @@ class Session:
             if ancestry.at_once and not self.call.custom:
                 read = replace(read, counts=_counts(rows, read.tokens.shape[1]))
             if self._following is not None:
+                # A beam search returns a beam without a token where it found fewer candidates than it should return.
+                self._following.over.update(index for index, count in enumerate(read.counts) if count == 0)
                 self._following.go_on(rows, self._width(), read.tokens.shape[1])
         runs = self._maker.runs(rows, read, end_ns=end_ns, why_absent=self._absent_reason, error=error, seed=seed)
         if error is not None:
