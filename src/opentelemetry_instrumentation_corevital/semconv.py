@@ -76,7 +76,13 @@ def _define(
     between: tuple[float | None, float | None] | None = None,
     longest: int | None = None,
 ) -> str:
-    """Declare a name; `between` are the ends of its numbers' range, `longest` the most characters of its texts."""
+    """Declare a name; `between` are the ends of its numbers' range, `longest` the most characters of its texts.
+
+    Raises:
+        ValueError: if it is declared already, here or in the catalogue.
+    """
+    if (kind, name) in DEFINITIONS:
+        raise ValueError(f"the {kind} {name} is declared twice")
     lowest, highest = between or _RANGES.get((type_, unit), (None, None))
     most = None if content else longest or LONGEST_NAME
     DEFINITIONS[kind, name] = Definition(name, kind, type_, unit, meaning, content, lowest, highest, most)

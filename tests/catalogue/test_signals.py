@@ -1,5 +1,6 @@
 """The declarations of signals: that they are right, and that a wrong one is found before it is used."""
 
+import math
 import re
 import sys
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 from opentelemetry_instrumentation_corevital import run, semconv
 from opentelemetry_instrumentation_corevital.calibration import signals as profile
 from opentelemetry_instrumentation_corevital.catalogue import absence, signals
-from opentelemetry_instrumentation_corevital.catalogue.signal import HeatMap, LayerArray, Summary
+from opentelemetry_instrumentation_corevital.catalogue.signal import HeatMap, LayerArray, StepField, Summary, Timeline
 from opentelemetry_instrumentation_corevital.catalogue.signal_checks import check
 from tests.subprocesses import run as run_program
 
@@ -36,6 +37,18 @@ def test_the_declarations_are_right() -> None:
         ({"profile": 20}, "place in a profile ('step', 20) stands twice"),
         ({"dropped": 10}, "dropped 10 stands twice"),
         ({"summaries": ()}, "figures that are no summaries"),
+        ({"name": "Two words"}, "one word in lower case"),
+        ({"word": "two.words"}, "one word in lower case"),
+        ({"name": "tokens"}, "something else in a run or its data has this name"),
+        ({"name": "hidden_states"}, "something else in a run or its data has this name"),
+        ({"number": "surprisal"}, "number of a family ('logits', 'surprisal') stands twice"),
+        ({"definition": ""}, "needs a definition"),
+        ({"lowest": math.nan}, "its range is empty"),
+        ({"migrated_highest": -1.0}, "its range is empty"),
+        ({"buckets": (1.0, 1.0)}, "do not rise"),
+        ({"step": StepField(meaning="")}, "has no meaning"),
+        ({"step": StepField(meaning="x", telling="last")}, "no step is told for its last"),  # type: ignore[arg-type]
+        ({"timeline": Timeline(rank=1, title="x", colours="x")}, "coloured by its x end"),  # type: ignore[arg-type]
     ],
 )
 def test_a_wrong_signal_of_the_step_is_found(changed: dict[str, Any], complaint: str) -> None:
@@ -68,6 +81,7 @@ def test_a_wrong_signal_of_layers_is_found(changed: dict[str, Any], complaint: s
         ("hidden", {"group": ""}, "needs a group"),
         ("hidden", {"index": ""}, "an index if and only if"),
         ("hidden", {"name": "covered"}, "family covered: it has no signal"),
+        ("hidden", {"name": "Hidden states"}, "not one word in lower case"),
         ("hidden", {"name": "attention"}, "family attention stands twice"),
         ("cross", {"every_step": True}, "families of every step come before"),
         ("logits", {"in_row": False}, "the row begins with the family `logits`"),
@@ -105,6 +119,11 @@ def test_constants_of_the_vocabulary_keep_their_values() -> None:
     assert semconv.STEP_TOPK_MASS == "corevital.step.topk_mass"
     assert semconv.METRIC_LAYER_L2_NORM == "corevital.layer.l2_norm"
     assert semconv.METRIC_STEP_ENTROPY == "corevital.step.entropy"
+
+
+def test_a_name_of_telemetry_is_declared_once() -> None:
+    with pytest.raises(ValueError, match=r"attribute corevital\.steps\.total is declared twice"):
+        semconv._attribute("corevital.steps.total", "int", "", "x")
 
 
 def test_a_value_is_judged_by_its_range_as_far_as_rounding_goes() -> None:

@@ -41,6 +41,7 @@ def test_checking_names_everything_that_is_wrong(monkeypatch: pytest.MonkeyPatch
         ({"about": "weather"}, "nothing called weather"),
         ({"since": 0}, "no version 0 of the store"),
         ({"needs": ("weather",)}, "nothing is absent under weather"),
+        ({"name": "nan_detected", "label": "NaN"}, "the label NaN is declared twice"),
         ({"needs": ()}, "may not be empty"),
         ({"sentences": ()}, "may not be empty"),
         ({"sentences": (Sentence("at {step"),)}, "'at {step' is no format"),
@@ -65,6 +66,11 @@ def test_a_wrong_flag_is_found(changed: dict[str, Any], problem: str) -> None:
         ({"type": "string"}, "numbers have a range"),
         ({"carriers": ("pigeon",)}, "there is no carrier pigeon"),
         ({"column": "nan_detected"}, "the column nan_detected is declared twice"),
+        ({"column": "x; DROP TABLE runs"}, "a column is one word"),
+        ({"view": "RiskLevel"}, "the column of the view RiskLevel is declared twice"),
+        ({"path": "Risk score"}, "needs a path"),
+        ({"meaning": ""}, "a meaning"),
+        ({"longest": 0}, "no text has at most 0"),
         ({"path": "health.nan_detected"}, "the attribute corevital.health.nan_detected is declared twice"),
     ],
 )
@@ -85,6 +91,28 @@ def test_a_wrong_warning_and_a_wrong_compound_signal_are_found() -> None:
         "entropy_rising: nothing is absent under weather",
         "context_loss: its severity 0.0 is not in (0, 1]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"name": "Two words"}, "Two words: it is not one word in lower case"),
+        ({"name": "entropy"}, "the name entropy is declared twice"),
+        ({"name": "risk; DROP"}, "is not one word"),
+        ({"signal": "weather"}, "entropy_rising: there is no signal weather"),
+        ({"sentence": ""}, "may not be empty"),
+    ],
+)
+def test_a_wrong_warning_is_found(changed: dict[str, Any], problem: str) -> None:
+    assert any(problem in each for each in problems((), [replace(WARNING, **changed)], (), ()))
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [({"name": ""}, "one word"), ({"needs": ()}, "needs may not be empty"), ({"name": "attention"}, "twice")],
+)
+def test_a_wrong_compound_signal_is_found(changed: dict[str, Any], problem: str) -> None:
+    assert any(problem in each for each in problems((), (), [replace(SIGNAL, **changed)], ()))
 
 
 def test_a_sentence_fits_evidence_that_has_all_it_names() -> None:

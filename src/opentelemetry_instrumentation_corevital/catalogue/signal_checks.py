@@ -1,12 +1,20 @@
 """What is wrong with the declarations of signals. The tests call `check`; nothing does in production."""
 
+import math
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import get_args
+from itertools import pairwise
+from typing import Final, get_args
 
 from . import measured
 from .signal import Dtype, Family, Shape, Signal, Statistic
 from .signals import FAMILIES, SIGNALS, index_name
+
+_WORD: Final = re.compile("[a-z][a-z0-9_]*")
+"""What a name and the last word of an attribute are made of."""
+_OTHER_COLUMNS: Final = frozenset({"tokens", "time_ns", "report"})
+"""Columns of run data that are no signals."""
 
 
 def check(families: Sequence[Family] = FAMILIES, signals: Sequence[Signal] = SIGNALS) -> None:
@@ -28,6 +36,8 @@ def _of_families(families: Sequence[Family], signals: Sequence[Signal]) -> Itera
     if not blocks or blocks[0].name != "logits":
         yield "the row begins with the family `logits`"
     for family in families:
+        if not _WORD.fullmatch(family.name):
+            yield f"family {family.name}: its name is not one word in lower case"
         of = [each for each in signals if each.family == family.name]
         if not of:
             yield f"family {family.name}: it has no signal"
@@ -54,13 +64,24 @@ def _of_signals(families: dict[str, Family], signals: Sequence[Signal]) -> Itera
             yield f"{each.name}: unknown shape {each.shape}"
         if not {each.dtype, each.stored} <= set(get_args(Dtype)):
             yield f"{each.name}: unknown dtype {each.dtype} or {each.stored}"
-        if each.lowest is not None and each.highest is not None and each.lowest > each.highest:
+        if not all(_WORD.fullmatch(word) for word in (each.name, each.short, each.measured_as)):
+            yield f"{each.name}: name, word and number are one word in lower case"
+        if each.name in _OTHER_COLUMNS or (each.name in {*measured.GROUPS, *measured.FACTS} and _in_row(family)):
+            yield f"{each.name}: something else in a run or its data has this name"
+        if not each.definition:
+            yield f"{each.name}: it needs a definition"
+        lowest = -math.inf if each.lowest is None else each.lowest
+        if not all(lowest <= (math.inf if end is None else end) for end in (each.highest, each.migrated_highest)):
             yield f"{each.name}: its range is empty"
         if each.from_step < 0:
             yield f"{each.name}: a step before the first"
         if each.shape != "step" and family is not None and family.in_row and each.dropped is None:
             yield f"{each.name}: a column of layers needs a place in the order in which columns are dropped"
         yield from _carriers(each)
+
+
+def _in_row(family: Family | None) -> bool:
+    return family is not None and family.in_row
 
 
 def _carriers(signal: Signal) -> Iterator[str]:
@@ -79,6 +100,7 @@ def _carriers(signal: Signal) -> Iterator[str]:
             yield f"{signal.name}: a number per {signal.shape} cannot have {carrier}"
     if bool(signal.histogram) != bool(signal.buckets):
         yield f"{signal.name}: a histogram needs buckets, and buckets a histogram"
+    yield from _texts_and_words(signal)
     statistics = [each.statistic for each in signal.summaries]
     if not set(statistics) <= set(get_args(Statistic)) or len(set(statistics)) < len(statistics):
         yield f"{signal.name}: a summary is unknown or stands twice"
@@ -91,14 +113,29 @@ def _carriers(signal: Signal) -> Iterator[str]:
             yield f"{signal.name}: its line has bars of nothing"
 
 
+def _texts_and_words(signal: Signal) -> Iterator[str]:
+    """Yield what is wrong inside a carrier."""
+    if any(not low < high for low, high in pairwise(signal.buckets)):
+        yield f"{signal.name}: the bounds of its histogram do not rise"
+    if not all(each.meaning for each in (*signal.summaries, signal.step, signal.layer_array) if each is not None):
+        yield f"{signal.name}: an attribute of it has no meaning"
+    if signal.step is not None and signal.step.telling not in {"", "min", "max"}:
+        yield f"{signal.name}: no step is told for its {signal.step.telling}"
+    if signal.timeline is not None and signal.timeline.colours not in {"", "high", "low"}:
+        yield f"{signal.name}: tokens cannot be coloured by its {signal.timeline.colours} end"
+
+
 def _twice(families: Sequence[Family], signals: Sequence[Signal]) -> Iterator[str]:
     """Yield what stands twice where it may stand once."""
     yield from _repeated("family", (each.name for each in families))
     yield from _repeated("signal", (each.name for each in signals))
+    yield from _repeated("number of a family", ((each.family, each.measured_as) for each in signals))
     yield from _repeated("dropped", (each.dropped for each in signals if each.dropped is not None))
     yield from _repeated("rank of a heat map", (each.heat_map.rank for each in signals if each.heat_map))
     yield from _repeated("rank of a timeline", (each.timeline.rank for each in signals if each.timeline))
-    yield from _repeated("place in a profile", ((each.shape, each.profile) for each in signals if each.profile))
+    yield from _repeated(
+        "place in a profile", ((each.shape, each.profile) for each in signals if each.profile is not None)
+    )
     attributes = [each.summary_name(summary.statistic) for each in signals for summary in each.summaries]
     attributes += [each.series_name for each in signals if each.series]
     attributes += [each.layers_name for each in signals if each.layer_array]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Final, Literal, get_args
 
-from . import measured
+from . import measured, signals
 
 ValueType = Literal["boolean", "int", "double", "string", "string[]", "int[]", "double[]"]
 SQLType = Literal["INTEGER", "REAL", "TEXT"]
@@ -23,6 +23,9 @@ Role = Literal["health", "early_warning", "compound", "risk", "blame", "fingerpr
 Carrier = Literal["route", "keep"]
 """What has it beside a run's span. `route`: its log events, by which routers choose. `keep`: a span whose SDK allows
 fewer attributes than a run has."""
+
+_WORD: Final = re.compile("[a-z][a-z0-9_]*")
+_PATH: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
 SQL_TYPES: Final[Mapping[ValueType, SQLType]] = {
     "boolean": "INTEGER",
@@ -165,13 +168,18 @@ def problems(
     """Return what is wrong with declarations, a sentence each; empty: nothing."""
     flags, warned, compound, carried = tuple(flags), tuple(warned), tuple(compound), tuple(carried)
     names = [flag.name for flag in flags]
+    others = [*(each.name for each in warned), *(each.name for each in compound)]
+    measured_names = list(dict.fromkeys((*(each.name for each in signals.SIGNALS), *measured.names())))
     return [
-        *_doubled("name", names + [each.name for each in warned] + [each.name for each in compound]),
+        *_doubled("name", names + others + measured_names),
         *_doubled("attribute", [flag.attribute for flag in flags] + [each.attribute for each in carried]),
         *_doubled("column", names + [each.column for each in carried if each.column]),
         *_doubled("word", [flag.word for flag in flags]),
+        *_doubled("label", [flag.label for flag in flags]),
+        *_doubled("column of the view", [each.view for each in carried if each.view]),
         *(problem for flag in flags for problem in _wrong_flag(flag)),
-        *(problem for warning in warned for problem in _unknown_needs(warning.name, (warning.needs,))),
+        *(f"{name}: it is not one word in lower case" for name in others if not _WORD.fullmatch(name)),
+        *(problem for warning in warned for problem in _wrong_warning(warning)),
         *(problem for signal in compound for problem in _wrong_compound(signal)),
         *(problem for each in carried for problem in _wrong_carried(each)),
     ]
@@ -209,13 +217,30 @@ def _wrong_flag(flag: Flag) -> list[str]:
     return found + _unknown_needs(flag.name, flag.needs)
 
 
+def _wrong_warning(warning: WarningSignal) -> list[str]:
+    found = []
+    if warning.signal and warning.signal not in {each.name for each in signals.SIGNALS}:
+        found.append(f"{warning.name}: there is no signal {warning.signal}")
+    if not warning.sentence:
+        found.append(f"{warning.name}: its sentence may not be empty")
+    return found + _unknown_needs(warning.name, (warning.needs,))
+
+
 def _wrong_compound(signal: Compound) -> list[str]:
     found = [] if 0 < signal.severity <= 1 else [f"{signal.name}: its severity {signal.severity} is not in (0, 1]"]
+    if not signal.needs:
+        found.append(f"{signal.name}: what it needs may not be empty")
     return found + _unknown_needs(signal.name, signal.needs)
 
 
 def _wrong_carried(each: Carried) -> list[str]:
     found = []
+    if not _PATH.fullmatch(each.path) or not each.meaning:
+        found.append(f"{each.attribute}: it needs a path of words in lower case, and a meaning")
+    if each.column and not _WORD.fullmatch(each.column):
+        found.append(f"{each.attribute}: a column is one word in lower case")
+    if each.longest is not None and each.longest < 1:
+        found.append(f"{each.attribute}: no text has at most {each.longest} characters")
     if each.type not in get_args(ValueType):
         found.append(f"{each.attribute}: there is no type {each.type}")
     elif each.column and each.type not in SQL_TYPES:
