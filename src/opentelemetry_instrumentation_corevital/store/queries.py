@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from .. import semconv
 from ..printable import one_line
-from .checked import MOST_JSON, Findings, checked_attributes, checked_name, read_attributes
+from .checked import MOST_JSON, Findings, checked_attributes, checked_name, is_id, read_attributes
 from .database import explain, open_for_reading, store_path
 from .errors import StoreError
 from .filters import ANY_RUN, RunFilter
@@ -49,11 +50,21 @@ class Store(RunSource):
         self._connection.close()
 
     def page(self, wanted: RunFilter = ANY_RUN, *, limit: int = 20, after: Cursor | None = None) -> RunPage:
-        """Return the next runs of a list."""
+        """Return the next runs of a list. The last one has a place in it: behind damaged keys the page is longer."""
         if limit < 1:
             raise ValueError(f"limit {limit}: a page has one run at least")
         ahead_ns = newest_that_counts(time.time_ns()) if after is None else after.ahead_ns
-        most = min(limit, _MOST_ROWS) + 1  # one more tells whether the list goes on
+        most, ends = min(limit, _MOST_ROWS), None
+        while ends is None:
+            found = self._behind(wanted, ahead_ns, after, most + 1)  # one more tells whether the list goes on
+            ends = next((count for count in range(limit, len(found)) if _is_place(found[count - 1])), None)
+            if len(found) <= most:
+                break
+            most *= 2
+        return RunPage(RunList(found[:ends]), None if ends is None else Cursor.behind(found[ends - 1], ahead_ns))
+
+    def _behind(self, wanted: RunFilter, ahead_ns: int, after: Cursor | None, most: int) -> list[RunSummary]:
+        """Return the runs of a list behind a place, so many of them at most."""
         found: list[RunSummary] = []
         if after is None or not after.ahead:
             found = self._newest(*where(wanted, newest_ns=ahead_ns, after=after), index(wanted), most)
@@ -61,8 +72,7 @@ class Store(RunSource):
         if len(found) < most:
             condition = where(wanted, oldest_ns=ahead_ns + 1, after=after)
             found += self._newest(*condition, index(wanted), most - len(found))
-        runs = RunList(found[:limit])
-        return RunPage(runs, Cursor.behind(runs[-1], ahead_ns) if len(found) > limit else None)
+        return found
 
     def _newest(self, condition: str, values: tuple[Any, ...], hint: str, limit: int) -> list[RunSummary]:
         # First which, from an index alone; then their rows.
@@ -199,3 +209,9 @@ class Store(RunSource):
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise explain(error, self.path) from None
+
+
+def _is_place(run: RunSummary) -> bool:
+    """Whether a run's row has the keys that a list goes on from, as they were written: the file may be damaged."""
+    sound = is_id(run.trace_id, 32) and is_id(run.span_id, 16) and semconv.SEQUENCE_INDEX not in run.damage
+    return sound and run.start_ns < _MOST_ROWS

@@ -123,7 +123,7 @@ class RunSource(Protocol):
 
         Args:
             wanted: which runs the list has.
-            limit: how many at most, from 1.
+            limit: how many at most, from 1; more where the last ones have damaged keys, behind which no list goes on.
             after: where the list goes on: `RunPage.next` of the page before; None: from its beginning.
         """
 
@@ -193,7 +193,7 @@ class RunSource(Protocol):
             found += some
             if after is None:
                 break
-        return found
+        return RunList(found[:limit])
 
     def models(self, wanted: RunFilter = ANY_RUN, **conditions: Any) -> dict[str | None, int]:
         """Return how many runs there are of each model, the most frequent first; None: of a model without a name.
