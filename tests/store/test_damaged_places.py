@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from opentelemetry_instrumentation_corevital.store import Cursor, open_store, source
+from opentelemetry_instrumentation_corevital.store import Cursor, RunList, open_store, source
 from tests.store.hostile import fill
 
 DAMAGES = (
@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 39, 40])
 def test_pages_have_every_run_once(path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_store(path) as store:
-        whole, found, after = store.page(limit=100).runs, [], None
+        whole, found, after = store.page(limit=100).runs, RunList(), None
         assert len(whole) == 40
         for _ in range(41):
             page = store.page(limit=size, after=after)
