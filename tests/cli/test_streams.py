@@ -125,14 +125,14 @@ def test_a_reader_that_is_gone_is_no_error(
 def test_an_export_stops_when_nobody_reads(
     filled: Cli, unread: io.TextIOWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from opentelemetry_instrumentation_corevital.cli import transfer
+    from opentelemetry_instrumentation_corevital.cli import reports
 
     made: list[str] = []
-    text_of = transfer.report_text
-    monkeypatch.setattr(transfer, "report_text", lambda *args, **options: made.append("") or text_of(*args, **options))
+    text_of = reports.report_text
+    monkeypatch.setattr(reports, "report_text", lambda *args, **options: made.append("") or text_of(*args, **options))
     unread.reconfigure(line_buffering=True)
     assert run_into(unread, ("export",), monkeypatch) == 0
-    assert len(made) <= 2, "of 40"
+    assert 1 <= len(made) <= 2, "of 40"
 
 
 def test_the_code_of_a_run_stays(

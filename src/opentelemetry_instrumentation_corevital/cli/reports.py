@@ -1,8 +1,10 @@
 """Writing reports (JSON of schema 0.4.0 and more), one file a run."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
+from typing import Any, Final
 
 from ..printable import one_line
 from ..store import RunSource, RunSummary, StoreError
@@ -11,22 +13,45 @@ from .errors import UserError
 from .output import escaped, whole_file
 from .printing import tell_damage
 
+_TIMELINE: Final = "timeline"
+_STEPS: Final = 1024
+"""Of a timeline that are written at a time."""
 
-def report_text(store: RunSource, run: RunSummary, *, pretty: bool) -> str:
-    """Return a run's report as JSON: on one line, or indented.
+
+def report_text(store: RunSource, run: RunSummary, *, pretty: bool) -> Iterator[str]:
+    """Return a run's report as JSON, on one line or indented, in pieces: a long run's would be hundreds of megabytes.
 
     Raises:
-        StoreError: if the run cannot be read.
+        StoreError: if the run cannot be read; before there is any piece.
     """
-    from ..legacy.report import report_of
+    from ..legacy.report import report_and_steps
 
     loaded = store.load(run)
     try:
-        report = report_of(loaded)
+        report, steps = report_and_steps(loaded)
     except ValueError as error:
         raise StoreError(f"{store.name}: the data of run {one_line(run.trace_id)} are damaged: {error}.") from None
     tell_damage([(run.trace_id, loaded.damage)])
-    return json.dumps(report, ensure_ascii=False, indent=2 if pretty else None) + "\n"
+    return _pieces(report, steps, pretty=pretty)
+
+
+def _pieces(report: Mapping[str, Any], steps: Iterator[Mapping[str, Any]], *, pretty: bool) -> Iterator[str]:
+    """Yield what `json.dumps` returns for a report with these steps as its timeline, and a line's end."""
+    names = list(report)
+    at = names.index(_TIMELINE)
+    comma, deeper, end = (",", "\n  ", "\n") if pretty else (", ", "", "")
+    before, after = (_inside({name: report[name] for name in some}, pretty) for some in (names[:at], names[at + 1 :]))
+    yield f"{{{before}{comma if before else ''}{deeper}{json.dumps(_TIMELINE)}: ["
+    first = True
+    while block := list(islice(steps, _STEPS)):
+        yield ("" if first else comma) + _inside(block, pretty).replace("\n", deeper)
+        first = False
+    yield f"{'' if first else deeper}]{comma if after else ''}{after}{end}}}\n"
+
+
+def _inside(value: Any, pretty: bool) -> str:
+    """Return an object or a list as JSON without its brackets."""
+    return json.dumps(value, ensure_ascii=False, indent=2 if pretty else None)[1:-1].removesuffix("\n")
 
 
 def report_folder(folder: Path) -> None:
@@ -41,15 +66,17 @@ def report_folder(folder: Path) -> None:
         raise UserError(f"--out {folder}: cannot be made a folder ({error.strerror}).") from None
 
 
-def report_texts(store: RunSource, runs: Iterable[RunSummary], problems: list[str], *, pretty: bool) -> Iterator[str]:
-    """Yield the reports of runs; those that cannot be made are left out, and named in `problems`."""
+def report_texts(
+    store: RunSource, runs: Iterable[RunSummary], problems: list[str], *, pretty: bool
+) -> Iterator[Iterator[str]]:
+    """Yield the reports of runs, each in pieces; those that cannot be made are left out, and named in `problems`."""
     for _, text in _reports(store, runs, problems, pretty=pretty):
         yield text
 
 
 def _reports(
     store: RunSource, runs: Iterable[RunSummary], problems: list[str], *, pretty: bool
-) -> Iterator[tuple[RunSummary, str]]:
+) -> Iterator[tuple[RunSummary, Iterator[str]]]:
     for run in runs:
         try:
             text = report_text(store, run, pretty=pretty)
@@ -84,7 +111,8 @@ def write_reports(
         index = f"_{run.sequence_index}" if run.operation is None else ""
         path = folder / f"trace_{run.trace_id}_{run.span_id[:8]}{index}.json"
         with whole_file(path) as file:
-            file.write(escaped(text, file))
+            for piece in text:
+                file.write(escaped(piece, file))
         written.append(path)
     if problems is None and left_out:
         raise StoreError(left_out[0])

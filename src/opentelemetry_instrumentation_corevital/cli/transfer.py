@@ -133,12 +133,14 @@ def _reports(store: RunSource, runs: list[RunSummary], out: Path | None, problem
     if len(runs) == 1:
         text = report_text(store, runs[0], pretty=pretty)  # before a file is made
         with whole_file(out) as file:
-            file.write(escaped(text, file))
+            for piece in text:
+                file.write(escaped(piece, file))
         return 1
     count = 0
     with whole_file(out) as file:
         for text in report_texts(store, runs, problems, pretty=pretty):  # one a line, unless they are indented
-            file.write(escaped(text, file))
+            for piece in text:
+                file.write(escaped(piece, file))
             count += 1
     return count
 

@@ -6,16 +6,19 @@ A migrated run gives its report back: what it said stays, and is not replaced by
 import json
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
 from ..store.checked import is_id, json_object, too_deep
 from ..store.stored import StoredRun
-from .timeline import field_of, unpack
+from .timeline import Columns, Step, field_of, unpack
 from .words import risk_factors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SCHEMA: Final = "0.4.0"
 _SAMPLING: Final = ("sample", "beam_sample")
@@ -32,6 +35,8 @@ _FINGERPRINT: Final = {
 }
 _HEADS: Final = ("collapsed", "focused")
 _PER_STEP: Final = ("top1_prob", "hidden_cosine")
+_BLOCK: Final = 1024
+"""Steps of a timeline that are made at a time."""
 
 
 def report_of(run: StoredRun) -> dict[str, Any]:
@@ -40,10 +45,25 @@ def report_of(run: StoredRun) -> dict[str, Any]:
     Raises:
         ValueError: if its run data are damaged.
     """
+    made, steps = report_and_steps(run)
+    return {**made, "timeline": list(steps)}
+
+
+def report_and_steps(run: StoredRun) -> tuple[dict[str, Any], Iterator[Step]]:
+    """Return a run's report with an empty timeline, and the steps that belong there, which are made as they are taken.
+
+    All steps of a long run at once would take a thousand bytes each.
+
+    Raises:
+        ValueError: if its run data are damaged.
+    """
     kept = run.report
-    made = _native(run) if kept is None else {**kept, "timeline": unpack(run.columns, kept.get("timeline") or [])}
+    if kept is None:
+        made, steps = _native(run), _timeline(run)
+    else:
+        made, steps = {**kept, "timeline": []}, _kept_timeline(run.columns, kept.get("timeline") or [])
     made["extensions"] = {**(made.get("extensions") or {}), "corevital": _superset(run)}
-    return made
+    return made, steps
 
 
 def _native(run: StoredRun) -> dict[str, Any]:
@@ -90,7 +110,7 @@ def _native(run: StoredRun) -> dict[str, Any]:
         ),
         "prompt": _present({"text": prompt, "num_tokens": summary.input_tokens}),
         "generated": _present({"output_text": answer, "token_ids": ids, "num_tokens": generated}),
-        "timeline": _timeline(run, ids),
+        "timeline": [],
         "summary": _present(
             {
                 "prompt_tokens": summary.input_tokens,
@@ -142,32 +162,53 @@ def _superset(run: StoredRun) -> dict[str, Any]:
     return _present({**ids, **times, "service_name": summary.service_name, **more})
 
 
-def _timeline(run: StoredRun, ids: list[int] | None) -> list[dict[str, Any]]:
-    """Return the steps, from the run data; without them from the recorded steps."""
-    columns, first = run.columns, run.summary.input_tokens or 0
-    if not columns:
-        return [_recorded(event.attributes, first) for event in run.steps if semconv.STEP_INDEX in event.attributes]
-    steps = max(len(values) for values in columns.values())
-    rest: list[dict[str, Any]] = [
-        {
-            "step_index": first + step,
-            "token": _present({"token_id": ids[step] if ids else None, "is_prompt_token": False}),
-        }
-        for step in range(steps)
-    ]
-    told = {name: values for name, values in columns.items() if field_of(name) is not None}
-    for name in ("hidden_nan", "hidden_inf"):
-        if name in told:
-            told[name] = told[name] > 0  # the report has whether, not how many
-    timeline = unpack(told, rest)
-    _count_heads(timeline, run.attributes.get(semconv.MODEL_HEAD_COUNT))
-    for step, made in enumerate(timeline):
-        entropy = made.get("logits_summary", {}).get("entropy")
-        if entropy is not None:
-            made["logits_summary"]["perplexity"] = 2**entropy
-        more = {name: float(columns[name][step]) for name in _PER_STEP if name in columns}
-        made["extensions"] = {name: value for name, value in more.items() if math.isfinite(value)}
-    return timeline
+def _timeline(run: StoredRun) -> Iterator[Step]:
+    """Yield the steps, from the run data; without them from the recorded steps."""
+    first, heads = run.summary.input_tokens or 0, run.attributes.get(semconv.MODEL_HEAD_COUNT)
+    if not run.columns:
+        yield from (_recorded(event.attributes, first) for event in run.steps if semconv.STEP_INDEX in event.attributes)
+        return
+    columns, steps = _of_most_steps(run.columns)
+    for begin in range(0, steps, _BLOCK):
+        some = {name: values[begin : begin + _BLOCK] for name, values in columns.items()}
+        ids = some["tokens"].tolist() if "tokens" in some else None
+        rest: list[Step] = [
+            {
+                "step_index": first + step,
+                "token": _present({"token_id": ids[step - begin] if ids else None, "is_prompt_token": False}),
+            }
+            for step in range(begin, min(begin + _BLOCK, steps))
+        ]
+        for name in ("hidden_nan", "hidden_inf"):
+            if name in some:
+                some[name] = some[name] > 0  # the report has whether, not how many
+        made = unpack(some, rest)
+        _count_heads(made, heads)
+        for index, step in enumerate(made):
+            entropy = step.get("logits_summary", {}).get("entropy")
+            if entropy is not None:
+                step["logits_summary"]["perplexity"] = 2**entropy
+            more = {name: float(some[name][index]) for name in _PER_STEP if name in some}
+            step["extensions"] = {name: value for name, value in more.items() if math.isfinite(value)}
+        yield from made
+
+
+def _of_most_steps(columns: "Mapping[str, NDArray[Any]]") -> tuple[Columns, int]:
+    """Return the columns that a timeline is made of, each read once, and its steps; a column of fewer is left out."""
+    steps, found = 0, Columns()
+    for name, values in columns.items():
+        steps = max(steps, len(values))
+        if name == "tokens" or name in _PER_STEP or field_of(name) is not None:
+            found[name] = values
+    return {name: values for name, values in found.items() if len(values) == steps}, steps
+
+
+def _kept_timeline(columns: "Mapping[str, NDArray[Any]]", rest: Sequence[Step]) -> Iterator[Step]:
+    """Yield the steps of a migrated report's timeline."""
+    fitting = {name: values for name, values in columns.items() if field_of(name) and len(values) == len(rest)}
+    for begin in range(0, len(rest), _BLOCK):
+        some = {name: values[begin : begin + _BLOCK] for name, values in fitting.items()}
+        yield from unpack(some, rest[begin : begin + _BLOCK])
 
 
 def _count_heads(timeline: list[dict[str, Any]], heads: int | None) -> None:
