@@ -40,6 +40,8 @@ def made_by(version: int, tmp_path: Path) -> Path:
         connection.execute(
             "INSERT INTO runs (trace_id, span_id, start_ns, end_ns, nan_detected) VALUES (?, ?, 5, 6, 1)", key
         )
+        if version >= 3:  # whose writer had these columns
+            connection.execute("UPDATE runs SET entropy_mean = 1.5, risk_method = 'rules'")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {version}")
         connection.commit()
@@ -72,6 +74,7 @@ def test_an_upgraded_file_is_like_a_new_one_and_keeps_its_runs(version: int, tmp
         assert newest.mid_layer_anomaly_detected is None
         assert (old.nan_detected, old.attention_collapse_detected) == (True, None)
         assert (old.entropy_mean, old.surprisal_mean, old.risk_method, old.label) == (1.5, None, "rules", None)
+        assert old.damage == {}, "what was refused before is not known"
         assert [run.trace_id for run in store.runs(longer_than=1e-9, until_ns=10)] == []
         assert [run.trace_id for run in store.runs(flag="attention_collapse_detected")] == [newest.trace_id]
 
@@ -79,7 +82,7 @@ def test_an_upgraded_file_is_like_a_new_one_and_keeps_its_runs(version: int, tmp
 def test_reading_an_older_file_says_what_brings_it_up_to_date(v1: Path) -> None:
     before = v1.read_bytes()
     with pytest.raises(
-        StoreError, match=r"older CoreVital \(schema 1, this one reads 3\); .*corevital db upgrade --db"
+        StoreError, match=r"older CoreVital \(schema 1, this one reads 4\); .*corevital db upgrade --db"
     ):
         open_store(v1)
     assert v1.read_bytes() == before

@@ -14,6 +14,7 @@ import typer
 
 from ..file_io import written
 from ..printable import json_printable, printable
+from ..store.checked import damage_json
 from ..store.stored import COLUMNS, RunSummary
 from .errors import UserError
 from .printing import echo
@@ -106,9 +107,10 @@ def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], file: I
 
 
 def run_rows(runs: Iterable[RunSummary]) -> Iterable[dict[str, Any]]:
-    """Yield runs as flat rows: warnings joined with semicolons, flags as true and false."""
+    """Yield runs as flat rows: warnings joined with semicolons, flags as true and false, damage as JSON."""
     for run in runs:
-        yield {**run.as_dict(), "warnings": None if run.warnings is None else ";".join(run.warnings)}
+        warnings = None if run.warnings is None else ";".join(run.warnings)
+        yield {**run.as_dict(), "warnings": warnings, "damage": damage_json(run.damage)}
 
 
 RUN_COLUMNS = COLUMNS

@@ -29,6 +29,9 @@ _MOST_PARTS: Final = 1_000_000
 """Lists, objects and items of JSON: each takes a hundred times its characters in memory."""
 _MOST_NAMED: Final = 20
 _MOST_NAME: Final = 128
+_MOST_REASON: Final = 400
+_MOST_DAMAGE: Final = 64 * 1024
+"""Characters of a row's damage as JSON: more than all of its names and reasons together."""
 
 Damage = Mapping[str, str]
 """Name of a value that is left out -> what is wrong with it; the value itself is told where it is a number."""
@@ -175,6 +178,31 @@ def read_attributes(text: Any, findings: Findings, name: str = "attributes") -> 
     return found
 
 
+# --- what is wrong, kept in a row of `runs` ---------------------------------------------------------------------
+
+
+def damage_json(damage: Damage) -> str | None:
+    """Return what is wrong as a row has it; None where nothing is."""
+    return json.dumps(dict(damage), ensure_ascii=False, separators=(",", ":")) if damage else None
+
+
+def read_damage(text: Any, findings: Findings) -> None:
+    """Note what a row says was wrong with the run when it came.
+
+    Args:
+        text: as `damage_json` made it, or anything else.
+        findings: gets it, or that it cannot be read.
+    """
+    if text is None:
+        return
+    found = json_object(text) if isinstance(text, str) and len(text) <= _MOST_DAMAGE else None
+    if found is None or not all(isinstance(why, str) for why in found.values()):
+        findings.add("damage", "is no JSON object of texts")
+        return
+    for name, why in found.items():
+        findings.add(name, one_line(why, _MOST_REASON))
+
+
 # --- the columns of a row of `runs` ------------------------------------------------------------------------------
 
 _IDS: Final = {"trace_id": 32, "span_id": 16}
@@ -189,14 +217,17 @@ def checked_row(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the values of a row of `runs`, None in place of those that are wrong, and what is wrong with which.
 
+    What was wrong with values when they came, the column `damage`, is among what is wrong and no value.
+
     Args:
         row: value by column, as SQLite returns it: of any type.
         attributes: column -> the attributes that it is a copy of.
         flags: columns with truth values, which SQLite has as 0 and 1.
     """
     findings, values, truths = Findings(), dict(row), frozenset(flags)
+    read_damage(values.pop("damage", None), findings)
     for column, value in row.items():
-        if value is None:
+        if value is None or column == "damage":
             continue
         if column in truths:
             values[column] = bool(value) if value in (0, 1) else None

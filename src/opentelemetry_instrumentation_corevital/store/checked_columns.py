@@ -13,7 +13,7 @@ from ..catalogue.carried import MOST_LAYERS
 from ..catalogue.signal import SLACK, Shape
 from ..catalogue.signals import in_row
 from ..npz import Archive, Member
-from .checked import MOST_JSON, REPORT, RUN_DATA, Findings, json_object, too_deep
+from .checked import MOST_JSON, REPORT, RUN_DATA, Damage, Findings, json_object, too_deep
 
 _KEEP_BYTES: Final = 64 * 1024**2
 """Of all columns: as much is read once and kept; of more, each column is read whenever it is asked for."""
@@ -65,11 +65,8 @@ class Columns(Mapping[str, "NDArray[Any]"]):
         self._archive = Archive(data)
         self.findings = Findings()
         """What is left out, and why."""
-        for name, why in self._archive.wrong.items():
-            self._leave_out(name, why)
         members = self._archive.members
-        self._names = [name for name in members if self._fits(name, members[name])]
-        self._agree(steps, layers)
+        self._names = _fitting(self._archive, steps, layers, self.findings)
         self._keep = sum(members[name].bytes for name in self._names) <= _KEEP_BYTES
         self._kept: dict[str, NDArray[Any]] = {}
         for name in tuple(self._names):  # what is damaged inside is not there either
@@ -101,29 +98,6 @@ class Columns(Mapping[str, "NDArray[Any]"]):
     def _leave_out(self, name: str, why: str) -> None:
         self.findings.add(f"{RUN_DATA}.{name}", why)
 
-    def _fits(self, name: str, member: Member) -> bool:
-        why = _wrong_shape(name, member)
-        if why is not None:
-            self._leave_out(name, why)
-        return why is None
-
-    def _agree(self, steps: int | None, layers: int | None) -> None:
-        """Leave out the columns that speak of other steps or layers than the span; where none agrees, than most do."""
-        shapes = {name: self._archive.members[name].shape for name in self._names if name != REPORT}
-        shapes = {name: shape for name, shape in shapes.items() if shape[0]}  # a run without steps has empty columns
-        for axis, what, told in ((0, "steps", steps), (1, "layers", layers)):
-            sizes = {
-                name: shape[axis]
-                for name, shape in shapes.items()
-                if len(shape) > axis and (axis == 0 or not _is_of_heads(name))
-            }
-            usual = told if told in sizes.values() else _usual(sizes)
-            for name, size in sizes.items():
-                if size != usual:
-                    self._leave_out(name, f"has {size} {what}, not {usual}")
-                    self._names.remove(name)
-                    shapes.pop(name)
-
     def _read(self, name: str) -> "NDArray[Any]":
         """Return a column without the values that are beyond its range.
 
@@ -152,6 +126,40 @@ class Columns(Mapping[str, "NDArray[Any]"]):
         if values.dtype.kind != "f":
             values = values.astype(np.float64)
         return np.where(beyond, np.nan, values).astype(values.dtype)
+
+
+def header_damage(data: bytes, *, steps: int | None = None, layers: int | None = None) -> Damage:
+    """Return what is wrong with run data by directory and headers alone: name of a column -> why it is left out.
+
+    What is wrong with the values is seen by who reads them. Arguments and errors are those of `Columns`.
+    """
+    findings = Findings()
+    _fitting(Archive(data), steps, layers, findings)
+    return findings.named
+
+
+def _fitting(archive: Archive, steps: int | None, layers: int | None, findings: Findings) -> list[str]:
+    """Return the columns that can be read, by their headers; what is wrong with the others goes into `findings`.
+
+    Columns that speak of other steps or layers than the span are left out; where none agrees, than most do.
+    """
+    shapes, wrong = dict[str, tuple[int, ...]](), dict(archive.wrong)
+    for name, member in archive.members.items():
+        if why := _wrong_shape(name, member):
+            wrong[name] = why
+        elif name != REPORT and member.shape[0]:  # a run without steps has empty columns
+            shapes[name] = member.shape
+    for axis, what, told in ((0, "steps", steps), (1, "layers", layers)):
+        sizes = {
+            name: shape[axis]
+            for name, shape in shapes.items()
+            if len(shape) > axis and name not in wrong and (axis == 0 or not _is_of_heads(name))
+        }
+        usual = told if told in sizes.values() else _usual(sizes)
+        wrong |= {name: f"has {size} {what}, not {usual}" for name, size in sizes.items() if size != usual}
+    for name, why in wrong.items():
+        findings.add(f"{RUN_DATA}.{name}", why)
+    return [name for name in archive.members if name not in wrong]
 
 
 def _wrong_shape(name: str, member: Member) -> str | None:

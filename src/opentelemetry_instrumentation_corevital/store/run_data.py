@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .. import semconv
+from .data_damage import note_damage_of_data
 from .rows import Lost, Row, insert, integer, size_of
 
 MAX_BYTES: Final = 512 * 1024 * 1024
@@ -73,6 +74,7 @@ class WholeRunData:
     def write(self, connection: sqlite3.Connection) -> Sequence[Lost]:
         """Write the data, in place of others of the run."""
         connection.execute(INSERT_RUN_DATA, self.row)
+        note_damage_of_data(connection, self.row[:2], self.row[-1])
         return ()
 
 
@@ -147,25 +149,12 @@ def _join(connection: sqlite3.Connection, group: Row, now: int) -> list[Lost]:
         connection.execute(f"DELETE FROM run_data_chunks WHERE {_GROUP}", group)
         return [Lost(count, f"a run's data was left out: {wrong}.")]
     connection.execute(INSERT_RUN_DATA, (trace_id, span_id, digest, now, data))
-    noted = [Lost(0, f"{name} {why}; it reads as absent.", own=False) for name, why in _wrong_with(data).items()]
+    wrong_inside = note_damage_of_data(connection, (trace_id, span_id), data)
+    noted = [Lost(0, f"{name} {why}; it reads as absent.", own=False) for name, why in wrong_inside.items()]
     others = connection.execute(f"DELETE FROM run_data_chunks WHERE {_RUN}", group[:3]).rowcount - count
     if others:
         noted.append(Lost(others, "chunks of run data name a count or a size that is not their run's.", own=False))
     return noted
-
-
-def _wrong_with(data: bytes) -> dict[str, str]:
-    """Return what the archive's directory and headers say is wrong with it; what is inside is seen when it is read."""
-    from ..npz import Archive
-    from .checked import RUN_DATA, Findings
-
-    findings = Findings()
-    try:
-        for name, why in Archive(data).wrong.items():
-            findings.add(f"{RUN_DATA}.{name}", why)
-    except ValueError as error:
-        findings.add(RUN_DATA, f"is {error}")
-    return findings.named
 
 
 def _give_up_stale(connection: sqlite3.Connection, now: int) -> list[Lost]:

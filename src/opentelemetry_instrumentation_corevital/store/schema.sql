@@ -1,4 +1,4 @@
--- CoreVital's store, version 3: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
+-- CoreVital's store, version 4: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
 -- run, the run data, and the labels that people gave.
 --
 -- This text makes the newest version. It is also run on a file of an older version, which gets the tables that it lacks;
@@ -95,6 +95,7 @@ CREATE TABLE IF NOT EXISTS runs (
   surprisal_mean REAL,                  -- bit
   margin_mean REAL,
   label TEXT,                           -- the outcome in `labels`, copied: lists need no join
+  damage TEXT,                          -- JSON: name of a value that was refused when it came -> why; NULL: none was
   duration_ns INTEGER GENERATED ALWAYS AS (end_ns - start_ns) VIRTUAL,
   PRIMARY KEY (trace_id, span_id),      -- every sequence has a span of its own
   FOREIGN KEY (trace_id, span_id) REFERENCES spans (trace_id, span_id) ON DELETE CASCADE

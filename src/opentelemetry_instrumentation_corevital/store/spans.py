@@ -12,7 +12,8 @@ from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from .. import semconv
 from ..values import clean
-from .checked import Findings, checked_attributes
+from .checked import Findings, checked_attributes, damage_json
+from .data_damage import note_damage_of_data
 from .rows import Lost, Row, Source, insert, integer, number, size_of, source, text, to_json
 from .run_columns import COLUMN_ATTRIBUTES
 from .sqlite_labels import COPY_LABEL
@@ -83,6 +84,7 @@ class SpanRows:
         connection.executemany(_INSERT_LINK, self.links)
         if self.run is not None:
             connection.execute(_INSERT_RUN, self.run)
+            note_damage_of_data(connection, key)
             if before:  # a label can only have been given to what was there
                 connection.execute(COPY_LABEL, key)
         return [Lost(0, f"{name} {why}; it reads as absent.", own=False) for name, why in self.damage.items()]
@@ -145,7 +147,8 @@ def rows_of(span: SpanFields) -> SpanRows:
         for place, (_, _, more) in enumerate(span.events):
             checked_attributes(more or {}, findings, "event attribute", f"event {place}: ")
         judged = (_run_value(known, *reading) for reading in _RUN_ATTRIBUTES.values())
-        run = (*key, span.start_ns, span.end_ns, origin.service_name, *judged)
+        told = damage_json(findings.named)
+        run = (*key, span.start_ns, span.end_ns, origin.service_name, *judged, told)
     size = origin.bytes + size_of(row, run or (), *events, *links)
     return SpanRows(origin, row, events, links, run, size, findings.named)
 
@@ -195,7 +198,7 @@ _RUN_ATTRIBUTES: Final = {
 _RUN_MARKS: Final = frozenset((semconv.STEPS_TOTAL, semconv.STEPS_RECORDED))
 """What only a span of a run has: the first where its tokens are known, the second where CoreVital has judged it."""
 
-RUN_COLUMNS: Final = ("trace_id", "span_id", "start_ns", "end_ns", "service_name", *_RUN_ATTRIBUTES)
+RUN_COLUMNS: Final = ("trace_id", "span_id", "start_ns", "end_ns", "service_name", *_RUN_ATTRIBUTES, "damage")
 
 
 def _run_value(attributes: Mapping[str, Any], read: Callable[[Any], Any], names: tuple[str, ...]) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .. import semconv
 from ..run import Fingerprint, Run
-from .checked import REPORT, RUN_DATA, Findings, checked_row
+from .checked import REPORT, RUN_DATA, Findings, checked_row, damage_json
 from .filters import FLAGS
 from .labels import Label
 from .notebook import runs_table, verdict
@@ -58,7 +58,8 @@ class RunSummary:
     others: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Columns of verdicts that the catalogue has beside the fields above, by name; each is read as they are."""
     damage: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """What is wrong with values of the row that are left out: the name of each -> why."""
+    """What is wrong with values that are left out: the name of each -> why. Those of the row, and those of the span and
+    of the run data's headers that were refused when they came."""
 
     def __getattr__(self, name: str) -> Any:
         """Return a column that has no field; None where it was not judged.
@@ -87,7 +88,7 @@ class RunSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row, for JSON; `damage` is there where something is wrong with it."""
-        row = {name: getattr(self, name) for name in COLUMNS}
+        row = {name: getattr(self, name) for name in COLUMNS if name != "damage"}
         return {**row, "damage": dict(self.damage)} if self.damage else row
 
     def _repr_html_(self) -> str:
@@ -97,7 +98,7 @@ class RunSummary:
 _FIELDS = tuple(each.name for each in fields(RunSummary) if each.name not in ("others", "damage"))
 OTHERS = tuple(column.name for column in VERDICT_COLUMNS if column.name not in _FIELDS)
 """Columns that have no field of their own."""
-COLUMNS = (*_FIELDS, *OTHERS)
+COLUMNS = (*_FIELDS, *OTHERS, "damage")
 
 
 def summary_of(row: tuple[Any, ...]) -> RunSummary:
@@ -111,13 +112,14 @@ class RunList(list[RunSummary]):
     """Runs, the newest first; a table in a notebook."""
 
     def to_pandas(self) -> "DataFrame":
-        """Return one row per run, times as UTC timestamps.
+        """Return one row per run: times are UTC timestamps, `damage` is JSON.
 
         Raises:
             ImportError: where pandas is not installed.
         """
         pandas = import_pandas()
-        frame = pandas.DataFrame([run.as_dict() for run in self], columns=list(COLUMNS))
+        rows = [{**run.as_dict(), "damage": damage_json(run.damage)} for run in self]
+        frame = pandas.DataFrame(rows, columns=list(COLUMNS))
         for name in ("start", "end"):
             frame[name] = pandas.to_datetime(frame.pop(f"{name}_ns"), unit="ns", utc=True)
         frame[list(FLAGS)] = frame[list(FLAGS)].astype("boolean")

@@ -41,6 +41,7 @@ _BY_HAND: Final[dict[int, dict[str, tuple[str, ...]]]] = {
             f"UPDATE metric_points SET ingested_ns = {NOW_NS}",
         ),
     },
+    3: {"runs": ("ALTER TABLE runs ADD COLUMN damage TEXT",)},  # NULL: what was refused before is named by `show` alone
 }
 """Version -> table -> what it lacks of the next version's, beside columns of verdicts."""
 
