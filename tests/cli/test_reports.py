@@ -5,14 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital import RAGContext, get_fingerprint, open_store, semconv
+from opentelemetry_instrumentation_corevital.cli.reports import report_text
 from opentelemetry_instrumentation_corevital.legacy.report import report_of
 from opentelemetry_instrumentation_corevital.legacy.words import RISK_FACTORS
+from opentelemetry_instrumentation_corevital.npz import to_npz
+from opentelemetry_instrumentation_corevital.store import StoreWriter, checked_columns
+from opentelemetry_instrumentation_corevital.store.run_data import whole_run_data
+from opentelemetry_instrumentation_corevital.store.spans import rows_of
 from tests.cli.conftest import Cli
 from tests.legacy.keys import FIELDS, LEFT_OUT, fields_of, left_out
 from tests.legacy.reports import report
+from tests.store.hostile import span
 from tests.store.spans import make_spans
 
 RETRIEVED = {
@@ -218,3 +225,42 @@ def test_capture_mode_and_risk_threshold_are_taken(run_once: Any, cli: Cli) -> N
 def test_a_threshold_that_nothing_reads_is_refused(cli: Cli, mode: list[str]) -> None:
     code, _, err = cli("run", "--model", "none", "--prompt", "x", "--risk-threshold", "0.5", *mode)
     assert (code, "--risk-threshold goes with --capture on_risk" in err) == (1, True)
+
+
+@pytest.mark.parametrize("pretty", [True, False])
+@pytest.mark.parametrize("steps", [0, 5, 1024, 2500])
+def test_a_report_in_pieces_is_the_report_as_one_text(steps: int, pretty: bool, cli: Cli) -> None:
+    of_span = rows_of(span(1, {semconv.STEPS_TOTAL: steps}))
+    some = {
+        "entropy": np.linspace(0, 5, steps, dtype=np.float32),
+        "tokens": np.arange(steps, dtype=np.int32),
+        "top1_prob": np.zeros(0, np.float32),  # a column of no steps is no error
+        "hidden_nan": np.ones((steps, 2), np.int32),
+    }
+    writer = StoreWriter(cli.db)
+    records: list[Any] = [of_span, whole_run_data(*of_span.span[:2], to_npz(some))]
+    assert writer.store(records, timeout=60).durable
+    writer.close()
+    with open_store(cli.db) as store:
+        run = store.runs()[0]
+        whole = report_of(store.load(run))
+        text = "".join(report_text(store, run, pretty=pretty))
+    assert text == json.dumps(whole, ensure_ascii=False, indent=2 if pretty else None) + "\n"
+    assert [step["step_index"] for step in whole["timeline"]] == list(range(5, 5 + steps))
+    assert [step["token"]["token_id"] for step in whole["timeline"]] == list(range(steps))
+
+
+def test_a_column_that_is_not_kept_is_read_once(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checked_columns, "_KEEP_BYTES", 0)
+    reads: list[str] = []
+    read = checked_columns.Columns._read
+    monkeypatch.setattr(checked_columns.Columns, "_read", lambda self, name: reads.append(name) or read(self, name))
+    of_span = rows_of(span(1, {semconv.STEPS_TOTAL: 2500}))
+    data = to_npz({"entropy": np.zeros(2500, np.float32), "top1_prob": np.zeros(2500, np.float32)})
+    writer = StoreWriter(cli.db)
+    assert writer.store([of_span, whole_run_data(*of_span.span[:2], data)], timeout=60).durable
+    writer.close()
+    with open_store(cli.db) as store:
+        report = report_of(store.load(store.runs()[0]))
+    assert len(report["timeline"]) == 2500
+    assert reads.count("top1_prob") <= 3, "once as it is checked, not once a step"

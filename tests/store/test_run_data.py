@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,8 +19,17 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, open_store
-from opentelemetry_instrumentation_corevital.store.run_data import MAX_BYTES, PATIENCE_NS
+from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.store import (
+    SQLiteLogExporter,
+    SQLiteSpanExporter,
+    StoreWriter,
+    open_store,
+)
+from opentelemetry_instrumentation_corevital.store.run_data import MAX_BYTES, PATIENCE_NS, whole_run_data
+from opentelemetry_instrumentation_corevital.store.spans import rows_of
+from tests.store.hostile import DATA as DAMAGED_DATA
+from tests.store.hostile import GOOD, STEERING, span
 from tests.store.signals import KEY, chunk_records, emitted, in_span, log
 from tests.store.spans import make_spans, rows, run_code
 
@@ -39,6 +49,49 @@ def export(path: Path, *batches: list[ReadableLogRecord]) -> SQLiteLogExporter:
         assert exporter.force_flush()
     exporter.shutdown()
     return exporter
+
+
+# --- damage, which lists name ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data_first", [True, False])
+def test_the_row_names_damaged_data_whichever_comes_first_until_others_replace_them(
+    data_first: bool, tmp_path: Path
+) -> None:
+    made = rows_of(span(1, {semconv.RISK_SCORE: "high", STEERING: 1}))
+    key = made.span[:2]
+    wrong = whole_run_data(*key, DAMAGED_DATA["steering name"])
+    writer = StoreWriter(tmp_path / "runs.db")
+    for record in (wrong, made) if data_first else (made, wrong):
+        assert writer.store([record], timeout=60).durable
+    with open_store(tmp_path / "runs.db") as store:
+        (listed,) = store.runs()
+        whole = store.load(listed)
+    assert listed.damage["corevital.risk.score"] == "is a text, not a number"
+    assert any("\\x1b" in name for name in listed.damage)
+    assert listed.damage == whole.damage, "each is named once, in the same words"
+    for data, named in (
+        (GOOD, ["corevital.risk.score"]),
+        (DAMAGED_DATA["pickle"], ["corevital.risk.score", "run_data"]),
+    ):
+        assert writer.store([whole_run_data(*key, data)], timeout=60).durable
+        with open_store(tmp_path / "runs.db") as store:
+            assert list(store.runs()[0].damage) == named
+    assert writer.store([rows_of(span(1, {}))], timeout=60).durable, "a second delivery of the span"
+    writer.close()
+    with open_store(tmp_path / "runs.db") as store:
+        assert list(store.runs()[0].damage) == ["run_data"]
+
+
+@pytest.mark.parametrize("text", ["[1]", "}{", '{"a": 1}', b"\xff", 7, "[" * 100_000])
+def test_a_row_whose_damage_is_none_is_damaged(text: object, tmp_path: Path) -> None:
+    writer = StoreWriter(tmp_path / "runs.db")
+    assert writer.store([rows_of(span(1, {}))], timeout=60).durable
+    writer.close()
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as connection, connection:
+        connection.execute("UPDATE runs SET damage = ?", (text,))
+    with open_store(tmp_path / "runs.db") as store:
+        assert store.runs()[0].damage == {"damage": "is no JSON object of texts"}
 
 
 # --- whole -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from .. import semconv
 from ..catalogue.signal import SLACK
-from ..printable import one_line
+from ..printable import one_line, original
 from ..values import fits_int64
 
 REPORT: Final = "report"
@@ -200,7 +200,7 @@ def read_damage(text: Any, findings: Findings) -> None:
         findings.add("damage", "is no JSON object of texts")
         return
     for name, why in found.items():
-        findings.add(name, one_line(why, _MOST_REASON))
+        findings.add(original(name), one_line(original(why), _MOST_REASON))  # ours are printable already
 
 
 # --- the columns of a row of `runs` ------------------------------------------------------------------------------

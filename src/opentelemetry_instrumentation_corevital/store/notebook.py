@@ -51,6 +51,8 @@ class Summary(Protocol):
     def narrative(self) -> str | None: ...
     @property
     def label(self) -> str | None: ...
+    @property
+    def damage(self) -> Mapping[str, str]: ...
 
 
 def runs_table(runs: Sequence[Summary]) -> str:
@@ -72,10 +74,18 @@ def runs_table(runs: Sequence[Summary]) -> str:
         )
         rows.append(_row(cells, "td", wrap=False))
     more = f"<p>{len(runs) - _MOST_ROWS} more</p>" if len(runs) > _MOST_ROWS else ""
-    return f"<table>{_row(heads, 'th')}{''.join(rows)}</table>{more}"
+    damaged = "".join(
+        f"<p>run <code>{_text(run.trace_id[:12])}</code> is damaged, and what is damaged left out: "
+        f"{_text(_damage(run.damage))}</p>"
+        for run in runs[:_MOST_ROWS]
+        if run.damage
+    )
+    return f"<table>{_row(heads, 'th')}{''.join(rows)}</table>{more}{damaged}"
 
 
-def verdict(summary: Summary, attributes: Mapping[str, Any], *, label: str, cut: bool) -> str:
+def verdict(
+    summary: Summary, attributes: Mapping[str, Any], *, label: str, cut: bool, damage: Mapping[str, str]
+) -> str:
     """Return a run's verdict.
 
     Args:
@@ -83,6 +93,7 @@ def verdict(summary: Summary, attributes: Mapping[str, Any], *, label: str, cut:
         attributes: of its span.
         label: what somebody said of it; empty: nothing.
         cut: whether the SDK's limits took some of the attributes.
+        damage: what is wrong with values that are left out: the name of each -> why.
     """
     get, unknown = attributes.get, UNKNOWN if cut else "not judged"
     flags = [flag.removesuffix("_detected") for flag in summary.flags] if summary.judged else None
@@ -98,6 +109,7 @@ def verdict(summary: Summary, attributes: Mapping[str, Any], *, label: str, cut:
         "model": summary.model or "-",
         "tokens": f"{_count(summary.input_tokens)} in the prompt, {_count(summary.output_tokens)} generated",
         "label": label,
+        "damaged": f"{_damage(damage)}; left out" if damage else "",
     }
     cells = "".join(_row((name, _text(value)), "td") for name, value in lines.items() if value)
     title = f"{_risk(summary.risk_score, summary.risk_level)} &middot; <code>{_text(summary.trace_id[:12])}</code>"
@@ -106,6 +118,10 @@ def verdict(summary: Summary, attributes: Mapping[str, Any], *, label: str, cut:
 
 def _text(text: str) -> str:
     return escape(one_line(text, _MOST_TEXT))
+
+
+def _damage(damage: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} {why}" for name, why in damage.items())
 
 
 def _named(names: Sequence[str] | None, unknown: str) -> str:

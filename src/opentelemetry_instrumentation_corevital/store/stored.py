@@ -267,7 +267,8 @@ class StoredRun:
 
     def _repr_html_(self) -> str:
         label = "" if self.label is None else f"{self.label.outcome} {self.label.note or ''}"
-        return verdict(self.summary, self.attributes, label=label, cut=bool(self.dropped.attributes))
+        cut = bool(self.dropped.attributes)
+        return verdict(self.summary, self.attributes, label=label, cut=cut, damage=self.damage)
 
 
 def get_fingerprint(run: StoredRun | Run | Mapping[str, Any]) -> Fingerprint:
