@@ -1,8 +1,9 @@
 """Files of collector/ that name verdicts, made from the catalogue.
 
-Those of `templates/collector/` are filled in: a line with `{{flag.X}}` stands there once for each health flag, one with
-`{{verdict.X}}` once for each other verdict that ClickHouse's view has; `{{flags}}` are all flags, quoted for SQL. Of the alerts and the dashboard, which have braces of
-their own, only the list of flags about numbers that are not finite is made: what follows `corevital_health_flag=~`.
+Those of `templates/collector/` are filled in: a line with `{{flag.X}}` is repeated for each health flag, one with
+`{{verdict.X}}` for each other verdict that ClickHouse's view has; `{{flags}}` is the list of all flags, quoted for SQL.
+The alerts and the dashboard have braces of their own. In them only the list of flags about numbers that are not finite
+is made: what follows `corevital_health_flag=~`.
 """
 
 import re

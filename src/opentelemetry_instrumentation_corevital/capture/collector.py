@@ -138,7 +138,7 @@ class StepCollector:
         self.presence.fail(error)
 
     def give_up(self, reason: str) -> None:
-        """Declare everything inside absent."""
+        """Declare all internals absent."""
         self.stop()
         self.presence.lose_all(reason)
 
@@ -173,7 +173,7 @@ class StepCollector:
         if not ran or ran != presence.layout.of("hidden"):
             layers = tuple(sorted(ran))
             if not layers or not presence.fits("hidden", layers):
-                self.lose(HIDDEN_STATES, self._silence("the layers' outputs were"))
+                self.lose(HIDDEN_STATES, self._why_unseen("the layers' outputs were"))
                 return None
         if hidden.batches != {sequences}:
             hidden.irregular = True
@@ -198,7 +198,7 @@ class StepCollector:
                 continue
             what = outputs.what[family]
             if tuple(sorted(taken)) != layers or not presence.fits(family, layers):
-                self.lose(group, self._silence(f"{what} were"))
+                self.lose(group, self._why_unseen(f"{what} were"))
             elif any(len(output) != sequences for output in taken.values()):
                 self.lose(group, f"{what} have not one row per sequence")
             elif changed:
@@ -232,7 +232,7 @@ class StepCollector:
         if self.presence.step == 0:
             self._lay_heads_out(own)
         if not own or not (self.presence.fits("attention", own) and self.presence.fits("cross", cross)):
-            self.lose(ATTENTION, self._attention_silence())
+            self.lose(ATTENTION, self._why_attention_unseen())
             return False
         if any(batch != sequences for batch, _ in sizes.values()):
             self.lose(ATTENTION, "a layer's attention has not one row per sequence")
@@ -257,16 +257,16 @@ class StepCollector:
 
     # --- why something was not seen ---------------------------------------------------------------------------------
 
-    def _attention_silence(self) -> str:
+    def _why_attention_unseen(self) -> str:
         if self.attention.unknown is not None:
             return self.attention.unknown
         if self.attention.ambiguous:
             return "a layer has several self-attentions"
         if self.presence.step == 0 and self.hidden.ran and not is_compiled(self._model):
-            return _why_unseen(self._anatomy)
-        return self._silence("the layers' attention was")
+            return _why_never_seen(self._anatomy)
+        return self._why_unseen("the layers' attention was")
 
-    def _silence(self, what: str) -> str:
+    def _why_unseen(self, what: str) -> str:
         if is_compiled(self._model):
             return "compiled"
         if not self.hidden.ran:
@@ -274,7 +274,7 @@ class StepCollector:
         return f"{what} not seen at step {self.presence.step}"
 
 
-def _why_unseen(anatomy: Anatomy) -> str:
+def _why_never_seen(anatomy: Anatomy) -> str:
     """Return why no attention was reported by layers that have run."""
     if anatomy.merged:
         return "self- and cross-attention are one row"
@@ -315,7 +315,7 @@ def attention_here() -> StepAttention | None:
 
 
 def failed(error: Exception) -> None:
-    """Give up what is inside of this thread's run, and keep the error from it."""
+    """Give up the internals of this thread's run after an error of our own, which the caller never sees."""
     with shielded("capture.hooks"):
         if thread.collector is not None:
             thread.collector.fail(error)

@@ -1,4 +1,4 @@
-"""What the rows of a run have of the model's inside, and why what is missing is missing: decided here alone.
+"""Which of the model's internals the rows of a run have, and why the others are missing: decided here alone.
 
 At each step a family of signals is one of these:
 
@@ -26,7 +26,7 @@ HIDDEN_STATES: Final = "hidden_states"
 ATTENTION: Final = "attention"
 
 GROUPS: Final = tuple(dict.fromkeys(family.group for family in signals.layered() if not family.some_models))
-"""What is inside every model, as `absent` names it: each with the families that come and go together."""
+"""The internals that every model has, as `absent` names them: each a group of families that come and go together."""
 
 
 class Presence:
@@ -34,7 +34,7 @@ class Presence:
 
     Attributes:
         layout: of the rows, as far as steps have made it.
-        groups: what is inside the model.
+        groups: the internals that the model has.
         absent: group -> why the whole run is without it.
         step: index of the step under way.
     """
@@ -70,12 +70,12 @@ class Presence:
                     self.layout = self.layout.without(family.name)
 
     def lose_all(self, reason: str) -> None:
-        """Declare everything inside absent."""
+        """Declare all internals absent."""
         for group in self.groups:
             self.lose(group, reason)
 
     def fail(self, error: Exception) -> None:
-        """Declare everything inside absent after an internal error."""
+        """Declare all internals absent after an error of our own."""
         self.lose_all(f"internal error ({type(error).__name__})")
         report_internal_error("capture.inside", error)
 

@@ -29,8 +29,9 @@ def router_numbers(logits: Tensor) -> Mapping[str, Tensor]:
     """Return the signals of routers.
 
     Args:
-        logits: [layers, sequences, experts], at least 2 experts. Some versions of transformers call probabilities so
-            (Gemma 4; Mixtral and Qwen3-MoE in 5.0): float32 rows that all are distributions are taken for these.
+        logits: [layers, sequences, experts], at least 2 experts. Some models return probabilities under this name
+            (Gemma 4; Mixtral and Qwen3-MoE in transformers 5.0). So float32 rows count as probabilities if each of
+            them is a distribution.
 
     Returns:
         float32 [layers, sequences] each: `router_entropy`, -sum p log p / log(experts), and `router_top1_prob`, max p,
