@@ -175,6 +175,7 @@ def _summary() -> dict[str, Any]:
     made = _fields(RunSummary, [name for name in COLUMNS if name not in OTHERS])
     types = {column.name: _TYPES[column.type.removesuffix("[]")] for column in VERDICT_COLUMNS}
     made["properties"] |= {name: {"type": [types[name], "null"]} for name in OTHERS}
+    made["properties"]["damage"]["type"] = ["object", "null"]
     return {**made, "required": [name for name in COLUMNS if name != "damage"]}
 
 

@@ -87,9 +87,9 @@ class RunSummary:
         return (self.end_ns - self.start_ns) / 1e9
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the row, for JSON; `damage` is there where something is wrong with it."""
+        """Return the row, for JSON; `damage` is None where nothing is wrong."""
         row = {name: getattr(self, name) for name in COLUMNS if name != "damage"}
-        return {**row, "damage": dict(self.damage)} if self.damage else row
+        return {**row, "damage": dict(self.damage) or None}
 
     def _repr_html_(self) -> str:
         return runs_table([self])
