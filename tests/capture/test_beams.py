@@ -289,7 +289,8 @@ def test_a_beam_that_was_never_found_has_no_step() -> None:
 def test_beams_of_a_prompt_of_embeddings_know_that_their_time_was_over() -> None:
     model = sharpen(tiny_model())
     embeds = model.get_input_embeddings()(prompt(9)).detach()
-    options = {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 9, "max_time": 0.0, "eos_token_id": None}
+    options: dict[str, Any] = {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 9, "eos_token_id": None}
+    options["max_time"] = 0.0
     runs, _ = measure(model, inputs_embeds=embeds, attention_mask=torch.ones(1, 9, dtype=torch.long), **options)
     assert [(run.steps, run.stop_reason, run.finish_reason) for run in runs] == [(1, "time", "length")] * 2
 
