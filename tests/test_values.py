@@ -155,6 +155,7 @@ class Odd:
         )
 
 
+@pytest.mark.foreign_verdict
 @pytest.mark.parametrize("score", [np.float32(0.5), 1, torch.tensor(0.25), 0.42857142857142855, math.nan])
 def test_a_verdict_of_somebody_else_fits_everywhere(score: Any, caplog: pytest.LogCaptureFixture) -> None:
     model = tiny_model()

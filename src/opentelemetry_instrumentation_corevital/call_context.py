@@ -15,7 +15,6 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import get_current_span, set_span_in_context
 
-from . import semconv
 from .rag import RAGContext
 
 _DISABLED_KEY: Final = otel_context.create_key("corevital-disabled")
@@ -93,6 +92,8 @@ def current_rag(context: Context | None = None) -> RAGContext | None:
     told = otel_context.get_value(_RAG_KEY, context)
     if isinstance(told, RAGContext):
         return told
+    from . import semconv  # with the whole catalogue, which a process that never generates need not read
+
     tokens, documents = (
         _count(baggage.get_baggage(name, context))
         for name in (semconv.RAG_CONTEXT_TOKEN_COUNT, semconv.RAG_DOCUMENT_COUNT)

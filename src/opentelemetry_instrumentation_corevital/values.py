@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
-from . import semconv
-
 ABSENT: Final = object()
-_KINDS: Final[tuple[semconv.Kind, ...]] = ("attribute", "event attribute", "metric attribute")
+_KINDS: Final = ("attribute", "event attribute", "metric attribute")
 
 
 def fitting(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +140,9 @@ def _scalar(value: Any) -> Any:
 
 
 def _declared(name: str) -> str | None:
-    return next((found.type for kind in _KINDS if (found := semconv.DEFINITIONS.get((kind, name)))), None)
+    from .semconv import DEFINITIONS  # with the whole catalogue, which a process that never generates need not read
+
+    return next((found.type for kind in _KINDS if (found := DEFINITIONS.get((kind, name)))), None)
 
 
 _FITS: Final[dict[str, Callable[[Any], Any]]] = {
