@@ -82,7 +82,7 @@ def test_an_upgraded_file_is_like_a_new_one_and_keeps_its_runs(version: int, tmp
 def test_reading_an_older_file_says_what_brings_it_up_to_date(v1: Path) -> None:
     before = v1.read_bytes()
     with pytest.raises(
-        StoreError, match=r"older CoreVital \(schema 1, this one reads 4\); .*corevital db upgrade --db"
+        StoreError, match=rf"older CoreVital \(schema 1, this one reads {SCHEMA_VERSION}\); .*corevital db upgrade --db"
     ):
         open_store(v1)
     assert v1.read_bytes() == before
