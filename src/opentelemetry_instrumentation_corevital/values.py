@@ -5,6 +5,7 @@ class). What OTLP cannot carry is left out: an integer beyond 64 bits, NaN, infi
 """
 
 import base64
+import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -140,9 +141,16 @@ def _scalar(value: Any) -> Any:
 
 
 def _declared(name: str) -> str | None:
-    from .semconv import DEFINITIONS  # with the whole catalogue, which a process that never generates need not read
+    definitions = _definitions()
+    return next((found.type for kind in _KINDS if (found := definitions.get((kind, name)))), None)
 
-    return next((found.type for kind in _KINDS if (found := DEFINITIONS.get((kind, name)))), None)
+
+@functools.cache
+def _definitions() -> Mapping[Any, Any]:
+    """Return what is declared, read at the first run: a process that never generates does not need the catalogue."""
+    from .semconv import DEFINITIONS
+
+    return DEFINITIONS
 
 
 _FITS: Final[dict[str, Callable[[Any], Any]]] = {

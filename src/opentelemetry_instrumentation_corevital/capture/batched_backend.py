@@ -19,7 +19,7 @@ from .presence import Presence
 from .rows import Numbers, RowCarrier
 from .signals import AttentionSums, VisibleKeys, attention_signals, logit_signals, numbers_of, over_heads
 from .stacking import stacked
-from .step import Step
+from .step import LayerStates, Step
 from .torch_backend import attention_parts, hidden_parts, output_parts
 
 STEPS: Final = 8
@@ -56,6 +56,8 @@ class BatchedBackend:
         self._attention_rows: list[Numbers] = []
         # Of the step under way: what is left for later, and what is not, family -> [sequences, numbers].
         self._keeps_states = False
+        self._alike: tuple[torch.Size, torch.dtype] | None = None
+        """Shape and dtype of states that can be kept together."""
         self._keeps_sums: Sums | None = None
         self._parts: dict[str, Tensor] = {}
 
@@ -81,12 +83,20 @@ class BatchedBackend:
         self._keeps_states, self._keeps_sums, self._parts = False, None, {}
 
     def _take_states(self, step: Step) -> None:
-        if step.hidden is not None and _alike(step.hidden.states):
+        if step.hidden is not None and self._takes(step.hidden):
             self._keep(step.hidden.states)
             self._keeps_states = True
         else:
             self._write_hidden()
             self._parts |= hidden_parts(step, self._numbers, self._presence.layout)
+
+    def _takes(self, hidden: LayerStates) -> bool:
+        """Whether the states can be kept together; asked tensor by tensor only of others than before."""
+        if hidden.alike is not None and hidden.alike == self._alike:
+            return True
+        takes = _alike(hidden.states)
+        self._alike = hidden.alike if takes else None
+        return takes
 
     def _keep(self, states: list[Tensor]) -> None:
         first = states[0]
