@@ -29,11 +29,12 @@ def prepare_each(prepare: Callable[[], None]) -> None:
 
     _care = _Care()
     util.register_after_fork(_care, begins)
-    if _is_child():
+    if is_child():
         prepare()
 
 
-def _is_child() -> bool:
+def is_child() -> bool:
+    """Return whether `multiprocessing` has started this process."""
     from multiprocessing import parent_process
 
     # One that was spawned learns of its parent only after it has imported the program's main module.

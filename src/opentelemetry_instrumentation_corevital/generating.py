@@ -3,6 +3,7 @@
 The recorder sets it. What may run on the caller's thread, as an exporter behind `SimpleSpanProcessor` does, reads it.
 """
 
+import os
 import threading
 from typing import Final
 
@@ -21,14 +22,19 @@ class _Thread(threading.local):
 
 
 thread: Final = _Thread()
-calls = 0
-"""Outermost calls of this process that have begun; roughly, where threads count at once."""
+_generates_in: int | None = None
+"""The process whose outermost call began last: in a forked child its parent's, until it generates itself."""
+
+
+def has_generated() -> bool:
+    """Return whether an outermost `generate()` has begun in this process; those of its parents do not count."""
+    return _generates_in == os.getpid()
 
 
 def begin(*, measured: bool) -> None:
     """Note that this thread, or its greenlet, enters an outermost `generate()`, and whether that may be measured."""
-    global calls  # noqa: PLW0603
-    calls += 1
+    global _generates_in  # noqa: PLW0603
+    _generates_in = os.getpid()
     thread.waited = 0.0
     thread.inside.set(measured)
 

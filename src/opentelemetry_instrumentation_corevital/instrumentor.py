@@ -1,6 +1,7 @@
 """`CoreVitalInstrumentor`: wiring only. Providers make a recorder, and the recorder goes into the patch table."""
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -141,20 +142,21 @@ def _mind_endings(settings: "Settings", given: Sequence[Any], *, zero_code: bool
     `flush_on_sigterm=True`. Children of `multiprocessing` are ended by that signal as a matter of course.
     """
 
+    parent = None if children.is_child() else os.getpid()
+
+    def held() -> list[Any]:
+        # Many children never generate: those that load data, say. They do not wait for metrics of their parent.
+        # SIGTERM can end a child before it is prepared, by the handler that it has from its parent.
+        return providers(given, metered=os.getpid() == parent or generating.has_generated())
+
     def prepare_child() -> None:
-        before = generating.calls
-
-        def held() -> list[Any]:
-            # Many children never generate: those that load data, say. They do not wait for metrics of their parent.
-            return providers(given, metered=generating.calls > before)
-
         children.call_at_end(lambda: finish(held(), "force_flush"))
         if settings.flush_on_sigterm:
             flush_at_sigterm(held)
 
     children.prepare_each(prepare_child)
     if settings.flush_on_sigterm and (zero_code or "flush_on_sigterm" in settings.model_fields_set):
-        flush_at_sigterm(lambda: providers(given))
+        flush_at_sigterm(held)
 
 
 def _generate(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:

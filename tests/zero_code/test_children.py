@@ -64,7 +64,7 @@ def test_a_child_that_never_generates_does_not_wait_for_metrics() -> None:
     """A model's data loaders: were there nobody at the endpoint, each would wait for five seconds at its end."""
     with http_receiver() as received:
         run(
-            [*exporting("none", "otlp"), *program("children"), "fork", "returns", "pool terminated"],
+            [*exporting("none", "otlp"), *program("children"), "fork", "returns", "killed at once", "pool terminated"],
             OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
             OTEL_EXPORTER_OTLP_ENDPOINT=received.endpoint,
             OTEL_METRIC_EXPORT_INTERVAL="600000",

@@ -6,6 +6,7 @@ methods forkserver and spawn do, too. Needs no torch: spans are flushed alike wh
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -86,6 +87,11 @@ def main(method: str, endings: list[str]) -> None:
         child.terminate()
         child.join()
         print("exit code", child.exitcode)
+    if "killed at once" in endings:  # before multiprocessing has prepared it
+        child_id = os.fork()
+        if child_id == 0:
+            signal.raise_signal(signal.SIGTERM)
+        os.waitpid(child_id, 0)
     if "pool closed" in endings:
         pool = context.Pool(2)
         pool.map(record, ["pool closed"] * 2, 1)
