@@ -8,8 +8,8 @@ import time
 import pytest
 
 from opentelemetry_instrumentation_corevital import config
+from opentelemetry_instrumentation_corevital._internal.layer_selection import LayerSelection
 from opentelemetry_instrumentation_corevital.config import CONTENT_ENV, SettingsError, load_settings
-from opentelemetry_instrumentation_corevital.layer_selection import LayerSelection
 
 
 def test_a_keyword_wins_over_the_environment_and_that_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

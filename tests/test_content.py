@@ -15,7 +15,7 @@ from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.npz import from_npz
+from opentelemetry_instrumentation_corevital._internal.npz import from_npz
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
 from tests.support import VOCABULARY, Telemetry, instrumented, tiny_model
 

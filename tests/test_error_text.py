@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import opentelemetry_instrumentation_corevital
-from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, safety
-from opentelemetry_instrumentation_corevital.error_text import allow_messages, describe
+from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
+from opentelemetry_instrumentation_corevital._internal import safety
+from opentelemetry_instrumentation_corevital._internal.error_text import allow_messages, describe
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
 from opentelemetry_instrumentation_corevital.store.writer import StoreWriter
 from tests.store.spans import make_spans

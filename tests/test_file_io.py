@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from opentelemetry_instrumentation_corevital.calibration.profile import ProfileError, read_profile
-from opentelemetry_instrumentation_corevital.cli.output import whole_file
-from opentelemetry_instrumentation_corevital.file_io import (
+from opentelemetry_instrumentation_corevital._internal.file_io import (
     NoJsonError,
     OddFileError,
     parsed_json,
     read_regular,
     written,
 )
+from opentelemetry_instrumentation_corevital.calibration.profile import ProfileError, read_profile
+from opentelemetry_instrumentation_corevital.cli.output import whole_file
 
 
 def write(path: Path, data: bytes = b"new") -> None:

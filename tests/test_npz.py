@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from opentelemetry_instrumentation_corevital.npz import Archive, from_npz, to_npz
+from opentelemetry_instrumentation_corevital._internal.npz import Archive, from_npz, to_npz
 from tests.store.hostile import archive, npy
 
 NUMBERS = np.arange(6, dtype=np.float32)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentelemetry_instrumentation_corevital.printable import json_printable, one_line, original, printable
+from opentelemetry_instrumentation_corevital._internal.printable import json_printable, one_line, original, printable
 
 
 @pytest.mark.parametrize(

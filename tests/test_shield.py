@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.trace import Span
 
 import opentelemetry_instrumentation_corevital
-from opentelemetry_instrumentation_corevital import Judgement, Run, reporting, safety
+from opentelemetry_instrumentation_corevital import Judgement, Run, reporting
+from opentelemetry_instrumentation_corevital._internal import safety
 from opentelemetry_instrumentation_corevital.emission import budget
 from tests.support import Telemetry, instrumented, padded_batch, prompt, tiny_model
 

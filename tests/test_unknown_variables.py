@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital import config
+from opentelemetry_instrumentation_corevital._internal.unknown_variables import OTHERS, unknown_variables
 from opentelemetry_instrumentation_corevital.config import Settings, environment_variable, load_settings
-from opentelemetry_instrumentation_corevital.unknown_variables import OTHERS, unknown_variables
 from tests.subprocesses import exporting, run
 from tests.zero_code.test_exporters import program
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
+from ._internal.forks import held_by_forks
 from .call_context import PromptHint
-from .forks import held_by_forks
 
 CHATS_KEPT: Final = 256
 """Chats that may lie between their template and their generate() call."""

@@ -10,10 +10,10 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from .forks import held_by_forks
-from .layer_selection import LayerSelection
-from .unknown_variables import PREFIX as ENV_PREFIX
-from .unknown_variables import UnknownVariable, unknown_variables
+from ._internal.forks import held_by_forks
+from ._internal.layer_selection import LayerSelection
+from ._internal.unknown_variables import PREFIX as ENV_PREFIX
+from ._internal.unknown_variables import UnknownVariable, unknown_variables
 
 logger = logging.getLogger(__name__)
 # pydantic sets things up in the first validation, behind a lock of its own: for a process forked meanwhile that would

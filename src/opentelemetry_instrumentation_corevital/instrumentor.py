@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from . import callers, children, generating, losses, unseen
+from . import callers, children, unseen
+from ._internal import generate_state, losses
+from ._internal.error_text import allow_messages, describe
+from ._internal.package import _instruments
+from ._internal.safety import shielded
 from .call_context import forget_contexts
 from .chats import recent_chats
 from .declared import declared_options
-from .error_text import allow_messages, describe
 from .flushing import finish, providers
-from .package import _instruments
 from .patches import ClassPatch, PatchTable
-from .safety import shielded
 from .store import keywords
 from .termination import flush_at_sigterm, leave_sigterm
 from .version import __version__
@@ -147,7 +148,7 @@ def _mind_endings(settings: "Settings", given: Sequence[Any], *, zero_code: bool
     def held() -> list[Any]:
         # Many children never generate: those that load data, say. They do not wait for metrics of their parent.
         # SIGTERM can end a child before it is prepared, by the handler that it has from its parent.
-        return providers(given, metered=os.getpid() == parent or generating.has_generated())
+        return providers(given, metered=os.getpid() == parent or generate_state.has_generated())
 
     def prepare_child() -> None:
         children.call_at_end(lambda: finish(held(), "force_flush"))
@@ -189,7 +190,7 @@ def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
 
     def logits_processor(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
         with shielded("instrumentor.unseen"):
-            if not generating.inside():
+            if not generate_state.inside():
                 unseen.loop_prepared(model, sys.modules[_GENERATION_MODULE].GenerationMixin)
         return tap_logits_processor(wrapped, model, args, kwargs)
 
@@ -263,7 +264,7 @@ def _recorder(
 ) -> "Recorder":
     from opentelemetry._logs import get_logger
 
-    from . import safety
+    from ._internal import safety
     from .emission.metrics import instruments_of
     from .processors import RunJudgement, default_judgements, in_order
     from .recorder import Recorder

@@ -24,7 +24,12 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from . import generating, semconv
+from . import semconv
+from ._internal import generate_state
+from ._internal.clock import Clock
+from ._internal.greenlets import PerGreenlet
+from ._internal.layer_selection import LayerSelection
+from ._internal.safety import breaker_open, report_internal_error, shielded
 from .call_context import (
     PromptHint,
     calling_context,
@@ -35,19 +40,15 @@ from .call_context import (
     lasting,
 )
 from .chats import recent_chats
-from .clock import Clock
 from .config import Settings
 from .emission import attributes as emitted
 from .emission.ids import restore_ids, system_random, use_system_ids
 from .emission.live import LiveSteps
 from .emission.metrics import Instruments, call_tokens
 from .emission.run_data import takes_logs
-from .greenlets import PerGreenlet
-from .layer_selection import LayerSelection
 from .processors import ENLISTED_KEY, RunJudgement, in_order
 from .reporting import Report
 from .run import ModelInfo, Run
-from .safety import breaker_open, report_internal_error, shielded
 from .texts import CallTexts
 from .version import __version__
 
@@ -93,10 +94,10 @@ class Recorder:
         """Run `wrapped` as it is, recorded if it is to be; return and raise exactly what it does."""
         nested = alone = True
         try:
-            inside = generating.thread.inside
+            inside = generate_state.thread.inside
             nested, alone = inside.get() is not None, not any(inside.values())
             if not nested:
-                generating.begin(measured=alone)
+                generate_state.begin(measured=alone)
                 if not alone:
                     self._tell_of_greenlets()
         except Exception as error:
@@ -107,9 +108,9 @@ class Recorder:
             return self._generate(wrapped, model, args, kwargs, None if alone else BESIDE_A_GREENLET)
         finally:
             try:
-                generating.end()
+                generate_state.end()
             except Exception as error:
-                generating.thread.inside = PerGreenlet()
+                generate_state.thread.inside = PerGreenlet()
                 report_internal_error("recorder.greenlets", error)
 
     def _generate(
@@ -128,7 +129,7 @@ class Recorder:
                 unmeasured = unmeasured or COMPILED
             recording = self._begin(model, args, kwargs, unmeasured)
             if recording is None or recording.session is None:
-                generating.thread.inside.set(False)
+                generate_state.thread.inside.set(False)
         except Exception as error:
             report_internal_error("recorder.begin", error)
         if recording is None:

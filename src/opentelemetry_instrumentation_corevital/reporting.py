@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
 
 from . import semconv
+from ._internal.safety import shielded
 from .assessment.attributes import call_attributes
 from .call_context import lasting
 from .config import Settings
@@ -36,7 +37,6 @@ from .emission.verdict import emit_verdict
 from .processors import RunJudgement
 from .rag import RAGContext
 from .run import Decoding, ModelInfo, Run
-from .safety import shielded
 from .texts import CallTexts
 from .values import fitting
 

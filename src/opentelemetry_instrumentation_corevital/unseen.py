@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from . import generating
-from .safety import shielded
+from ._internal import generate_state
+from ._internal.safety import shielded
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def own_generate_called(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any
 def continuous_batching_begun(wrapped: Any, _model: Any, args: Any, kwargs: Any) -> Any:
     """Begin continuous batching, and say once that it is not seen, unless a generate() that is seen begins it."""
     with shielded("unseen.continuous_batching"):
-        if not generating.inside():
+        if not generate_state.inside():
             _tell(CONTINUOUS_BATCHING)
     return wrapped(*args, **kwargs)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.backend import Backend
 from opentelemetry_instrumentation_corevital.capture.batched_backend import STEPS, BatchedBackend
 from opentelemetry_instrumentation_corevital.capture.layout import DONE, TOKEN, every_step_columns
@@ -14,7 +15,6 @@ from opentelemetry_instrumentation_corevital.capture.rows import HostRows
 from opentelemetry_instrumentation_corevital.capture.signals import cosine
 from opentelemetry_instrumentation_corevital.capture.step import LayerStates, Step
 from opentelemetry_instrumentation_corevital.capture.torch_backend import TorchBackend
-from opentelemetry_instrumentation_corevital.clock import Clock
 
 SEQUENCES, LAYERS, WIDTH = 3, 2, 8
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from opentelemetry_instrumentation_corevital import Run, safety
+from opentelemetry_instrumentation_corevital import Run
+from opentelemetry_instrumentation_corevital._internal import safety
 from tests.support import Keep, instrumented, prompt, tiny_model
 
 Body = Callable[[Any, torch.Tensor, Any, Any], torch.Tensor]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from opentelemetry_instrumentation_corevital import Run, safety
+from opentelemetry_instrumentation_corevital import Run
+from opentelemetry_instrumentation_corevital._internal import safety
 from tests.support import EOS, PAD, Keep, Telemetry, instrumented, prompt, tiny_encoder_decoder, tiny_model
 
 Result = Callable[[torch.Tensor, int], Any]

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.batched_backend import BatchedBackend
 from opentelemetry_instrumentation_corevital.capture.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.rows import HostRows
@@ -19,7 +20,6 @@ from opentelemetry_instrumentation_corevital.capture.signals import (
 )
 from opentelemetry_instrumentation_corevital.capture.step import Step
 from opentelemetry_instrumentation_corevital.capture.torch_backend import TorchBackend
-from opentelemetry_instrumentation_corevital.clock import Clock
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
 from tests.support import reference_signals
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital import open_store, semconv
+from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
-from opentelemetry_instrumentation_corevital.npz import to_npz
 from opentelemetry_instrumentation_corevital.store import opening
 from tests.assessment.runs import add_layers, make_run
 from tests.cli.conftest import Cli

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital import RAGContext, get_fingerprint, open_store, semconv
+from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.cli.reports import report_text
 from opentelemetry_instrumentation_corevital.legacy.report import report_of
 from opentelemetry_instrumentation_corevital.legacy.words import RISK_FACTORS
-from opentelemetry_instrumentation_corevital.npz import to_npz
 from opentelemetry_instrumentation_corevital.store import StoreWriter, checked_columns
 from opentelemetry_instrumentation_corevital.store.run_data import whole_run_data
 from opentelemetry_instrumentation_corevital.store.spans import rows_of

@@ -421,7 +421,7 @@ def test_version(corevital: Command) -> None:
 
 
 def test_generated_control_characters_do_not_reach_the_terminal() -> None:
-    from opentelemetry_instrumentation_corevital.printable import printable
+    from opentelemetry_instrumentation_corevital._internal.printable import printable
 
     assert printable("a\x1b[31mb\x07\r\n\tc\x9b") == r"a\x1b[31mb\x07\x0d" + "\n\tc" + r"\x9b"
 

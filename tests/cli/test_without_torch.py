@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
-from opentelemetry_instrumentation_corevital.npz import to_npz
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter
 from tests.assessment.runs import add_layers, make_run
 from tests.cli.conftest import Cli

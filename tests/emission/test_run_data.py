@@ -12,6 +12,13 @@ from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital._internal.npz import (
+    ENTRY_BYTES,
+    entry_bytes,
+    estimated_bytes,
+    from_npz,
+    to_npz,
+)
 from opentelemetry_instrumentation_corevital.emission import run_data
 from opentelemetry_instrumentation_corevital.emission.run_data import (
     CHUNK_BYTES,
@@ -22,7 +29,6 @@ from opentelemetry_instrumentation_corevital.emission.run_data import (
     run_columns,
     takes_logs,
 )
-from opentelemetry_instrumentation_corevital.npz import ENTRY_BYTES, entry_bytes, estimated_bytes, from_npz, to_npz
 from opentelemetry_instrumentation_corevital.run import NONFINITE_COUNTS
 from tests.assessment.runs import add_layers, make_run
 from tests.support import Telemetry, instrumented, padded_batch, prompt, tiny_model

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.npz import to_npz
+from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.store import StoreWriter
 from opentelemetry_instrumentation_corevital.store.rows import source_of
 from opentelemetry_instrumentation_corevital.store.run_data import whole_run_data

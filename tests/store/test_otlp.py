@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.npz import to_npz
+from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.store import (
     SQLiteLogExporter,
     SQLiteMetricExporter,

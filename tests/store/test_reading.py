@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital import open_store, semconv
+from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
-from opentelemetry_instrumentation_corevital.npz import to_npz
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, StoredRun
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
 from opentelemetry_instrumentation_corevital.store.stored import RunList

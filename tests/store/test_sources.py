@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital import get_fingerprint, semconv
+from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
-from opentelemetry_instrumentation_corevital.npz import to_npz
 from opentelemetry_instrumentation_corevital.store import (
     Cursor,
     ModelOverview,

@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 
-from opentelemetry_instrumentation_corevital import generating, losses
+from opentelemetry_instrumentation_corevital._internal import generate_state, losses
 from opentelemetry_instrumentation_corevital.store import (
     SQLiteLogExporter,
     SQLiteMetricExporter,
@@ -311,10 +311,10 @@ def test_generate_waits_for_a_locked_file_once_and_little_and_the_rest_is_writte
     with instrumented(telemetry, step_events="logs"), locked(path):
         for _ in range(2):
             model.generate(prompt(), max_new_tokens=12, do_sample=False, eos_token_id=None)
-            waits.append(generating.thread.waited)
-            assert generating.thread.inside.get() is None
+            waits.append(generate_state.thread.waited)
+            assert generate_state.thread.inside.get() is None
     # A wait may end late on a busy machine; without a limit for the whole call there are 13 of half a second.
-    assert all(generating.PATIENCE <= each < 6 * generating.PATIENCE for each in waits)
+    assert all(generate_state.PATIENCE <= each < 6 * generate_state.PATIENCE for each in waits)
     assert spans.force_flush()
     assert (rows(path, "SELECT count(*) FROM runs"), spans.dropped) == ([(2,)], 0)
     assert rows(path, "SELECT count(*) FROM logs")[0][0] >= 24
@@ -326,13 +326,13 @@ def test_a_reader_in_the_same_process_sees_what_is_written_behind(tmp_path: Path
     path = tmp_path / "runs.db"
     provider, exporter = TracerProvider(), SQLiteSpanExporter(path)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    generating.begin(measured=True)
-    generating.waited(generating.PATIENCE)  # the call's patience is used up: nothing is waited for
+    generate_state.begin(measured=True)
+    generate_state.waited(generate_state.PATIENCE)  # the call's patience is used up: nothing is waited for
     try:
         for _ in range(20):
             provider.get_tracer("").start_span("span").end()
     finally:
-        generating.end()
+        generate_state.end()
     with open_store(path) as store:
         assert len(store.runs(limit=None)) == 0
     assert rows(path, COUNT) == [(20,)]
@@ -341,16 +341,16 @@ def test_a_reader_in_the_same_process_sees_what_is_written_behind(tmp_path: Path
 
 def test_other_threads_wait_as_ever_while_one_generates(tmp_path: Path) -> None:
     seen: list[Any] = []
-    generating.begin(measured=True)
+    generate_state.begin(measured=True)
     try:
-        other = threading.Thread(target=lambda: seen.append(generating.patience(10.0)))
+        other = threading.Thread(target=lambda: seen.append(generate_state.patience(10.0)))
         other.start()
         other.join()
-        seen.append(generating.patience(10.0))
+        seen.append(generate_state.patience(10.0))
     finally:
-        generating.end()
-    assert seen == [10.0, generating.PATIENCE]
-    assert generating.patience(10.0) == 10.0
+        generate_state.end()
+    assert seen == [10.0, generate_state.PATIENCE]
+    assert generate_state.patience(10.0) == 10.0
 
 
 def test_a_batch_processor_in_a_program_with_a_locked_file_holds_nobody_up(tmp_path: Path) -> None:

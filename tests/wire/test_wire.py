@@ -19,7 +19,7 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 
-from opentelemetry_instrumentation_corevital.npz import from_npz
+from opentelemetry_instrumentation_corevital._internal.npz import from_npz
 from tests.support import prompt, tiny_model
 from tests.wire.processes import (
     COLLECTOR_CONFIG,

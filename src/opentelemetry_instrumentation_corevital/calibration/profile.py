@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..file_io import NoJsonError, OddFileError, parsed_json, read_regular, written
+from .._internal.file_io import NoJsonError, OddFileError, parsed_json, read_regular, written
 from ..run import ModelInfo
 from .signals import LAYER_SIGNALS, STEP_SIGNALS
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..error_text import describe
+from .._internal.error_text import describe
 
 if TYPE_CHECKING:
     from .fused import Fused

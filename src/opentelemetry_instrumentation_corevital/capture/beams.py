@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from ..clock import Clock
+from .._internal.clock import Clock
 from .ancestry import BeamAncestry
 from .rows import RowCarrier, RowStore, carrier_for
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .._internal.greenlets import Owner, loaded
+from .._internal.safety import shielded
 from ..catalogue import signals
-from ..greenlets import Owner, loaded
 from ..run import middle_third
-from ..safety import shielded
 from .anatomy import Anatomy
 from .attention import Key, StepAttention
 from .hidden import StepHidden

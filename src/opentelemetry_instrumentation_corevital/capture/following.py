@@ -5,8 +5,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from .._internal.safety import shielded
 from ..run import Run
-from ..safety import shielded
 from .layout import DONE
 from .rows import RowStore
 

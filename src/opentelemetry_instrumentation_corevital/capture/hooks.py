@@ -17,7 +17,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
-from ..forks import held_by_forks
+from .._internal.forks import held_by_forks
 from .anatomy import Anatomy, examine
 from .attention import StepAttention
 from .caches import holds_keys

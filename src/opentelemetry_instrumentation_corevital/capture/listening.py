@@ -7,7 +7,7 @@ the thread's, for their speed: see `collector`.
 import threading
 from typing import Any
 
-from ..greenlets import Owner, PerGreenlet
+from .._internal.greenlets import Owner, PerGreenlet
 from .call import Call
 from .collector import thread as hooks
 from .session import Session

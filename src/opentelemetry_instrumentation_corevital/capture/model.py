@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from .._internal.safety import report_internal_error
 from ..run import ModelInfo
-from ..safety import report_internal_error
 from ..values import clean, whole
 from .adapters import active_adapters
 

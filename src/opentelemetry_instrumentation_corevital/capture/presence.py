@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._internal.safety import report_internal_error
 from ..catalogue import signals
-from ..safety import report_internal_error
 from .layout import Layout
 from .step import Step
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.compiler import is_compiling
 
-from ..forks import held_by_forks
+from .._internal.forks import held_by_forks
 from .collector import failed, thread
 from .scores import implementation_of
 

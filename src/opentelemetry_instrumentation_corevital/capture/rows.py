@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..clock import Clock
+from .._internal.clock import Clock
 from .pinned import borrow, give_back
 
 Numbers = NDArray[np.float32]

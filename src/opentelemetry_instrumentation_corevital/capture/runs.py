@@ -5,8 +5,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .._internal.safety import shielded
 from ..run import FINISH_REASONS, LOGIT_SIGNALS, Decoding, ModelInfo, Run
-from ..safety import shielded
 from .call import Call, Generated
 from .layout import TOKEN, attention_columns, every_step_columns, logit_columns
 from .presence import ATTENTION, Presence, why_no_attention

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..clock import Clock
+from .._internal.clock import Clock
+from .._internal.safety import report_internal_error, shielded
 from ..run import ModelInfo, Run
-from ..safety import report_internal_error, shielded
 from .ancestry import Ancestry, RowPerSequence
 from .backend import Backend, backend_for
 from .beams import Beams

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers.generation.logits_process import LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteriaList
 
-from ..safety import report_internal_error, shielded
+from .._internal.safety import report_internal_error, shielded
 from .call import Call
 from .listening import thread
 from .modes import unseen

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from .._internal.file_io import read_any
 from ..calibration import Profile, ProfileError, fit_profile, write_profile
 from ..calibration.find import file_name, profiles_folder
-from ..file_io import read_any
 from ..instrumentor import CoreVitalInstrumentor
 from ..run import Run
 from .errors import UserError

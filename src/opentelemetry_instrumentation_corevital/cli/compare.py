@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from .._internal.printable import printable
 from ..config import load_settings
-from ..printable import printable
 from ..store import RunFilter, RunSource, RunSummary, open_store
 from ..store.comparison import ModelFigures, differences, figures, in_common, prompt_of
 from ..store.database import check_place

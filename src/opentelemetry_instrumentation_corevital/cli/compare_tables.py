@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from ..printable import one_line, printable
+from .._internal.printable import one_line, printable
 from ..store.comparison import MEASURES, Difference, Measure, ModelFigures, Spread
 from ..store.filters import FLAGS
 from ..store.intervals import ROUGH

@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
+from .._internal.printable import one_line
 from ..config import load_settings
-from ..printable import one_line
 from ..store import Retention, open_store
 from ..store.maintenance import check as check_file
 from ..store.maintenance import delete_call, empties, prune_store

@@ -12,8 +12,8 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
+from .._internal.printable import one_line, printable
 from ..config import data_folder, environment_variable, load_settings
-from ..printable import one_line, printable
 from ..store import RunFilter, RunSource, RunSummary, StoreError, open_store
 from ..store.database import store_path
 from ..store.filters import FLAGS, LEVELS

@@ -12,8 +12,8 @@ from typing import IO, Any, BinaryIO, cast
 
 import typer
 
-from ..file_io import written
-from ..printable import json_printable, printable
+from .._internal.file_io import written
+from .._internal.printable import json_printable, printable
 from ..store.checked import damage_json
 from ..store.stored import COLUMNS, RunSummary
 from .errors import UserError

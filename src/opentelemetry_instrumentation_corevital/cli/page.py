@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from .. import semconv
-from ..printable import ELLIPSIS, printable, still_printable
+from .._internal.printable import ELLIPSIS, printable, still_printable
 from ..version import __version__
 from .errors import UserError
 from .heatmap import SIGNALS, buckets, layer_map, value_range

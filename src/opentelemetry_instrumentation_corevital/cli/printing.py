@@ -12,7 +12,7 @@ from typing import IO, Any, Final, cast
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.segment import Segment
 
-from ..printable import one_line, still_printable
+from .._internal.printable import one_line, still_printable
 from ..store.stored import RunSummary
 
 _PIPED_WIDTH: Final = 240  # wide enough that nothing that a script looks for is cut off

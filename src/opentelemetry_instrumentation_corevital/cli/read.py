@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
+from .._internal.printable import one_line, printable
 from ..catalogue.signals import step_fields
-from ..printable import one_line, printable
 from ..store import open_store
 from ..store.notebook import UNKNOWN
 from ..store.stored import StoredEvent, StoredRun

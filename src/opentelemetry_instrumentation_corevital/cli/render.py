@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
+from .._internal.printable import ELLIPSIS, one_line, printable
 from ..catalogue.signal import Signal
 from ..catalogue.signals import SIGNALS
 from ..catalogue.verdicts import FLAGS
-from ..printable import ELLIPSIS, one_line, printable
 from ..store.checked import json_object, too_deep
 from ..store.notebook import UNKNOWN
 from ..store.stored import WHOLE, Dropped

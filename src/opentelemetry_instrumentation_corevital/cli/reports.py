@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from ..printable import one_line
+from .._internal.printable import one_line
 from ..store import RunSource, RunSummary, StoreError
 from ..store.checked import is_id
 from .errors import UserError

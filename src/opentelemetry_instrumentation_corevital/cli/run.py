@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from .. import semconv
+from .._internal.file_io import read_any
 from ..config import load_settings
-from ..file_io import read_any
 from ..rag import RAGContext
 from ..run import Run
 from ..store import StoreError

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from ..printable import ELLIPSIS, one_line
+from .._internal.printable import ELLIPSIS, one_line
 from ..store.source import CLOCK_SKEW_NS
 from ..store.stored import RunSummary
 from .render import level_style

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
-from ..printable import one_line
+from .._internal.printable import one_line
 from ..store import StoredRun, open_store
 from ..store.comparison import prompt_of
 from .errors import UserError

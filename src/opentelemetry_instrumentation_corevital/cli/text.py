@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from rich.text import Text
 
-from ..printable import printable
+from .._internal.printable import printable
 from ..run import Run
 
 _CONTEXT: Final = 16  # tokens decoded before a token, so that its piece comes out as it stands in the text

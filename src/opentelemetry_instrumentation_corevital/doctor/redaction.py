@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
-from ..printable import still_printable
+from .._internal.printable import still_printable
 
 _HEADERS: Final = re.compile(r"OTEL_EXPORTER_OTLP(_TRACES|_METRICS|_LOGS)?_HEADERS")
 _ENDPOINT: Final = re.compile(r"OTEL_EXPORTER_\w*ENDPOINT")

@@ -10,10 +10,10 @@ from opentelemetry._logs import Logger, LogRecord, NoOpLogger, SeverityNumber, g
 from opentelemetry.context import Context
 
 from .. import semconv
+from .._internal.npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
 from ..assessment.attributes import carried_attributes
 from ..catalogue import signals
 from ..catalogue.signal import Dtype
-from ..npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
 from ..run import Run
 from ..values import fitting
 

@@ -18,11 +18,11 @@ from typing import Any, Final
 import numpy as np
 
 from .. import semconv
+from .._internal.npz import to_npz
 from ..assessment.fingerprint import hash_text, normalize_prompt
 from ..catalogue import signals
 from ..config import Settings
 from ..emission.attributes import downsample, over_steps, rounded, slope
-from ..npz import to_npz
 from ..store.checked import REPORT
 from ..store.rows import Record, source_of
 from ..store.run_data import whole_run_data

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..file_io import NoJsonError, OddFileError, kind_of, parsed_json, read_regular
+from .._internal.file_io import NoJsonError, OddFileError, kind_of, parsed_json, read_regular
 from ..store import StoreError
 from ..store.report_database import ReportRow, report_rows
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
-from ..error_text import describe
+from .._internal.error_text import describe
 from ..store.receipt import Receipt
 from ..store.rows import Lost, Record
 from ..store.writer import BATCH_RECORDS, StoreWriter

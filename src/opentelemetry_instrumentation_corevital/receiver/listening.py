@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Final
 
-from ..file_io import read_any
+from .._internal.file_io import read_any
 
 _MOST_PEM_BYTES: Final = 1 << 20
 

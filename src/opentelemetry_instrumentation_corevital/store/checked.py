@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .. import semconv
+from .._internal.printable import one_line, original
 from ..catalogue.signal import SLACK
-from ..printable import one_line, original
 from ..values import fits_int64
 
 REPORT: Final = "report"

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
+from .._internal.npz import Archive, Member
 from ..catalogue.carried import MOST_LAYERS
 from ..catalogue.signal import SLACK, Shape
 from ..catalogue.signals import in_row
-from ..npz import Archive, Member
 from .checked import MOST_JSON, REPORT, RUN_DATA, Damage, Findings, json_object, too_deep
 
 _KEEP_BYTES: Final = 64 * 1024**2

@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from ..file_io import kind_of
+from .._internal.file_io import kind_of
 from .errors import StoreError
 from .paths import expanded, why_no_file
 from .versions import SCHEMA_VERSION, bring_up_to_date

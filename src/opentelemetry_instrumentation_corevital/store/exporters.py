@@ -25,7 +25,7 @@ from opentelemetry.sdk.metrics.view import Aggregation
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from .. import generating
+from .._internal import generate_state
 from ..config import Settings, SettingsError, data_folder, load_settings
 from . import keywords, sharing
 from .errors import StoreError
@@ -136,8 +136,8 @@ class _StoreExporter:
             writer.drop(1, reason)
             readable = False
         started = time.monotonic()
-        receipt = writer.write(records, generating.patience(EXPORT_SECONDS if seconds is None else seconds))
-        generating.waited(time.monotonic() - started)
+        receipt = writer.write(records, generate_state.patience(EXPORT_SECONDS if seconds is None else seconds))
+        generate_state.waited(time.monotonic() - started)
         return receipt.durable and readable
 
 

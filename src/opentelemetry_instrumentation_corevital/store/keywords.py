@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from ..forks import held_by_forks
+from .._internal.forks import held_by_forks
 
 Keywords = Mapping[str, Any]
 OPTIONS: Final = ("sqlite_path", "sqlite_retention_days", "sqlite_max_bytes")

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any, Final, Protocol
 
 from .. import semconv
-from ..printable import one_line
+from .._internal.printable import one_line
 
 _COLOURS: Final = {"low": "#2e7d32", "medium": "#b26a00", "high": "#c62828"}
 _MOST_ROWS: Final = 50

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from .. import generating
+from .._internal import generate_state
 from .errors import StoreError
 from .paths import scheme_of
 from .source import RunSource
@@ -80,7 +80,7 @@ def _open_file(path: str) -> RunSource:
 
     sharing = sys.modules.get(f"{__package__}.sharing")  # not imported: then nothing was exported
     if sharing is not None:
-        sharing.flush(path, generating.patience(BUSY_SECONDS))
+        sharing.flush(path, generate_state.patience(BUSY_SECONDS))
     return Store(path)
 
 

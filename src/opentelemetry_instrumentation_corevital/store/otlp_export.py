@@ -17,7 +17,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
 from .. import semconv
-from ..printable import one_line
+from .._internal.printable import one_line
 from .otlp import any_value, key_values
 
 CHUNK_BYTES: Final = 256 * 1024

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
-from ..printable import one_line
+from .._internal.printable import one_line
 from .checked import MOST_JSON, Findings, checked_attributes, checked_name, is_id, read_attributes
 from .database import explain, open_for_reading, store_path
 from .errors import StoreError

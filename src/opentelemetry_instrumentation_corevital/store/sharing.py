@@ -5,7 +5,7 @@ import threading
 import weakref
 from typing import Any
 
-from ..forks import held_by_forks
+from .._internal.forks import held_by_forks
 from .paths import expanded
 from .retention import Retention
 from .writer import StoreWriter

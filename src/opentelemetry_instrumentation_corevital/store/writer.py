@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, Literal
 
-from .. import losses
-from ..error_text import describe
+from .._internal import losses
+from .._internal.error_text import describe
 from . import forking
 from .database import LockedError
 from .errors import StoreError
