@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital.capture.compiling import Compiled, leave_out, left_out
-from opentelemetry_instrumentation_corevital.patches import ClassPatch
+from opentelemetry_instrumentation_corevital.instrumentation.patches import ClassPatch
 from tests.support import instrumented, prompt, tiny_model
 
 

@@ -24,7 +24,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast, TextStreamer, pipeline
 from transformers.generation.utils import GenerationMixin
 
-from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, call_context, instrumentor
+from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
+from opentelemetry_instrumentation_corevital.instrumentation import call_context, instrumentor
 from tests.subprocesses import run
 from tests.support import Telemetry, instrumented, prompt, tiny_model
 

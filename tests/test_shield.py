@@ -16,9 +16,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.trace import Span
 
 import opentelemetry_instrumentation_corevital
-from opentelemetry_instrumentation_corevital import Judgement, Run, reporting
+from opentelemetry_instrumentation_corevital import Judgement, Run
 from opentelemetry_instrumentation_corevital._internal import safety
 from opentelemetry_instrumentation_corevital.emission import budget
+from opentelemetry_instrumentation_corevital.instrumentation import reporting
 from tests.support import Telemetry, instrumented, padded_batch, prompt, tiny_model
 
 PACKAGE = str(Path(opentelemetry_instrumentation_corevital.__file__).parent)

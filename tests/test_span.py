@@ -386,7 +386,7 @@ def test_the_process_bucket_refills_with_time() -> None:
 
 
 def test_spans_that_come_too_fast_shrink_to_their_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital import reporting
+    from opentelemetry_instrumentation_corevital.instrumentation import reporting
 
     monkeypatch.setattr(reporting, "_process_bytes", budget.ByteBucket(capacity=60_000, seconds=1e9))
     model = tiny_model()

@@ -11,8 +11,8 @@ import torch
 import transformers
 from transformers import GenerationConfig, LlamaForCausalLM, LogitsProcessorList
 
-from opentelemetry_instrumentation_corevital import unseen
 from opentelemetry_instrumentation_corevital.doctor import instrumented as doctors
+from opentelemetry_instrumentation_corevital.instrumentation import uninstrumented
 from tests.support import instrumented, prompt, tiny_encoder_decoder, tiny_model
 
 PACKAGE = Path(str(importlib.util.find_spec("transformers").origin)).parent  # type: ignore[union-attr]
@@ -20,11 +20,11 @@ PACKAGE = Path(str(importlib.util.find_spec("transformers").origin)).parent  # t
 
 @pytest.fixture(autouse=True)
 def _nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unseen, "_told", set())
+    monkeypatch.setattr(uninstrumented, "_told", set())
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == unseen.__name__]
+    return [record.getMessage() for record in caplog.records if record.name == uninstrumented.__name__]
 
 
 def musicgen() -> Any:
@@ -128,4 +128,4 @@ def test_the_table_has_every_generate_that_does_not_end_in_transformers_own() ->
             method = re.search(r"\n    def generate\((.*?)(?=\n    def |\n    @|\Z)", body, re.DOTALL)
             code = re.sub(r'"""(.*?)"""', "", method[1], flags=re.DOTALL) if method else ".generate("
             if ".generate(" not in code and name != "WhisperGenerationMixin":  # it ends there by a method beside it
-                assert name in unseen.OWN_GENERATE.get(module, ()), f"{module}.{name}"
+                assert name in uninstrumented.OWN_GENERATE.get(module, ()), f"{module}.{name}"

@@ -18,7 +18,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 from opentelemetry_instrumentation_corevital import Run, semconv
-from opentelemetry_instrumentation_corevital.call_context import PromptHint, prompt_hint
+from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint, prompt_hint
 from opentelemetry_instrumentation_corevital.run import EarlyWarning, Risk
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
 from opentelemetry_instrumentation_corevital.store.otlp_json import read_lines, split, to_line

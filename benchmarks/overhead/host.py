@@ -19,7 +19,7 @@ from opentelemetry_instrumentation_corevital.capture.attention import StepAttent
 from opentelemetry_instrumentation_corevital.capture.hooks import LayerTap
 from opentelemetry_instrumentation_corevital.capture.session import Session
 from opentelemetry_instrumentation_corevital.config import SUMMARY_ATTENTION_EVERY
-from opentelemetry_instrumentation_corevital.recorder import Recorder, _Recording
+from opentelemetry_instrumentation_corevital.instrumentation.recorder import Recorder, _Recording
 
 IN_STEPS: Final = {
     "layers": (LayerTap, "__call__"),

@@ -7,27 +7,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .call_context import disabled, rag_context
     from .config import Settings, SettingsError
-    from .instrumentor import CoreVitalInstrumentor
+    from .instrumentation.call_context import disabled, rag_context
+    from .instrumentation.instrumentor import CoreVitalInstrumentor
+    from .instrumentation.rag import RAGContext
     from .processors import Judgement
-    from .rag import RAGContext
     from .run import Run
     from .store import get_fingerprint, open_store
     from .version import __version__
 
 _EXPORTS = {
-    "CoreVitalInstrumentor": "instrumentor",
+    "CoreVitalInstrumentor": "instrumentation.instrumentor",
     "Judgement": "processors",
-    "RAGContext": "rag",
+    "RAGContext": "instrumentation.rag",
     "Run": "run",
     "Settings": "config",
     "SettingsError": "config",
     "__version__": "version",
-    "disabled": "call_context",
+    "disabled": "instrumentation.call_context",
     "get_fingerprint": "store",
     "open_store": "store",
-    "rag_context": "call_context",
+    "rag_context": "instrumentation.call_context",
 }
 
 __all__ = [

@@ -20,9 +20,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace import Span
 
-from . import instrumentor, semconv
+from . import semconv
 from .config import load_settings
-from .instrumentor import CoreVitalInstrumentor
+from .instrumentation import instrumentor
+from .instrumentation.instrumentor import CoreVitalInstrumentor
 from .run import Run
 
 if TYPE_CHECKING:

@@ -14,8 +14,13 @@ from opentelemetry.trace import get_current_span
 from transformers import AsyncTextIteratorStreamer, AutoTokenizer, TextIteratorStreamer, TextStreamer, pipeline
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, disabled
-from opentelemetry_instrumentation_corevital.call_context import PromptHint, prompt_hint
-from opentelemetry_instrumentation_corevital.chats import CHATS_KEPT, ChatMemory, last_user_text, recent_chats
+from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint, prompt_hint
+from opentelemetry_instrumentation_corevital.instrumentation.chat_memory import (
+    CHATS_KEPT,
+    ChatMemory,
+    last_user_text,
+    recent_chats,
+)
 from tests.support import Telemetry, instrumented, tiny_model
 
 pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("real_model")]

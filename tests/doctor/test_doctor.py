@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from opentelemetry_instrumentation_corevital import instrumentor, unseen
 from opentelemetry_instrumentation_corevital.doctor import installed, instrumented
 from opentelemetry_instrumentation_corevital.doctor.advice import after_failure
 from opentelemetry_instrumentation_corevital.doctor.limits import _ATTRIBUTES, _EVENT_ATTRIBUTES, _EVENTS, _LENGTH
 from opentelemetry_instrumentation_corevital.doctor.redaction import without_secrets
+from opentelemetry_instrumentation_corevital.instrumentation import instrumentor, uninstrumented
 from opentelemetry_instrumentation_corevital.semconv import content_attributes
 from tests.assessment.runs import add_layers
 from tests.cli.conftest import Cli, cli
@@ -167,7 +167,7 @@ def test_torch_is_not_loaded_and_it_is_quick(tmp_path: Path) -> None:
 def test_the_methods_it_looks_for_are_those_that_are_patched() -> None:
     patched: dict[str, dict[str, tuple[str, ...]]] = {}
     for module, make in instrumentor._patches._makers.items():
-        if module in (*unseen.OWN_GENERATE, unseen.CONTINUOUS_BATCHING_MODULE):
+        if module in (*uninstrumented.OWN_GENERATE, uninstrumented.CONTINUOUS_BATCHING_MODULE):
             continue  # patched to say that they are not seen
         for class_name, patch in make():
             classes = patched.setdefault(module, {})

@@ -13,13 +13,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import set_span_in_context
 
 from opentelemetry_instrumentation_corevital import Run, semconv
-from opentelemetry_instrumentation_corevital.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.attributes import start_attributes
 from opentelemetry_instrumentation_corevital.emission.metrics import Instruments
+from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
+from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import CallTexts
+from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
 from opentelemetry_instrumentation_corevital.processors import default_judgements
-from opentelemetry_instrumentation_corevital.reporting import Report
-from opentelemetry_instrumentation_corevital.texts import CallTexts
 
 Attributes = dict[str, Any]
 

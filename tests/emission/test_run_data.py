@@ -257,7 +257,7 @@ def test_a_batch_of_chunks_is_below_what_grpc_takes() -> None:
 
 
 def test_nothing_is_packed_where_logs_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital import reporting
+    from opentelemetry_instrumentation_corevital.instrumentation import reporting
 
     assert not takes_logs(NoOpLogger("x"))
     monkeypatch.setattr(reporting, "pack", lambda *args, **kwargs: pytest.fail("packed"))

@@ -11,7 +11,7 @@ from rich.progress import track
 from .._internal.file_io import read_any
 from ..calibration import Profile, ProfileError, fit_profile, write_profile
 from ..calibration.find import file_name, profiles_folder
-from ..instrumentor import CoreVitalInstrumentor
+from ..instrumentation.instrumentor import CoreVitalInstrumentor
 from ..run import Run
 from .errors import UserError
 from .generation import Kept, encode, use_chat

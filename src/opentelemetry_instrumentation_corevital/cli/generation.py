@@ -8,9 +8,9 @@ from opentelemetry.trace import Span
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..call_context import PromptHint, prompt_hint, rag_context
-from ..instrumentor import CoreVitalInstrumentor
-from ..rag import RAGContext
+from ..instrumentation.call_context import PromptHint, prompt_hint, rag_context
+from ..instrumentation.instrumentor import CoreVitalInstrumentor
+from ..instrumentation.rag import RAGContext
 from ..run import Run
 from .errors import UserError
 from .models import LoadedModel

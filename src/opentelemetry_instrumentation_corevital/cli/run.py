@@ -13,7 +13,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 from .. import semconv
 from .._internal.file_io import read_any
 from ..config import load_settings
-from ..rag import RAGContext
+from ..instrumentation.rag import RAGContext
 from ..run import Run
 from ..store import StoreError
 from ..store.stored import Dropped

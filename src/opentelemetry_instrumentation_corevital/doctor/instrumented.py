@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from ..unseen import CONTINUOUS_BATCHING, CONTINUOUS_BATCHING_MODULE, OWN_GENERATE
+from ..instrumentation.uninstrumented import CONTINUOUS_BATCHING, CONTINUOUS_BATCHING_MODULE, OWN_GENERATE
 from .findings import Area, Finding, note, ok, problem
 
 NAME: Final = "corevital"

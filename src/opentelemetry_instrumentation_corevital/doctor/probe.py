@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import IO, Any, Final
 
-from ..declared import declared_options
+from ..instrumentation.declarative_config import declared_options
 from .trial import SPAN_NAME, Heard, Trial, answers_of, hear
 
 _MANY: Final = 512

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import semconv
 from ..catalogue import signals
-from ..rag import RAGContext
+from ..instrumentation.rag import RAGContext
 from ..run import Decoding, ModelInfo, Run
 from ..values import fitting, plain, unfit
 from .budget import attribute_bytes

@@ -109,6 +109,6 @@ def main(method: str, endings: list[str]) -> None:
 if __name__ == "__main__":
     main(sys.argv[1], sys.argv[2:])
     if "IN_CODE" in os.environ:
-        from opentelemetry_instrumentation_corevital.flushing import finish
+        from opentelemetry_instrumentation_corevital.instrumentation.flushing import finish
 
         finish([tracer.span_processor], "force_flush")  # type: ignore[attr-defined]

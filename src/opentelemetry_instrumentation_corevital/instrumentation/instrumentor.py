@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from . import callers, children, unseen
-from ._internal import generate_state, losses
-from ._internal.error_text import allow_messages, describe
-from ._internal.package import _instruments
-from ._internal.safety import shielded
+from .._internal import generate_state, losses
+from .._internal.error_text import allow_messages, describe
+from .._internal.package import _instruments
+from .._internal.safety import shielded
+from ..store import keywords
+from ..version import __version__
+from . import callers, child_processes, uninstrumented
 from .call_context import forget_contexts
-from .chats import recent_chats
-from .declared import declared_options
+from .chat_memory import recent_chats
+from .declarative_config import declared_options
 from .flushing import finish, providers
 from .patches import ClassPatch, PatchTable
-from .store import keywords
 from .termination import flush_at_sigterm, leave_sigterm
-from .version import __version__
 
 if TYPE_CHECKING:
-    from .config import Settings
+    from ..config import Settings
     from .recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class CoreVitalInstrumentor(BaseInstrumentor):
             super().uninstrument(**kwargs)
 
     def _instrument(self, **kwargs: Any) -> None:
-        from .config import load_settings
+        from ..config import load_settings
 
         tracer_provider = kwargs.pop("tracer_provider", None)
         meter_provider = kwargs.pop("meter_provider", None)
@@ -112,7 +112,7 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         recorder, type(self)._recorder = self._recorder, None
         leave_sigterm()
         allow_messages(False)
-        children.prepare_none()
+        child_processes.prepare_none()
         keywords.take_back()
         if recorder is not None:
             losses.ignore(recorder.instruments.record_unstored)
@@ -121,8 +121,8 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         recent_chats.clear()
         forget_contexts()
         if _GENERATION_MODULE in sys.modules:
-            from .capture.hooks import detach_all
-            from .capture.registry import unwrap_attention_functions
+            from ..capture.hooks import detach_all
+            from ..capture.registry import unwrap_attention_functions
 
             detach_all()
             unwrap_attention_functions()
@@ -143,7 +143,7 @@ def _mind_endings(settings: "Settings", given: Sequence[Any], *, zero_code: bool
     `flush_on_sigterm=True`. Children of `multiprocessing` are ended by that signal as a matter of course.
     """
 
-    parent = None if children.is_child() else os.getpid()
+    parent = None if child_processes.is_child() else os.getpid()
 
     def held() -> list[Any]:
         # Many children never generate: those that load data, say. They do not wait for metrics of their parent.
@@ -151,11 +151,11 @@ def _mind_endings(settings: "Settings", given: Sequence[Any], *, zero_code: bool
         return providers(given, metered=os.getpid() == parent or generate_state.has_generated())
 
     def prepare_child() -> None:
-        children.call_at_end(lambda: finish(held(), "force_flush"))
+        child_processes.call_at_end(lambda: finish(held(), "force_flush"))
         if settings.flush_on_sigterm:
             flush_at_sigterm(held)
 
-    children.prepare_each(prepare_child)
+    child_processes.prepare_each(prepare_child)
     if settings.flush_on_sigterm and (zero_code or "flush_on_sigterm" in settings.model_fields_set):
         flush_at_sigterm(held)
 
@@ -179,8 +179,8 @@ _GENERATION_METHODS = (
 
 
 def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
-    from .capture.compiling import left_out
-    from .capture.taps import (
+    from ..capture.compiling import left_out
+    from ..capture.taps import (
         tap_finished_beams,
         tap_logits_processor,
         tap_output,
@@ -191,7 +191,7 @@ def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
     def logits_processor(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
         with shielded("instrumentor.unseen"):
             if not generate_state.inside():
-                unseen.loop_prepared(model, sys.modules[_GENERATION_MODULE].GenerationMixin)
+                uninstrumented.loop_prepared(model, sys.modules[_GENERATION_MODULE].GenerationMixin)
         return tap_logits_processor(wrapped, model, args, kwargs)
 
     wrappers = (
@@ -209,7 +209,7 @@ def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
 
 
 def _own_generates(classes: Sequence[str]) -> Callable[[], Sequence[tuple[str, ClassPatch]]]:
-    return lambda: [(name, ClassPatch("generate", unseen.own_generate_called)) for name in classes]
+    return lambda: [(name, ClassPatch("generate", uninstrumented.own_generate_called)) for name in classes]
 
 
 _patches = PatchTable(
@@ -228,10 +228,10 @@ _patches = PatchTable(
             ("InferenceThread", ClassPatch("submit", callers.work_submitted)),
             ("InferenceThread", ClassPatch("async_submit", callers.work_submitted)),
         ),
-        unseen.CONTINUOUS_BATCHING_MODULE: lambda: (
-            ("ContinuousMixin", ClassPatch("init_continuous_batching", unseen.continuous_batching_begun)),
+        uninstrumented.CONTINUOUS_BATCHING_MODULE: lambda: (
+            ("ContinuousMixin", ClassPatch("init_continuous_batching", uninstrumented.continuous_batching_begun)),
         ),
-        **{module: _own_generates(classes) for module, classes in unseen.OWN_GENERATE.items()},
+        **{module: _own_generates(classes) for module, classes in uninstrumented.OWN_GENERATE.items()},
     }
 )
 
@@ -240,7 +240,7 @@ def _leave_to_python() -> None:
     """Keep `torch.compile` out of the functions that stand in the place of methods; what they call it compiles."""
     # Without the class where its module is only being imported: modules that it imports come here before it.
     if (owner := getattr(sys.modules.get(_GENERATION_MODULE), "GenerationMixin", None)) is not None:
-        from .capture.compiling import leave_out
+        from ..capture.compiling import leave_out
 
         for method in _GENERATION_METHODS:
             leave_out(getattr(owner, method, None))
@@ -264,11 +264,11 @@ def _recorder(
 ) -> "Recorder":
     from opentelemetry._logs import get_logger
 
-    from ._internal import safety
-    from .emission.metrics import instruments_of
-    from .processors import RunJudgement, default_judgements, in_order
+    from .._internal import safety
+    from ..emission.metrics import instruments_of
+    from ..processors import RunJudgement, default_judgements, in_order
+    from ..semconv import SCOPE_NAME
     from .recorder import Recorder
-    from .semconv import SCOPE_NAME
 
     for judgement in judgements:
         if not isinstance(judgement, RunJudgement):

@@ -24,12 +24,21 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from . import semconv
-from ._internal import generate_state
-from ._internal.clock import Clock
-from ._internal.greenlets import PerGreenlet
-from ._internal.layer_selection import LayerSelection
-from ._internal.safety import breaker_open, report_internal_error, shielded
+from .. import semconv
+from .._internal import generate_state
+from .._internal.clock import Clock
+from .._internal.greenlets import PerGreenlet
+from .._internal.layer_selection import LayerSelection
+from .._internal.safety import breaker_open, report_internal_error, shielded
+from ..config import Settings
+from ..emission import attributes as emitted
+from ..emission.ids import restore_ids, system_random, use_system_ids
+from ..emission.live import LiveSteps
+from ..emission.metrics import Instruments, call_tokens
+from ..emission.run_data import takes_logs
+from ..processors import ENLISTED_KEY, RunJudgement, in_order
+from ..run import ModelInfo, Run
+from ..version import __version__
 from .call_context import (
     PromptHint,
     calling_context,
@@ -39,22 +48,13 @@ from .call_context import (
     is_disabled,
     lasting,
 )
-from .chats import recent_chats
-from .config import Settings
-from .emission import attributes as emitted
-from .emission.ids import restore_ids, system_random, use_system_ids
-from .emission.live import LiveSteps
-from .emission.metrics import Instruments, call_tokens
-from .emission.run_data import takes_logs
-from .processors import ENLISTED_KEY, RunJudgement, in_order
+from .chat_memory import recent_chats
+from .prompt_and_response import CallTexts
 from .reporting import Report
-from .run import ModelInfo, Run
-from .texts import CallTexts
-from .version import __version__
 
 if TYPE_CHECKING:
-    from .capture.call import Call
-    from .capture.session import Session
+    from ..capture.call import Call
+    from ..capture.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Recorder:
     ) -> Any:
         recording = None
         try:
-            from .capture.compiling import Compiled
+            from ..capture.compiling import Compiled
 
             if isinstance(wrapped, Compiled):
                 unmeasured = unmeasured or COMPILED
@@ -147,8 +147,8 @@ class Recorder:
     ) -> "_Recording | None":
         if is_disabled() or breaker_open() or not is_instrumentation_enabled():
             return None
-        from .capture.call import Call
-        from .capture.modes import unseen
+        from ..capture.call import Call
+        from ..capture.modes import unseen
 
         call = Call(model, args, kwargs)
         parent = calling_context(call.arguments.get("streamer"))
@@ -157,7 +157,7 @@ class Recorder:
         with shielded("capture.attach"):
             # Also for a call that is not measured: it may be the one in which a graph is compiled, and a graph whose
             # attention function changes afterwards is compiled once more.
-            from .capture.registry import wrap_attention_functions
+            from ..capture.registry import wrap_attention_functions
 
             wrap_attention_functions()
         with shielded("recorder.ids"):
@@ -204,7 +204,7 @@ def _unseen(wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwar
     """Run a generate() that runs inside another one; unless it does that one's work, its steps are not that run's."""
     before = None
     with shielded("recorder.nested"):
-        from .capture.listening import listen, thread
+        from ..capture.listening import listen, thread
 
         if thread.call is None or not thread.call.is_delegate(model):
             before = listen(None, None)
@@ -213,13 +213,13 @@ def _unseen(wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwar
     finally:
         with shielded("recorder.nested"):
             if before is not None:
-                from .capture.listening import restore
+                from ..capture.listening import restore
 
                 restore(before)
 
 
 def _end(recording: "_Recording", result: Any, error: BaseException | None) -> None:
-    from .capture.modes import unseen
+    from ..capture.modes import unseen
 
     try:
         recording.leave()
@@ -259,7 +259,7 @@ class _Recording:
     """One call, from its span's start to its end."""
 
     def __init__(self, recorder: Recorder, call: "Call", parent: Context, unmeasured: str | None) -> None:
-        from .capture.model import describe_model
+        from ..capture.model import describe_model
 
         self.recorder = recorder
         self.settings = recorder.settings
@@ -304,9 +304,9 @@ class _Recording:
         self._before: Any = None
 
     def _session(self, model: Any) -> "Session":
-        from .capture.collector import Options, StepCollector
-        from .capture.hooks import attach
-        from .capture.session import Session
+        from ..capture.collector import Options, StepCollector
+        from ..capture.hooks import attach
+        from ..capture.session import Session
 
         collector = None
         with shielded("capture.attach"):
@@ -324,14 +324,14 @@ class _Recording:
 
     def enter(self) -> None:
         """Make the span current and let the thread's taps report to this call."""
-        from .capture.listening import listen
+        from ..capture.listening import listen
 
         self._token = otel_context.attach(self.context)
         self._before = listen(self.call, self.session)
 
     def leave(self) -> None:
         """Undo `enter`, however far it came; the call ends here."""
-        from .capture.listening import restore
+        from ..capture.listening import restore
 
         with shielded("recorder.clock"):
             self.end_ns = self.clock.now()
@@ -384,7 +384,7 @@ class _Recording:
             self.session.release()
 
     def _metrics(self, runs: Sequence[Run], result: Any, error: BaseException | None, seconds: float) -> None:
-        from .capture.runs import error_name
+        from ..capture.runs import error_name
 
         instruments = self.recorder.instruments
         if self.captured:

@@ -92,7 +92,7 @@ def current_rag(context: Context | None = None) -> RAGContext | None:
     told = otel_context.get_value(_RAG_KEY, context)
     if isinstance(told, RAGContext):
         return told
-    from . import semconv  # with the whole catalogue, which a process that never generates need not read
+    from .. import semconv  # with the whole catalogue, which a process that never generates need not read
 
     tokens, documents = (
         _count(baggage.get_baggage(name, context))

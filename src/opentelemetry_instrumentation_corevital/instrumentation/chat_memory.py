@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
-from ._internal.forks import held_by_forks
+from .._internal.forks import held_by_forks
 from .call_context import PromptHint
 
 CHATS_KEPT: Final = 256

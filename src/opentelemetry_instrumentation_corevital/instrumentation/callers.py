@@ -9,9 +9,9 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from ._internal.safety import shielded
+from .._internal.safety import shielded
 from .call_context import PromptHint, current_hint, keep_context, prompt_hint
-from .chats import conversations, last_user_text, recent_chats
+from .chat_memory import conversations, last_user_text, recent_chats
 
 
 def pipeline_forward(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwargs: Any) -> Any:

@@ -13,14 +13,13 @@ from opentelemetry._logs import Logger
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
 
-from . import semconv
-from ._internal.safety import shielded
-from .assessment.attributes import call_attributes
-from .call_context import lasting
-from .config import Settings
-from .emission import attributes as emitted
-from .emission import budget
-from .emission.content import (
+from .. import semconv
+from .._internal.safety import shielded
+from ..assessment.attributes import call_attributes
+from ..config import Settings
+from ..emission import attributes as emitted
+from ..emission import budget
+from ..emission.content import (
     EXCEPTION_BYTES,
     MESSAGE_BYTES,
     TRACEBACK_BYTES,
@@ -29,16 +28,17 @@ from .emission.content import (
     shortened,
     span_attributes,
 )
-from .emission.live import LiveSteps
-from .emission.metrics import Instruments
-from .emission.run_data import pack, records, takes_logs
-from .emission.span import capture_attributes, emit_run, in_full
-from .emission.verdict import emit_verdict
-from .processors import RunJudgement
+from ..emission.live import LiveSteps
+from ..emission.metrics import Instruments
+from ..emission.run_data import pack, records, takes_logs
+from ..emission.span import capture_attributes, emit_run, in_full
+from ..emission.verdict import emit_verdict
+from ..processors import RunJudgement
+from ..run import Decoding, ModelInfo, Run
+from ..values import fitting
+from .call_context import lasting
+from .prompt_and_response import CallTexts
 from .rag import RAGContext
-from .run import Decoding, ModelInfo, Run
-from .texts import CallTexts
-from .values import fitting
 
 _process_bytes = budget.ByteBucket()
 
@@ -128,7 +128,7 @@ class Report:
 
     def write_failure(self, error: BaseException) -> None:
         """Say that the call ended with an exception."""
-        from .capture.runs import error_name
+        from ..capture.runs import error_name
 
         description = shortened(str(error), MESSAGE_BYTES) if self.settings.content_on_span else None
         self.span.set_status(Status(StatusCode.ERROR, description))
@@ -238,7 +238,7 @@ class Report:
 
     def _exception_event(self, error: BaseException, time_ns: int) -> None:
         """Add the exception as an event; its message and traceback may quote the prompt."""
-        from .capture.runs import error_name
+        from ..capture.runs import error_name
 
         event = {semconv.EXCEPTION_TYPE: error_name(error)}
         if self.settings.content_on_span:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import semconv
+from .. import semconv
+from ..config import Settings
+from ..emission.content import Messages, messages
+from ..run import Prompt, Run
 from .call_context import PromptHint
-from .config import Settings
-from .emission.content import Messages, messages
-from .run import Prompt, Run
 
 if TYPE_CHECKING:
-    from .capture.call import Call
+    from ..capture.call import Call
 
 
 class CallTexts:

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ._internal import generate_state
-from ._internal.safety import shielded
+from .._internal import generate_state
+from .._internal.safety import shielded
 
 logger = logging.getLogger(__name__)
 
