@@ -14,7 +14,7 @@ from opentelemetry_instrumentation_corevital._internal.file_io import (
     read_regular,
     written,
 )
-from opentelemetry_instrumentation_corevital.calibration.profile import ProfileError, read_profile
+from opentelemetry_instrumentation_corevital.baselines.profile import ProfileError, read_profile
 from opentelemetry_instrumentation_corevital.cli.output import whole_file
 
 

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
-from opentelemetry_instrumentation_corevital import RAGContext, Settings, calibration, rag_context, semconv
+from opentelemetry_instrumentation_corevital import RAGContext, Settings, baselines, rag_context, semconv
 from opentelemetry_instrumentation_corevital.capture import session
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
@@ -21,7 +21,7 @@ from tests.reads import reads_of_options
 from tests.store.spans import make_spans, rows
 from tests.support import Telemetry, instrumented, prompt, tiny_model
 
-PROFILE = str(next((Path(calibration.__file__).parent / "profiles").glob("*.json")))
+PROFILE = str(next((Path(baselines.__file__).parent / "profiles").glob("*.json")))
 
 
 ECHOES = {

@@ -17,9 +17,9 @@ from judged.replay import as_run
 from runset import store as runset
 
 from opentelemetry_instrumentation_corevital import calibration
+from opentelemetry_instrumentation_corevital.baselines.lookup import file_name
+from opentelemetry_instrumentation_corevital.baselines.profile import last_part
 from opentelemetry_instrumentation_corevital.calibration import Profile, fit_profile, write_profile
-from opentelemetry_instrumentation_corevital.calibration.find import file_name
-from opentelemetry_instrumentation_corevital.calibration.profile import last_part
 from planted.store import load
 
 FOLDER = Path(calibration.__file__).with_name("profiles")

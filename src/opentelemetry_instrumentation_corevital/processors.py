@@ -25,7 +25,7 @@ from .assessment.health import judge_health
 from .assessment.narrative import tell
 from .assessment.risk import judge_risk
 from .assessment.thresholds import DEFAULT, Thresholds
-from .calibration.find import Profiles
+from .baselines.lookup import Profiles
 from .catalogue.verdicts import HIGH_ENTROPY_SHARE
 from .config import Settings
 from .run import Run

@@ -17,6 +17,9 @@ from opentelemetry_instrumentation_corevital.assessment.compound import judge_co
 from opentelemetry_instrumentation_corevital.assessment.deviation import deviations, where_it_began
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
+from opentelemetry_instrumentation_corevital.baselines.lookup import file_name
+from opentelemetry_instrumentation_corevital.baselines.profile import LEVELS, Spread
+from opentelemetry_instrumentation_corevital.baselines.profiled_signals import layer_signals, windows
 from opentelemetry_instrumentation_corevital.calibration import (
     Profile,
     ProfileError,
@@ -26,9 +29,6 @@ from opentelemetry_instrumentation_corevital.calibration import (
     read_profile,
     write_profile,
 )
-from opentelemetry_instrumentation_corevital.calibration.find import file_name
-from opentelemetry_instrumentation_corevital.calibration.profile import LEVELS, Spread
-from opentelemetry_instrumentation_corevital.calibration.signals import layer_signals, windows
 from opentelemetry_instrumentation_corevital.run import ModelInfo, Run
 from tests.assessment.runs import add_layers, make_run
 

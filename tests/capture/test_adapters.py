@@ -10,8 +10,8 @@ import torch
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.assessment.fingerprint import judge_fingerprint
+from opentelemetry_instrumentation_corevital.baselines.lookup import file_name
 from opentelemetry_instrumentation_corevital.calibration import Profiles, fit_profile, profiles_folder, write_profile
-from opentelemetry_instrumentation_corevital.calibration.find import file_name
 from opentelemetry_instrumentation_corevital.run import ModelInfo, Prompt
 from tests.assessment.test_profile import healthy
 from tests.support import Keep, instrumented, prompt, tiny_model

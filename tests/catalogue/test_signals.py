@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital import run, semconv
-from opentelemetry_instrumentation_corevital.calibration import signals as profile
+from opentelemetry_instrumentation_corevital.baselines import profiled_signals as profile
 from opentelemetry_instrumentation_corevital.catalogue import absence, signals
 from opentelemetry_instrumentation_corevital.catalogue.signal import HeatMap, LayerArray, StepField, Summary, Timeline
 from opentelemetry_instrumentation_corevital.catalogue.signal_checks import check

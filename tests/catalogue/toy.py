@@ -15,7 +15,7 @@ import numpy as np
 
 import opentelemetry_instrumentation_corevital
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.calibration.signals import STEP_SIGNALS
+from opentelemetry_instrumentation_corevital.baselines.profiled_signals import STEP_SIGNALS
 from opentelemetry_instrumentation_corevital.capture import session
 from opentelemetry_instrumentation_corevital.capture.layout import LOGIT_WIDTH, Layout, every_step_columns
 from opentelemetry_instrumentation_corevital.catalogue import signals

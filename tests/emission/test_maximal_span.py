@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import set_span_in_context
 
 from opentelemetry_instrumentation_corevital import RAGContext, Run, semconv
+from opentelemetry_instrumentation_corevital.baselines.profile import Identity, Made
 from opentelemetry_instrumentation_corevital.calibration import Profile, write_profile
-from opentelemetry_instrumentation_corevital.calibration.profile import Identity, Made
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.attributes import start_attributes
 from opentelemetry_instrumentation_corevital.emission.content import shortened

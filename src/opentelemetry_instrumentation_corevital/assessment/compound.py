@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..calibration.profile import Profile
-from ..calibration.signals import prompt_focus, windows
+from ..baselines.profile import Profile
+from ..baselines.profiled_signals import prompt_focus, windows
 from ..catalogue.verdicts import COMPOUND
 from ..run import CompoundSignal, Run
 from .thresholds import DEFAULT, Thresholds

@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration.profile import Spreads
-from ..calibration.signals import WINDOW, Values, layer_signals, windows
+from ..baselines.profile import Spreads
+from ..baselines.profiled_signals import WINDOW, Values, layer_signals, windows
 from ..run import Deviation, Run
 from .thresholds import Thresholds
 

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from ..calibration.signals import collapsed_shares
+from ..baselines.profiled_signals import collapsed_shares
 from ..catalogue.verdict import WarningSignal
 from ..catalogue.verdicts import EARLY_WARNINGS
 from ..run import EarlyWarning, Run, middle_third

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration.signals import median
+from ..baselines.profiled_signals import median
 from ..run import Run, middle_third
 from .thresholds import Thresholds
 

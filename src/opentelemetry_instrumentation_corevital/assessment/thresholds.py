@@ -5,7 +5,7 @@ They are starting rules. `docs/judgement.md` says which of them have been measur
 
 from dataclasses import dataclass
 
-from ..calibration.profile import Profile
+from ..baselines.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)

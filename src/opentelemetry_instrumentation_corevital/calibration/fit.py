@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..baselines.profile import LEVELS, Identity, Made, Number, Profile, ProfileError, Spread, Spreads
+from ..baselines.profiled_signals import LAYER_SIGNALS, STEP_SIGNALS, Values, layer_signals, step_signals, windows
 from ..run import Run
 from ..version import __version__
-from .profile import LEVELS, Identity, Made, Number, Profile, ProfileError, Spread, Spreads
-from .signals import LAYER_SIGNALS, STEP_SIGNALS, Values, layer_signals, step_signals, windows
 
 FEWEST_STEPS = 256
 """Steps without which a profile says nothing: its outer quantiles would be single tokens."""

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from .. import store
-from ..calibration.profile import ProfileError
+from ..baselines.profile import ProfileError
 from ..config import SettingsError
 from ..doctor.redaction import RedactingFormatter
 from ..store import StoreError

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import track
 
 from .._internal.file_io import read_any
+from ..baselines.lookup import file_name, profiles_folder
 from ..calibration import Profile, ProfileError, fit_profile, write_profile
-from ..calibration.find import file_name, profiles_folder
 from ..instrumentation.instrumentor import CoreVitalInstrumentor
 from ..run import Run
 from .errors import UserError

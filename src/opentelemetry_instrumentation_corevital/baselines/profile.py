@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .._internal.file_io import NoJsonError, OddFileError, parsed_json, read_regular, written
 from ..run import ModelInfo
-from .signals import LAYER_SIGNALS, STEP_SIGNALS
+from .profiled_signals import LAYER_SIGNALS, STEP_SIGNALS
 
 FORMAT: Final = "corevital-baseline-profile"
 VERSION: Final = 1
