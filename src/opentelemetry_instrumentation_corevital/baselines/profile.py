@@ -5,7 +5,6 @@ and over windows of steps; of layer signals for each layer. A number that does n
 at) is null.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .._internal.file_io import NoJsonError, OddFileError, parsed_json, read_regular, written
+from .._internal.file_io import NoJsonError, OddFileError, parsed_json, read_regular
 from ..run import ModelInfo
 from .profiled_signals import LAYER_SIGNALS, STEP_SIGNALS
 
@@ -258,20 +257,3 @@ def _checked(file: Path, data: Any) -> Profile:
         place = ".".join(str(part) for part in first["loc"]) or "the whole"
         message = str(first["msg"]).removeprefix("Value error, ")
         raise ProfileError(f"profile {file}: {place}: {message}; make it anew {_HOW}") from None
-
-
-def write_profile(profile: Profile, path: str | os.PathLike[str]) -> None:
-    """Write a profile, whole or not at all.
-
-    Raises:
-        ProfileError: if it cannot be written.
-    """
-    file = Path(path)
-    text = json.dumps(profile.model_dump(mode="json"), separators=(",", ":"))
-    text = text.replace('},"', '},\n"') + "\n"  # one signal a line: two profiles can be compared by eye
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with written(file) as opened:
-            opened.write(text.encode())
-    except OSError as error:
-        raise ProfileError(f"profile {file}: cannot be written: {error.strerror}") from None
