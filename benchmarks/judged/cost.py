@@ -10,7 +10,7 @@ from opentelemetry.trace import INVALID_SPAN
 
 from opentelemetry_instrumentation_corevital.calibration import fit_profile, write_profile
 from opentelemetry_instrumentation_corevital.config import Settings
-from opentelemetry_instrumentation_corevital.processors import default_judgements
+from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
 from opentelemetry_instrumentation_corevital.run import HIDDEN_SIGNALS, SELF_SIGNALS, Decoding, ModelInfo, Run
 
 from .figures import Figure, Section

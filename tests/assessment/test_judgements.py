@@ -19,7 +19,7 @@ from opentelemetry_instrumentation_corevital.assessment.health import judge_heal
 from opentelemetry_instrumentation_corevital.assessment.history import NormHistory, Window
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk, risk_level
-from opentelemetry_instrumentation_corevital.processors import HealthProcessor
+from opentelemetry_instrumentation_corevital.emission.judgements import HealthProcessor
 from opentelemetry_instrumentation_corevital.run import Prompt, Run
 from tests.assessment.runs import NOT_REPEATING, add_layers, make_run
 

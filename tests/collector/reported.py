@@ -11,9 +11,9 @@ from opentelemetry_instrumentation_corevital import Judgement, Run, semconv
 from opentelemetry_instrumentation_corevital.assessment.risk import risk_level
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.attributes import start_attributes
+from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
 from opentelemetry_instrumentation_corevital.emission.metrics import Instruments
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
-from opentelemetry_instrumentation_corevital.processors import default_judgements
 from opentelemetry_instrumentation_corevital.run import Risk
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
 from tests.assessment.runs import add_layers, make_run

@@ -15,11 +15,11 @@ from opentelemetry.trace import set_span_in_context
 from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.attributes import start_attributes
+from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
 from opentelemetry_instrumentation_corevital.emission.metrics import Instruments
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import CallTexts
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
-from opentelemetry_instrumentation_corevital.processors import default_judgements
 
 Attributes = dict[str, Any]
 

@@ -12,7 +12,7 @@ from opentelemetry_instrumentation_corevital.assessment.attributes import (
     verdict_attributes,
 )
 from opentelemetry_instrumentation_corevital.catalogue.verdicts import CARRIED, FLAGS
-from opentelemetry_instrumentation_corevital.processors import ROLES
+from opentelemetry_instrumentation_corevital.emission.judgements import ROLES
 from opentelemetry_instrumentation_corevital.store.spans import RUN_COLUMNS, span_rows
 from opentelemetry_instrumentation_corevital.store.stored import COLUMNS, summary_of
 from tests.assessment.runs import add_layers

@@ -33,10 +33,10 @@ from .._internal.safety import breaker_open, report_internal_error, shielded
 from ..config import Settings
 from ..emission import attributes as emitted
 from ..emission.ids import restore_ids, system_random, use_system_ids
+from ..emission.judgements import ENLISTED_KEY, RunJudgement, in_order
 from ..emission.live import LiveSteps
 from ..emission.metrics import Instruments, call_tokens
 from ..emission.run_data import takes_logs
-from ..processors import ENLISTED_KEY, RunJudgement, in_order
 from ..run import ModelInfo, Run
 from ..version import __version__
 from .call_context import (

@@ -28,12 +28,12 @@ from ..emission.content import (
     shortened,
     span_attributes,
 )
+from ..emission.judgements import RunJudgement
 from ..emission.live import LiveSteps
 from ..emission.metrics import Instruments
 from ..emission.run_data import pack, records, takes_logs
 from ..emission.span import capture_attributes, emit_run, in_full
 from ..emission.verdict import emit_verdict
-from ..processors import RunJudgement
 from ..run import Decoding, ModelInfo, Run
 from ..values import fitting
 from .call_context import lasting

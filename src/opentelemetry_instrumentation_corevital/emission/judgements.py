@@ -15,21 +15,21 @@ from opentelemetry.sdk.trace import Span as SDKSpan
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import Span
 
-from . import semconv
-from .assessment.attributes import verdict_attributes
-from .assessment.blame import judge_blame
-from .assessment.compound import judge_compound
-from .assessment.early_warning import judge_early_warning
-from .assessment.fingerprint import judge_fingerprint
-from .assessment.health import judge_health
-from .assessment.narrative import tell
-from .assessment.risk import judge_risk
-from .assessment.thresholds import DEFAULT, Thresholds
-from .baselines.lookup import Profiles
-from .catalogue.verdicts import HIGH_ENTROPY_SHARE
-from .config import Settings
-from .run import Run
-from .values import fitting
+from .. import semconv
+from ..assessment.attributes import verdict_attributes
+from ..assessment.blame import judge_blame
+from ..assessment.compound import judge_compound
+from ..assessment.early_warning import judge_early_warning
+from ..assessment.fingerprint import judge_fingerprint
+from ..assessment.health import judge_health
+from ..assessment.narrative import tell
+from ..assessment.risk import judge_risk
+from ..assessment.thresholds import DEFAULT, Thresholds
+from ..baselines.lookup import Profiles
+from ..catalogue.verdicts import HIGH_ENTROPY_SHARE
+from ..config import Settings
+from ..run import Run
+from ..values import fitting
 
 ROLES: Final = ("health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative")
 """The order in which judgements are made; other roles come after them."""
