@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import Settings, SettingsError
-    from .emission.judgements import Judgement
     from .instrumentation.call_context import disabled, rag_context
     from .instrumentation.instrumentor import CoreVitalInstrumentor
     from .instrumentation.rag import RAGContext
+    from .processors import Judgement
     from .run import Run
     from .store import get_fingerprint, open_store
     from .version import __version__
