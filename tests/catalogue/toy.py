@@ -20,10 +20,11 @@ from opentelemetry_instrumentation_corevital.capture import session
 from opentelemetry_instrumentation_corevital.capture.layout import LOGIT_WIDTH, Layout, every_step_columns
 from opentelemetry_instrumentation_corevital.catalogue import signals
 from opentelemetry_instrumentation_corevital.catalogue.signal_checks import check
-from opentelemetry_instrumentation_corevital.cli import heatmap, read, timeline
+from opentelemetry_instrumentation_corevital.cli import read
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.emission.layers import layer_attributes
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
+from opentelemetry_instrumentation_corevital.presentation import heat_map, timeline
 from opentelemetry_instrumentation_corevital.run import Run
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, open_store
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry, capture_runs
@@ -61,7 +62,7 @@ def a_run_has_them(step_events: str) -> InMemoryTelemetry:
     assert len(metrics["corevital.layer.toy_smallest"]) == 3
     stored = run_columns(run, content=False)
     assert stored["toy_smallest"].dtype == np.float16
-    assert heatmap.layer_map(stored, "toy_smallest") is not None
+    assert heat_map.layer_map(stored, "toy_smallest") is not None
     others = {"entropy", "hidden_l2_norm", "hidden_cosine", "attention_entropy", "attention_previous_heads"}
     assert others <= set(columns), "and everything else is where it was"
     return telemetry
@@ -113,7 +114,7 @@ def a_family_of_its_own_leaves_holes(run: Run) -> None:
 
 
 def lists_and_pages_have_them() -> None:
-    assert list(heatmap.SIGNALS)[:4] == ["hidden_l2_norm", "toy_smallest", "hidden_max_abs", "toy_routed"]
+    assert list(heat_map.SIGNALS)[:4] == ["hidden_l2_norm", "toy_smallest", "hidden_max_abs", "toy_routed"]
     assert next(iter(timeline.SIGNALS)) == "toy_step"
     assert "toy" in read._STEP_COLUMNS
     assert STEP_SIGNALS[2] == "toy_step"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.cli.render import CUT
+from opentelemetry_instrumentation_corevital.presentation.notebook import UNKNOWN
+from opentelemetry_instrumentation_corevital.presentation.panel import CUT
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, StoredRun, open_store
-from opentelemetry_instrumentation_corevital.store.notebook import UNKNOWN
 from tests.cli.conftest import Cli, cli, tiny_folder
 from tests.store.spans import make_spans
 from tests.support import Telemetry, instrumented, prompt, tiny_model

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from opentelemetry_instrumentation_corevital._internal.npz import from_npz, to_npz
 from opentelemetry_instrumentation_corevital.cli.app import run_command
-from opentelemetry_instrumentation_corevital.cli.heatmap import SIGNALS, buckets, heat_maps
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
+from opentelemetry_instrumentation_corevital.presentation.heat_map import SIGNALS, buckets, heat_maps
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
 from tests.assessment.runs import add_layers, make_run
 from tests.support import instrumented, prompt, sharpen, tiny_model

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.cli.options import database
-from opentelemetry_instrumentation_corevital.cli.render import level_style, sparkline, verdict_panel
-from opentelemetry_instrumentation_corevital.cli.run_list import age, runs_table
+from opentelemetry_instrumentation_corevital.presentation.panel import level_style, sparkline, verdict_panel
+from opentelemetry_instrumentation_corevital.presentation.run_table import age, runs_table
 from opentelemetry_instrumentation_corevital.store import open_store
 from tests.cli.conftest import Cli
 from tests.store.spans import make_call, make_spans

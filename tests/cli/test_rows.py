@@ -11,8 +11,8 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import Run, get_fingerprint, open_store, semconv
 from opentelemetry_instrumentation_corevital._internal.npz import to_npz
-from opentelemetry_instrumentation_corevital.cli.render import verdict_lines
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
+from opentelemetry_instrumentation_corevital.presentation.panel import verdict_lines
 from opentelemetry_instrumentation_corevital.run import Fingerprint
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter
 from tests.assessment.runs import add_layers, make_run

@@ -12,8 +12,10 @@ from rich.text import Text
 from .. import semconv
 from .._internal.printable import one_line, printable
 from ..catalogue.signals import step_fields
+from ..presentation.notebook import UNKNOWN
+from ..presentation.panel import CUT, message_text, verdict_panel
+from ..presentation.run_table import runs_table
 from ..store import open_store
-from ..store.notebook import UNKNOWN
 from ..store.stored import StoredEvent, StoredRun
 from .errors import UserError
 from .options import (
@@ -39,8 +41,6 @@ from .options import (
 )
 from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
 from .printing import console, echo, error_console, named_damage, tell_damage
-from .render import CUT, message_text, verdict_panel
-from .run_list import runs_table
 from .tables import columns_json, every_step, layer_rows, step_rows
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def show(
         stored = store.run(run_id)
         columns = store.columns(stored) if steps or layers or html is not None or as_csv else None  # names damage
     if html is not None:
-        from .page import write_page
+        from ..presentation.html_page import write_page
 
         write_page(stored, html, tokenizer=tokenizer, source=database(db))
         echo(str(html))
@@ -171,7 +171,7 @@ def show(
 
 
 def _signals() -> Sequence[str]:
-    from .heatmap import SIGNALS  # NumPy
+    from ..presentation.heat_map import SIGNALS  # NumPy
 
     return tuple(SIGNALS)
 
@@ -264,7 +264,7 @@ def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
 
 def _show_layers(stored: StoredRun, columns: "Mapping[str, NDArray[Any]] | None", signals: Sequence[str]) -> None:
     """Print a run's heat maps, or the values per layer of its span where it has no run data."""
-    from .heatmap import heat_maps, layer_table  # NumPy
+    from ..presentation.heat_map import heat_maps, layer_table  # NumPy
 
     out = console()
     if columns is not None:

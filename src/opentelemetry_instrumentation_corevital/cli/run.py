@@ -14,6 +14,8 @@ from .. import semconv
 from .._internal.file_io import read_any
 from ..config import load_settings
 from ..instrumentation.rag import RAGContext
+from ..presentation.panel import verdict_panel
+from ..presentation.token_strip import coloured_text, legend, token_pieces
 from ..run import Run
 from ..store import StoreError
 from ..store.stored import Dropped
@@ -23,10 +25,8 @@ from .models import LoadedModel, load_model
 from .options import MOST_INPUT_BYTES, checked_seed, database_file
 from .output import print_json
 from .printing import error_console, run_console
-from .render import verdict_panel
 from .sinks import DEFAULT_DATABASE, DEFAULT_FOLDER, SinkKind, sink_of
 from .telemetry import CommandTelemetry, Otlp
-from .text import coloured_text, legend, token_pieces
 
 _MODEL: Final = "Model and prompt"
 _DECODING: Final = "Decoding"

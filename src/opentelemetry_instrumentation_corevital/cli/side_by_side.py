@@ -9,12 +9,12 @@ from rich.text import Text
 
 from .. import semconv
 from .._internal.printable import one_line
+from ..presentation.panel import level_style, sparkline
 from ..store import StoredRun, open_store
 from ..store.comparison import prompt_of
 from .errors import UserError
 from .output import print_json, write_csv
 from .printing import console, tell_damage
-from .render import level_style, sparkline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

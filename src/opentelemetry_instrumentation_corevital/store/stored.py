@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .. import semconv
+from ..presentation.notebook import runs_table, verdict
 from ..run import Fingerprint, Run
 from .checked import REPORT, RUN_DATA, Findings, checked_row, damage_json
 from .filters import FLAGS
 from .labels import Label
-from .notebook import runs_table, verdict
 from .run_columns import COLUMN_ATTRIBUTES, VERDICT_COLUMNS
 
 if TYPE_CHECKING:

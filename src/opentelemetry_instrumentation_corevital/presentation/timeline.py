@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
 from ..catalogue.signals import step_fields, timelines
-from .render import mapping
+from .panel import mapping
 
 if TYPE_CHECKING:
     from ..store.stored import StoredRun

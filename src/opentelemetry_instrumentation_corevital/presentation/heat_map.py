@@ -14,7 +14,7 @@ from .. import semconv
 from ..assessment.layers import over_steps
 from ..catalogue.signals import FAMILIES, family, index_name, layer_arrays
 from ..catalogue.signals import heat_maps as heat_maps_of
-from .render import sparkline
+from .panel import sparkline
 
 _SHADES: Final = " ░▒▓█"
 # A dark-to-light scale that stays readable in black and white and with every common colour blindness.

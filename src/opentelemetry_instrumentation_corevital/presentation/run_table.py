@@ -11,7 +11,7 @@ from rich.text import Text
 from .._internal.printable import ELLIPSIS, one_line
 from ..store.source import CLOCK_SKEW_NS
 from ..store.stored import RunSummary
-from .render import level_style
+from .panel import level_style
 
 Columns = dict[str, list[str]]
 

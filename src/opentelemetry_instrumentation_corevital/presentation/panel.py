@@ -17,8 +17,8 @@ from ..catalogue.signal import Signal
 from ..catalogue.signals import SIGNALS
 from ..catalogue.verdicts import FLAGS
 from ..store.checked import json_object, too_deep
-from ..store.notebook import UNKNOWN
 from ..store.stored import WHOLE, Dropped
+from .notebook import UNKNOWN
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 _STYLES: Final = {"low": "green", "medium": "yellow", "high": "bold red"}

@@ -14,13 +14,13 @@ import numpy as np
 
 from .. import semconv
 from .._internal.printable import ELLIPSIS, printable, still_printable
+from ..cli.errors import UserError
+from ..cli.output import whole_file
 from ..version import __version__
-from .errors import UserError
-from .heatmap import SIGNALS, buckets, layer_map, value_range
-from .output import whole_file
-from .render import BARS, message_text, verdict_lines
-from .text import token_pieces
+from .heat_map import SIGNALS, buckets, layer_map, value_range
+from .panel import BARS, message_text, verdict_lines
 from .timeline import COLOURS, HEIGHT, WIDTH, lines, marks
+from .token_strip import token_pieces
 
 if TYPE_CHECKING:
     from ..store.stored import StoredRun
@@ -73,7 +73,7 @@ def page(run: "StoredRun", tokens: Sequence[str] | None, *, source: str | None =
     found = lines(run)
     summary, total = run.summary, run.attributes.get(semconv.STEPS_TOTAL)
     steps = max([len(tokens or ()), total if isinstance(total, int) else 0, *(line.steps[-1] + 1 for line in found)])
-    return environment.get_template("page.html.j2").render(
+    return environment.get_template("html_page.html.j2").render(
         version=__version__,
         source=None if source is None else printable(source),
         run=summary,
@@ -125,7 +125,7 @@ def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:
         if tokenizer is not None:
             raise UserError(f"--tokenizer {tokenizer}: no token ids are stored of this run; content was not captured.")
         return None
-    from .models import load_tokenizer
+    from ..cli.models import load_tokenizer
 
     try:
         # The stored name is what some service said: it has nothing loaded from elsewhere.
