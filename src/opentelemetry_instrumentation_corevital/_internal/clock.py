@@ -1,6 +1,10 @@
 """A call's time: durations come from a monotonic clock, whatever happens to the system's."""
 
 import time
+from typing import Final
+
+CLOCK_SKEW_NS: Final = 300 * 10**9
+"""How far another machine's clock may be ahead."""
 
 
 class Clock:

@@ -152,7 +152,7 @@ def show(
         stored = store.run(run_id)
         columns = store.columns(stored) if steps or layers or html is not None or as_csv else None  # names damage
     if html is not None:
-        from ..presentation.html_page import write_page
+        from .html_file import write_page
 
         write_page(stored, html, tokenizer=tokenizer, source=database(db))
         echo(str(html))

@@ -15,10 +15,10 @@ from .._internal.file_io import read_any
 from ..config import load_settings
 from ..instrumentation.rag import RAGContext
 from ..presentation.panel import verdict_panel
+from ..presentation.shapes import Dropped
 from ..presentation.token_strip import coloured_text, legend, token_pieces
 from ..run import Run
 from ..store import StoreError
-from ..store.stored import Dropped
 from .errors import UserError
 from .generation import generate, generation_options
 from .models import LoadedModel, load_model

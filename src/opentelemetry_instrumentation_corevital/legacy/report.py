@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
-from ..store.checked import is_id, json_object, too_deep
+from .._internal.json_text import json_object, too_deep
+from ..store.checked import is_id
 from ..store.stored import StoredRun
 from .timeline import Columns, Step, field_of, unpack
 from .words import risk_factors

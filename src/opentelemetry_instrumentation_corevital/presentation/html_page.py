@@ -8,51 +8,29 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from .. import semconv
 from .._internal.printable import ELLIPSIS, printable, still_printable
-from ..cli.errors import UserError
-from ..cli.output import whole_file
 from ..version import __version__
 from .heat_map import SIGNALS, buckets, layer_map, value_range
 from .panel import BARS, message_text, verdict_lines
+from .shapes import RunShape
 from .timeline import COLOURS, HEIGHT, WIDTH, lines, marks
-from .token_strip import token_pieces
-
-if TYPE_CHECKING:
-    from ..store.stored import StoredRun
 
 _MOST_CELLS: Final = 1500
 """Columns of a heat map: of more steps the most telling of each bucket are shown."""
 _SHADES: Final = 253
-_MOST_TOKENS: Final = 20_000
+MOST_TOKENS: Final = 20_000
 """Tokens that are drawn one by one: a browser takes no more."""
 _MOST_TEXT: Final = 1_000_000
 _MISSING: Final = 255
 _BAD: Final = 254
 
 
-def write_page(run: "StoredRun", out: Path, *, tokenizer: str | None, source: str | None = None) -> None:
-    """Write a run's page.
-
-    Args:
-        run: the run.
-        out: the file.
-        tokenizer: whose tokenizer reads the token ids, if they are stored; None: the run's own model's, if it is here.
-        source: the store that it was read from, if the page is to say it.
-
-    Raises:
-        UserError: if the file cannot be written or there is no such tokenizer.
-    """
-    text = page(run, token_texts(run, tokenizer), source=source)
-    with whole_file(out, "--html") as file:
-        file.write(text)
-
-
-def page(run: "StoredRun", tokens: Sequence[str] | None, *, source: str | None = None) -> str:
+def page(run: RunShape, tokens: Sequence[str] | None, *, source: str | None = None) -> str:
     """Return a run's page.
 
     Args:
@@ -81,8 +59,8 @@ def page(run: "StoredRun", tokens: Sequence[str] | None, *, source: str | None =
         label=run.label,
         facts=[(name, *_bars_first(str(value))) for name, value in verdict_lines(run.attributes, run.dropped)],
         messages=_messages(run),
-        tokens=_tokens(min(steps, _MOST_TOKENS), tokens, found),
-        tokens_beyond=max(0, steps - _MOST_TOKENS),
+        tokens=_tokens(min(steps, MOST_TOKENS), tokens, found),
+        tokens_beyond=max(0, steps - MOST_TOKENS),
         damage=sorted(run.damage.items()),
         has_text=tokens is not None,
         token_signals=[(line, COLOURS[line.signal]) for line in found if line.signal in COLOURS],
@@ -110,36 +88,6 @@ def _bars_first(text: str) -> tuple[str, str]:
     return text[: len(text) - len(rest)], rest.strip()
 
 
-def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:
-    """Return the text of every generated token; None where ids and texts are not stored.
-
-    Raises:
-        UserError: if there is no such tokenizer. Where none was asked for, ids stand for the texts that cannot be read.
-    """
-    if run.report is not None:
-        timeline = run.report.get("timeline") or []
-        texts = [(step.get("token") or {}).get("token_text") for step in timeline[:_MOST_TOKENS]]
-        return [printable(str(text or "")) for text in texts] if any(texts) else None
-    ids = run.columns.get("tokens")
-    if ids is None:
-        if tokenizer is not None:
-            raise UserError(f"--tokenizer {tokenizer}: no token ids are stored of this run; content was not captured.")
-        return None
-    from ..cli.models import load_tokenizer
-
-    try:
-        # The stored name is what some service said: it has nothing loaded from elsewhere.
-        known = load_tokenizer(tokenizer) if tokenizer else load_tokenizer(run.summary.model or "", local=True)
-    except UserError:
-        if tokenizer is not None:
-            raise
-        return [f"[{token}]" for token in ids[:_MOST_TOKENS].tolist()]
-    try:
-        return [printable(piece) for piece in token_pieces(known, ids[:_MOST_TOKENS].tolist())]
-    except (LookupError, OverflowError, ValueError, TypeError):  # ids that this tokenizer does not have
-        return [f"[{token}]" for token in ids[:_MOST_TOKENS].tolist()]
-
-
 def _tokens(steps: int, texts: Sequence[str] | None, found: Sequence[Any]) -> list[dict[str, Any]]:
     """Return what the page says of every step: its text, its signals, and each of them as a share of 0 to 1."""
     tokens: list[dict[str, Any]] = [
@@ -162,13 +110,13 @@ def _tokens(steps: int, texts: Sequence[str] | None, found: Sequence[Any]) -> li
     return tokens
 
 
-def _messages(run: "StoredRun") -> list[tuple[str, str]]:
+def _messages(run: RunShape) -> list[tuple[str, str]]:
     named = (("prompt", semconv.GEN_AI_INPUT_MESSAGES), ("answer", semconv.GEN_AI_OUTPUT_MESSAGES))
     texts = [(title, message_text(run.attributes.get(name))) for title, name in named]
     return [(title, printable(text)) for title, text in texts if text is not None]
 
 
-def _maps(run: "StoredRun") -> list[dict[str, Any]]:
+def _maps(run: RunShape) -> list[dict[str, Any]]:
     """Return the heat maps as the page's script reads them: a byte per cell, layer by layer."""
     maps = []
     for name in SIGNALS:

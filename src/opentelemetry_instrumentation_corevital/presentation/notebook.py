@@ -6,10 +6,11 @@ It knows what a run shows, not where runs come from: the classes that are shown 
 import time
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from .. import semconv
 from .._internal.printable import one_line
+from .shapes import SummaryShape
 
 _COLOURS: Final = {"low": "#2e7d32", "medium": "#b26a00", "high": "#c62828"}
 _MOST_ROWS: Final = 50
@@ -18,44 +19,7 @@ UNKNOWN: Final = "not known: dropped by the SDK's limits"
 """Of what may have been there: dropped is not none."""
 
 
-class Summary(Protocol):
-    """What is shown of a run in a list: `RunSummary` has it, and describes it."""
-
-    # ruff: noqa: D102
-
-    @property
-    def trace_id(self) -> str: ...
-    @property
-    def start_ns(self) -> int: ...
-    @property
-    def model(self) -> str | None: ...
-    @property
-    def risk_score(self) -> float | None: ...
-    @property
-    def risk_level(self) -> str | None: ...
-    @property
-    def flags(self) -> Sequence[str]: ...
-    @property
-    def judged(self) -> bool: ...
-    @property
-    def warnings(self) -> Sequence[str] | None: ...
-    @property
-    def input_tokens(self) -> int | None: ...
-    @property
-    def output_tokens(self) -> int | None: ...
-    @property
-    def finish_reason(self) -> str | None: ...
-    @property
-    def error_type(self) -> str | None: ...
-    @property
-    def narrative(self) -> str | None: ...
-    @property
-    def label(self) -> str | None: ...
-    @property
-    def damage(self) -> Mapping[str, str]: ...
-
-
-def runs_table(runs: Sequence[Summary]) -> str:
+def runs_table(runs: Sequence[SummaryShape]) -> str:
     """Return runs as a table."""
     heads = ("run", "started", "model", "risk", "flags", "tokens", "finish", "label")
     rows = []
@@ -84,7 +48,7 @@ def runs_table(runs: Sequence[Summary]) -> str:
 
 
 def verdict(
-    summary: Summary, attributes: Mapping[str, Any], *, label: str, cut: bool, damage: Mapping[str, str]
+    summary: SummaryShape, attributes: Mapping[str, Any], *, label: str, cut: bool, damage: Mapping[str, str]
 ) -> str:
     """Return a run's verdict.
 

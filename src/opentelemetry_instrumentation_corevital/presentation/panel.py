@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
+from .._internal.json_text import json_object, too_deep
 from .._internal.printable import ELLIPSIS, one_line, printable
 from ..catalogue.signal import Signal
 from ..catalogue.signals import SIGNALS
 from ..catalogue.verdicts import FLAGS
-from ..store.checked import json_object, too_deep
-from ..store.stored import WHOLE, Dropped
 from .notebook import UNKNOWN
+from .shapes import WHOLE, Dropped
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 _STYLES: Final = {"low": "green", "medium": "yellow", "high": "bold red"}

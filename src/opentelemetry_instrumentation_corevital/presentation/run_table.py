@@ -2,16 +2,17 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from .._internal.clock import CLOCK_SKEW_NS
 from .._internal.printable import ELLIPSIS, one_line
-from ..store.source import CLOCK_SKEW_NS
-from ..store.stored import RunSummary
 from .panel import level_style
+from .shapes import SummaryShape
 
 Columns = dict[str, list[str]]
 
@@ -26,7 +27,7 @@ _MOST_WORD: Final = 24
 _MOST_WARNINGS: Final = 400
 
 
-def runs_table(runs: list[RunSummary], width: int) -> tuple[Table, list[str]]:
+def runs_table(runs: Sequence[SummaryShape], width: int) -> tuple[Table, list[str]]:
     """Return a table of runs, and the names of columns that there was no room for.
 
     Where it is narrow, models lose their organisation, then columns go; ids, risks and flags are whole everywhere.
@@ -58,7 +59,7 @@ def runs_table(runs: list[RunSummary], width: int) -> tuple[Table, list[str]]:
     return table, left_out
 
 
-def _columns(runs: list[RunSummary]) -> Columns:
+def _columns(runs: Sequence[SummaryShape]) -> Columns:
     now = time.time_ns()
     calls = Counter((run.trace_id, run.sequence_index) for run in runs)
     return {
@@ -83,11 +84,11 @@ def _columns(runs: list[RunSummary]) -> Columns:
     }
 
 
-def _flags(run: RunSummary) -> str:
+def _flags(run: SummaryShape) -> str:
     return ", ".join(flag.removesuffix("_detected") for flag in run.flags) or ("-" if run.judged else "unknown")
 
 
-def _name(run: RunSummary, *, alone: bool) -> str:
+def _name(run: SummaryShape, *, alone: bool) -> str:
     if not alone:
         return one_line(run.span_id[:_ID_LENGTH])  # the trace holds several calls
     # One of several sequences: the call's own span has the operation.

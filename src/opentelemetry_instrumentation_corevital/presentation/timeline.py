@@ -4,14 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from .. import semconv
 from ..catalogue.signals import step_fields, timelines
 from .panel import mapping
-
-if TYPE_CHECKING:
-    from ..store.stored import StoredRun
+from .shapes import RunShape
 
 WIDTH: Final = 1000
 HEIGHT: Final = 100
@@ -75,7 +73,7 @@ class Line:
         return "".join(parts)
 
 
-def lines(run: "StoredRun") -> list[Line]:
+def lines(run: RunShape) -> list[Line]:
     """Return every signal that the run has: from its run data, else from its recorded steps."""
     columns, events = run.columns, run.steps
     found = []

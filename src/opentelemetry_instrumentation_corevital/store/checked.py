@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .. import semconv
+from .._internal.json_text import MOST_JSON, json_object, too_deep
 from .._internal.printable import one_line, original
 from ..catalogue.signal import SLACK
 from ..values import fits_int64
@@ -21,12 +22,6 @@ REPORT: Final = "report"
 """Column of the run data of a migrated run: what the report says beside its numbers, as the bytes of its JSON."""
 RUN_DATA: Final = "run_data"
 """What run data are called where it is told what is wrong with them."""
-MOST_JSON: Final = 32 * 1024**2
-"""Characters of a span's attributes as JSON."""
-MOST_DEPTH: Final = 64
-"""Of lists and objects within each other."""
-_MOST_PARTS: Final = 1_000_000
-"""Lists, objects and items of JSON: each takes a hundred times its characters in memory."""
 _MOST_NAMED: Final = 20
 _MOST_NAME: Final = 128
 _MOST_REASON: Final = 400
@@ -140,33 +135,6 @@ def _a(value: Any) -> str:
     if isinstance(value, str):
         return "a text"
     return "bytes" if isinstance(value, bytes) else "an object" if isinstance(value, Mapping) else "a list"
-
-
-def too_deep(value: Any) -> str | None:
-    """Return what is wrong with a value whose form nothing declares; None: nothing."""
-    level = [value]
-    for _ in range(MOST_DEPTH):
-        level = [item for each in level for item in _items(each)]
-        if not level:
-            return None
-    return f"has more than {MOST_DEPTH} lists and objects within each other"
-
-
-def _items(value: Any) -> Iterable[Any]:
-    if isinstance(value, Mapping):
-        return [item for item in value.values() if isinstance(item, list | Mapping)]
-    return [item for item in value if isinstance(item, list | Mapping)] if isinstance(value, list) else ()
-
-
-def json_object(text: Any) -> dict[str, Any] | None:
-    """Return the object that JSON from anywhere holds; None where it holds none, or cannot be read."""
-    if not isinstance(text, str) or len(text) > MOST_JSON or sum(map(text.count, "[{,")) > _MOST_PARTS:
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError, MemoryError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def read_attributes(text: Any, findings: Findings, name: str = "attributes") -> dict[str, Any]:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
+from .._internal.json_text import MOST_JSON, json_object, too_deep
 from .._internal.npz import Archive, Member
 from ..catalogue.carried import MOST_LAYERS
 from ..catalogue.signal import SLACK, Shape
 from ..catalogue.signals import in_row
-from .checked import MOST_JSON, REPORT, RUN_DATA, Damage, Findings, json_object, too_deep
+from .checked import REPORT, RUN_DATA, Damage, Findings
 
 _KEEP_BYTES: Final = 64 * 1024**2
 """Of all columns: as much is read once and kept; of more, each column is read whenever it is asked for."""

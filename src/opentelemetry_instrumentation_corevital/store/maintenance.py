@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from .. import semconv
-from .checked import checked_name, json_object
+from .._internal.json_text import json_object
+from .checked import checked_name
 from .database import LockedError, explain, log_of, open_for_reading
 from .editing import editing, opened
 from .errors import StoreError

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
+from .._internal.json_text import MOST_JSON
 from .._internal.printable import one_line
-from .checked import MOST_JSON, Findings, checked_attributes, checked_name, is_id, read_attributes
+from .checked import Findings, checked_attributes, checked_name, is_id, read_attributes
 from .database import explain, open_for_reading, store_path
 from .errors import StoreError
 from .filters import ANY_RUN, RunFilter

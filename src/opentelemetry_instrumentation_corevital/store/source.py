@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
+from .._internal.clock import CLOCK_SKEW_NS
 from ..values import fits_int64
 from .errors import StoreError
 from .filters import ANY_RUN, RunFilter
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from ..run import Fingerprint
 
-CLOCK_SKEW_NS: Final = 300 * 10**9
-"""How far another machine's clock may be ahead."""
 PAGE_RUNS: Final = 1000
 """How many runs are asked for at a time where all are wanted."""
 _CURSOR: Final = re.compile(r"(-?[0-9]{1,20})\.(-?[0-9]{1,20})\.([0-9a-f]{32})\.([0-9]{1,20})\.([0-9a-f]{16})")

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .. import semconv
 from ..presentation.notebook import runs_table, verdict
+from ..presentation.shapes import WHOLE, Dropped
 from ..run import Fingerprint, Run
 from .checked import REPORT, RUN_DATA, Findings, checked_row, damage_json
 from .filters import FLAGS
@@ -136,17 +137,6 @@ class StoredEvent:
     name: str
     time_ns: int
     attributes: dict[str, Any]
-
-
-class Dropped(NamedTuple):
-    """How much of a span the SDK's limits dropped."""
-
-    attributes: int = 0
-    events: int = 0
-
-
-WHOLE: Final = Dropped()
-"""Nothing was dropped."""
 
 
 @dataclass(frozen=True, repr=False)

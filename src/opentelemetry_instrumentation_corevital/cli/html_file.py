@@ -1,0 +1,60 @@
+"""A run's HTML page as a file, with the tokens' texts where they can be read."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .._internal.printable import printable
+from ..presentation.html_page import MOST_TOKENS, page
+from ..presentation.token_strip import token_pieces
+from .errors import UserError
+from .output import whole_file
+
+if TYPE_CHECKING:
+    from ..store.stored import StoredRun
+
+
+def write_page(run: "StoredRun", out: Path, *, tokenizer: str | None, source: str | None = None) -> None:
+    """Write a run's page.
+
+    Args:
+        run: the run.
+        out: the file.
+        tokenizer: whose tokenizer reads the token ids, if they are stored; None: the run's own model's, if it is here.
+        source: the store that it was read from, if the page is to say it.
+
+    Raises:
+        UserError: if the file cannot be written or there is no such tokenizer.
+    """
+    text = page(run, token_texts(run, tokenizer), source=source)
+    with whole_file(out, "--html") as file:
+        file.write(text)
+
+
+def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:
+    """Return the text of every generated token; None where ids and texts are not stored.
+
+    Raises:
+        UserError: if there is no such tokenizer. Where none was asked for, ids stand for the texts that cannot be read.
+    """
+    if run.report is not None:
+        timeline = run.report.get("timeline") or []
+        texts = [(step.get("token") or {}).get("token_text") for step in timeline[:MOST_TOKENS]]
+        return [printable(str(text or "")) for text in texts] if any(texts) else None
+    ids = run.columns.get("tokens")
+    if ids is None:
+        if tokenizer is not None:
+            raise UserError(f"--tokenizer {tokenizer}: no token ids are stored of this run; content was not captured.")
+        return None
+    from ..cli.models import load_tokenizer
+
+    try:
+        # The stored name is what some service said: it has nothing loaded from elsewhere.
+        known = load_tokenizer(tokenizer) if tokenizer else load_tokenizer(run.summary.model or "", local=True)
+    except UserError:
+        if tokenizer is not None:
+            raise
+        return [f"[{token}]" for token in ids[:MOST_TOKENS].tolist()]
+    try:
+        return [printable(piece) for piece in token_pieces(known, ids[:MOST_TOKENS].tolist())]
+    except (LookupError, OverflowError, ValueError, TypeError):  # ids that this tokenizer does not have
+        return [f"[{token}]" for token in ids[:MOST_TOKENS].tolist()]
