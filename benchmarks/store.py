@@ -228,7 +228,7 @@ def many(folder: Path, runs: int) -> dict[str, Any]:
 def real(folder: Path) -> dict[str, Any] | None:
     """Return the weight of one real run of 500 tokens; None where the demo model is not installed."""
     from opentelemetry_instrumentation_corevital.cli.app import run_command
-    from opentelemetry_instrumentation_corevital.cli.models import load_model
+    from opentelemetry_instrumentation_corevital.loading.models import load_model
 
     try:
         load_model("smollm2", device="cpu")

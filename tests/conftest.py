@@ -14,7 +14,7 @@ import pytest
 from tests.homes import move_into_a_home_of_its_own
 
 if TYPE_CHECKING:
-    from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
+    from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 
 _numbers = itertools.count()
 move_into_a_home_of_its_own()  # before anything is imported that looks for its folders
@@ -62,7 +62,7 @@ def _absent_names_and_reasons_are_declared(
 @pytest.fixture(scope="session")
 def demo_folder() -> str:
     """The folder of the cached demo model; without its weights an error in CI and a skip elsewhere."""
-    from opentelemetry_instrumentation_corevital.cli.models import DEMO_PACKAGE, demo_model_path
+    from opentelemetry_instrumentation_corevital.loading.models import DEMO_PACKAGE, demo_model_path
 
     if not os.environ.get("CI") and not _installed(DEMO_PACKAGE):
         pytest.skip(f"{DEMO_PACKAGE} is not installed; `make test` installs it")
@@ -72,7 +72,7 @@ def demo_folder() -> str:
 @pytest.fixture(scope="session")
 def smollm2(demo_folder: str) -> "LoadedModel":
     """SmolLM2-135M-Instruct on the CPU, in the checkpoint's dtype."""
-    from opentelemetry_instrumentation_corevital.cli.models import load_model
+    from opentelemetry_instrumentation_corevital.loading.models import load_model
 
     return load_model("smollm2", device="cpu")
 

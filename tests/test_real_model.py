@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
+from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.presentation.token_strip import token_pieces
 from tests.capture.test_inside import assert_attention, assert_hidden, measure, tell
 from tests.support import Keep, instrumented, reference_signals

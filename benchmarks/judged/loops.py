@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from runset.store import Half
 
+from opentelemetry_instrumentation_corevital._internal.user_error import UserError
 from opentelemetry_instrumentation_corevital.assessment.repetition import RepetitionDetector
 from opentelemetry_instrumentation_corevital.assessment.thresholds import Thresholds
-from opentelemetry_instrumentation_corevital.cli.errors import UserError
-from opentelemetry_instrumentation_corevital.cli.models import demo_model_path
+from opentelemetry_instrumentation_corevital.loading.models import demo_model_path
 
 from .figures import Figure, Section, percentiles, share
 from .fitting import loop_thresholds, tried

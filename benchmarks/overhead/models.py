@@ -53,7 +53,7 @@ def load(name: str, device: torch.device, dtype: torch.dtype, seed: int) -> Any:
     if name.startswith("random:"):
         return random_model(SHAPES[name.removeprefix("random:")], device, dtype, seed)
     if name == "smollm2":
-        from opentelemetry_instrumentation_corevital.cli.models import demo_model_path
+        from opentelemetry_instrumentation_corevital.loading.models import demo_model_path
 
         name = str(demo_model_path())
     transformers.utils.logging.disable_progress_bar()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Run
-from opentelemetry_instrumentation_corevital.cli.models import load_model
+from opentelemetry_instrumentation_corevital.loading.models import load_model
 
 from .faults import FAULTS
 from .store import Planted

@@ -130,7 +130,7 @@ def load(device: str, dtype: torch.dtype) -> tuple[Any, Any]:
         model = transformers.AutoModelForCausalLM.from_pretrained(**source, dtype=dtype)
         tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
     else:
-        from opentelemetry_instrumentation_corevital.cli.models import load_model
+        from opentelemetry_instrumentation_corevital.loading.models import load_model
 
         loaded = load_model("smollm2", device="cpu")
         model, tokenizer = loaded.model, loaded.tokenizer

@@ -26,7 +26,7 @@ def tokenizer() -> Any:
     """Return the demo model's tokenizer."""
     from transformers import AutoTokenizer
 
-    from opentelemetry_instrumentation_corevital.cli.models import demo_model_path
+    from opentelemetry_instrumentation_corevital.loading.models import demo_model_path
 
     return AutoTokenizer.from_pretrained(demo_model_path())
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.cli import models
-from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
+from opentelemetry_instrumentation_corevital.loading import models
+from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.store import open_store
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
 from tests.cli.conftest import Cli, save_tiny

@@ -18,10 +18,10 @@ from huggingface_hub import errors
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from opentelemetry_instrumentation_corevital._internal.user_error import UserError
 from opentelemetry_instrumentation_corevital.capture.model import public_name
-from opentelemetry_instrumentation_corevital.cli import models
-from opentelemetry_instrumentation_corevital.cli.errors import UserError
-from opentelemetry_instrumentation_corevital.cli.models import LoadedModel, demo_model_path, load_model
+from opentelemetry_instrumentation_corevital.loading import models
+from opentelemetry_instrumentation_corevital.loading.models import LoadedModel, demo_model_path, load_model
 from tests.support import tiny_model
 
 

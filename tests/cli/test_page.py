@@ -15,10 +15,10 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital._internal.npz import to_npz
-from opentelemetry_instrumentation_corevital.cli import models
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.cli.html_file import token_texts, write_page
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
+from opentelemetry_instrumentation_corevital.loading import models
 from opentelemetry_instrumentation_corevital.presentation.html_page import page
 from opentelemetry_instrumentation_corevital.presentation.timeline import HEIGHT, WIDTH, Line, lines, marks
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoredRun, open_store

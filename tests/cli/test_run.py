@@ -12,10 +12,11 @@ import torch
 import yaml
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.cli import app, models
+from opentelemetry_instrumentation_corevital.cli import app
 from opentelemetry_instrumentation_corevital.cli import run as run_module
-from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
 from opentelemetry_instrumentation_corevital.cli.telemetry import Otlp
+from opentelemetry_instrumentation_corevital.loading import models
+from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.store import StoreWriter, open_store
 from tests.cli.conftest import word_tokenizer
 from tests.support import tiny_model

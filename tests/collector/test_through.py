@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital.cli.app import run_command
-from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
+from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.store import open_store
 from tests.collector.collectors import Telemetry, assert_same, collector, store_directly, telemetry_of
 from tests.receiver.collecting import collecting

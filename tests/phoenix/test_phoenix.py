@@ -12,7 +12,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.sdk.trace import ReadableSpan
 
-from opentelemetry_instrumentation_corevital.cli.models import LoadedModel
+from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from tests.browser import CHROMIUM, page
 from tests.phoenix.server import Phoenix, installed, serving
 from tests.support import prompt, tiny_model

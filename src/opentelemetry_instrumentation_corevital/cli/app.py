@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from .. import store
+from .._internal.user_error import UserError
 from ..baselines.profile import ProfileError
 from ..config import SettingsError
 from ..doctor.redaction import RedactingFormatter
@@ -20,7 +21,6 @@ from .collect import collect
 from .compare import compare
 from .db import db
 from .doctor import doctor
-from .errors import UserError
 from .first_corevital import todays_name
 from .help import Command, Group
 from .label import label

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.progress import track
 
 from .._internal.file_io import read_any
+from .._internal.user_error import UserError
 from ..baselines.lookup import file_name, profiles_folder
 from ..calibration import Profile, ProfileError, fit_profile, write_profile
 from ..instrumentation.instrumentor import CoreVitalInstrumentor
+from ..loading.models import LoadedModel, load_model
 from ..run import Run
-from .errors import UserError
 from .generation import Kept, encode, use_chat
-from .models import LoadedModel, load_model
 from .options import MOST_INPUT_BYTES, checked_seed
 from .printing import echo, error_console
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .._internal.unknown_variables import COLLECT_TOKEN_ENV
+from .._internal.user_error import UserError
 from ..config import load_settings
 from ..doctor.redaction import RedactingFormatter
 from ..store import Retention
-from .errors import UserError
 from .options import Database, database_file
 from .printing import echo
 

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.text import Text
 
 from .._internal.printable import printable
+from .._internal.user_error import UserError
 from ..config import load_settings
+from ..loading.model_names import stored_name
 from ..store import RunFilter, RunSource, RunSummary, open_store
 from ..store.comparison import ModelFigures, differences, figures, in_common, prompt_of
 from ..store.database import check_place
 from .compare_tables import as_json_value, csv_rows, print_comparison
-from .errors import UserError
-from .model_names import stored_name
 from .options import (
     AsCsv,
     AsJson,
@@ -198,8 +198,8 @@ def _run_them(
     device: str | None = None,
 ) -> Groups:
     """Let every model answer every prompt, as `corevital run` does; return the stored runs by the names given."""
+    from ..loading.models import load_model
     from .generation import generate, generation_options
-    from .models import load_model
     from .run import spans_of_runs, trace_ids
     from .telemetry import CommandTelemetry
 

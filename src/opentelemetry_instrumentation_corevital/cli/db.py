@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from .._internal.printable import one_line
+from .._internal.user_error import UserError
 from ..config import load_settings
 from ..store import Retention, open_store
 from ..store.maintenance import check as check_file
@@ -18,7 +19,6 @@ from ..store.maintenance import stats as stats_of
 from ..store.maintenance import upgrade as upgrade_file
 from ..store.maintenance import vacuum as vacuum_file
 from ..store.retention import Removed
-from .errors import UserError
 from .help import Command, Group
 from .options import AsJson, Database, RunId, Yes, database_file
 from .output import print_json

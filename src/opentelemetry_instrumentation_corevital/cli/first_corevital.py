@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .errors import UserError
+from .._internal.user_error import UserError
 
 _QUANTIZED: Final = (
     "load the model in your program with a BitsAndBytesConfig and call CoreVitalInstrumentor().instrument() before it "

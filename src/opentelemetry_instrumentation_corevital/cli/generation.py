@@ -8,12 +8,12 @@ from opentelemetry.trace import Span
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .._internal.user_error import UserError
 from ..instrumentation.call_context import PromptHint, prompt_hint, rag_context
 from ..instrumentation.instrumentor import CoreVitalInstrumentor
 from ..instrumentation.rag import RAGContext
+from ..loading.models import LoadedModel
 from ..run import Run
-from .errors import UserError
-from .models import LoadedModel
 from .telemetry import CommandTelemetry
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._internal.printable import printable
+from .._internal.user_error import UserError
 from ..presentation.html_page import MOST_TOKENS, page
 from ..presentation.token_strip import token_pieces
-from .errors import UserError
 from .output import whole_file
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:
         if tokenizer is not None:
             raise UserError(f"--tokenizer {tokenizer}: no token ids are stored of this run; content was not captured.")
         return None
-    from ..cli.models import load_tokenizer
+    from ..loading.models import load_tokenizer
 
     try:
         # The stored name is what some service said: it has nothing loaded from elsewhere.

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from .._internal.user_error import UserError
 from ..store import open_store
 from ..store.labels import OUTCOMES
-from .errors import UserError
 from .options import Database, RunId, database
 from .printing import echo
 

@@ -13,13 +13,13 @@ import typer
 from rich.text import Text
 
 from .._internal.printable import one_line, printable
+from .._internal.user_error import UserError
 from ..config import data_folder, environment_variable, load_settings
+from ..loading.model_names import stored_name
 from ..store import RunFilter, RunSource, RunSummary, StoreError, open_store
 from ..store.database import store_path
 from ..store.filters import FLAGS, LEVELS
 from ..store.opening import local_file
-from .errors import UserError
-from .model_names import stored_name
 
 _ID_LENGTH: Final = 12
 _MOST_COMPLETIONS: Final = 30

@@ -14,9 +14,9 @@ import typer
 
 from .._internal.file_io import written
 from .._internal.printable import json_printable, printable
+from .._internal.user_error import UserError
 from ..store.checked import damage_json
 from ..store.stored import COLUMNS, RunSummary
-from .errors import UserError
 from .printing import echo
 
 

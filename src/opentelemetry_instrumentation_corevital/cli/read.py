@@ -11,13 +11,13 @@ from rich.text import Text
 
 from .. import semconv
 from .._internal.printable import one_line, printable
+from .._internal.user_error import UserError
 from ..catalogue.signals import step_fields
 from ..presentation.notebook import UNKNOWN
 from ..presentation.panel import CUT, message_text, verdict_panel
 from ..presentation.run_table import runs_table
 from ..store import open_store
 from ..store.stored import StoredEvent, StoredRun
-from .errors import UserError
 from .options import (
     AsCsv,
     AsJson,

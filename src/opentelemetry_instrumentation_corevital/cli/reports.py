@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from .._internal.printable import one_line
+from .._internal.user_error import UserError
 from ..store import RunSource, RunSummary, StoreError
 from ..store.checked import is_id
-from .errors import UserError
 from .output import escaped, whole_file
 from .printing import tell_damage
 

@@ -12,16 +12,16 @@ from opentelemetry.trace import format_span_id, format_trace_id
 
 from .. import semconv
 from .._internal.file_io import read_any
+from .._internal.user_error import UserError
 from ..config import load_settings
 from ..instrumentation.rag import RAGContext
+from ..loading.models import LoadedModel, load_model
 from ..presentation.panel import verdict_panel
 from ..presentation.shapes import Dropped
 from ..presentation.token_strip import coloured_text, legend, token_pieces
 from ..run import Run
 from ..store import StoreError
-from .errors import UserError
 from .generation import generate, generation_options
-from .models import LoadedModel, load_model
 from .options import MOST_INPUT_BYTES, checked_seed, database_file
 from .output import print_json
 from .printing import error_console, run_console

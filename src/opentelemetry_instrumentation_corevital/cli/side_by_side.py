@@ -9,10 +9,10 @@ from rich.text import Text
 
 from .. import semconv
 from .._internal.printable import one_line
+from .._internal.user_error import UserError
 from ..presentation.panel import level_style, sparkline
 from ..store import StoredRun, open_store
 from ..store.comparison import prompt_of
-from .errors import UserError
 from .output import print_json, write_csv
 from .printing import console, tell_damage
 

@@ -9,9 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from .._internal.user_error import UserError
 from ..store import open_store
 from ..store.database import check_place
-from .errors import UserError
 from .reports import report_folder, write_reports
 
 DEFAULT_FOLDER: Final = "runs"

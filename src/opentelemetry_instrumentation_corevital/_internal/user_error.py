@@ -1,4 +1,4 @@
-"""Errors of the command line."""
+"""The error of commands and of what they load."""
 
 
 class UserError(Exception):
