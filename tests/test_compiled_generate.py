@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from opentelemetry_instrumentation_corevital.capture.compiling import Compiled, leave_out, left_out
+from opentelemetry_instrumentation_corevital.capture.isolation.compiled_code import Compiled, leave_out, left_out
 from opentelemetry_instrumentation_corevital.instrumentation.patches import ClassPatch
 from tests.support import instrumented, prompt, tiny_model
 

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from opentelemetry_instrumentation_corevital.capture import modes
+from opentelemetry_instrumentation_corevital.capture.isolation import dispatch_modes
 from tests.support import instrumented, padded_batch, prompt, tiny_encoder_decoder, tiny_model
 
 
@@ -103,7 +103,7 @@ def test_a_default_device_stays_the_callers() -> None:
 def test_without_torchs_private_functions_modes_see_more_and_runs_are_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(modes, "_STACKS", [])
+    monkeypatch.setattr(dispatch_modes, "_STACKS", [])
     model = tiny_model()
     plain = seen(model, {}, {"input_ids": prompt()})
     with instrumented() as telemetry:

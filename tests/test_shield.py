@@ -36,7 +36,7 @@ SHIELDS = {
     ("safety.py", "shielded"),
     ("safety.py", "report_internal_error"),
     ("safety.py", "_Errors.add"),
-    ("capture/compiling.py", "left_out.<locals>.outside"),
+    ("capture/isolation/compiled_code.py", "left_out.<locals>.outside"),
     ("capture/hooks.py", "LayerTap.__call__"),
     ("capture/hooks.py", "WeightsTap.__call__"),
     ("capture/registry.py", "_wrap.<locals>.attention"),

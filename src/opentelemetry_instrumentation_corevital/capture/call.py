@@ -11,7 +11,7 @@ from torch import Tensor
 from ..run import Decoding, StopReason
 from ..values import number, texts, whole
 from .caches import holds_keys
-from .modes import has_numbers
+from .isolation.dispatch_modes import has_numbers
 from .result import Ids, new_tokens, token_ids
 from .stopping import Stops, token_set
 

@@ -21,7 +21,7 @@ from ..run import middle_third
 from .anatomy import Anatomy
 from .attention import Key, StepAttention
 from .hidden import StepHidden
-from .modes import unseen, watched
+from .isolation.dispatch_modes import unseen, watched
 from .outputs import StepOutputs
 from .plan import FAMILY_OF, Place, Reported
 from .presence import ATTENTION, HIDDEN_STATES, Presence

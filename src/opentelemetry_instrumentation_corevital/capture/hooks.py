@@ -22,8 +22,8 @@ from .anatomy import Anatomy, examine
 from .attention import StepAttention
 from .caches import holds_keys
 from .collector import attention_here, failed, thread
+from .isolation.dispatch_modes import unseen
 from .model import text_config
-from .modes import unseen
 from .scores import from_projections, from_weights, tells_visible
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .modes import has_numbers
+from .isolation.dispatch_modes import has_numbers
 
 Ids = NDArray[np.int64]
 """[sequences, columns] on the host."""

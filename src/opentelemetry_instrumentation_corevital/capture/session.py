@@ -17,8 +17,8 @@ from .call import Call, Generated
 from .collector import StepCollector
 from .failed_step import Faults, add_failed_step, faults_of
 from .following import Follower, Following
+from .isolation.dispatch_modes import has_numbers, unseen
 from .layout import DONE, TOKEN
-from .modes import has_numbers, unseen
 from .presence import HIDDEN_STATES, Presence
 from .rows import HostRows, RowCarrier, RowStore, carrier_for
 from .runs import RunMaker

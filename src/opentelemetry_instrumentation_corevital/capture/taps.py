@@ -17,8 +17,8 @@ from transformers.generation.stopping_criteria import StoppingCriteriaList
 
 from .._internal.safety import report_internal_error, shielded
 from .call import Call
+from .isolation.dispatch_modes import unseen
 from .listening import thread
-from .modes import unseen
 from .session import Session
 
 

@@ -179,7 +179,7 @@ _GENERATION_METHODS = (
 
 
 def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
-    from ..capture.compiling import left_out
+    from ..capture.isolation.compiled_code import left_out
     from ..capture.taps import (
         tap_finished_beams,
         tap_logits_processor,
@@ -240,7 +240,7 @@ def _leave_to_python() -> None:
     """Keep `torch.compile` out of the functions that stand in the place of methods; what they call it compiles."""
     # Without the class where its module is only being imported: modules that it imports come here before it.
     if (owner := getattr(sys.modules.get(_GENERATION_MODULE), "GenerationMixin", None)) is not None:
-        from ..capture.compiling import leave_out
+        from ..capture.isolation.compiled_code import leave_out
 
         for method in _GENERATION_METHODS:
             leave_out(getattr(owner, method, None))

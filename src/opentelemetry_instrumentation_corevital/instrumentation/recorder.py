@@ -123,7 +123,7 @@ class Recorder:
     ) -> Any:
         recording = None
         try:
-            from ..capture.compiling import Compiled
+            from ..capture.isolation.compiled_code import Compiled
 
             if isinstance(wrapped, Compiled):
                 unmeasured = unmeasured or COMPILED
@@ -148,7 +148,7 @@ class Recorder:
         if is_disabled() or breaker_open() or not is_instrumentation_enabled():
             return None
         from ..capture.call import Call
-        from ..capture.modes import unseen
+        from ..capture.isolation.dispatch_modes import unseen
 
         call = Call(model, args, kwargs)
         parent = calling_context(call.arguments.get("streamer"))
@@ -219,7 +219,7 @@ def _unseen(wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwar
 
 
 def _end(recording: "_Recording", result: Any, error: BaseException | None) -> None:
-    from ..capture.modes import unseen
+    from ..capture.isolation.dispatch_modes import unseen
 
     try:
         recording.leave()
