@@ -14,6 +14,8 @@ import accelerate
 import numpy as np
 import pytest
 import torch
+from opentelemetry_instrumentation_corevital.capture.model.description.description import describe_model
+from opentelemetry_instrumentation_corevital.capture.model.description.structure import examine, layers_path
 from torch import nn
 from transformers import (
     AttentionInterface,
@@ -41,8 +43,6 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from opentelemetry_instrumentation_corevital import Run
-from opentelemetry_instrumentation_corevital.capture.anatomy import examine, layers_path
-from opentelemetry_instrumentation_corevital.capture.model import describe_model
 from opentelemetry_instrumentation_corevital.capture.scores import from_weights, tells_visible
 from tests.store.spans import run_code
 from tests.support import (

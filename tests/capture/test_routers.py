@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from opentelemetry_instrumentation_corevital.capture.model.description.routers import find_routers, router_numbers
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.capture import hooks
-from opentelemetry_instrumentation_corevital.capture.routers import find_routers, router_numbers
 from tests.capture.test_batched import one_by_one
 from tests.capture.test_inside import measure, same
 from tests.support import BOS, EOS, PAD, VOCABULARY, Keep, instrumented, padded_batch, prompt, tiny_model

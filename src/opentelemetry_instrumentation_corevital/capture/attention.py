@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from .anatomy import Anatomy, AttentionKind
+from .model.structure import Anatomy, AttentionKind
 from .plan import FAMILY_OF, Place, Plan, Reported, Reports, takes
 from .reduction import reduce_attended, reduce_scores, sum_attended
 from .scores import SLICE_BYTES, Attended, Scores, from_query, is_brief, unread

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..run import Decoding, StopReason
 from ..values import number, texts, whole
-from .caches import holds_keys
 from .isolation.dispatch_modes import has_numbers
+from .model.caches import holds_keys
 from .result import Ids, new_tokens, token_ids
 from .stopping import Stops, token_set
 

@@ -18,10 +18,10 @@ from .._internal.greenlets import Owner, loaded
 from .._internal.safety import shielded
 from ..catalogue import signals
 from ..run import middle_third
-from .anatomy import Anatomy
 from .attention import Key, StepAttention
 from .hidden import StepHidden
 from .isolation.dispatch_modes import unseen, watched
+from .model.structure import Anatomy
 from .outputs import StepOutputs
 from .plan import FAMILY_OF, Place, Reported
 from .presence import ATTENTION, HIDDEN_STATES, Presence

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .anatomy import Anatomy, Pattern
+from .model.structure import Anatomy, Pattern
 from .scores import is_brief
 from .unchanged import Unchanged, all_apart
 

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from .._internal.forks import held_by_forks
-from .anatomy import Anatomy, examine
 from .attention import StepAttention
-from .caches import holds_keys
 from .collector import attention_here, failed, thread
 from .isolation.dispatch_modes import unseen
-from .model import text_config
+from .model.caches import holds_keys
+from .model.description import text_config
+from .model.structure import Anatomy, examine
 from .scores import from_projections, from_weights, tells_visible
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .anatomy import Anatomy, Output
+from .model.structure import Anatomy, Output
 from .unchanged import Unchanged
 
 

@@ -6,16 +6,16 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .anatomy import AttentionKind
 from .hidden_numbers import HiddenNumbers
 from .layout import Layout
+from .model.structure import AttentionKind
+from .model.targets import TARGETS
 from .presence import Presence, in_row
 from .reduction import flat, moved, reduce_outputs
 from .rows import Numbers
 from .signals import LogitSignals, logit_signals, numbers_of
 from .stacking import ordered
 from .step import Step
-from .targets import TARGETS
 
 _REDUCED: Final[Sequence[tuple[str, AttentionKind, int]]] = (
     ("attention", "self", 0),

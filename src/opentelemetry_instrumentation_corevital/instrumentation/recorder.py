@@ -259,7 +259,7 @@ class _Recording:
     """One call, from its span's start to its end."""
 
     def __init__(self, recorder: Recorder, call: "Call", parent: Context, unmeasured: str | None) -> None:
-        from ..capture.model import describe_model
+        from ..capture.model.description import describe_model
 
         self.recorder = recorder
         self.settings = recorder.settings

@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 import torch
 from torch import nn
 
-from .._internal.safety import report_internal_error
-from .model import layer_counts, text_config
+from ..._internal.safety import report_internal_error
+from .description import layer_counts, text_config
 from .target import Target
 from .targets import TARGETS
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from .._internal.safety import report_internal_error
-from ..run import ModelInfo
-from ..values import clean, whole
+from ..._internal.safety import report_internal_error
+from ...run import ModelInfo
+from ...values import clean, whole
 from .adapters import active_adapters
 
 _SNAPSHOT = re.compile(r"models--(?P<org>[^/\\]+?)--(?P<name>[^/\\]+)[/\\]snapshots[/\\]")

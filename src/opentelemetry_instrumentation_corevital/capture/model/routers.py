@@ -14,8 +14,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from ..values import whole
-from .model import text_config
+from ...values import whole
+from .description import text_config
 from .target import Found
 
 _KEY: Final = "router_logits"
