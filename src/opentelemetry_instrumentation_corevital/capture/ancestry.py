@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .layout import DONE, LOGITS, TOKEN
-from .result import Ids
 from .rows import RowStore
+
+Ids = NDArray[np.int64]
+"""[sequences, columns] on the host."""
 
 _SURPRISAL: Final = LOGITS["surprisal"]
 

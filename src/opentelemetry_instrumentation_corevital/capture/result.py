@@ -10,13 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from .ancestry import Ids
 from .isolation.dispatch_modes import has_numbers
-
-Ids = NDArray[np.int64]
-"""[sequences, columns] on the host."""
 
 
 def token_ids(result: Any, *, paged: bool = False) -> Ids | str:
