@@ -9,7 +9,7 @@ import torch
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture import batched_backend, session
 from opentelemetry_instrumentation_corevital.capture.presence import Presence
-from opentelemetry_instrumentation_corevital.capture.rows import HostRows
+from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
 from opentelemetry_instrumentation_corevital.capture.step import Step
 from opentelemetry_instrumentation_corevital.run import Run
 from tests.capture.test_inside import measure

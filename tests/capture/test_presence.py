@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from opentelemetry_instrumentation_corevital.capture.layout import LOGIT_WIDTH
 from opentelemetry_instrumentation_corevital.capture.presence import GROUPS, Presence, in_row, why_no_attention
+from opentelemetry_instrumentation_corevital.capture.row.layout import LOGIT_WIDTH
 from opentelemetry_instrumentation_corevital.capture.step import Step
 
 

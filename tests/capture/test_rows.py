@@ -4,7 +4,12 @@ import numpy as np
 import torch
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
-from opentelemetry_instrumentation_corevital.capture.rows import DeviceRows, HostRows, RowStore, carrier_for
+from opentelemetry_instrumentation_corevital.capture.row.host_transfer import (
+    DeviceRows,
+    HostRows,
+    RowStore,
+    carrier_for,
+)
 
 
 def test_a_row_store_keeps_every_row_while_it_grows() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.batched_backend import BatchedBackend
 from opentelemetry_instrumentation_corevital.capture.presence import Presence
-from opentelemetry_instrumentation_corevital.capture.rows import HostRows
+from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
 from opentelemetry_instrumentation_corevital.capture.signals import (
     TOPK_MASS_TOKENS,
     _largest,

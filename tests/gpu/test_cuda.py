@@ -12,7 +12,7 @@ from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.backend import backend_for
 from opentelemetry_instrumentation_corevital.capture.kernel_backend import KernelBackend
 from opentelemetry_instrumentation_corevital.capture.presence import Presence
-from opentelemetry_instrumentation_corevital.capture.rows import RING_SLOTS, PinnedRows, carrier_for
+from opentelemetry_instrumentation_corevital.capture.row.host_transfer import RING_SLOTS, PinnedRows, carrier_for
 from opentelemetry_instrumentation_corevital.capture.step import Step
 from opentelemetry_instrumentation_corevital.capture.torch_backend import TorchBackend
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS

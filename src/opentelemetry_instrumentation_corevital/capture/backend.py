@@ -9,7 +9,7 @@ from .available import kernels_for
 from .batched_backend import BatchedBackend
 from .kernel_backend import KernelBackend
 from .presence import Presence
-from .rows import Numbers, RowCarrier
+from .row.host_transfer import Numbers, RowCarrier
 from .step import Step
 from .torch_backend import TorchBackend
 

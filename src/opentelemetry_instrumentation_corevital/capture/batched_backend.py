@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from .hidden_numbers import HiddenNumbers
-from .layout import DONE, LOGITS, TOKEN, Layout
 from .presence import Presence
-from .rows import Numbers, RowCarrier
+from .row.host_transfer import Numbers, RowCarrier
+from .row.layout import DONE, LOGITS, TOKEN, Layout
+from .row.stacking import stacked
 from .signals import AttentionSums, VisibleKeys, attention_signals, logit_signals, numbers_of, over_heads
-from .stacking import stacked
 from .step import LayerStates, Step
 from .torch_backend import attention_parts, hidden_parts, output_parts
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ..run import Decoding, StopReason
 from ..values import number, texts, whole
-from .ancestry import Ids
 from .isolation.dispatch_modes import has_numbers
 from .model.caches import holds_keys
 from .result import new_tokens, token_ids
+from .row.ancestry import Ids
 from .stopping import Stops, token_set
 
 # The first parameters of GenerationMixin.generate; the same from transformers 4.57 to 5.

@@ -7,8 +7,8 @@ import numpy as np
 
 from .._internal.safety import shielded
 from ..run import Run
-from .layout import DONE
-from .rows import RowStore
+from .row.host_transfer import RowStore
+from .row.layout import DONE
 
 
 class Follower(Protocol):

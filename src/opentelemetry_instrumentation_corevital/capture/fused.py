@@ -16,10 +16,10 @@ from torch import Tensor
 
 from . import kernels
 from .launch import Launcher
-from .layout import LOGIT_WIDTH
-from .pinned import borrow, give_back
 from .plan import Group, Plan
-from .rows import RING_SLOTS
+from .row.host_transfer import RING_SLOTS
+from .row.layout import LOGIT_WIDTH
+from .row.pinned_memory import borrow, give_back
 
 _LOGITS_BLOCK: Final = 4096
 _KEYS_BLOCK: Final = 64

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from .reduction import flat, moved, reduce_hidden, reduce_states
+from .row.stacking import stacked
 from .signals import cosine
-from .stacking import stacked
 
 
 class HiddenNumbers:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from .available import break_kernels
 from .hidden_numbers import HiddenNumbers
-from .layout import LOGIT_WIDTH, Layout
 from .presence import Presence
-from .rows import Numbers, RowCarrier
+from .row.host_transfer import Numbers, RowCarrier
+from .row.layout import LOGIT_WIDTH, Layout
 from .step import LayerStates, Step
 from .torch_backend import parts_of
 

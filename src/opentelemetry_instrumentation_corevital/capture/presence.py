@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._internal.safety import report_internal_error
 from ..catalogue import signals
-from .layout import Layout
+from .row.layout import Layout
 from .step import Step
 
 HIDDEN_STATES: Final = "hidden_states"

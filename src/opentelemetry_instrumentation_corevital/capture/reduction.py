@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .plan import Group
+from .row.stacking import stacked
 from .scores import SLICE_BYTES, Scores, products
 from .signals import (
     AttentionSums,
@@ -19,7 +20,6 @@ from .signals import (
     over_heads,
     visible_keys,
 )
-from .stacking import stacked
 
 
 def reduce_scores(group: list[Scores], *, family: str, generated: int) -> tuple[Tensor, Tensor]:

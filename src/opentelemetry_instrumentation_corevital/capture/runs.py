@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from .._internal.safety import shielded
 from ..run import FINISH_REASONS, LOGIT_SIGNALS, Decoding, ModelInfo, Run
 from .call import Call, Generated
-from .layout import TOKEN, attention_columns, every_step_columns, logit_columns
 from .presence import ATTENTION, Presence, why_no_attention
-from .rows import RowStore
+from .row.host_transfer import RowStore
+from .row.layout import TOKEN, attention_columns, every_step_columns, logit_columns
 from .stopping import reason_of_error
 
 _UNSEEN_END: Final = "no stopping criterion was seen to end it"

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from .hidden_numbers import HiddenNumbers
-from .layout import Layout
 from .model.structure import AttentionKind
 from .model.targets import TARGETS
 from .presence import Presence, in_row
 from .reduction import flat, moved, reduce_outputs
-from .rows import Numbers
+from .row.host_transfer import Numbers
+from .row.layout import Layout
+from .row.stacking import ordered
 from .signals import LogitSignals, logit_signals, numbers_of
-from .stacking import ordered
 from .step import Step
 
 _REDUCED: Final[Sequence[tuple[str, AttentionKind, int]]] = (

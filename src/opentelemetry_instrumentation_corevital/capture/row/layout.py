@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..catalogue import signals
-from ..catalogue.signal import Family, Signal
+from ...catalogue import signals
+from ...catalogue.signal import Family, Signal
 
 LOGITS: Final[Mapping[str, int]] = {name: at for at, name in enumerate(signals.names(signals.of_family("logits")))}
 """Logit signal -> its position in the row."""

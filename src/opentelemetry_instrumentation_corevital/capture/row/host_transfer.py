@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._internal.clock import Clock
-from .pinned import borrow, give_back
+from ..._internal.clock import Clock
+from .pinned_memory import borrow, give_back
 
 Numbers = NDArray[np.float32]
 """Rows, or parts of rows, on the host."""

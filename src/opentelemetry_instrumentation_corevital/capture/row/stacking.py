@@ -6,8 +6,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ..catalogue import signals
-from ..catalogue.signal import Shape
+from ...catalogue import signals
+from ...catalogue.signal import Shape
 
 
 def stacked(family: str, numbers: Mapping[str, Tensor], shape: Shape = "layer") -> Tensor:

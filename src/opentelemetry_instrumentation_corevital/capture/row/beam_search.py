@@ -10,9 +10,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from .._internal.clock import Clock
+from ..._internal.clock import Clock
 from .ancestry import BeamAncestry
-from .rows import RowCarrier, RowStore, carrier_for
+from .host_transfer import RowCarrier, RowStore, carrier_for
 
 _LN2: Final = 0.6931471805599453
 _NUMBERS: Final = 3  # of a candidate

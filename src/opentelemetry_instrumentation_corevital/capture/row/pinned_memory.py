@@ -10,7 +10,7 @@ import threading
 import torch
 from torch import Tensor
 
-from .._internal.forks import held_by_forks
+from ..._internal.forks import held_by_forks
 
 _lock = held_by_forks(threading.Lock())
 _free: list[Tensor] = []

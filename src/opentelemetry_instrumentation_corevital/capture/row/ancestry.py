@@ -11,8 +11,8 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .host_transfer import RowStore
 from .layout import DONE, LOGITS, TOKEN
-from .rows import RowStore
 
 Ids = NDArray[np.int64]
 """[sequences, columns] on the host."""
