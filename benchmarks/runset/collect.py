@@ -32,7 +32,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "src"))
 
-from opentelemetry_instrumentation_corevital.capture.signals import (  # noqa: E402
+from opentelemetry_instrumentation_corevital.capture.definitions.signals import (  # noqa: E402
     LogitSignals,
     cosine,
     logit_signals,

@@ -16,7 +16,7 @@ from opentelemetry_instrumentation_corevital.assessment.early_warning import (
 )
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk
-from opentelemetry_instrumentation_corevital.capture.signals import (
+from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
     AttentionRow,
     attention_row,
     logit_signals,

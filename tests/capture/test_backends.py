@@ -9,10 +9,10 @@ from torch import Tensor
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.backend import Backend
 from opentelemetry_instrumentation_corevital.capture.batched_backend import STEPS, BatchedBackend
+from opentelemetry_instrumentation_corevital.capture.definitions.signals import cosine
 from opentelemetry_instrumentation_corevital.capture.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
 from opentelemetry_instrumentation_corevital.capture.row.layout import DONE, TOKEN, every_step_columns
-from opentelemetry_instrumentation_corevital.capture.signals import cosine
 from opentelemetry_instrumentation_corevital.capture.step import LayerStates, Step
 from opentelemetry_instrumentation_corevital.capture.torch_backend import TorchBackend
 

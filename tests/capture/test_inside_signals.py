@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opentelemetry_instrumentation_corevital.capture.signals import (
+from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
     AttentionRow,
     attention_row,
     cosine,

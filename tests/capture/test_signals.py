@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.batched_backend import BatchedBackend
-from opentelemetry_instrumentation_corevital.capture.presence import Presence
-from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
-from opentelemetry_instrumentation_corevital.capture.signals import (
+from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
     TOPK_MASS_TOKENS,
     _largest,
     logit_signals,
     surprisal,
 )
+from opentelemetry_instrumentation_corevital.capture.presence import Presence
+from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
 from opentelemetry_instrumentation_corevital.capture.step import Step
 from opentelemetry_instrumentation_corevital.capture.torch_backend import TorchBackend
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS

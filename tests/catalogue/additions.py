@@ -59,7 +59,7 @@ SIGNAL: Final = (
     ),""",
     ),
     Addition("catalogue/hidden.py", "from typing import Final", "from dataclasses import replace"),
-    Addition("capture/signals.py", "hidden_statistics", '"toy_smallest": hidden.abs().amin(-1),'),
+    Addition("capture/definitions/signals.py", "hidden_statistics", '"toy_smallest": hidden.abs().amin(-1),'),
     Addition("tests/reference.py", "hidden_reference", '"toy_smallest": min(abs(x) for x in vector),'),
 )
 """A number per step and layer, of a family that there is."""
@@ -83,7 +83,7 @@ STEP_SIGNAL: Final = (
     ),""",
     ),
     Addition("catalogue/logits.py", "from typing import Final", "from dataclasses import replace"),
-    Addition("capture/signals.py", "numbers_of", '"toy_step": 2.0 * signals.margin,'),
+    Addition("capture/definitions/signals.py", "numbers_of", '"toy_step": 2.0 * signals.margin,'),
 )
 
 FAMILY: Final = (

@@ -10,13 +10,7 @@ import torch
 from torch import Tensor
 
 from opentelemetry_instrumentation_corevital.capture import plan as plans
-from opentelemetry_instrumentation_corevital.capture.fused import Fused
-from opentelemetry_instrumentation_corevital.capture.kernels import UNWRITTEN
-from opentelemetry_instrumentation_corevital.capture.plan import Place, Plan
-from opentelemetry_instrumentation_corevital.capture.row.layout import DONE, LOGIT_WIDTH, LOGITS, TOKEN, offsets
-from opentelemetry_instrumentation_corevital.capture.row.stacking import stacked
-from opentelemetry_instrumentation_corevital.capture.scores import Attended
-from opentelemetry_instrumentation_corevital.capture.signals import (
+from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
     attention_row,
     cosine,
     hidden_statistics,
@@ -26,6 +20,12 @@ from opentelemetry_instrumentation_corevital.capture.signals import (
     surprisal,
     visible_keys,
 )
+from opentelemetry_instrumentation_corevital.capture.fused import Fused
+from opentelemetry_instrumentation_corevital.capture.kernels import UNWRITTEN
+from opentelemetry_instrumentation_corevital.capture.plan import Place, Plan
+from opentelemetry_instrumentation_corevital.capture.row.layout import DONE, LOGIT_WIDTH, LOGITS, TOKEN, offsets
+from opentelemetry_instrumentation_corevital.capture.row.stacking import stacked
+from opentelemetry_instrumentation_corevital.capture.scores import Attended
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if CUDA else torch.device("cpu")

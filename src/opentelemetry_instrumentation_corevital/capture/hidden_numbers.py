@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from .definitions.signals import cosine
 from .reduction import flat, moved, reduce_hidden, reduce_states
 from .row.stacking import stacked
-from .signals import cosine
 
 
 class HiddenNumbers:

@@ -7,10 +7,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from .plan import Group
-from .row.stacking import stacked
-from .scores import SLICE_BYTES, Scores, products
-from .signals import (
+from .definitions.signals import (
     AttentionSums,
     VisibleKeys,
     attention_row,
@@ -20,6 +17,9 @@ from .signals import (
     over_heads,
     visible_keys,
 )
+from .plan import Group
+from .row.stacking import stacked
+from .scores import SLICE_BYTES, Scores, products
 
 
 def reduce_scores(group: list[Scores], *, family: str, generated: int) -> tuple[Tensor, Tensor]:

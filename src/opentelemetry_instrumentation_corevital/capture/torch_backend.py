@@ -6,6 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from .definitions.signals import LogitSignals, logit_signals, numbers_of
 from .hidden_numbers import HiddenNumbers
 from .model.structure import AttentionKind
 from .model.targets import TARGETS
@@ -14,7 +15,6 @@ from .reduction import flat, moved, reduce_outputs
 from .row.host_transfer import Numbers
 from .row.layout import Layout
 from .row.stacking import ordered
-from .signals import LogitSignals, logit_signals, numbers_of
 from .step import Step
 
 _REDUCED: Final[Sequence[tuple[str, AttentionKind, int]]] = (

@@ -1,0 +1,1 @@
+"""What each signal is, as pure functions on tensors."""
