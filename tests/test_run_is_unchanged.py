@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from opentelemetry_instrumentation_corevital.capture.collector.collector.attention_reports import StepAttention
+from opentelemetry_instrumentation_corevital.capture.collector.collector.layer_outputs import StepHidden
 from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList, StoppingCriteria
 
-from opentelemetry_instrumentation_corevital.capture.attention import StepAttention
-from opentelemetry_instrumentation_corevital.capture.hidden import StepHidden
 from tests.identity import Observed, assert_same, attributes, observe
 from tests.support import (
     ARCHITECTURES,

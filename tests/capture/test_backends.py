@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from opentelemetry_instrumentation_corevital.capture.collector.collector.presence import Presence
+from opentelemetry_instrumentation_corevital.capture.collector.collector.step import LayerStates, Step
 from torch import Tensor
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.backend import Backend
 from opentelemetry_instrumentation_corevital.capture.batched_backend import STEPS, BatchedBackend
 from opentelemetry_instrumentation_corevital.capture.definitions.signals import cosine
-from opentelemetry_instrumentation_corevital.capture.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
 from opentelemetry_instrumentation_corevital.capture.row.layout import DONE, TOKEN, every_step_columns
-from opentelemetry_instrumentation_corevital.capture.step import LayerStates, Step
 from opentelemetry_instrumentation_corevital.capture.torch_backend import TorchBackend
 
 SEQUENCES, LAYERS, WIDTH = 3, 2, 8

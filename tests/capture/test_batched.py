@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from opentelemetry_instrumentation_corevital.capture.collector.collector.presence import Presence
+from opentelemetry_instrumentation_corevital.capture.collector.collector.step import Step
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture import batched_backend, session
-from opentelemetry_instrumentation_corevital.capture.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
-from opentelemetry_instrumentation_corevital.capture.step import Step
 from opentelemetry_instrumentation_corevital.run import Run
 from tests.capture.test_inside import measure
 from tests.support import Keep, instrumented, padded_batch, prompt, sharpen, tiny_model

@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from opentelemetry_instrumentation_corevital.capture.collector.collector.presence import (
+    GROUPS,
+    Presence,
+    in_row,
+    why_no_attention,
+)
+from opentelemetry_instrumentation_corevital.capture.collector.collector.step import Step
 
-from opentelemetry_instrumentation_corevital.capture.presence import GROUPS, Presence, in_row, why_no_attention
 from opentelemetry_instrumentation_corevital.capture.row.layout import LOGIT_WIDTH
-from opentelemetry_instrumentation_corevital.capture.step import Step
 
 
 def known() -> Presence:

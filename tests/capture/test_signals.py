@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry_instrumentation_corevital.capture.collector.collector.presence import Presence
+from opentelemetry_instrumentation_corevital.capture.collector.collector.step import Step
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.batched_backend import BatchedBackend
@@ -16,9 +18,7 @@ from opentelemetry_instrumentation_corevital.capture.definitions.signals import 
     logit_signals,
     surprisal,
 )
-from opentelemetry_instrumentation_corevital.capture.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
-from opentelemetry_instrumentation_corevital.capture.step import Step
 from opentelemetry_instrumentation_corevital.capture.torch_backend import TorchBackend
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
 from tests.support import reference_signals

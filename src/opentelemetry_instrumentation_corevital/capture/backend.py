@@ -7,10 +7,10 @@ from torch import Tensor
 
 from .available import kernels_for
 from .batched_backend import BatchedBackend
+from .collector.presence import Presence
+from .collector.step import Step
 from .kernel_backend import KernelBackend
-from .presence import Presence
 from .row.host_transfer import Numbers, RowCarrier
-from .step import Step
 from .torch_backend import TorchBackend
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..run import NONFINITE_COUNTS, Run
-from .presence import Presence
+from .collector.presence import Presence
 from .row.host_transfer import RowStore
 from .row.layout import DONE, LOGIT_WIDTH, every_step_columns, logit_columns
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from .available import break_kernels
+from .collector.presence import Presence
+from .collector.step import LayerStates, Step
 from .hidden_numbers import HiddenNumbers
-from .presence import Presence
 from .row.host_transfer import Numbers, RowCarrier
 from .row.layout import LOGIT_WIDTH, Layout
-from .step import LayerStates, Step
 from .torch_backend import parts_of
 
 if TYPE_CHECKING:  # it needs Triton

@@ -9,7 +9,7 @@ from typing import Any
 
 from .._internal.greenlets import Owner, PerGreenlet
 from .call import Call
-from .collector import thread as hooks
+from .collector.collector import thread as hooks
 from .session import Session
 
 _Calls = tuple[Call | None, Session | None]

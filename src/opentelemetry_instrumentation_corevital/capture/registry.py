@@ -12,7 +12,7 @@ from typing import Any
 from torch.compiler import is_compiling
 
 from .._internal.forks import held_by_forks
-from .collector import failed, thread
+from .collector.collector import failed, thread
 from .scores import implementation_of
 
 _lock = held_by_forks(threading.Lock())

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .._internal.safety import shielded
 from ..run import FINISH_REASONS, LOGIT_SIGNALS, Decoding, ModelInfo, Run
 from .call import Call, Generated
-from .presence import ATTENTION, Presence, why_no_attention
+from .collector.presence import ATTENTION, Presence, why_no_attention
 from .row.host_transfer import RowStore
 from .row.layout import TOKEN, attention_columns, every_step_columns, logit_columns
 from .stopping import reason_of_error

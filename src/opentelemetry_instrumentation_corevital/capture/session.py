@@ -12,17 +12,17 @@ from .._internal.safety import report_internal_error, shielded
 from ..run import ModelInfo, Run
 from .backend import Backend, backend_for
 from .call import Call, Generated
-from .collector import StepCollector
+from .collector.collector import StepCollector
+from .collector.presence import HIDDEN_STATES, Presence
+from .collector.step import Step
 from .failed_step import Faults, add_failed_step, faults_of
 from .following import Follower, Following
 from .isolation.dispatch_modes import has_numbers, unseen
-from .presence import HIDDEN_STATES, Presence
 from .row.ancestry import Ancestry, RowPerSequence
 from .row.beam_search import Beams
 from .row.host_transfer import HostRows, RowCarrier, RowStore, carrier_for
 from .row.layout import DONE, TOKEN
 from .runs import RunMaker
-from .step import Step
 from .stopping import flags_of, reason_of_error
 
 STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})

@@ -304,7 +304,7 @@ class _Recording:
         self._before: Any = None
 
     def _session(self, model: Any) -> "Session":
-        from ..capture.collector import Options, StepCollector
+        from ..capture.collector.collector import Options, StepCollector
         from ..capture.hooks import attach
         from ..capture.session import Session
 

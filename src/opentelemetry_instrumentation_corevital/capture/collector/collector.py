@@ -14,16 +14,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .._internal.greenlets import Owner, loaded
-from .._internal.safety import shielded
-from ..catalogue import signals
-from ..run import middle_third
-from .attention import Key, StepAttention
-from .hidden import StepHidden
-from .isolation.dispatch_modes import unseen, watched
-from .model.structure import Anatomy
-from .outputs import StepOutputs
-from .plan import FAMILY_OF, Place, Reported
+from ..._internal.greenlets import Owner, loaded
+from ..._internal.safety import shielded
+from ...catalogue import signals
+from ...run import middle_third
+from ..isolation.dispatch_modes import unseen, watched
+from ..model.structure import Anatomy
+from ..plan import FAMILY_OF, Place, Reported
+from .attention_reports import Key, StepAttention
+from .layer_outputs import StepHidden
+from .module_outputs import StepOutputs
 from .presence import ATTENTION, HIDDEN_STATES, Presence
 from .step import LayerStates, Step
 

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._internal.safety import report_internal_error
-from ..catalogue import signals
-from .row.layout import Layout
+from ..._internal.safety import report_internal_error
+from ...catalogue import signals
+from ..row.layout import Layout
 from .step import Step
 
 HIDDEN_STATES: Final = "hidden_states"

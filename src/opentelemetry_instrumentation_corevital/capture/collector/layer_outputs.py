@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .model.structure import Anatomy, Pattern
-from .scores import is_brief
-from .unchanged import Unchanged, all_apart
+from ..model.structure import Anatomy, Pattern
+from ..scores import is_brief
+from .kept_tensors import Unchanged, all_apart
 
 Collected = tuple[nn.Module, Tensor, int]
 """A layer, its output, and the version of that when it was returned: a later one says that somebody has changed it."""

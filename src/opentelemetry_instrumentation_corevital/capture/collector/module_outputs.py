@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .model.structure import Anatomy, Output
-from .unchanged import Unchanged
+from ..model.structure import Anatomy, Output
+from .kept_tensors import Unchanged
 
 
 class StepOutputs:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .attention import StepAttention
-from .plan import Plan
+from ..plan import Plan
+from .attention_reports import StepAttention
 
 
 @dataclass(slots=True)
