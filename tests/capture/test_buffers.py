@@ -171,7 +171,7 @@ WRITES: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
 @pytest.mark.parametrize("write", WRITES)
 def test_queries_in_one_buffer(write: str, inference: bool, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prompt of 200 stands for a long one, of whose queries a copy is kept."""
-    from opentelemetry_instrumentation_corevital.capture import scores
+    from opentelemetry_instrumentation_corevital.capture.attention import scores
 
     monkeypatch.setattr(scores, "_BRIEF_BYTES", 20_000)
     model = four_layers()
@@ -275,7 +275,7 @@ def test_residuals_that_are_added_in_place(write: str) -> None:
 
 def test_a_known_cache_is_read_by_reference() -> None:
     """What is safe costs nothing: no product of a single layer is made before the end of a step."""
-    from opentelemetry_instrumentation_corevital.capture.scores import Attended
+    from opentelemetry_instrumentation_corevital.capture.attention.scores import Attended
 
     model, made = four_layers(), []
     multiplied = Attended.multiplied

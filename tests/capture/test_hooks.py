@@ -43,7 +43,7 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from opentelemetry_instrumentation_corevital import Run
-from opentelemetry_instrumentation_corevital.capture.scores import from_weights, tells_visible
+from opentelemetry_instrumentation_corevital.capture.attention.scores import from_weights, tells_visible
 from tests.store.spans import run_code
 from tests.support import (
     Keep,

@@ -344,7 +344,7 @@ def test_attention_is_the_same_where_hidden_states_are_lost(loss: str, every: in
 def test_nothing_of_a_long_prefill_is_kept_that_the_cache_does_not_hold(
     cache: bool, brief: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from opentelemetry_instrumentation_corevital.capture import scores
+    from opentelemetry_instrumentation_corevital.capture.attention import scores
 
     whole = 200 * 32 * 4  # of a layer's outputs, and of its queries
     monkeypatch.setattr(scores, "_BRIEF_BYTES", whole if brief else whole - 1)
@@ -422,7 +422,7 @@ def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypa
 @pytest.mark.parametrize("limit", [1, 200, 1500])
 def test_scores_are_reduced_in_slices(architecture: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice is some layers, or some sequences of one: with biases, learned sinks, padding, cross-attention."""
-    from opentelemetry_instrumentation_corevital.capture import reduction
+    from opentelemetry_instrumentation_corevital.capture.attention import reduction
     from opentelemetry_instrumentation_corevital.capture.collector.collector import attention_reports
 
     if architecture == "t5":
@@ -492,7 +492,7 @@ def test_a_second_attention_of_a_layer_is_seen_after_a_flush_too(monkeypatch: py
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("limit", [1, 1000])
 def test_keys_are_widened_in_slices(dtype: torch.dtype, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital.capture import scores
+    from opentelemetry_instrumentation_corevital.capture.attention import scores
 
     query, key = torch.randn(3, 6, 8).to(dtype), torch.randn(3, 2, 50, 8).to(dtype)
     whole = scores.products(query, key)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital import Run
-from opentelemetry_instrumentation_corevital.capture.scores import products
+from opentelemetry_instrumentation_corevital.capture.attention.scores import products
 from tests.capture.test_inside import LAYERS, PADDING, assert_attention, assert_hidden, measure, tell
 from tests.gpu.test_cuda import cuda, synchronisations
 from tests.support import ARCHITECTURES, Keep, instrumented, padded_batch, prompt, sharpen, tiny_model

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital.capture import batched_backend, torch_backend
-from opentelemetry_instrumentation_corevital.capture.plan import Plan
+from opentelemetry_instrumentation_corevital.capture.attention.plan import Plan
 from tests.capture.test_beams import SEARCHES, ends_early
 from tests.capture.test_beams import compare as compare_beams
 from tests.capture.test_buffers import Scratch

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from opentelemetry_instrumentation_corevital.capture import plan as plans
+from opentelemetry_instrumentation_corevital.capture.attention import plan as plans
+from opentelemetry_instrumentation_corevital.capture.attention.plan import Place, Plan
+from opentelemetry_instrumentation_corevital.capture.attention.scores import Attended
 from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
     attention_row,
     cosine,
@@ -22,10 +24,8 @@ from opentelemetry_instrumentation_corevital.capture.definitions.signals import 
 )
 from opentelemetry_instrumentation_corevital.capture.fused import Fused
 from opentelemetry_instrumentation_corevital.capture.kernels import UNWRITTEN
-from opentelemetry_instrumentation_corevital.capture.plan import Place, Plan
 from opentelemetry_instrumentation_corevital.capture.row.layout import DONE, LOGIT_WIDTH, LOGITS, TOKEN, offsets
 from opentelemetry_instrumentation_corevital.capture.row.stacking import stacked
-from opentelemetry_instrumentation_corevital.capture.scores import Attended
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if CUDA else torch.device("cpu")

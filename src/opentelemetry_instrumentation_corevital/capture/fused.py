@@ -15,8 +15,8 @@ import triton.language as tl
 from torch import Tensor
 
 from . import kernels
+from .attention.plan import Group, Plan
 from .launch import Launcher
-from .plan import Group, Plan
 from .row.host_transfer import RING_SLOTS
 from .row.layout import LOGIT_WIDTH
 from .row.pinned_memory import borrow, give_back

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from .attention.reduction import flat, moved, reduce_hidden, reduce_states
 from .definitions.signals import cosine
-from .reduction import flat, moved, reduce_hidden, reduce_states
 from .row.stacking import stacked
 
 

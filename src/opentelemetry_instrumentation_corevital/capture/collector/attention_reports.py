@@ -11,11 +11,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from ..attention.plan import FAMILY_OF, Place, Plan, Reported, Reports, takes
+from ..attention.reduction import reduce_attended, reduce_scores, sum_attended
+from ..attention.scores import SLICE_BYTES, Attended, Scores, from_query, is_brief, unread
 from ..definitions.signals import AttentionSums, VisibleKeys
 from ..model.structure import Anatomy, AttentionKind
-from ..plan import FAMILY_OF, Place, Plan, Reported, Reports, takes
-from ..reduction import reduce_attended, reduce_scores, sum_attended
-from ..scores import SLICE_BYTES, Attended, Scores, from_query, is_brief, unread
 from .kept_tensors import Unchanged
 
 PENDING_BYTES: Final = 256 * 1024 * 1024

@@ -18,9 +18,9 @@ from ..._internal.greenlets import Owner, loaded
 from ..._internal.safety import shielded
 from ...catalogue import signals
 from ...run import middle_third
+from ..attention.plan import FAMILY_OF, Place, Reported
 from ..isolation.dispatch_modes import unseen, watched
 from ..model.structure import Anatomy
-from ..plan import FAMILY_OF, Place, Reported
 from .attention_reports import Key, StepAttention
 from .layer_outputs import StepHidden
 from .module_outputs import StepOutputs

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..attention.scores import is_brief
 from ..model.structure import Anatomy, Pattern
-from ..scores import is_brief
 from .kept_tensors import Unchanged, all_apart
 
 Collected = tuple[nn.Module, Tensor, int]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..plan import Plan
+from ..attention.plan import Plan
 from .attention_reports import StepAttention
 
 

@@ -7,7 +7,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from .definitions.signals import (
+from ..definitions.signals import (
     AttentionSums,
     VisibleKeys,
     attention_row,
@@ -17,8 +17,8 @@ from .definitions.signals import (
     over_heads,
     visible_keys,
 )
+from ..row.stacking import stacked
 from .plan import Group
-from .row.stacking import stacked
 from .scores import SLICE_BYTES, Scores, products
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .model.structure import AttentionKind
+from ..model.structure import AttentionKind
 from .scores import Attended, Implementation, last_visible
 
 _TYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
