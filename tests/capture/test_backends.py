@@ -9,12 +9,12 @@ from opentelemetry_instrumentation_corevital.capture.collector.collector.step im
 from torch import Tensor
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
-from opentelemetry_instrumentation_corevital.capture.backend import Backend
-from opentelemetry_instrumentation_corevital.capture.batched_backend import STEPS, BatchedBackend
+from opentelemetry_instrumentation_corevital.capture.backends.backend import Backend
+from opentelemetry_instrumentation_corevital.capture.backends.batched_backend import STEPS, BatchedBackend
+from opentelemetry_instrumentation_corevital.capture.backends.torch_backend import TorchBackend
 from opentelemetry_instrumentation_corevital.capture.definitions.signals import cosine
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
 from opentelemetry_instrumentation_corevital.capture.row.layout import DONE, TOKEN, every_step_columns
-from opentelemetry_instrumentation_corevital.capture.torch_backend import TorchBackend
 
 SEQUENCES, LAYERS, WIDTH = 3, 2, 8
 

@@ -9,7 +9,8 @@ from opentelemetry_instrumentation_corevital.capture.collector.collector.presenc
 from opentelemetry_instrumentation_corevital.capture.collector.collector.step import Step
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
-from opentelemetry_instrumentation_corevital.capture import batched_backend, session
+from opentelemetry_instrumentation_corevital.capture import session
+from opentelemetry_instrumentation_corevital.capture.backends import batched_backend
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
 from opentelemetry_instrumentation_corevital.run import Run
 from tests.capture.test_inside import measure

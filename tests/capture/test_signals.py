@@ -11,7 +11,8 @@ from opentelemetry_instrumentation_corevital.capture.collector.collector.presenc
 from opentelemetry_instrumentation_corevital.capture.collector.collector.step import Step
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
-from opentelemetry_instrumentation_corevital.capture.batched_backend import BatchedBackend
+from opentelemetry_instrumentation_corevital.capture.backends.batched_backend import BatchedBackend
+from opentelemetry_instrumentation_corevital.capture.backends.torch_backend import TorchBackend
 from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
     TOPK_MASS_TOKENS,
     _largest,
@@ -19,7 +20,6 @@ from opentelemetry_instrumentation_corevital.capture.definitions.signals import 
     surprisal,
 )
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
-from opentelemetry_instrumentation_corevital.capture.torch_backend import TorchBackend
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
 from tests.support import reference_signals
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from opentelemetry_instrumentation_corevital.capture import batched_backend, torch_backend
 from opentelemetry_instrumentation_corevital.capture.attention.plan import Plan
+from opentelemetry_instrumentation_corevital.capture.backends import batched_backend, torch_backend
 from tests.capture.test_beams import SEARCHES, ends_early
 from tests.capture.test_beams import compare as compare_beams
 from tests.capture.test_buffers import Scratch
@@ -97,15 +97,15 @@ def test_cross_attention_equals_that_by_torch() -> None:
 def test_a_kernel_that_fails_costs_one_run_and_no_more(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from opentelemetry_instrumentation_corevital.capture import available, fused
+    from opentelemetry_instrumentation_corevital.capture.backends import kernel_availability, kernel_launches
 
     allow_torch(monkeypatch)
-    monkeypatch.setattr(available, "_broken", set())
+    monkeypatch.setattr(kernel_availability, "_broken", set())
 
     def failing(*args: Any) -> None:
         raise RuntimeError("out of shared memory")
 
-    monkeypatch.setattr(fused, "_attention_row", failing)
+    monkeypatch.setattr(kernel_launches, "_attention_row", failing)
     model = sharpen(tiny_model()).to(DEVICE)
     arguments = {"input_ids": prompt(9).to(DEVICE), "max_new_tokens": NEW_TOKENS, "do_sample": False}
     (first,), tokens = measure(model, **arguments)

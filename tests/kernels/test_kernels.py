@@ -12,6 +12,8 @@ from torch import Tensor
 from opentelemetry_instrumentation_corevital.capture.attention import plan as plans
 from opentelemetry_instrumentation_corevital.capture.attention.plan import Place, Plan
 from opentelemetry_instrumentation_corevital.capture.attention.scores import Attended
+from opentelemetry_instrumentation_corevital.capture.backends.kernel_launches import Fused
+from opentelemetry_instrumentation_corevital.capture.backends.kernels import UNWRITTEN
 from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
     attention_row,
     cosine,
@@ -22,8 +24,6 @@ from opentelemetry_instrumentation_corevital.capture.definitions.signals import 
     surprisal,
     visible_keys,
 )
-from opentelemetry_instrumentation_corevital.capture.fused import Fused
-from opentelemetry_instrumentation_corevital.capture.kernels import UNWRITTEN
 from opentelemetry_instrumentation_corevital.capture.row.layout import DONE, LOGIT_WIDTH, LOGITS, TOKEN, offsets
 from opentelemetry_instrumentation_corevital.capture.row.stacking import stacked
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from opentelemetry_instrumentation_corevital.capture import kernel_backend
+from opentelemetry_instrumentation_corevital.capture.backends import kernel_backend
 from tests.capture.test_inside import measure
 from tests.capture.test_routers import assert_routers, model_with_experts
 from tests.support import padded_batch

@@ -10,7 +10,7 @@ from torch import Tensor
 from .._internal.clock import Clock
 from .._internal.safety import report_internal_error, shielded
 from ..run import ModelInfo, Run
-from .backend import Backend, backend_for
+from .backends.backend import Backend, backend_for
 from .call import Call, Generated
 from .collector.collector import StepCollector
 from .collector.presence import HIDDEN_STATES, Presence

@@ -14,12 +14,12 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
+from ..attention.plan import Group, Plan
+from ..row.host_transfer import RING_SLOTS
+from ..row.layout import LOGIT_WIDTH
+from ..row.pinned_memory import borrow, give_back
 from . import kernels
-from .attention.plan import Group, Plan
-from .launch import Launcher
-from .row.host_transfer import RING_SLOTS
-from .row.layout import LOGIT_WIDTH
-from .row.pinned_memory import borrow, give_back
+from .fast_launch import Launcher
 
 _LOGITS_BLOCK: Final = 4096
 _KEYS_BLOCK: Final = 64

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .._internal.error_text import describe
+from ..._internal.error_text import describe
 
 if TYPE_CHECKING:
-    from .fused import Fused
+    from .kernel_launches import Fused
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def _kernels_for(device: torch.device) -> "type[Fused] | None":
     if not interpreted and (device.type != "cuda" or torch.version.hip is not None):
         return None
     try:
-        from .fused import Fused
+        from .kernel_launches import Fused
         from .kernels import UNWRITTEN
     except ImportError:
         return None

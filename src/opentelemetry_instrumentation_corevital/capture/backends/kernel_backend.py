@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
-from .available import break_kernels
-from .collector.presence import Presence
-from .collector.step import LayerStates, Step
-from .hidden_numbers import HiddenNumbers
-from .row.host_transfer import Numbers, RowCarrier
-from .row.layout import LOGIT_WIDTH, Layout
+from ..collector.presence import Presence
+from ..collector.step import LayerStates, Step
+from ..row.host_transfer import Numbers, RowCarrier
+from ..row.layout import LOGIT_WIDTH, Layout
+from .hidden_state_numbers import HiddenNumbers
+from .kernel_availability import break_kernels
 from .torch_backend import parts_of
 
 if TYPE_CHECKING:  # it needs Triton
-    from .fused import Fused
+    from .kernel_launches import Fused
 
 _HIDDEN: Final = {"hidden"}
 _ATTENTION: Final = {"attention", "cross", "heads"}

@@ -6,16 +6,16 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .attention.reduction import flat, moved, reduce_outputs
-from .collector.presence import Presence, in_row
-from .collector.step import Step
-from .definitions.signals import LogitSignals, logit_signals, numbers_of
-from .hidden_numbers import HiddenNumbers
-from .model.structure import AttentionKind
-from .model.targets import TARGETS
-from .row.host_transfer import Numbers
-from .row.layout import Layout
-from .row.stacking import ordered
+from ..attention.reduction import flat, moved, reduce_outputs
+from ..collector.presence import Presence, in_row
+from ..collector.step import Step
+from ..definitions.signals import LogitSignals, logit_signals, numbers_of
+from ..model.structure import AttentionKind
+from ..model.targets import TARGETS
+from ..row.host_transfer import Numbers
+from ..row.layout import Layout
+from ..row.stacking import ordered
+from .hidden_state_numbers import HiddenNumbers
 
 _REDUCED: Final[Sequence[tuple[str, AttentionKind, int]]] = (
     ("attention", "self", 0),

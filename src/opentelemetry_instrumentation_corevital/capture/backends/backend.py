@@ -5,12 +5,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .available import kernels_for
+from ..collector.presence import Presence
+from ..collector.step import Step
+from ..row.host_transfer import Numbers, RowCarrier
 from .batched_backend import BatchedBackend
-from .collector.presence import Presence
-from .collector.step import Step
+from .kernel_availability import kernels_for
 from .kernel_backend import KernelBackend
-from .row.host_transfer import Numbers, RowCarrier
 from .torch_backend import TorchBackend
 
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from .attention.reduction import flat, moved, reduce_hidden, reduce_states
-from .definitions.signals import cosine
-from .row.stacking import stacked
+from ..attention.reduction import flat, moved, reduce_hidden, reduce_states
+from ..definitions.signals import cosine
+from ..row.stacking import stacked
 
 
 class HiddenNumbers:

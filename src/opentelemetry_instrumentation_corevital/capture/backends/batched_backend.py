@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .collector.presence import Presence
-from .collector.step import LayerStates, Step
-from .definitions.signals import AttentionSums, VisibleKeys, attention_signals, logit_signals, numbers_of, over_heads
-from .hidden_numbers import HiddenNumbers
-from .row.host_transfer import Numbers, RowCarrier
-from .row.layout import DONE, LOGITS, TOKEN, Layout
-from .row.stacking import stacked
+from ..collector.presence import Presence
+from ..collector.step import LayerStates, Step
+from ..definitions.signals import AttentionSums, VisibleKeys, attention_signals, logit_signals, numbers_of, over_heads
+from ..row.host_transfer import Numbers, RowCarrier
+from ..row.layout import DONE, LOGITS, TOKEN, Layout
+from ..row.stacking import stacked
+from .hidden_state_numbers import HiddenNumbers
 from .torch_backend import attention_parts, hidden_parts, output_parts
 
 STEPS: Final = 8

@@ -15,8 +15,8 @@ Nothing here decides what is looked at: see `fused`. Definitions: see `signals`.
 import triton
 import triton.language as tl
 
-from .definitions import signals
-from .row import layout
+from ..definitions import signals
+from ..row import layout
 
 _LN2 = tl.constexpr(0.6931471805599453)
 _INF = tl.constexpr(float("inf"))
