@@ -281,8 +281,8 @@ def test_a_model_is_copied_pickled_and_saved_clean(tmp_path: Path) -> None:
 def test_what_is_not_recorded_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-    from opentelemetry_instrumentation_corevital.capture import session
     from opentelemetry_instrumentation_corevital.capture.backends import torch_backend
+    from opentelemetry_instrumentation_corevital.capture.session.session import session
 
     def forbidden(*args: Any) -> Any:
         raise AssertionError("measured")

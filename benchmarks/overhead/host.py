@@ -15,9 +15,9 @@ from typing import Any, Final
 from call import Bench
 from cases import ARMS
 from opentelemetry_instrumentation_corevital.capture.collector.collector.attention_reports import StepAttention
+from opentelemetry_instrumentation_corevital.capture.session.session.session import Session
 
 from opentelemetry_instrumentation_corevital.capture.hooks import LayerTap
-from opentelemetry_instrumentation_corevital.capture.session import Session
 from opentelemetry_instrumentation_corevital.config import SUMMARY_ATTENTION_EVERY
 from opentelemetry_instrumentation_corevital.instrumentation.recorder import Recorder, _Recording
 

@@ -8,9 +8,9 @@ import threading
 from typing import Any
 
 from .._internal.greenlets import Owner, PerGreenlet
-from .call import Call
 from .collector.collector import thread as hooks
-from .session import Session
+from .session.call_facts import Call
+from .session.session import Session
 
 _Calls = tuple[Call | None, Session | None]
 

@@ -16,10 +16,10 @@ from transformers.generation.logits_process import LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteriaList
 
 from .._internal.safety import report_internal_error, shielded
-from .call import Call
 from .isolation.dispatch_modes import unseen
 from .listening import thread
-from .session import Session
+from .session.call_facts import Call
+from .session.session import Session
 
 
 class TappedLogits(LogitsProcessorList):

@@ -10,7 +10,7 @@ from ..run import Prompt, Run
 from .call_context import PromptHint
 
 if TYPE_CHECKING:
-    from ..capture.call import Call
+    from ..capture.session.call_facts import Call
 
 
 class CallTexts:

@@ -53,8 +53,8 @@ from .prompt_and_response import CallTexts
 from .reporting import Report
 
 if TYPE_CHECKING:
-    from ..capture.call import Call
-    from ..capture.session import Session
+    from ..capture.session.call_facts import Call
+    from ..capture.session.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -147,8 +147,8 @@ class Recorder:
     ) -> "_Recording | None":
         if is_disabled() or breaker_open() or not is_instrumentation_enabled():
             return None
-        from ..capture.call import Call
         from ..capture.isolation.dispatch_modes import unseen
+        from ..capture.session.call_facts import Call
 
         call = Call(model, args, kwargs)
         parent = calling_context(call.arguments.get("streamer"))
@@ -306,7 +306,7 @@ class _Recording:
     def _session(self, model: Any) -> "Session":
         from ..capture.collector.collector import Options, StepCollector
         from ..capture.hooks import attach
-        from ..capture.session import Session
+        from ..capture.session.session import Session
 
         collector = None
         with shielded("capture.attach"):
@@ -384,7 +384,7 @@ class _Recording:
             self.session.release()
 
     def _metrics(self, runs: Sequence[Run], result: Any, error: BaseException | None, seconds: float) -> None:
-        from ..capture.runs import error_name
+        from ..capture.session.run_maker import error_name
 
         instruments = self.recorder.instruments
         if self.captured:

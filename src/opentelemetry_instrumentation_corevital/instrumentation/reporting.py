@@ -128,7 +128,7 @@ class Report:
 
     def write_failure(self, error: BaseException) -> None:
         """Say that the call ended with an exception."""
-        from ..capture.runs import error_name
+        from ..capture.session.run_maker import error_name
 
         description = shortened(str(error), MESSAGE_BYTES) if self.settings.content_on_span else None
         self.span.set_status(Status(StatusCode.ERROR, description))
@@ -238,7 +238,7 @@ class Report:
 
     def _exception_event(self, error: BaseException, time_ns: int) -> None:
         """Add the exception as an event; its message and traceback may quote the prompt."""
-        from ..capture.runs import error_name
+        from ..capture.session.run_maker import error_name
 
         event = {semconv.EXCEPTION_TYPE: error_name(error)}
         if self.settings.content_on_span:

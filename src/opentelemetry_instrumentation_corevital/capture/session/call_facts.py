@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..run import Decoding, StopReason
-from ..values import number, texts, whole
-from .isolation.dispatch_modes import has_numbers
-from .model.caches import holds_keys
-from .result import new_tokens, token_ids
-from .row.ancestry import Ids
+from ...run import Decoding, StopReason
+from ...values import number, texts, whole
+from ..isolation.dispatch_modes import has_numbers
+from ..model.caches import holds_keys
+from ..row.ancestry import Ids
+from .returned_tokens import new_tokens, token_ids
 from .stopping import Stops, token_set
 
 # The first parameters of GenerationMixin.generate; the same from transformers 4.57 to 5.

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .isolation.dispatch_modes import has_numbers
-from .row.ancestry import Ids
+from ..isolation.dispatch_modes import has_numbers
+from ..row.ancestry import Ids
 
 
 def token_ids(result: Any, *, paged: bool = False) -> Ids | str:

@@ -20,7 +20,7 @@ from transformers.generation.stopping_criteria import (
     StopStringCriteria,
 )
 
-from ..run import StopReason
+from ...run import StopReason
 
 PRECEDENCE: Final[tuple[StopReason, ...]] = ("eos", "stop_string", "criterion", "length", "time")
 """Which reason is given where several criteria end a sequence at the same step: what its tokens say, then what the

@@ -5,12 +5,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .._internal.safety import shielded
-from ..run import FINISH_REASONS, LOGIT_SIGNALS, Decoding, ModelInfo, Run
-from .call import Call, Generated
-from .collector.presence import ATTENTION, Presence, why_no_attention
-from .row.host_transfer import RowStore
-from .row.layout import TOKEN, attention_columns, every_step_columns, logit_columns
+from ..._internal.safety import shielded
+from ...run import FINISH_REASONS, LOGIT_SIGNALS, Decoding, ModelInfo, Run
+from ..collector.presence import ATTENTION, Presence, why_no_attention
+from ..row.host_transfer import RowStore
+from ..row.layout import TOKEN, attention_columns, every_step_columns, logit_columns
+from .call_facts import Call, Generated
 from .stopping import reason_of_error
 
 _UNSEEN_END: Final = "no stopping criterion was seen to end it"

@@ -5,10 +5,10 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from .._internal.safety import shielded
-from ..run import Run
-from .row.host_transfer import RowStore
-from .row.layout import DONE
+from ..._internal.safety import shielded
+from ...run import Run
+from ..row.host_transfer import RowStore
+from ..row.layout import DONE
 
 
 class Follower(Protocol):

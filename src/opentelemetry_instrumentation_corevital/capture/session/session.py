@@ -7,22 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._internal.clock import Clock
-from .._internal.safety import report_internal_error, shielded
-from ..run import ModelInfo, Run
-from .backends.backend import Backend, backend_for
-from .call import Call, Generated
-from .collector.collector import StepCollector
-from .collector.presence import HIDDEN_STATES, Presence
-from .collector.step import Step
+from ..._internal.clock import Clock
+from ..._internal.safety import report_internal_error, shielded
+from ...run import ModelInfo, Run
+from ..backends.backend import Backend, backend_for
+from ..collector.collector import StepCollector
+from ..collector.presence import HIDDEN_STATES, Presence
+from ..collector.step import Step
+from ..isolation.dispatch_modes import has_numbers, unseen
+from ..row.ancestry import Ancestry, RowPerSequence
+from ..row.beam_search import Beams
+from ..row.host_transfer import HostRows, RowCarrier, RowStore, carrier_for
+from ..row.layout import DONE, TOKEN
+from .call_facts import Call, Generated
 from .failed_step import Faults, add_failed_step, faults_of
-from .following import Follower, Following
-from .isolation.dispatch_modes import has_numbers, unseen
-from .row.ancestry import Ancestry, RowPerSequence
-from .row.beam_search import Beams
-from .row.host_transfer import HostRows, RowCarrier, RowStore, carrier_for
-from .row.layout import DONE, TOKEN
-from .runs import RunMaker
+from .live_steps import Follower, Following
+from .run_maker import RunMaker
 from .stopping import flags_of, reason_of_error
 
 STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})

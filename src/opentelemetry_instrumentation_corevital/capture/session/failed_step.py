@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..run import NONFINITE_COUNTS, Run
-from .collector.presence import Presence
-from .row.host_transfer import RowStore
-from .row.layout import DONE, LOGIT_WIDTH, every_step_columns, logit_columns
+from ...run import NONFINITE_COUNTS, Run
+from ..collector.presence import Presence
+from ..row.host_transfer import RowStore
+from ..row.layout import DONE, LOGIT_WIDTH, every_step_columns, logit_columns
 
 Faults = Mapping[str, NDArray[Any]]
 """Counts of what is not finite in one sequence's step, each [1] or [1, layers]; empty where it is healthy."""
