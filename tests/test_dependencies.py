@@ -16,7 +16,7 @@ PRIVATE = {
     "h11": "receiver/connections.py reads the state of uvicorn's connection",
     "starlette": "receiver/web.py switches the router's redirects off",
     "transformers": "capture/ wraps methods that begin with an underscore",
-    "torch": "capture/hooks.py reads the hooks of modules",
+    "torch": "capture/attach/module_hooks.py reads the hooks of modules",
     "wrapt": "patches.py",
 }
 """Library -> where it is used in a way that it does not promise."""

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from opentelemetry_instrumentation_corevital import RAGContext, Settings, baselines, rag_context, semconv
-from opentelemetry_instrumentation_corevital.capture.session.session import session
+from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
 from tests.reads import reads_of_options

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from opentelemetry_instrumentation_corevital.capture.collector.collector.attention_reports import StepAttention
-from opentelemetry_instrumentation_corevital.capture.collector.collector.layer_outputs import StepHidden
 from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList, StoppingCriteria
 
+from opentelemetry_instrumentation_corevital.capture.collector.attention_reports import StepAttention
+from opentelemetry_instrumentation_corevital.capture.collector.layer_outputs import StepHidden
 from tests.identity import Observed, assert_same, attributes, observe
 from tests.support import (
     ARCHITECTURES,
@@ -282,7 +282,7 @@ def test_what_is_not_recorded_is_not_measured(monkeypatch: pytest.MonkeyPatch) -
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
     from opentelemetry_instrumentation_corevital.capture.backends import torch_backend
-    from opentelemetry_instrumentation_corevital.capture.session.session import session
+    from opentelemetry_instrumentation_corevital.capture.session import session
 
     def forbidden(*args: Any) -> Any:
         raise AssertionError("measured")

@@ -57,7 +57,7 @@ def inspect_eager(make: Callable[[], Any]) -> tuple[Result, Result]:
 
 def layers_of(model: Any) -> Result:
     """Return how many layers the config says, and which ones CoreVital finds."""
-    from opentelemetry_instrumentation_corevital.capture.model.description.structure import examine, layers_path
+    from opentelemetry_instrumentation_corevital.capture.model.structure import examine, layers_path
 
     config = model.config
     text = config.get_text_config(decoder=True)

@@ -197,7 +197,7 @@ def absent_and_differences(change: Callable[[Any], Any]) -> tuple[Any, Any]:
 
 
 def seen_info(model: Any) -> ModelInfo:
-    from opentelemetry_instrumentation_corevital.capture.model.description.description import describe_model
+    from opentelemetry_instrumentation_corevital.capture.model.description import describe_model
 
     return describe_model(model)
 

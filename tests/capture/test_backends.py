@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from opentelemetry_instrumentation_corevital.capture.collector.collector.presence import Presence
-from opentelemetry_instrumentation_corevital.capture.collector.collector.step import LayerStates, Step
 from torch import Tensor
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.backends.backend import Backend
 from opentelemetry_instrumentation_corevital.capture.backends.batched_backend import STEPS, BatchedBackend
 from opentelemetry_instrumentation_corevital.capture.backends.torch_backend import TorchBackend
+from opentelemetry_instrumentation_corevital.capture.collector.presence import Presence
+from opentelemetry_instrumentation_corevital.capture.collector.step import LayerStates, Step
 from opentelemetry_instrumentation_corevital.capture.definitions.signals import cosine
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
 from opentelemetry_instrumentation_corevital.capture.row.layout import DONE, TOKEN, every_step_columns

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from opentelemetry_instrumentation_corevital.capture.collector.collector.presence import Presence
-from opentelemetry_instrumentation_corevital.capture.collector.collector.step import Step
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.backends import batched_backend
+from opentelemetry_instrumentation_corevital.capture.collector.presence import Presence
+from opentelemetry_instrumentation_corevital.capture.collector.step import Step
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
-from opentelemetry_instrumentation_corevital.capture.session.session import session
+from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.run import Run
 from tests.capture.test_inside import measure
 from tests.support import Keep, instrumented, padded_batch, prompt, sharpen, tiny_model

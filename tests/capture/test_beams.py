@@ -12,7 +12,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from opentelemetry_instrumentation_corevital import Run, semconv
-from opentelemetry_instrumentation_corevital.capture.session.session import session
+from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.run import CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
 from tests.capture.test_inside import LAYERS, measure, same, window_of
 from tests.reference import cosine_reference, hidden_reference, layer_reference

@@ -14,8 +14,6 @@ import accelerate
 import numpy as np
 import pytest
 import torch
-from opentelemetry_instrumentation_corevital.capture.model.description.description import describe_model
-from opentelemetry_instrumentation_corevital.capture.model.description.structure import examine, layers_path
 from torch import nn
 from transformers import (
     AttentionInterface,
@@ -44,6 +42,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.capture.attention.scores import from_weights, tells_visible
+from opentelemetry_instrumentation_corevital.capture.model.description import describe_model
+from opentelemetry_instrumentation_corevital.capture.model.structure import examine, layers_path
 from tests.store.spans import run_code
 from tests.support import (
     Keep,

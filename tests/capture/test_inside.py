@@ -309,7 +309,7 @@ def test_layers_that_begin_to_be_changed_in_place_cost_one_step() -> None:
 @pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("loss", ["a layer is silent", "another batch", "another shape"])
 def test_attention_is_the_same_where_hidden_states_are_lost(loss: str, every: int, step: int) -> None:
-    from opentelemetry_instrumentation_corevital.capture.collector.collector.collector import thread
+    from opentelemetry_instrumentation_corevital.capture.collector.collector import thread
 
     model = sharpen(tiny_model())
     arguments = {**padded_batch(), "max_new_tokens": 9, "do_sample": False, "eos_token_id": None}
@@ -353,7 +353,7 @@ def test_nothing_of_a_long_prefill_is_kept_that_the_cache_does_not_hold(
     seen: list[int] = []
 
     def watch(_module: Any, _args: Any, output: Any) -> None:
-        from opentelemetry_instrumentation_corevital.capture.collector.collector.collector import thread
+        from opentelemetry_instrumentation_corevital.capture.collector.collector import thread
 
         collector = thread.collector
         assert collector is not None
@@ -406,7 +406,7 @@ def test_what_one_call_has_learned_of_the_layers_does_not_mislead_the_next() -> 
 
 
 def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital.capture.collector.collector import attention_reports
+    from opentelemetry_instrumentation_corevital.capture.collector import attention_reports
 
     model = sharpen(tiny_model(num_hidden_layers=5))
     arguments = {**padded_batch(), "max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
@@ -423,7 +423,7 @@ def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypa
 def test_scores_are_reduced_in_slices(architecture: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice is some layers, or some sequences of one: with biases, learned sinks, padding, cross-attention."""
     from opentelemetry_instrumentation_corevital.capture.attention import reduction
-    from opentelemetry_instrumentation_corevital.capture.collector.collector import attention_reports
+    from opentelemetry_instrumentation_corevital.capture.collector import attention_reports
 
     if architecture == "t5":
         model = sharpen(tiny_encoder_decoder("t5", num_layers=5, num_decoder_layers=5))
@@ -466,7 +466,7 @@ def tiny_gpt_oss() -> Any:
 
 
 def test_a_second_attention_of_a_layer_is_seen_after_a_flush_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital.capture.collector.collector import attention_reports
+    from opentelemetry_instrumentation_corevital.capture.collector import attention_reports
 
     model = sharpen(tiny_model(num_hidden_layers=3))
     layer = model.model.layers[1]
@@ -588,7 +588,7 @@ def test_flash_attention_is_recomputed_with_its_window_and_soft_cap(monkeypatch:
             seen.append(weights[:, :, -1])
 
     register_flash(watched, softcap=5.0, sliding_window=8)
-    from opentelemetry_instrumentation_corevital.capture.collector.collector.attention_reports import StepAttention
+    from opentelemetry_instrumentation_corevital.capture.collector.attention_reports import StepAttention
 
     real = StepAttention.begin
 

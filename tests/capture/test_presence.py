@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from opentelemetry_instrumentation_corevital.capture.collector.collector.presence import (
+
+from opentelemetry_instrumentation_corevital.capture.collector.presence import (
     GROUPS,
     Presence,
     in_row,
     why_no_attention,
 )
-from opentelemetry_instrumentation_corevital.capture.collector.collector.step import Step
-
+from opentelemetry_instrumentation_corevital.capture.collector.step import Step
 from opentelemetry_instrumentation_corevital.capture.row.layout import LOGIT_WIDTH
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from opentelemetry_instrumentation_corevital.capture.model.description.routers import find_routers, router_numbers
 
 from opentelemetry_instrumentation_corevital import Run
-from opentelemetry_instrumentation_corevital.capture import hooks
+from opentelemetry_instrumentation_corevital.capture.attach import module_hooks
+from opentelemetry_instrumentation_corevital.capture.model.routers import find_routers, router_numbers
 from tests.capture.test_batched import one_by_one
 from tests.capture.test_inside import measure, same
 from tests.support import BOS, EOS, PAD, VOCABULARY, Keep, instrumented, padded_batch, prompt, tiny_model
@@ -305,7 +305,9 @@ def test_the_run_stays_what_it_is_and_the_model_copies() -> None:
 
 
 def has_tap(module: torch.nn.Module) -> bool:
-    return any(isinstance(hook, hooks.LayerTap | hooks.OutputTap) for hook in module._forward_hooks.values())
+    return any(
+        isinstance(hook, module_hooks.LayerTap | module_hooks.OutputTap) for hook in module._forward_hooks.values()
+    )
 
 
 def test_a_router_that_is_exchanged_is_found_again() -> None:

@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry_instrumentation_corevital.capture.collector.collector.presence import Presence
-from opentelemetry_instrumentation_corevital.capture.collector.collector.step import Step
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.backends.batched_backend import BatchedBackend
 from opentelemetry_instrumentation_corevital.capture.backends.torch_backend import TorchBackend
+from opentelemetry_instrumentation_corevital.capture.collector.presence import Presence
+from opentelemetry_instrumentation_corevital.capture.collector.step import Step
 from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
     TOPK_MASS_TOKENS,
     _largest,

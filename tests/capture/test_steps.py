@@ -311,7 +311,7 @@ def test_a_sequence_that_was_over_is_not_judged_by_the_step_that_failed() -> Non
 
 def test_a_failed_step_that_cannot_be_read_is_not_taken_for_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     from opentelemetry_instrumentation_corevital.capture.backends.batched_backend import BatchedBackend
-    from opentelemetry_instrumentation_corevital.capture.session.session import session
+    from opentelemetry_instrumentation_corevital.capture.session import session
 
     def unread(_self: Any, _row: torch.Tensor) -> Any:
         raise RuntimeError("CUDA error: device-side assert triggered")

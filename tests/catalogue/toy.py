@@ -17,7 +17,7 @@ import opentelemetry_instrumentation_corevital
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.baselines.profiled_signals import STEP_SIGNALS
 from opentelemetry_instrumentation_corevital.capture.row.layout import LOGIT_WIDTH, Layout, every_step_columns
-from opentelemetry_instrumentation_corevital.capture.session.session import session
+from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.catalogue import signals
 from opentelemetry_instrumentation_corevital.catalogue.signal_checks import check
 from opentelemetry_instrumentation_corevital.cli import read

@@ -15,11 +15,11 @@ import pytest
 import torch
 import transformers
 from huggingface_hub import errors
-from opentelemetry_instrumentation_corevital.capture.model.description.description import public_name
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from opentelemetry_instrumentation_corevital._internal.user_error import UserError
+from opentelemetry_instrumentation_corevital.capture.model.description import public_name
 from opentelemetry_instrumentation_corevital.loading import models
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel, demo_model_path, load_model
 from tests.support import tiny_model

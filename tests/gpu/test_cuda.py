@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from opentelemetry_instrumentation_corevital.capture.collector.collector.presence import Presence
-from opentelemetry_instrumentation_corevital.capture.collector.collector.step import Step
 
 from opentelemetry_instrumentation_corevital._internal.clock import Clock
 from opentelemetry_instrumentation_corevital.capture.backends.backend import backend_for
 from opentelemetry_instrumentation_corevital.capture.backends.kernel_backend import KernelBackend
 from opentelemetry_instrumentation_corevital.capture.backends.torch_backend import TorchBackend
+from opentelemetry_instrumentation_corevital.capture.collector.presence import Presence
+from opentelemetry_instrumentation_corevital.capture.collector.step import Step
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import RING_SLOTS, PinnedRows, carrier_for
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
 from tests.support import ARCHITECTURES, Keep, instrumented, padded_batch, prompt, reference_signals, tiny_model

@@ -121,8 +121,8 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         recent_chats.clear()
         forget_contexts()
         if _GENERATION_MODULE in sys.modules:
-            from ..capture.hooks import detach_all
-            from ..capture.registry import unwrap_attention_functions
+            from ..capture.attach.attention_registry import unwrap_attention_functions
+            from ..capture.attach.module_hooks import detach_all
 
             detach_all()
             unwrap_attention_functions()
@@ -179,14 +179,14 @@ _GENERATION_METHODS = (
 
 
 def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
-    from ..capture.isolation.compiled_code import left_out
-    from ..capture.taps import (
+    from ..capture.attach.generation_loop import (
         tap_finished_beams,
         tap_logits_processor,
         tap_output,
         tap_running_beams,
         tap_stopping_criteria,
     )
+    from ..capture.isolation.compiled_code import left_out
 
     def logits_processor(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
         with shielded("instrumentor.unseen"):

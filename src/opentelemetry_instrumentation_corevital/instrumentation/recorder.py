@@ -157,7 +157,7 @@ class Recorder:
         with shielded("capture.attach"):
             # Also for a call that is not measured: it may be the one in which a graph is compiled, and a graph whose
             # attention function changes afterwards is compiled once more.
-            from ..capture.registry import wrap_attention_functions
+            from ..capture.attach.attention_registry import wrap_attention_functions
 
             wrap_attention_functions()
         with shielded("recorder.ids"):
@@ -204,7 +204,7 @@ def _unseen(wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwar
     """Run a generate() that runs inside another one; unless it does that one's work, its steps are not that run's."""
     before = None
     with shielded("recorder.nested"):
-        from ..capture.listening import listen, thread
+        from ..capture.attach.thread_state import listen, thread
 
         if thread.call is None or not thread.call.is_delegate(model):
             before = listen(None, None)
@@ -213,7 +213,7 @@ def _unseen(wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwar
     finally:
         with shielded("recorder.nested"):
             if before is not None:
-                from ..capture.listening import restore
+                from ..capture.attach.thread_state import restore
 
                 restore(before)
 
@@ -304,8 +304,8 @@ class _Recording:
         self._before: Any = None
 
     def _session(self, model: Any) -> "Session":
+        from ..capture.attach.module_hooks import attach
         from ..capture.collector.collector import Options, StepCollector
-        from ..capture.hooks import attach
         from ..capture.session.session import Session
 
         collector = None
@@ -324,14 +324,14 @@ class _Recording:
 
     def enter(self) -> None:
         """Make the span current and let the thread's taps report to this call."""
-        from ..capture.listening import listen
+        from ..capture.attach.thread_state import listen
 
         self._token = otel_context.attach(self.context)
         self._before = listen(self.call, self.session)
 
     def leave(self) -> None:
         """Undo `enter`, however far it came; the call ends here."""
-        from ..capture.listening import restore
+        from ..capture.attach.thread_state import restore
 
         with shielded("recorder.clock"):
             self.end_ns = self.clock.now()

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch.compiler import is_compiling
 
-from .._internal.forks import held_by_forks
-from .attention.scores import implementation_of
-from .collector.collector import failed, thread
+from ..._internal.forks import held_by_forks
+from ..attention.scores import implementation_of
+from ..collector.collector import failed, thread
 
 _lock = held_by_forks(threading.Lock())
 _wrapped: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}  # name -> (wrapper, original)

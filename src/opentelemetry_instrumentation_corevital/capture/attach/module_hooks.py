@@ -17,14 +17,14 @@ from typing import Any, Final
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
-from .._internal.forks import held_by_forks
-from .attention.scores import from_projections, from_weights, tells_visible
-from .collector.attention_reports import StepAttention
-from .collector.collector import attention_here, failed, thread
-from .isolation.dispatch_modes import unseen
-from .model.caches import holds_keys
-from .model.description import text_config
-from .model.structure import Anatomy, examine
+from ..._internal.forks import held_by_forks
+from ..attention.scores import from_projections, from_weights, tells_visible
+from ..collector.attention_reports import StepAttention
+from ..collector.collector import attention_here, failed, thread
+from ..isolation.dispatch_modes import unseen
+from ..model.caches import holds_keys
+from ..model.description import text_config
+from ..model.structure import Anatomy, examine
 
 
 class _Tap:

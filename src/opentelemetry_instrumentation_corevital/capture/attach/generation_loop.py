@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers.generation.logits_process import LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteriaList
 
-from .._internal.safety import report_internal_error, shielded
-from .isolation.dispatch_modes import unseen
-from .listening import thread
-from .session.call_facts import Call
-from .session.session import Session
+from ..._internal.safety import report_internal_error, shielded
+from ..isolation.dispatch_modes import unseen
+from ..session.call_facts import Call
+from ..session.session import Session
+from .thread_state import thread
 
 
 class TappedLogits(LogitsProcessorList):

@@ -7,10 +7,10 @@ the thread's, for their speed: see `collector`.
 import threading
 from typing import Any
 
-from .._internal.greenlets import Owner, PerGreenlet
-from .collector.collector import thread as hooks
-from .session.call_facts import Call
-from .session.session import Session
+from ..._internal.greenlets import Owner, PerGreenlet
+from ..collector.collector import thread as hooks
+from ..session.call_facts import Call
+from ..session.session import Session
 
 _Calls = tuple[Call | None, Session | None]
 
