@@ -41,9 +41,9 @@ from store import LAYERS, noise  # of this folder
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.config import Settings, load_settings
-from opentelemetry_instrumentation_corevital.emission.attributes import start_attributes
+from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
 from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
-from opentelemetry_instrumentation_corevital.emission.metrics import Instruments
+from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import CallTexts
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report

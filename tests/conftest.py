@@ -43,17 +43,17 @@ def _absent_names_and_reasons_are_declared(
         return
     from opentelemetry_instrumentation_corevital import semconv
     from opentelemetry_instrumentation_corevital.catalogue import absence
-    from opentelemetry_instrumentation_corevital.emission import attributes, span
+    from opentelemetry_instrumentation_corevital.emission import run_attributes, span
 
     vocabulary = frozenset(name for kind, name in semconv.DEFINITIONS if kind == "attribute")
     found: dict[str, str] = {}
-    told = attributes.absent_attribute
+    told = run_attributes.absent_attribute
 
     def watched(absent: Mapping[str, str]) -> dict[str, Any]:
         found.update(absence.unknown(absent, vocabulary))
         return told(absent)
 
-    for module in (attributes, span):
+    for module in (run_attributes, span):
         monkeypatch.setattr(module, "absent_attribute", watched)
     yield
     assert not found, "declare it in catalogue/absence.py"

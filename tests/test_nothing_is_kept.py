@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from opentelemetry_instrumentation_corevital import disabled
-from opentelemetry_instrumentation_corevital.emission.metrics import instruments_of
+from opentelemetry_instrumentation_corevital.emission.instruments import instruments_of
 from tests.identity import observe
 from tests.support import VOCABULARY, instrumented, prompt, tiny_encoder_decoder, tiny_model
 

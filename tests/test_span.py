@@ -15,10 +15,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission import budget
-from opentelemetry_instrumentation_corevital.emission.attributes import downsample, series_attributes, slope
 from opentelemetry_instrumentation_corevital.emission.judgements import HealthProcessor, default_judgements
+from opentelemetry_instrumentation_corevital.emission.run_attributes import downsample, series_attributes, slope
 from opentelemetry_instrumentation_corevital.emission.span import emit_run
-from opentelemetry_instrumentation_corevital.emission.steps import choose_steps
+from opentelemetry_instrumentation_corevital.emission.step_events import choose_steps
 from opentelemetry_instrumentation_corevital.run import Health, Prompt
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
 from tests.assessment.runs import NOT_REPEATING, add_layers, make_run

@@ -40,7 +40,7 @@ _ENTRY = """
 
 SIGNAL: Final = (
     Addition(
-        "catalogue/hidden.py",
+        "catalogue/hidden_state_signals.py",
         "SIGNALS",
         """
     Signal(
@@ -58,7 +58,7 @@ SIGNAL: Final = (
         heat_map=HeatMap(rank=15, title="smallest absolute value"),
     ),""",
     ),
-    Addition("catalogue/hidden.py", "from typing import Final", "from dataclasses import replace"),
+    Addition("catalogue/hidden_state_signals.py", "from typing import Final", "from dataclasses import replace"),
     Addition("capture/definitions/signals.py", "hidden_statistics", '"toy_smallest": hidden.abs().amin(-1),'),
     Addition("tests/reference.py", "hidden_reference", '"toy_smallest": min(abs(x) for x in vector),'),
 )
@@ -66,7 +66,7 @@ SIGNAL: Final = (
 
 STEP_SIGNAL: Final = (
     Addition(
-        "catalogue/logits.py",
+        "catalogue/logit_signals.py",
         "SIGNALS",
         """
     Signal(
@@ -82,7 +82,7 @@ STEP_SIGNAL: Final = (
         profile=25,
     ),""",
     ),
-    Addition("catalogue/logits.py", "from typing import Final", "from dataclasses import replace"),
+    Addition("catalogue/logit_signals.py", "from typing import Final", "from dataclasses import replace"),
     Addition("capture/definitions/signals.py", "numbers_of", '"toy_step": 2.0 * signals.margin,'),
 )
 
@@ -206,7 +206,7 @@ CARRIED: Final = (
     ),""",
     ),
     Addition(
-        "assessment/attributes.py",
+        "assessment/verdict_attributes.py",
         "            semconv.RISK_METHOD: lambda _, risk: risk.method,",
         '            "corevital.risk.toys": lambda _, risk: risk.score / 2,',
     ),

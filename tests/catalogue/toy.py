@@ -22,7 +22,7 @@ from opentelemetry_instrumentation_corevital.catalogue import signals
 from opentelemetry_instrumentation_corevital.catalogue.signal_checks import check
 from opentelemetry_instrumentation_corevital.cli import read
 from opentelemetry_instrumentation_corevital.cli.app import run_command
-from opentelemetry_instrumentation_corevital.emission.layers import layer_attributes
+from opentelemetry_instrumentation_corevital.emission.layer_arrays import layer_attributes
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
 from opentelemetry_instrumentation_corevital.presentation import heat_map, timeline
 from opentelemetry_instrumentation_corevital.run import Run

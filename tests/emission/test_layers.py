@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.emission.layers import layer_attributes
+from opentelemetry_instrumentation_corevital.emission.layer_arrays import layer_attributes
 from tests.assessment.runs import add_layers, make_run
 from tests.support import instrumented, prompt, sharpen, tiny_model
 

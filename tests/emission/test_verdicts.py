@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.assessment.attributes import (
+from opentelemetry_instrumentation_corevital.assessment.verdict_attributes import (
     call_attributes,
     carried_attributes,
     verdict_attributes,

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..run import BlamedLayer, Deviation, Run
 from .deviation import deviations, where_it_began
-from .layers import anomaly, collapse, windows
+from .layer_findings import anomaly, collapse, windows
 from .thresholds import DEFAULT, Thresholds
 
 _REASONS: Final = {

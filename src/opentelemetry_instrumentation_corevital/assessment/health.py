@@ -11,7 +11,7 @@ from ..catalogue.verdicts import FLAG
 from ..run import Deviation, Health, Run, middle_third
 from .collapse import CollapseDetector
 from .deviation import OUTPUT_SIGNALS, deviations, where_it_began
-from .layers import anomaly
+from .layer_findings import anomaly
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
 

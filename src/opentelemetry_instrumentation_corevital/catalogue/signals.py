@@ -5,7 +5,7 @@ The order of the declarations is that of the numbers in a row, of the columns of
 
 from collections.abc import Iterable
 
-from . import attention, derived, hidden, logits, routers
+from . import attention_signals, derived_signals, hidden_state_signals, logit_signals, router_signals
 from .signal import Family, HeatMap, Shape, Signal, Timeline
 
 FAMILIES: tuple[Family, ...] = (
@@ -45,13 +45,13 @@ FAMILIES: tuple[Family, ...] = (
 """In the order of their blocks in the row, and of their layer arrays on the span."""
 
 SIGNALS: tuple[Signal, ...] = (
-    *logits.SIGNALS,
-    *hidden.SIGNALS,
-    *routers.SIGNALS,
-    *attention.SELF,
-    *attention.CROSS,
-    *attention.HEADS,
-    *derived.SIGNALS,
+    *logit_signals.SIGNALS,
+    *hidden_state_signals.SIGNALS,
+    *router_signals.SIGNALS,
+    *attention_signals.SELF,
+    *attention_signals.CROSS,
+    *attention_signals.HEADS,
+    *derived_signals.SIGNALS,
 )
 
 

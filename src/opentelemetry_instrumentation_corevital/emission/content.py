@@ -8,7 +8,7 @@ from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import Context
 
 from .. import semconv
-from ..assessment.attributes import carried_attributes
+from ..assessment.verdict_attributes import carried_attributes
 from ..run import Run
 from ..values import clean, fitting
 

@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 
 from .. import semconv
 from .._internal.npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
-from ..assessment.attributes import carried_attributes
+from ..assessment.verdict_attributes import carried_attributes
 from ..catalogue import signals
 from ..catalogue.signal import Dtype
 from ..run import Run

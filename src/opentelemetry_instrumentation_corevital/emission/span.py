@@ -7,14 +7,14 @@ from typing import Any, Final
 from opentelemetry.trace import Span
 
 from .. import semconv
-from ..assessment.attributes import carried_attributes, verdict_attributes
+from ..assessment.verdict_attributes import carried_attributes, verdict_attributes
 from ..config import Settings
 from ..run import Run
 from ..values import fitting
 from . import budget
-from .attributes import SERIES_POINTS, absent_attribute, series_attributes, summary_attributes
-from .layers import layer_attributes
-from .steps import StepEvents, choose_steps
+from .layer_arrays import layer_attributes
+from .run_attributes import SERIES_POINTS, absent_attribute, series_attributes, summary_attributes
+from .step_events import StepEvents, choose_steps
 
 _JUDGEMENT_RESERVE: Final = 6 * 1024
 """What judgements are taken to have set on a span whose attributes cannot be read back."""

@@ -265,8 +265,8 @@ def _recorder(
     from opentelemetry._logs import get_logger
 
     from .._internal import safety
+    from ..emission.instruments import instruments_of
     from ..emission.judgements import RunJudgement, default_judgements, in_order
-    from ..emission.metrics import instruments_of
     from ..semconv import SCOPE_NAME
     from .recorder import Recorder
 

@@ -31,11 +31,11 @@ from .._internal.greenlets import PerGreenlet
 from .._internal.layer_selection import LayerSelection
 from .._internal.safety import breaker_open, report_internal_error, shielded
 from ..config import Settings
-from ..emission import attributes as emitted
+from ..emission import run_attributes as emitted
 from ..emission.ids import restore_ids, system_random, use_system_ids
+from ..emission.instruments import Instruments, call_tokens
 from ..emission.judgements import ENLISTED_KEY, RunJudgement, in_order
-from ..emission.live import LiveSteps
-from ..emission.metrics import Instruments, call_tokens
+from ..emission.live_step_events import LiveSteps
 from ..emission.run_data import takes_logs
 from ..run import ModelInfo, Run
 from ..version import __version__

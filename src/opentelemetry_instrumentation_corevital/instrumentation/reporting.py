@@ -15,10 +15,10 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_co
 
 from .. import semconv
 from .._internal.safety import shielded
-from ..assessment.attributes import call_attributes
+from ..assessment.verdict_attributes import call_attributes
 from ..config import Settings
-from ..emission import attributes as emitted
 from ..emission import budget
+from ..emission import run_attributes as emitted
 from ..emission.content import (
     EXCEPTION_BYTES,
     MESSAGE_BYTES,
@@ -28,12 +28,12 @@ from ..emission.content import (
     shortened,
     span_attributes,
 )
+from ..emission.instruments import Instruments
 from ..emission.judgements import RunJudgement
-from ..emission.live import LiveSteps
-from ..emission.metrics import Instruments
+from ..emission.live_step_events import LiveSteps
 from ..emission.run_data import pack, records, takes_logs
 from ..emission.span import capture_attributes, emit_run, in_full
-from ..emission.verdict import emit_verdict
+from ..emission.verdict_event import emit_verdict
 from ..run import Decoding, ModelInfo, Run
 from ..values import fitting
 from .call_context import lasting

@@ -22,7 +22,7 @@ from .._internal.npz import to_npz
 from ..assessment.fingerprint import hash_text, normalize_prompt
 from ..catalogue import signals
 from ..config import Settings
-from ..emission.attributes import downsample, over_steps, rounded, slope
+from ..emission.run_attributes import downsample, over_steps, rounded, slope
 from ..store.checked import REPORT
 from ..store.rows import Record, source_of
 from ..store.run_data import whole_run_data

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import semconv
-from ..assessment.layers import over_steps
+from ..assessment.layer_findings import over_steps
 from ..catalogue.signals import FAMILIES, family, index_name, layer_arrays
 from ..catalogue.signals import heat_maps as heat_maps_of
 from .panel import sparkline

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
-from ..assessment.layers import over_steps
+from ..assessment.layer_findings import over_steps
 from ..assessment.risk import SCORE_DIGITS
 from ..catalogue import signals
 from ..run import Run

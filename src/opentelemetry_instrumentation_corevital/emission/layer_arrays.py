@@ -6,11 +6,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..assessment.layers import over_steps
+from ..assessment.layer_findings import over_steps
 from ..catalogue import signals
 from ..catalogue.signal import Signal, Statistic
 from ..run import Run
-from .attributes import rounded
+from .run_attributes import rounded
 
 
 def layer_means(run: Run, name: str) -> NDArray[np.float64] | None:

@@ -12,7 +12,7 @@ from ..assessment.early_warning import EarlyWarningMonitor
 from ..assessment.thresholds import Thresholds
 from ..config import Settings
 from ..run import EarlyWarning, Run
-from .steps import StepEvents
+from .step_events import StepEvents
 
 
 class LiveSteps:

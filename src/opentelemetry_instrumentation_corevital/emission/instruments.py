@@ -16,9 +16,9 @@ from ..catalogue import signals
 from ..run import Run
 from ..values import fitting, number
 from ..version import __version__
-from .attributes import call_input_tokens, call_output_tokens, first_token_seconds
 from .exemplars import exemplar_context, without_exemplar
-from .layers import layer_means
+from .layer_arrays import layer_means
+from .run_attributes import call_input_tokens, call_output_tokens, first_token_seconds
 
 # Of the GenAI conventions, for the instruments that they define.
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
