@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store.labels import Label
 from opentelemetry_instrumentation_corevital.store.run_columns import VERDICT_COLUMNS
-from opentelemetry_instrumentation_corevital.store.stored import COLUMNS, OTHERS, RunSummary
+from opentelemetry_instrumentation_corevital.store.stored_run import COLUMNS, OTHERS, RunSummary
 
 FOLDER = Path(__file__).parent / "schemas"
 RELEASED = FOLDER / "released.json"

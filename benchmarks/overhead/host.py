@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from call import Bench
 from cases import ARMS
-from opentelemetry_instrumentation_corevital.capture.collector.attention_reports import StepAttention
-from opentelemetry_instrumentation_corevital.capture.session.session import Session
 
 from opentelemetry_instrumentation_corevital.capture.attach.module_hooks import LayerTap
+from opentelemetry_instrumentation_corevital.capture.collector.attention_reports import StepAttention
+from opentelemetry_instrumentation_corevital.capture.session.session import Session
 from opentelemetry_instrumentation_corevital.config import SUMMARY_ATTENTION_EVERY
 from opentelemetry_instrumentation_corevital.instrumentation.recorder import Recorder, _Recording
 

@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, StoreWriter, open_store
-from opentelemetry_instrumentation_corevital.store.checked import Findings, checked_attributes, problem
+from opentelemetry_instrumentation_corevital.store.checked_attributes import Findings, checked_attributes, problem
 from opentelemetry_instrumentation_corevital.store.otlp import key_values
 from tests.cli.conftest import Cli
 from tests.legacy.reports import report, write_file
@@ -112,7 +112,7 @@ def test_an_import_names_it_by_line(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_own_exports_are_not_refused(tmp_path: Path) -> None:
-    from opentelemetry_instrumentation_corevital.store.spans import rows_of
+    from opentelemetry_instrumentation_corevital.store.span_rows import rows_of
     from tests.store.hostile import span
 
     writer = StoreWriter(tmp_path / "runs.db")

@@ -14,8 +14,8 @@ from opentelemetry_instrumentation_corevital.cli.reports import report_text
 from opentelemetry_instrumentation_corevital.legacy.report import report_of
 from opentelemetry_instrumentation_corevital.legacy.words import RISK_FACTORS
 from opentelemetry_instrumentation_corevital.store import StoreWriter, checked_columns
-from opentelemetry_instrumentation_corevital.store.run_data import whole_run_data
-from opentelemetry_instrumentation_corevital.store.spans import rows_of
+from opentelemetry_instrumentation_corevital.store.run_data_rows import whole_run_data
+from opentelemetry_instrumentation_corevital.store.span_rows import rows_of
 from tests.cli.conftest import Cli
 from tests.legacy.keys import FIELDS, LEFT_OUT, fields_of, left_out
 from tests.legacy.reports import report

@@ -381,7 +381,7 @@ def test_a_database_that_fails_after_the_run_is_told_beside_the_verdict(
     corevital: Command, tiny_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     impatient = functools.partial(StoreWriter, patience=0.5)
-    monkeypatch.setattr("opentelemetry_instrumentation_corevital.store.sharing.StoreWriter", impatient)
+    monkeypatch.setattr("opentelemetry_instrumentation_corevital.store.shared_writers.StoreWriter", impatient)
     database = tmp_path / "runs.db"
     load = models.load_model
 

@@ -11,7 +11,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, StoreWriter, open_store
-from opentelemetry_instrumentation_corevital.store.spans import SpanRows
+from opentelemetry_instrumentation_corevital.store.span_rows import SpanRows
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
 from tests.cli.conftest import Cli
 from tests.legacy.reports import ANSWER, PROMPT_TEXT, report, write_database, write_file

@@ -13,8 +13,8 @@ from opentelemetry_instrumentation_corevital.assessment.verdict_attributes impor
 )
 from opentelemetry_instrumentation_corevital.catalogue.verdicts import CARRIED, FLAGS
 from opentelemetry_instrumentation_corevital.emission.judgements import ROLES
-from opentelemetry_instrumentation_corevital.store.spans import RUN_COLUMNS, span_rows
-from opentelemetry_instrumentation_corevital.store.stored import COLUMNS, summary_of
+from opentelemetry_instrumentation_corevital.store.span_rows import RUN_COLUMNS, span_rows
+from opentelemetry_instrumentation_corevital.store.stored_run import COLUMNS, summary_of
 from tests.assessment.runs import add_layers
 from tests.emission.carriers import Attributes, reported
 from tests.emission.test_maximal_span import run_with_everything

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from opentelemetry_instrumentation_corevital.store import StoreWriter, open_store
-from opentelemetry_instrumentation_corevital.store.spans import span_rows
+from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
 from tests.store.spans import make_spans
 
 STEPS_OF_VICTIM, STEPS_OF_BYSTANDER = 96, 2

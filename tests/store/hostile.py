@@ -20,9 +20,9 @@ import numpy as np
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.store import StoreWriter
-from opentelemetry_instrumentation_corevital.store.rows import source_of
-from opentelemetry_instrumentation_corevital.store.run_data import whole_run_data
-from opentelemetry_instrumentation_corevital.store.spans import SpanFields, rows_of
+from opentelemetry_instrumentation_corevital.store.common_rows import source_of
+from opentelemetry_instrumentation_corevital.store.run_data_rows import whole_run_data
+from opentelemetry_instrumentation_corevital.store.span_rows import SpanFields, rows_of
 
 STEERING = "\x1b[31mred\x1b]0;title\x07\x9b2J\x00\x7f\u202egnp.exe\u200b"
 STEPS, LAYERS = 5, 3

@@ -13,7 +13,7 @@ from tests.store.spans import make_spans, rows, run_code
 FULL = """
     import resource, signal, sys
     from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreWriter
-    from opentelemetry_instrumentation_corevital.store.spans import span_rows
+    from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
     from tests.store.spans import make_spans
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -11,7 +11,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.store import StoreWriter, open_store
 from opentelemetry_instrumentation_corevital.store.maintenance import file_bytes
-from opentelemetry_instrumentation_corevital.store.spans import span_rows
+from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
 from tests.store.spans import make_spans, rows
 
 

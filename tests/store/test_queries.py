@@ -20,8 +20,8 @@ from opentelemetry_instrumentation_corevital.store import (
     open_store,
 )
 from opentelemetry_instrumentation_corevital.store.filters import FLAGS
-from opentelemetry_instrumentation_corevital.store.spans import RUN_COLUMNS
-from opentelemetry_instrumentation_corevital.store.stored import COLUMNS, RunSummary
+from opentelemetry_instrumentation_corevital.store.span_rows import RUN_COLUMNS
+from opentelemetry_instrumentation_corevital.store.stored_run import COLUMNS, RunSummary
 from tests.store.sources import spans_at
 from tests.store.spans import make_call, make_spans, rows, run_attributes
 

@@ -12,7 +12,7 @@ from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, StoredRun
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
-from opentelemetry_instrumentation_corevital.store.stored import RunList
+from opentelemetry_instrumentation_corevital.store.stored_run import RunList
 from tests.assessment.runs import add_layers, make_run
 from tests.store.signals import chunk_records, emitted, in_span
 from tests.store.spans import make_spans

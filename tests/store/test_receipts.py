@@ -7,8 +7,8 @@ from pathlib import Path
 
 from opentelemetry_instrumentation_corevital.store import StoreWriter
 from opentelemetry_instrumentation_corevital.store.database import open_database
-from opentelemetry_instrumentation_corevital.store.logs import log_record
-from opentelemetry_instrumentation_corevital.store.spans import span_rows
+from opentelemetry_instrumentation_corevital.store.log_rows import log_record
+from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
 from tests.store.signals import chunk_records, emitted
 from tests.store.spans import make_spans, rows, run_code
 

@@ -16,7 +16,7 @@ from opentelemetry_instrumentation_corevital.store import (
 )
 from opentelemetry_instrumentation_corevital.store.maintenance import check, prune_store, stats
 from opentelemetry_instrumentation_corevital.store.retention import DAY_NS, used_bytes
-from opentelemetry_instrumentation_corevital.store.spans import span_rows
+from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
 from tests.store.signals import chunk_records, emitted, in_span, log
 from tests.store.spans import make_spans, rows

@@ -26,8 +26,8 @@ from opentelemetry_instrumentation_corevital.store import (
     StoreWriter,
     open_store,
 )
-from opentelemetry_instrumentation_corevital.store.run_data import MAX_BYTES, PATIENCE_NS, whole_run_data
-from opentelemetry_instrumentation_corevital.store.spans import rows_of
+from opentelemetry_instrumentation_corevital.store.run_data_rows import MAX_BYTES, PATIENCE_NS, whole_run_data
+from opentelemetry_instrumentation_corevital.store.span_rows import rows_of
 from tests.store.hostile import DATA as DAMAGED_DATA
 from tests.store.hostile import GOOD, STEERING, span
 from tests.store.signals import KEY, chunk_records, emitted, in_span, log

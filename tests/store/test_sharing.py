@@ -13,7 +13,7 @@ from opentelemetry_instrumentation_corevital.store import (
     SQLiteLogExporter,
     SQLiteMetricExporter,
     SQLiteSpanExporter,
-    sharing,
+    shared_writers,
 )
 from opentelemetry_instrumentation_corevital.store.writer import StoreWriter
 from tests.store.signals import emitted, log
@@ -69,7 +69,7 @@ def test_an_exporter_made_after_the_last_shutdown_opens_the_file_again(tmp_path:
         assert exporter.export(make_spans()) is SpanExportResult.SUCCESS
         exporter.shutdown()
         assert rows(path, "SELECT count(*) FROM spans") == [(count,)]
-    assert not any(str(path) in key for key in sharing._users)
+    assert not any(str(path) in key for key in shared_writers._users)
 
 
 def test_a_forgotten_exporter_does_not_keep_the_file_open(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_writer_is_made_with_the_first_exporter_only(tmp_path: Path, monkeypat
         made.append(StoreWriter(path, **options))
         return made[-1]
 
-    monkeypatch.setattr(sharing, "StoreWriter", make)
+    monkeypatch.setattr(shared_writers, "StoreWriter", make)
     exporters = [SQLiteSpanExporter(tmp_path / "runs.db") for _ in range(3)]
     for exporter in exporters:
         exporter.export(make_spans())
@@ -182,7 +182,7 @@ def test_children_of_a_process_that_stores_everything_store_theirs(tmp_path: Pat
         for exporter in exporters:
             exporter.shutdown()
         assert codes == [0] * 15, codes
-        assert not sharing._users, sharing._users
+        assert not shared_writers._users, shared_writers._users
     """
     path = tmp_path / "runs.db"
     found = run_code(code, str(path))

@@ -30,7 +30,7 @@ from opentelemetry_instrumentation_corevital.store.database import (
     explain,
     open_database,
 )
-from opentelemetry_instrumentation_corevital.store.spans import span_rows
+from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
 from tests.store.spans import make_spans, rows, run_code
 
 

@@ -28,7 +28,7 @@ from opentelemetry_instrumentation_corevital.store import (
     open_store,
 )
 from opentelemetry_instrumentation_corevital.store.database import open_database
-from opentelemetry_instrumentation_corevital.store.spans import span_rows
+from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
 from tests.store.signals import emitted, log
 from tests.store.spans import make_spans, rows, run_code
 from tests.store.test_metrics import gauge
@@ -272,7 +272,7 @@ def test_sigterm_while_an_export_waits_ends_the_process_all_the_same(tmp_path: P
 
 def test_the_interpreter_ends_and_says_what_is_lost(tmp_path: Path) -> None:
     code = """
-    from opentelemetry_instrumentation_corevital.store.spans import span_rows
+    from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
     from tests.store.spans import make_spans
     exporter._writer().submit([span_rows(span) for span in make_spans(600)])  # more than one transaction takes
     """

@@ -12,8 +12,13 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreWriter, forking, open_store
-from opentelemetry_instrumentation_corevital.store.spans import span_rows
+from opentelemetry_instrumentation_corevital.store import (
+    SQLiteSpanExporter,
+    StoreWriter,
+    open_store,
+    writers_across_forks,
+)
+from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
 from tests.store.spans import make_spans, rows, run_code
 
 # --- the end of the process --------------------------------------------------------------------------------------
@@ -98,16 +103,16 @@ def test_two_threads_that_fork_at_once_wait_for_each_other(tmp_path: Path) -> No
     entered, left = threading.Event(), threading.Event()
 
     def fork_too() -> None:
-        forking.before_fork()
+        writers_across_forks.before_fork()
         entered.set()
-        forking.after_fork_in_parent()
+        writers_across_forks.after_fork_in_parent()
         left.set()
 
-    forking.before_fork()
+    writers_across_forks.before_fork()
     other = threading.Thread(target=fork_too, daemon=True)
     other.start()
     assert not entered.wait(0.2)
-    forking.after_fork_in_parent()
+    writers_across_forks.after_fork_in_parent()
     assert left.wait(5)
     assert store.submit([span_rows(span) for span in make_spans()])
     assert store.flush(5)
@@ -142,7 +147,7 @@ def test_a_child_begins_with_an_empty_queue_and_an_untouched_connection(tmp_path
     code = """
         import os, sqlite3, sys, threading
         from opentelemetry_instrumentation_corevital.store import StoreWriter
-        from opentelemetry_instrumentation_corevital.store.spans import span_rows
+        from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
         from tests.store.spans import make_spans
 
         def count():

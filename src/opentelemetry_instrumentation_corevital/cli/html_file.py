@@ -10,7 +10,7 @@ from ..presentation.token_strip import token_pieces
 from .output import whole_file
 
 if TYPE_CHECKING:
-    from ..store.stored import StoredRun
+    from ..store.stored_run import StoredRun
 
 
 def write_page(run: "StoredRun", out: Path, *, tokenizer: str | None, source: str | None = None) -> None:

@@ -15,8 +15,8 @@ import typer
 from .._internal.file_io import written
 from .._internal.printable import json_printable, printable
 from .._internal.user_error import UserError
-from ..store.checked import damage_json
-from ..store.stored import COLUMNS, RunSummary
+from ..store.checked_attributes import damage_json
+from ..store.stored_run import COLUMNS, RunSummary
 from .printing import echo
 
 

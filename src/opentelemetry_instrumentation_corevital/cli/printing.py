@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook,
 from rich.segment import Segment
 
 from .._internal.printable import one_line, still_printable
-from ..store.stored import RunSummary
+from ..store.stored_run import RunSummary
 
 _PIPED_WIDTH: Final = 240  # wide enough that nothing that a script looks for is cut off
 _MOST_TOLD: Final = 100

@@ -17,7 +17,7 @@ from ..presentation.notebook import UNKNOWN
 from ..presentation.panel import CUT, message_text, verdict_panel
 from ..presentation.run_table import runs_table
 from ..store import open_store
-from ..store.stored import StoredEvent, StoredRun
+from ..store.stored_run import StoredEvent, StoredRun
 from .options import (
     AsCsv,
     AsJson,

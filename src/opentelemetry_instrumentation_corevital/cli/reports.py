@@ -9,7 +9,7 @@ from typing import Any, Final
 from .._internal.printable import one_line
 from .._internal.user_error import UserError
 from ..store import RunSource, RunSummary, StoreError
-from ..store.checked import is_id
+from ..store.checked_attributes import is_id
 from .output import escaped, whole_file
 from .printing import tell_damage
 

@@ -8,7 +8,7 @@ from .. import semconv
 from ..catalogue.signals import step_fields
 
 if TYPE_CHECKING:
-    from ..store.stored import StoredRun
+    from ..store.stored_run import StoredRun
 
 _STEP_ATTRIBUTES: Final = {each.name: each.step_name for each in step_fields(full=False)}
 """Column of the run data -> what a step's event calls it."""

@@ -35,7 +35,7 @@ from .printing import echo, named_damage, tell_damage
 from .reports import report_text, report_texts, write_reports
 
 if TYPE_CHECKING:
-    from ..store.together import Together
+    from ..store.all_or_nothing import Together
 
 _BATCH: Final = 512
 _BATCH_BYTES: Final = 8 * 1024**2
@@ -214,8 +214,8 @@ class _ImportedLine:
 
 def _batches(files: list[str]) -> Iterator[list[_ImportedLine]]:
     """Yield the lines of files, as many at a time as one transaction takes; those before an error of reading, too."""
+    from ..store.all_or_nothing import Together
     from ..store.otlp_json import read_lines, split
-    from ..store.together import Together
 
     batch, size = list[_ImportedLine](), 0
     try:

@@ -147,7 +147,7 @@ def _stored(path: str, span: Any) -> dict[str, Any]:
 def _opened(path: str) -> dict[str, Any]:
     """Open a store for writing, which an empty message would not do."""
     from ..store.database import open_database
-    from ..store.errors import StoreError
+    from ..store.store_error import StoreError
 
     try:
         open_database(path).close()

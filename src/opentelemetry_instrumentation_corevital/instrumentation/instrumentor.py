@@ -15,7 +15,7 @@ from .._internal import generate_state, losses
 from .._internal.error_text import allow_messages, describe
 from .._internal.package import _instruments
 from .._internal.safety import shielded
-from ..store import keywords
+from ..store import exporter_options
 from ..version import __version__
 from . import callers, child_processes, uninstrumented
 from .call_context import forget_contexts
@@ -103,7 +103,7 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         recorder = _recorder(settings, tracer_provider, meter_provider, logger_provider, judgements)
         allow_messages(settings.content)
         type(self)._recorder = recorder
-        keywords.give(kwargs)
+        exporter_options.give(kwargs)
         losses.listen(recorder.instruments.record_unstored)
         _patches.apply(_imported)
         _leave_to_python()
@@ -113,7 +113,7 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         leave_sigterm()
         allow_messages(False)
         child_processes.prepare_none()
-        keywords.take_back()
+        exporter_options.take_back()
         if recorder is not None:
             losses.ignore(recorder.instruments.record_unstored)
             recorder.close()

@@ -23,10 +23,10 @@ from ..assessment.fingerprint import hash_text, normalize_prompt
 from ..catalogue import signals
 from ..config import Settings
 from ..emission.run_attributes import downsample, over_steps, rounded, slope
-from ..store.checked import REPORT
-from ..store.rows import Record, source_of
-from ..store.run_data import whole_run_data
-from ..store.spans import SpanFields, rows_of
+from ..store.checked_attributes import REPORT
+from ..store.common_rows import Record, source_of
+from ..store.run_data_rows import whole_run_data
+from ..store.span_rows import SpanFields, rows_of
 from ..values import fitting, number, whole
 from .own import own_run, without_own
 from .timeline import Columns, pack

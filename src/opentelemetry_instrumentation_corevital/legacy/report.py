@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
 from .._internal.json_text import json_object, too_deep
-from ..store.checked import is_id
-from ..store.stored import StoredRun
+from ..store.checked_attributes import is_id
+from ..store.stored_run import StoredRun
 from .timeline import Columns, Step, field_of, unpack
 from .words import risk_factors
 

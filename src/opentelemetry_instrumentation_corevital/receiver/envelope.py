@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from ..store.common_rows import Source
 from ..store.otlp import read_source
-from ..store.rows import Source
 from .answers import Fault, RefusedError
 from .limits import Limits
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from .._internal.error_text import describe
+from ..store.common_rows import Lost, Record
 from ..store.receipt import Receipt
-from ..store.rows import Lost, Record
 from ..store.writer import BATCH_RECORDS, StoreWriter
 from .answers import DISK_SECONDS, Accepted, Answer, Later, RefusedError, busy
 from .checks import problem, weight

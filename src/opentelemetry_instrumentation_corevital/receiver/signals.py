@@ -11,8 +11,8 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from ..store.common_rows import Source
 from ..store.otlp import Read, read_log, read_metric, read_span
-from ..store.rows import Source
 
 
 @dataclass(frozen=True, slots=True)

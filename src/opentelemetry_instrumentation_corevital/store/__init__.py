@@ -4,15 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .errors import StoreError
     from .exporters import SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter
     from .filters import RunFilter
     from .opening import open_store
-    from .queries import Store
     from .receipt import Receipt
     from .retention import Retention
     from .source import Cursor, ModelOverview, RunPage, RunSource
-    from .stored import RunList, RunSummary, StoredRun, get_fingerprint
+    from .sqlite_source import Store
+    from .store_error import StoreError
+    from .stored_run import RunList, RunSummary, StoredRun, get_fingerprint
     from .writer import StoreWriter
 
 _EXPORTS = {
@@ -21,18 +21,18 @@ _EXPORTS = {
     "Receipt": "receipt",
     "Retention": "retention",
     "RunFilter": "filters",
-    "RunList": "stored",
+    "RunList": "stored_run",
     "RunPage": "source",
     "RunSource": "source",
-    "RunSummary": "stored",
+    "RunSummary": "stored_run",
     "SQLiteLogExporter": "exporters",
     "SQLiteMetricExporter": "exporters",
     "SQLiteSpanExporter": "exporters",
-    "Store": "queries",
-    "StoreError": "errors",
+    "Store": "sqlite_source",
+    "StoreError": "store_error",
     "StoreWriter": "writer",
-    "StoredRun": "stored",
-    "get_fingerprint": "stored",
+    "StoredRun": "stored_run",
+    "get_fingerprint": "stored_run",
     "open_store": "opening",
 }
 

@@ -14,7 +14,7 @@ from .._internal.npz import Archive, Member
 from ..catalogue.carried import MOST_LAYERS
 from ..catalogue.signal import SLACK, Shape
 from ..catalogue.signals import in_row
-from .checked import REPORT, RUN_DATA, Damage, Findings
+from .checked_attributes import REPORT, RUN_DATA, Damage, Findings
 
 _KEEP_BYTES: Final = 64 * 1024**2
 """Of all columns: as much is read once and kept; of more, each column is read whenever it is asked for."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from .filters import FLAGS
 from .intervals import FEWEST, ROUGH, Interval, Values, paired_share, paired_t, two_shares, welch, within
-from .stored import RunSummary
+from .stored_run import RunSummary
 
 
 @dataclass(frozen=True, slots=True)

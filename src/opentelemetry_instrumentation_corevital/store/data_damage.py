@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from .. import semconv
-from .checked import RUN_DATA, Damage, Findings, damage_json, read_damage
-from .rows import integer
+from .checked_attributes import RUN_DATA, Damage, Findings, damage_json, read_damage
+from .common_rows import integer
 
 _OF_RUN: Final = "WHERE trace_id = ? AND span_id = ?"
 _MOST_DATA: Final = 128 * 1024**2

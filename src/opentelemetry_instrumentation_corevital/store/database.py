@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from .._internal.file_io import kind_of
-from .errors import StoreError
-from .paths import expanded, why_no_file
+from .store_error import StoreError
+from .store_paths import expanded, why_no_file
 from .versions import SCHEMA_VERSION, bring_up_to_date
 
 APPLICATION_ID: Final = 0x43564954  # "CVIT": tells our file from any other SQLite file

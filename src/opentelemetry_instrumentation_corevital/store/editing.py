@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from .database import explain, open_database, roll_back, store_path
-from .errors import StoreError
+from .store_error import StoreError
 
 
 @contextmanager

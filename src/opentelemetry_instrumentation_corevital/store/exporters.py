@@ -27,14 +27,14 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from .._internal import generate_state
 from ..config import Settings, SettingsError, data_folder, load_settings
-from . import keywords, sharing
-from .errors import StoreError
-from .logs import log_record
-from .metrics import metric_rows, scoped_metrics
+from . import exporter_options, shared_writers
+from .common_rows import Record
+from .log_rows import log_record
+from .metric_rows import metric_rows, scoped_metrics
 from .retention import Retention
-from .rows import Record
-from .run_data import MalformedError
-from .spans import span_rows
+from .run_data_rows import MalformedError
+from .span_rows import span_rows
+from .store_error import StoreError
 from .writer import StoreWriter
 
 logger = logging.getLogger(__name__)
@@ -54,14 +54,14 @@ class _StoreExporter:
         self._earlier: list[StoreWriter] = []
         self._shut_down = False
         self._unwritten = 0
-        self._given = keywords.join(self)
+        self._given = exporter_options.join(self)
 
     @property
     def path(self) -> str:
         """Return the file: the one given, else the setting's or the default one."""
         return os.fsdecode(_default_path(_settings(self._given)) if self._path is None else self._path)
 
-    def use(self, given: keywords.Keywords) -> None:
+    def use(self, given: exporter_options.Keywords) -> None:
         """Take options of `instrument()`, which win over the environment; what was exported stays where it is."""
         if given == self._given:
             return
@@ -99,7 +99,7 @@ class _StoreExporter:
         self._shut_down = True
         end = time.monotonic() + timeout_millis / 1000
         for writer in self._writers():
-            sharing.leave(writer, self, max(0.0, end - time.monotonic()))
+            shared_writers.leave(writer, self, max(0.0, end - time.monotonic()))
 
     def _writers(self) -> list[StoreWriter]:
         """Return the writers that were used, each once: options that changed may have led to the same file."""
@@ -110,7 +110,7 @@ class _StoreExporter:
             settings = _settings(self._given)
             retention = Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes) if self._retains else None
             path = _default_path(settings) if self._path is None else self._path
-            self._joined = sharing.join(path, self, retention)
+            self._joined = shared_writers.join(path, self, retention)
             if self._given and retention is not None:  # not as who joined first has it
                 self._joined.retain(retention)
         return self._joined
@@ -206,14 +206,14 @@ class SQLiteMetricExporter(_StoreExporter, MetricExporter):
 
 def default_path() -> str:
     """Return where zero-code use stores: the setting `sqlite_path`, else a file in the data folder."""
-    return _default_path(_settings(keywords.given()))
+    return _default_path(_settings(exporter_options.given()))
 
 
 def _default_path(settings: Settings) -> str:
     return settings.sqlite_path or os.path.join(data_folder(), "corevital.db")
 
 
-def _settings(given: keywords.Keywords) -> Settings:
+def _settings(given: exporter_options.Keywords) -> Settings:
     try:
         return load_settings(given)
     except SettingsError as error:

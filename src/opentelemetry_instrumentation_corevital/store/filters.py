@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .. import semconv
-from .errors import StoreError
+from .store_error import StoreError
 
 FLAGS: Final = tuple(semconv.HEALTH_FLAGS)
 LEVELS: Final = ("low", "medium", "high")

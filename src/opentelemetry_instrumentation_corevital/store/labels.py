@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from .errors import StoreError
+from .store_error import StoreError
 
 OUTCOMES: Final = ("correct", "incorrect")
 """The words that calibration and evaluation understand; others are for one's own use."""

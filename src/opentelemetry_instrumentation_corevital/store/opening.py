@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from .._internal import generate_state
-from .errors import StoreError
-from .paths import scheme_of
 from .source import RunSource
+from .store_error import StoreError
+from .store_paths import scheme_of
 
 _SQLITE: Final = "sqlite:///"
 
@@ -76,7 +76,7 @@ def _path_in(url: str) -> str:
 
 def _open_file(path: str) -> RunSource:
     from .database import BUSY_SECONDS
-    from .queries import Store
+    from .sqlite_source import Store
 
     sharing = sys.modules.get(f"{__package__}.sharing")  # not imported: then nothing was exported
     if sharing is not None:

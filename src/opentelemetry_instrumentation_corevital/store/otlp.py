@@ -10,11 +10,11 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
 from ..values import ABSENT, fits_int64, plain
-from .logs import LogFields, record_of
-from .metrics import MetricFields, rows_of_metric
-from .rows import Lost, Record, Source, dump, number, source_of, to_json
-from .run_data import MalformedError
-from .spans import SpanFields, rows_of
+from .common_rows import Lost, Record, Source, dump, number, source_of, to_json
+from .log_rows import LogFields, record_of
+from .metric_rows import MetricFields, rows_of_metric
+from .run_data_rows import MalformedError
+from .span_rows import SpanFields, rows_of
 
 Read = Record | Lost
 """What was read: a record, or why there is none."""

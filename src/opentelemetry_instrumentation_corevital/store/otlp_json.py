@@ -19,9 +19,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from .errors import StoreError
+from .common_rows import Lost
 from .otlp import Read, read_logs, read_metrics, read_spans
-from .rows import Lost
+from .store_error import StoreError
 
 MOST_LINE_BYTES: Final = 256 * 1024 * 1024
 """A longer line, decompressed, is none that a Collector writes."""

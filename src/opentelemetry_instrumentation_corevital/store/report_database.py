@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .errors import StoreError
+from .store_error import StoreError
 
 _SQLITE: Final = b"SQLite format 3\0"
 

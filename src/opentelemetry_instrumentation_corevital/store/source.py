@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 from .._internal.clock import CLOCK_SKEW_NS
 from ..values import fits_int64
-from .errors import StoreError
 from .filters import ANY_RUN, RunFilter
-from .stored import RunList, RunSummary, StoredRun, get_fingerprint
+from .store_error import StoreError
+from .stored_run import RunList, RunSummary, StoredRun, get_fingerprint
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

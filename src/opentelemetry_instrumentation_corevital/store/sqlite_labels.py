@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from .editing import editing
-from .errors import StoreError
 from .labels import Label, check_outcome
+from .store_error import StoreError
 
 COPY_LABEL: Final = (
     "UPDATE runs SET label = (SELECT outcome FROM labels WHERE labels.trace_id = runs.trace_id "

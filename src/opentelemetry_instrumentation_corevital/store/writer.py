@@ -1,6 +1,6 @@
 """A background thread that writes to the store: one connection, one transaction per batch.
 
-Callers wait for it as long as they choose. What a fork does to it is in `forking.py`.
+Callers wait for it as long as they choose. What a fork does to it is in `writers_across_forks.py`.
 """
 
 import atexit
@@ -16,14 +16,14 @@ from typing import Final, Literal
 
 from .._internal import losses
 from .._internal.error_text import describe
-from . import forking
+from . import writers_across_forks
+from .common_rows import Lost, Record
 from .database import LockedError
-from .errors import StoreError
-from .file import DATA_ERRORS, WatchedFile
-from .paths import expanded
+from .file_connection import DATA_ERRORS, WatchedFile
 from .receipt import Receipt
 from .retention import Keeper, Retention
-from .rows import Lost, Record
+from .store_error import StoreError
+from .store_paths import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class StoreWriter:
         self._orphans: list[WatchedFile] = []
         self._closed = False
         self._reset()
-        forking.watch(self)
+        writers_across_forks.watch(self)
 
     def _reset(self) -> None:
         self.last_error: StoreError | None = None

@@ -6,8 +6,8 @@ import weakref
 from typing import Any
 
 from .._internal.forks import held_by_forks
-from .paths import expanded
 from .retention import Retention
+from .store_paths import expanded
 from .writer import StoreWriter
 
 _users: "dict[str, tuple[StoreWriter, weakref.WeakSet[Any]]]" = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from .database import explain, open_database, roll_back
-from .paths import expanded, why_no_file
+from .store_paths import expanded, why_no_file
 
 # What is wrong with the rows, not with the file. Types are checked in `rows`; this is for what nobody thought of.
 DATA_ERRORS: Final = (

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from .. import semconv
 from ..presentation.shapes import Dropped
-from .checked import Findings, checked_attributes, read_attributes
+from .checked_attributes import Findings, checked_attributes, read_attributes
 from .labels import Label
-from .stored import RunSummary, StoredEvent, StoredRun
+from .stored_run import RunSummary, StoredEvent, StoredRun
 
 MOST_DATA: Final = 128 * 1024**2
 """Bytes of a run's data that are read; CoreVital itself stores at most 13 million of a sequence."""

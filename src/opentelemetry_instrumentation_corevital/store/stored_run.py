@@ -9,7 +9,7 @@ from .. import semconv
 from ..presentation.notebook import runs_table, verdict
 from ..presentation.shapes import WHOLE, Dropped
 from ..run import Fingerprint, Run
-from .checked import REPORT, RUN_DATA, Findings, checked_row, damage_json
+from .checked_attributes import REPORT, RUN_DATA, Findings, checked_row, damage_json
 from .filters import FLAGS
 from .labels import Label
 from .run_columns import COLUMN_ATTRIBUTES, VERDICT_COLUMNS

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .. import semconv
+from .common_rows import Lost, Row, insert, integer, size_of
 from .data_damage import note_damage_of_data
-from .rows import Lost, Row, insert, integer, size_of
 
 MAX_BYTES: Final = 512 * 1024 * 1024
 """Run data beyond it is refused: SQLite holds at most 10^9 bytes in one value, and joining takes memory."""

@@ -12,8 +12,8 @@ from opentelemetry.trace import format_span_id, format_trace_id
 
 from .. import semconv
 from ..values import ABSENT, clean, plain
-from .rows import Lost, Record, Row, Source, dump, insert, size_of, source, text, to_json
-from .run_data import run_data_chunk
+from .common_rows import Lost, Record, Row, Source, dump, insert, size_of, source, text, to_json
+from .run_data_rows import run_data_chunk
 
 _COLUMNS: Final = (
     "time_ns",

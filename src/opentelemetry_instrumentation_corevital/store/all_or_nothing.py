@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from .file import DATA_ERRORS
-from .rows import Lost, Record
+from .common_rows import Lost, Record
+from .file_connection import DATA_ERRORS
 
 _SAVEPOINT: Final = "corevital_together"
 

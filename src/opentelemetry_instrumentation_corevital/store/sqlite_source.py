@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import semconv
 from .._internal.json_text import MOST_JSON
 from .._internal.printable import one_line
-from .checked import Findings, checked_attributes, checked_name, is_id, read_attributes
+from .checked_attributes import Findings, checked_attributes, checked_name, is_id, read_attributes
 from .database import explain, open_for_reading, store_path
-from .errors import StoreError
 from .filters import ANY_RUN, RunFilter
-from .reading import MOST_DATA, MOST_EVENTS, stored_run
+from .run_reader import MOST_DATA, MOST_EVENTS, stored_run
 from .source import Cursor, ModelOverview, RunPage, RunSource, newest_that_counts
 from .sqlite_filters import ORDER, index, where
 from .sqlite_labels import read_label, set_label
-from .stored import COLUMNS, RunList, RunSummary, StoredRun, fingerprint_in, summary_of
+from .store_error import StoreError
+from .stored_run import COLUMNS, RunList, RunSummary, StoredRun, fingerprint_in, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
