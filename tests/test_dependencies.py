@@ -12,9 +12,9 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 PRIVATE = {
-    "uvicorn": "receiver/connections.py subclasses H11Protocol, receiver/server.py Server.capture_signals",
-    "h11": "receiver/connections.py reads the state of uvicorn's connection",
-    "starlette": "receiver/web.py switches the router's redirects off",
+    "uvicorn": "receiver/http_connections.py subclasses H11Protocol, receiver/server.py Server.capture_signals",
+    "h11": "receiver/http_connections.py reads the state of uvicorn's connection",
+    "starlette": "receiver/http_service.py switches the router's redirects off",
     "transformers": "capture/ wraps methods that begin with an underscore",
     "torch": "capture/attach/module_hooks.py reads the hooks of modules",
     "wrapt": "patches.py",

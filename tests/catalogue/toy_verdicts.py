@@ -14,7 +14,7 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.catalogue import verdicts
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.legacy.report import report_of
-from opentelemetry_instrumentation_corevital.legacy.words import risk_factors
+from opentelemetry_instrumentation_corevital.legacy.report_words import risk_factors
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
 from tests.assessment.runs import make_run
 from tests.collector.reported import FLAGGED

@@ -12,7 +12,7 @@ from opentelemetry_instrumentation_corevital import RAGContext, get_fingerprint,
 from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.cli.reports import report_text
 from opentelemetry_instrumentation_corevital.legacy.report import report_of
-from opentelemetry_instrumentation_corevital.legacy.words import RISK_FACTORS
+from opentelemetry_instrumentation_corevital.legacy.report_words import RISK_FACTORS
 from opentelemetry_instrumentation_corevital.store import StoreWriter, checked_columns
 from opentelemetry_instrumentation_corevital.store.run_data_rows import whole_run_data
 from opentelemetry_instrumentation_corevital.store.span_rows import rows_of

@@ -17,8 +17,8 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.doctor import installed, instrumented
 from opentelemetry_instrumentation_corevital.doctor.advice import after_failure
-from opentelemetry_instrumentation_corevital.doctor.limits import _ATTRIBUTES, _EVENT_ATTRIBUTES, _EVENTS, _LENGTH
 from opentelemetry_instrumentation_corevital.doctor.redaction import without_secrets
+from opentelemetry_instrumentation_corevital.doctor.sdk_limits import _ATTRIBUTES, _EVENT_ATTRIBUTES, _EVENTS, _LENGTH
 from opentelemetry_instrumentation_corevital.instrumentation import instrumentor, uninstrumented
 from opentelemetry_instrumentation_corevital.semconv import content_attributes
 from tests.assessment.runs import add_layers

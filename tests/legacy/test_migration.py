@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.assessment.fingerprint import hash_text
 from opentelemetry_instrumentation_corevital.config import load_settings
-from opentelemetry_instrumentation_corevital.legacy import sources
+from opentelemetry_instrumentation_corevital.legacy import report_sources
 from opentelemetry_instrumentation_corevital.legacy.migration import Outcome, migrate
 from opentelemetry_instrumentation_corevital.legacy.report import report_of
-from opentelemetry_instrumentation_corevital.legacy.timeline import pack, unpack
+from opentelemetry_instrumentation_corevital.legacy.report_timeline import pack, unpack
 from opentelemetry_instrumentation_corevital.store import StoreError, open_store
 from tests.legacy.reports import ANSWER, PROMPT_TEXT, report, write_database, write_file
 
@@ -182,7 +182,7 @@ def test_what_is_broken_is_skipped_with_its_place_and_the_others_go_in(
         connection.execute("UPDATE reports SET report_blob = NULL WHERE trace_id = 'fourth'")
         connection.execute("UPDATE reports SET report_blob = 7 WHERE trace_id = 'fifth'")
         connection.commit()
-    monkeypatch.setattr(sources, "MOST_BYTES", 4_000_000)
+    monkeypatch.setattr(report_sources, "MOST_BYTES", 4_000_000)
     outcome = run(old, tmp_path / "new.db")
     assert outcome.migrated == 2
     told = {Path(where.split(",")[0]).name + where.partition(",")[2][:6]: why for where, why in outcome.skipped}

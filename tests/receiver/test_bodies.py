@@ -14,8 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry_instrumentation_corevital.receiver import bodies
 from opentelemetry_instrumentation_corevital.receiver.answers import Fault, RefusedError
 from opentelemetry_instrumentation_corevital.receiver.bodies import JSON, PROTOBUF, decompressed, protobuf_of
-from opentelemetry_instrumentation_corevital.receiver.limits import MIB, Limits
-from opentelemetry_instrumentation_corevital.receiver.signals import SIGNALS
+from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNALS
+from opentelemetry_instrumentation_corevital.receiver.sender_limits import MIB, Limits
 from tests.receiver.collecting import spans_request
 
 TRACES = SIGNALS[0]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from opentelemetry_instrumentation_corevital.receiver.admission import Desk
 from opentelemetry_instrumentation_corevital.receiver.answers import Accepted, Answer, Later
-from opentelemetry_instrumentation_corevital.receiver.desk import Desk
 from opentelemetry_instrumentation_corevital.receiver.intake import Intake
-from opentelemetry_instrumentation_corevital.receiver.limits import Limits
-from opentelemetry_instrumentation_corevital.receiver.signals import SIGNALS
-from opentelemetry_instrumentation_corevital.receiver.statistics import Statistics
+from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNALS
+from opentelemetry_instrumentation_corevital.receiver.prometheus_statistics import Statistics
+from opentelemetry_instrumentation_corevital.receiver.sender_limits import Limits
 from opentelemetry_instrumentation_corevital.store import StoreWriter
 from tests.receiver.collecting import spans_request
 from tests.store.spans import rows

@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.receiver.signals import SIGNALS, Signal
+from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNALS, Signal
 from opentelemetry_instrumentation_corevital.store.maintenance import check
 from opentelemetry_instrumentation_corevital.store.otlp import key_values
 from opentelemetry_instrumentation_corevital.store.otlp_json import to_line

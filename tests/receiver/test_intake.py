@@ -14,8 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from opentelemetry_instrumentation_corevital.receiver.answers import Accepted, Fault, Later, Refused
 from opentelemetry_instrumentation_corevital.receiver.intake import Intake
-from opentelemetry_instrumentation_corevital.receiver.limits import Limits
-from opentelemetry_instrumentation_corevital.receiver.signals import SIGNALS
+from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNALS
+from opentelemetry_instrumentation_corevital.receiver.sender_limits import Limits
 from opentelemetry_instrumentation_corevital.store import StoreWriter
 from opentelemetry_instrumentation_corevital.store.otlp import key_values
 from tests.receiver.collecting import spans_request

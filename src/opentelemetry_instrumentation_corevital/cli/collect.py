@@ -57,7 +57,7 @@ def collect(
     # gRPC writes a line for each handshake that fails, and anybody can let one fail. It reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from ..receiver.listening import ReceiverError, Tls
+        from ..receiver.binding import ReceiverError, Tls
         from ..receiver.server import Options, serve
     except ModuleNotFoundError as error:
         raise UserError(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Final
 
-from . import limits
+from . import sdk_limits
 from .advice import after_failure
 from .findings import Area, Finding, note, ok, problem
 from .redaction import address_secrets, header_names, header_secrets
@@ -82,7 +82,7 @@ def look(told: Sequence[Mapping[str, Any]], seconds: float) -> Iterator[Finding]
     yield _service(first["service"])
     for answer in told[1:]:
         yield _answer(exporters[answer["exporter"]], answer, seconds)
-    yield from limits.look(first["limits"], exporters)
+    yield from sdk_limits.look(first["limits"], exporters)
 
 
 def _variables() -> Iterator[Finding]:

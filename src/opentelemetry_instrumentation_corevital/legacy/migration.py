@@ -8,8 +8,8 @@ from ..config import Settings
 from ..store import StoreError, StoreWriter
 from ..store.database import check_place
 from ..store.maintenance import run_ids
-from .reading import ReportError, ids_of, read_report
-from .sources import find
+from .report_reader import ReportError, ids_of, read_report
+from .report_sources import find
 
 
 @dataclass(slots=True)

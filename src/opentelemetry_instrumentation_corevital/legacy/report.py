@@ -15,8 +15,8 @@ from .. import semconv
 from .._internal.json_text import json_object, too_deep
 from ..store.checked_attributes import is_id
 from ..store.stored_run import StoredRun
-from .timeline import Columns, Step, field_of, unpack
-from .words import risk_factors
+from .report_timeline import Columns, Step, field_of, unpack
+from .report_words import risk_factors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from ..store.otlp_json import from_json
 from .answers import Fault, RefusedError
-from .limits import Limits
-from .signals import Signal
+from .otlp_signals import Signal
+from .sender_limits import Limits
 
 ENCODINGS: Final = ("gzip", "deflate")
 PROTOBUF: Final = "application/x-protobuf"

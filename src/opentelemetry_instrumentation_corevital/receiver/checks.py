@@ -8,7 +8,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from .limits import Limits
+from .sender_limits import Limits
 
 
 def problem(item: Span | LogRecord | Metric, limits: Limits) -> str | None:

@@ -17,7 +17,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from ..store.common_rows import Source
 from ..store.otlp import read_source
 from .answers import Fault, RefusedError
-from .limits import Limits
+from .sender_limits import Limits
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _LAYERS: Final = {

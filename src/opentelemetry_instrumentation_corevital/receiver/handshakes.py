@@ -5,8 +5,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from .limits import Limits
 from .peers import Peers, address_of
+from .sender_limits import Limits
 
 
 def shaking_hands(

@@ -15,8 +15,8 @@ from ..store.writer import BATCH_RECORDS, StoreWriter
 from .answers import DISK_SECONDS, Accepted, Answer, Later, RefusedError, busy
 from .checks import problem, weight
 from .envelope import Scoped, open_envelope
-from .limits import MIB, Limits
-from .signals import Signal
+from .otlp_signals import Signal
+from .sender_limits import MIB, Limits
 
 logger = logging.getLogger(__name__)
 

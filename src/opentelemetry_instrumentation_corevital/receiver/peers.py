@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from .limits import Limits
+from .sender_limits import Limits
 
 _TURNS: Final = 2
 """Of the event loop, after which what a connection has sent is read for certain."""

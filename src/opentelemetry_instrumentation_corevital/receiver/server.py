@@ -14,16 +14,16 @@ import uvicorn
 from ..store.database import open_database
 from ..store.retention import Retention
 from ..store.writer import StoreWriter
-from .connections import protocol
-from .desk import Desk
-from .gate import Gate
+from .admission import Desk
+from .bearer_token import Guard
+from .binding import Pair, Tls, listen
+from .grpc_gate import Gate
+from .grpc_service import Rpc
+from .http_connections import protocol
+from .http_service import Web
 from .intake import Intake
-from .limits import Limits
-from .listening import Pair, Tls, listen
-from .rpc import Rpc
-from .statistics import Statistics
-from .tokens import Guard
-from .web import Web
+from .prometheus_statistics import Statistics
+from .sender_limits import Limits
 
 _CLOSING_SECONDS: Final = 5.0
 """Of those for which the process may still live once it is told to stop, these are for the store and the workers."""

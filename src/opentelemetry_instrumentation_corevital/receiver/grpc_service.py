@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import grpc
 
+from .admission import BusyError, Desk
 from .answers import Accepted, Answer, Fault, Later, Refused, busy
-from .desk import BusyError, Desk
-from .gate import Gate
-from .signals import SIGNALS, Signal
-from .status import code_of, status_of
-from .tokens import DENIED, Guard
+from .bearer_token import DENIED, Guard
+from .grpc_gate import Gate
+from .otlp_signals import SIGNALS, Signal
+from .rpc_status import code_of, status_of
 
 _SLOT_SECONDS: Final = 5.0
 _DETAILS: Final = "grpc-status-details-bin"

@@ -28,8 +28,8 @@ from ..store.common_rows import Record, source_of
 from ..store.run_data_rows import whole_run_data
 from ..store.span_rows import SpanFields, rows_of
 from ..values import fitting, number, whole
-from .own import own_run, without_own
-from .timeline import Columns, pack
+from .report_extensions import own_run, without_own
+from .report_timeline import Columns, pack
 
 SCHEMAS: Final = ("0.3", "0.4")
 _CONTENT: Final = frozenset(

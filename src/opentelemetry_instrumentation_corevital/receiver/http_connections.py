@@ -7,10 +7,10 @@ from typing import Any, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .bearer_token import Guard
 from .handshakes import shaking_hands
-from .limits import Limits
 from .peers import Peers, address_of
-from .tokens import Guard
+from .sender_limits import Limits
 
 _PIECE: Final = 4096
 _REFUSED_SECONDS: Final = 0.05

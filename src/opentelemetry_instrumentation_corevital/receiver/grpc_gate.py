@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from .frames import FloodError, Frames
 from .handshakes import shaking_hands
-from .limits import Limits
+from .http2_frames import FloodError, Frames
 from .peers import Peers, address_of
+from .sender_limits import Limits
 
 _PREFIX: Final = "unix:"
 _FLOODED_SECONDS: Final = 0.25

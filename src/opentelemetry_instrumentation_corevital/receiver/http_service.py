@@ -12,12 +12,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .admission import BusyError, Desk, Visit
 from .answers import Accepted, Answer, Fault, Later, Refused, RefusedError
+from .bearer_token import DENIED, Guard
 from .bodies import ENCODINGS, JSON, PROTOBUF, too_large
-from .desk import BusyError, Desk, Visit
-from .signals import SIGNALS, Signal
-from .status import status_of
-from .tokens import DENIED, Guard
+from .otlp_signals import SIGNALS, Signal
+from .rpc_status import status_of
 
 _CODES: Final = {
     Fault.MALFORMED: 400,

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from .answers import BUSY_SECONDS, DISK_SECONDS, Answer, Fault, Later, Refused, RefusedError, busy
 from .bodies import JSON, PROTOBUF, protobuf_of
 from .intake import Intake
-from .limits import Limits
-from .signals import Signal
-from .statistics import Statistics
+from .otlp_signals import Signal
+from .prometheus_statistics import Statistics
+from .sender_limits import Limits
 
 T = TypeVar("T")
 

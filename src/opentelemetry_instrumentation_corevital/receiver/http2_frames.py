@@ -6,7 +6,7 @@ frames takes tens of MiB. Only the nine bytes in front of each frame are read he
 
 from typing import Final
 
-from .limits import Limits
+from .sender_limits import Limits
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEAD: Final = 9
