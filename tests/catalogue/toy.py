@@ -20,7 +20,7 @@ from opentelemetry_instrumentation_corevital.capture.row.layout import LOGIT_WID
 from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.catalogue import signals
 from opentelemetry_instrumentation_corevital.catalogue.signal_checks import check
-from opentelemetry_instrumentation_corevital.cli import read
+from opentelemetry_instrumentation_corevital.cli import read_commands
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.emission.layer_arrays import layer_attributes
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
@@ -116,7 +116,7 @@ def a_family_of_its_own_leaves_holes(run: Run) -> None:
 def lists_and_pages_have_them() -> None:
     assert list(heat_map.SIGNALS)[:4] == ["hidden_l2_norm", "toy_smallest", "hidden_max_abs", "toy_routed"]
     assert next(iter(timeline.SIGNALS)) == "toy_step"
-    assert "toy" in read._STEP_COLUMNS
+    assert "toy" in read_commands._STEP_COLUMNS
     assert STEP_SIGNALS[2] == "toy_step"
     assert signals.leave_out()[:2] == ("toy_smallest", "toy_routed")
     import generate  # docs/

@@ -10,7 +10,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import RAGContext, get_fingerprint, open_store, semconv
 from opentelemetry_instrumentation_corevital._internal.npz import to_npz
-from opentelemetry_instrumentation_corevital.cli.reports import report_text
+from opentelemetry_instrumentation_corevital.cli.report_export import report_text
 from opentelemetry_instrumentation_corevital.legacy.report import report_of
 from opentelemetry_instrumentation_corevital.legacy.report_words import RISK_FACTORS
 from opentelemetry_instrumentation_corevital.store import StoreWriter, checked_columns

@@ -13,8 +13,8 @@ import yaml
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.cli import app
-from opentelemetry_instrumentation_corevital.cli import run as run_module
-from opentelemetry_instrumentation_corevital.cli.telemetry import Otlp
+from opentelemetry_instrumentation_corevital.cli import run_command as run_module
+from opentelemetry_instrumentation_corevital.cli.own_telemetry import Otlp
 from opentelemetry_instrumentation_corevital.loading import models
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.store import StoreWriter, open_store

@@ -125,11 +125,13 @@ def test_a_reader_that_is_gone_is_no_error(
 def test_an_export_stops_when_nobody_reads(
     filled: Cli, unread: io.TextIOWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from opentelemetry_instrumentation_corevital.cli import reports
+    from opentelemetry_instrumentation_corevital.cli import report_export
 
     made: list[str] = []
-    text_of = reports.report_text
-    monkeypatch.setattr(reports, "report_text", lambda *args, **options: made.append("") or text_of(*args, **options))
+    text_of = report_export.report_text
+    monkeypatch.setattr(
+        report_export, "report_text", lambda *args, **options: made.append("") or text_of(*args, **options)
+    )
     unread.reconfigure(line_buffering=True)
     assert run_into(unread, ("export",), monkeypatch) == 0
     assert 1 <= len(made) <= 2, "of 40"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    from .streams import open_standard_streams
+    from .standard_streams import open_standard_streams
 
     open_standard_streams()
     try:

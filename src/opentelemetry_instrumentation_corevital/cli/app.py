@@ -16,19 +16,19 @@ from ..config import SettingsError
 from ..doctor.redaction import RedactingFormatter
 from ..store import StoreError
 from ..version import __version__
-from .calibrate import calibrate
-from .collect import collect
-from .compare import compare
-from .db import db
-from .doctor import doctor
-from .first_corevital import todays_name
+from .calibrate_command import calibrate
+from .collect_command import collect
+from .compare_command import compare
+from .db_commands import db
+from .doctor_command import doctor
 from .help import Command, Group
-from .label import label
+from .label_command import label
+from .legacy_commands import todays_name
 from .printing import echo, error_console
-from .read import runs, show
-from .run import run
-from .streams import guarded
-from .transfer import export, import_, migrate
+from .read_commands import runs, show
+from .run_command import run
+from .standard_streams import guarded
+from .transfer_commands import export, import_, migrate
 
 USAGE_ERROR: Final = 2  # what typer exits with; here 2 means an internal error
 

@@ -14,7 +14,7 @@ from ..instrumentation.instrumentor import CoreVitalInstrumentor
 from ..instrumentation.rag import RAGContext
 from ..loading.models import LoadedModel
 from ..run import Run
-from .telemetry import CommandTelemetry
+from .own_telemetry import CommandTelemetry
 
 
 def generation_options(*, sample: bool | None = None, **options: Any) -> dict[str, Any]:

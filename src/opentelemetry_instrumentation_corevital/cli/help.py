@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 from typer.core import TyperCommand, TyperGroup
 
-from .first_corevital import refuse_command, refuse_option
+from .legacy_commands import refuse_command, refuse_option
 
 _WORDS: Final = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PATH"}
 

@@ -12,7 +12,7 @@ from typing import Final
 from .._internal.user_error import UserError
 from ..store import open_store
 from ..store.database import check_place
-from .reports import report_folder, write_reports
+from .report_export import report_folder, write_reports
 
 DEFAULT_FOLDER: Final = "runs"
 _DATABASE: Final = "corevital.db"

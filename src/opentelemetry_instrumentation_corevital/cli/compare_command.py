@@ -16,7 +16,7 @@ from ..loading.model_names import stored_name
 from ..store import RunFilter, RunSource, RunSummary, open_store
 from ..store.comparison import ModelFigures, differences, figures, in_common, prompt_of
 from ..store.database import check_place
-from .compare_tables import as_json_value, csv_rows, print_comparison
+from .comparison_tables import as_json_value, csv_rows, print_comparison
 from .options import (
     AsCsv,
     AsJson,
@@ -200,8 +200,8 @@ def _run_them(
     """Let every model answer every prompt, as `corevital run` does; return the stored runs by the names given."""
     from ..loading.models import load_model
     from .generation import generate, generation_options
-    from .run import spans_of_runs, trace_ids
-    from .telemetry import CommandTelemetry
+    from .own_telemetry import CommandTelemetry
+    from .run_command import spans_of_runs, trace_ids
 
     if not all(text.strip() for text in prompts):
         raise UserError("The prompt is empty.")

@@ -24,9 +24,9 @@ from ..store import StoreError
 from .generation import generate, generation_options
 from .options import MOST_INPUT_BYTES, checked_seed, database_file
 from .output import print_json
+from .own_telemetry import CommandTelemetry, Otlp
 from .printing import error_console, run_console
 from .sinks import DEFAULT_DATABASE, DEFAULT_FOLDER, SinkKind, sink_of
-from .telemetry import CommandTelemetry, Otlp
 
 _MODEL: Final = "Model and prompt"
 _DECODING: Final = "Decoding"

@@ -32,7 +32,7 @@ from .options import (
 )
 from .output import RUN_COLUMNS, escaped, print_json, run_rows, whole_file, write_bytes, write_csv
 from .printing import echo, named_damage, tell_damage
-from .reports import report_text, report_texts, write_reports
+from .report_export import report_text, report_texts, write_reports
 
 if TYPE_CHECKING:
     from ..store.all_or_nothing import Together

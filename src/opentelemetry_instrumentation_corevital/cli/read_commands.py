@@ -41,7 +41,7 @@ from .options import (
 )
 from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
 from .printing import console, echo, error_console, named_damage, tell_damage
-from .tables import columns_json, every_step, layer_rows, step_rows
+from .step_tables import columns_json, every_step, layer_rows, step_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
