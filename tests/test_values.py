@@ -18,11 +18,11 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 from opentelemetry_instrumentation_corevital import Run, semconv
+from opentelemetry_instrumentation_corevital._internal.values import fitting, integer, number, plain, text, texts, unfit
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint, prompt_hint
 from opentelemetry_instrumentation_corevital.run import EarlyWarning, Risk
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
 from opentelemetry_instrumentation_corevital.store.otlp_json import read_lines, split, to_line
-from opentelemetry_instrumentation_corevital.values import fitting, integer, number, plain, text, texts, unfit
 from tests.store.spans import make_spans, rows
 from tests.support import Telemetry, instrumented, padded_batch, prompt, tiny_model
 from tests.test_span import assert_described

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from .. import semconv
+from .._internal.values import fitting, number, plain
 from ..catalogue.verdict import Carrier, Role
 from ..catalogue.verdicts import CARRIED
 from ..run import Run
-from ..values import fitting, number, plain
 
 MOST_BLAMED: Final = 16
 """Layers that a span names; all of them are on the run."""

@@ -8,9 +8,9 @@ from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import Context
 
 from .. import semconv
+from .._internal.values import clean, fitting
 from ..assessment.verdict_attributes import carried_attributes
 from ..run import Run
-from ..values import clean, fitting
 
 Messages = Mapping[str, list[dict[str, Any]]]
 """Attribute -> the GenAI conventions' messages."""

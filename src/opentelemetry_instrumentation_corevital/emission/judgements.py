@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import Span
 
 from .. import semconv
+from .._internal.values import fitting
 from ..assessment.blame import judge_blame
 from ..assessment.compound import judge_compound
 from ..assessment.early_warning import judge_early_warning
@@ -29,7 +30,6 @@ from ..baselines.lookup import Profiles
 from ..catalogue.verdicts import HIGH_ENTROPY_SHARE
 from ..config import Settings
 from ..run import Run
-from ..values import fitting
 
 ROLES: Final = ("health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative")
 """The order in which judgements are made; other roles come after them."""

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
+from .._internal.values import fitting, plain, unfit
 from ..catalogue import signals
 from ..instrumentation.rag import RAGContext
 from ..run import Decoding, ModelInfo, Run
-from ..values import fitting, plain, unfit
 from .budget import attribute_bytes
 
 PROVIDER: Final = "huggingface"

@@ -11,11 +11,11 @@ from opentelemetry.context import Context
 
 from .. import semconv
 from .._internal.npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
+from .._internal.values import fitting
 from ..assessment.verdict_attributes import carried_attributes
 from ..catalogue import signals
 from ..catalogue.signal import Dtype
 from ..run import Run
-from ..values import fitting
 
 CHUNK_BYTES: Final = 7 * 1024
 """A batch of 512 such records stays below the 4 MiB that a gRPC receiver takes."""

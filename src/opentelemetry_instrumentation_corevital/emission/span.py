@@ -7,10 +7,10 @@ from typing import Any, Final
 from opentelemetry.trace import Span
 
 from .. import semconv
+from .._internal.values import fitting
 from ..assessment.verdict_attributes import carried_attributes, verdict_attributes
 from ..config import Settings
 from ..run import Run
-from ..values import fitting
 from . import budget
 from .layer_arrays import layer_attributes
 from .run_attributes import SERIES_POINTS, absent_attribute, series_attributes, summary_attributes

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
+from .._internal.values import fitting
 from ..assessment.layer_findings import over_steps
 from ..assessment.risk import SCORE_DIGITS
 from ..catalogue import signals
 from ..run import Run
-from ..values import fitting
 
 
 def choose_steps(run: Run, limit: int) -> list[int]:

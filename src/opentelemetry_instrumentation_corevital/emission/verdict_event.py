@@ -6,9 +6,9 @@ from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import Context
 
 from .. import semconv
+from .._internal.values import fitting
 from ..assessment.verdict_attributes import carried_attributes
 from ..run import Run
-from ..values import fitting
 
 
 def emit_verdict(logger: Logger, run: Run, context: Context) -> None:

@@ -15,6 +15,7 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_co
 
 from .. import semconv
 from .._internal.safety import shielded
+from .._internal.values import fitting
 from ..assessment.verdict_attributes import call_attributes
 from ..config import Settings
 from ..emission import budget
@@ -35,7 +36,6 @@ from ..emission.run_data import pack, records, takes_logs
 from ..emission.span import capture_attributes, emit_run, in_full
 from ..emission.verdict_event import emit_verdict
 from ..run import Decoding, ModelInfo, Run
-from ..values import fitting
 from .call_context import lasting
 from .prompt_and_response import CallTexts
 from .rag import RAGContext

@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import semconv
 from .._internal.npz import to_npz
+from .._internal.values import fitting, number, whole
 from ..assessment.fingerprint import hash_text, normalize_prompt
 from ..catalogue import signals
 from ..config import Settings
@@ -27,7 +28,6 @@ from ..store.checked_attributes import REPORT
 from ..store.common_rows import Record, source_of
 from ..store.run_data_rows import whole_run_data
 from ..store.span_rows import SpanFields, rows_of
-from ..values import fitting, number, whole
 from .report_extensions import own_run, without_own
 from .report_timeline import Columns, pack
 

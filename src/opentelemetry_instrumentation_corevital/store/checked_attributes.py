@@ -15,8 +15,8 @@ from typing import Any, Final
 from .. import semconv
 from .._internal.json_text import MOST_JSON, json_object, too_deep
 from .._internal.printable import one_line, original
+from .._internal.values import fits_int64
 from ..catalogue.signal import SLACK
-from ..values import fits_int64
 
 REPORT: Final = "report"
 """Column of the run data of a migrated run: what the report says beside its numbers, as the bytes of its JSON."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from ..values import clean, fits_int64, plain
+from .._internal.values import clean, fits_int64, plain
 
 Row = tuple[Any, ...]
 

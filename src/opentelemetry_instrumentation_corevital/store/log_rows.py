@@ -11,7 +11,7 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from .. import semconv
-from ..values import ABSENT, clean, plain
+from .._internal.values import ABSENT, clean, plain
 from .common_rows import Lost, Record, Row, Source, dump, insert, size_of, source, text, to_json
 from .run_data_rows import run_data_chunk
 

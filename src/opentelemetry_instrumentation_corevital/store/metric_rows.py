@@ -21,7 +21,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from ..values import clean, plain
+from .._internal.values import clean, plain
 from .common_rows import Lost, Row, Source, dump, id_of, insert, integer, number, size_of, source, to_json
 
 _METRIC_KEY: Final = ("resource_id", "scope_id", "name", "unit", "type", "temporality", "is_monotonic")

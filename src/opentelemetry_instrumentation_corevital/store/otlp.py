@@ -9,7 +9,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
-from ..values import ABSENT, fits_int64, plain
+from .._internal.values import ABSENT, fits_int64, plain
 from .common_rows import Lost, Record, Source, dump, number, source_of, to_json
 from .log_rows import LogFields, record_of
 from .metric_rows import MetricFields, rows_of_metric

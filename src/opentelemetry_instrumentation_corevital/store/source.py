@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 from .._internal.clock import CLOCK_SKEW_NS
-from ..values import fits_int64
+from .._internal.values import fits_int64
 from .filters import ANY_RUN, RunFilter
 from .store_error import StoreError
 from .stored_run import RunList, RunSummary, StoredRun, get_fingerprint

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from .. import semconv
-from ..values import clean
+from .._internal.values import clean
 from .checked_attributes import Findings, checked_attributes, damage_json
 from .common_rows import Lost, Row, Source, insert, integer, number, size_of, source, text, to_json
 from .data_damage import note_damage_of_data

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from ..._internal.safety import report_internal_error
+from ..._internal.values import clean, whole
 from ...run import ModelInfo
-from ...values import clean, whole
 from .adapters import active_adapters
 
 _SNAPSHOT = re.compile(r"models--(?P<org>[^/\\]+?)--(?P<name>[^/\\]+)[/\\]snapshots[/\\]")

@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from ...values import whole
+from ..._internal.values import whole
 from .description import text_config
 from .target import Found
 

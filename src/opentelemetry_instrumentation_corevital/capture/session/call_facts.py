@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..._internal.values import number, texts, whole
 from ...run import Decoding, StopReason
-from ...values import number, texts, whole
 from ..isolation.dispatch_modes import has_numbers
 from ..model.caches import holds_keys
 from ..row.ancestry import Ids

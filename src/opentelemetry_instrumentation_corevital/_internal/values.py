@@ -148,7 +148,7 @@ def _declared(name: str) -> str | None:
 @functools.cache
 def _definitions() -> Mapping[Any, Any]:
     """Return what is declared, read at the first run: a process that never generates does not need the catalogue."""
-    from .semconv import DEFINITIONS
+    from ..semconv import DEFINITIONS
 
     return DEFINITIONS
 
