@@ -15,11 +15,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.catalogue.definitions import Kind
 from opentelemetry_instrumentation_corevital.config import Settings, environment_variable
 
 DOCS = Path(__file__).parent
 
-_SECTIONS: dict[semconv.Kind, str] = {
+_SECTIONS: dict[Kind, str] = {
     "attribute": "Span attributes",
     "event": "Events",
     "event attribute": "Attributes of events",

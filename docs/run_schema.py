@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.catalogue.definitions import Definition, Kind
 from opentelemetry_instrumentation_corevital.store.labels import Label
 from opentelemetry_instrumentation_corevital.store.run_columns import VERDICT_COLUMNS
 from opentelemetry_instrumentation_corevital.store.stored_run import COLUMNS, OTHERS, RunSummary
@@ -146,14 +147,14 @@ def run_schema() -> dict[str, Any]:
     }
 
 
-def _named(kind: semconv.Kind, namespace: str) -> dict[str, Any]:
+def _named(kind: Kind, namespace: str) -> dict[str, Any]:
     """Return an object of names of a kind; others may add theirs, but not in our namespace."""
     found = {each.name: _typed(each) for each in semconv.DEFINITIONS.values() if each.kind == kind}
     foreign = {"not": {"pattern": rf"^{namespace}\."}}
     return {"type": "object", "propertyNames": {"anyOf": [{"enum": list(found)}, foreign]}, "properties": found}
 
 
-def _typed(definition: semconv.Definition) -> dict[str, Any]:
+def _typed(definition: Definition) -> dict[str, Any]:
     single = definition.type.removesuffix("[]")
     kind = {"type": _TYPES[single]}
     made = {"type": "array", "items": kind} if definition.type.endswith("[]") else kind

@@ -11,6 +11,7 @@ import pytest
 
 import opentelemetry_instrumentation_corevital as package
 from opentelemetry_instrumentation_corevital import __version__, semconv
+from opentelemetry_instrumentation_corevital.catalogue import definitions
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
 from tests.cli.conftest import Cli, cli, tiny_folder
 from tests.legacy.reports import report, write_file
@@ -54,11 +55,11 @@ def test_what_is_released_has_its_schemas_frozen(run_schema: Any) -> None:
         assert set(run_schema.pages()) <= set(run_schema.released())
 
 
-def redefine(kind: semconv.Kind, name: str, *declaration: Any, content: bool = False) -> None:
+def redefine(kind: definitions.Kind, name: str, *declaration: Any, content: bool = False) -> None:
     """Declare a name anew in its place, as a change of the code would."""
     order = list(semconv.DEFINITIONS)
     del semconv.DEFINITIONS[kind, name]
-    semconv._define(kind, name, *declaration, content=content)
+    definitions.define(kind, name, *declaration, content=content)
     made = {key: semconv.DEFINITIONS[key] for key in order}
     semconv.DEFINITIONS.clear()
     semconv.DEFINITIONS.update(made)
@@ -67,7 +68,7 @@ def redefine(kind: semconv.Kind, name: str, *declaration: Any, content: bool = F
 @pytest.mark.parametrize(
     "change",
     [
-        lambda: semconv._define("attribute", "corevital.new", "int", "", "a new name"),
+        lambda: definitions.define("attribute", "corevital.new", "int", "", "a new name"),
         lambda: semconv.DEFINITIONS.pop(("attribute", semconv.NARRATIVE)),
         lambda: redefine("attribute", semconv.NARRATIVE, "string[]", "", "another type"),
         lambda: redefine("metric", semconv.METRIC_ENTROPY, "gauge", "nat", "another unit"),

@@ -18,7 +18,8 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 from opentelemetry_instrumentation_corevital import Run, semconv
-from opentelemetry_instrumentation_corevital._internal.values import fitting, integer, number, plain, text, texts, unfit
+from opentelemetry_instrumentation_corevital._internal.values import integer, number, plain, text, texts
+from opentelemetry_instrumentation_corevital.catalogue.fitting import fitting, unfit
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint, prompt_hint
 from opentelemetry_instrumentation_corevital.run import EarlyWarning, Risk
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store

@@ -5,268 +5,178 @@ the GenAI semantic conventions are spelled out here because no published Python 
 `GEN_AI_*` constants of `opentelemetry-semantic-conventions` are deprecated without a replacement.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from .catalogue import signals
-from .catalogue.carried import LONG, MOST_LAYERS
+from .catalogue import definitions, signals
+from .catalogue.definitions import (
+    LONG,
+    MOST_LAYERS,
+    MOST_STEPS,
+    ValueType,
+    attribute,
+    define,
+    known,
+    metric,
+    step_attribute,
+)
 from .catalogue.signals import signal
 from .catalogue.verdicts import CARRIED, FLAGS
 
 SCHEMA_VERSION: Final = "0.1"
 """Version of the `corevital.*` vocabulary, emitted as `corevital.schema_version`."""
 
-Kind = Literal["attribute", "event", "event attribute", "metric", "metric attribute"]
-ValueType = Literal[
-    "string", "int", "double", "boolean", "string[]", "int[]", "double[]", "gauge", "counter", "histogram", "-"
-]
+DEFINITIONS: Final = definitions.DEFINITIONS
+"""Kind and name -> what is declared of it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """One emitted name: what carries it, its value's type, its UCUM unit and its meaning."""
-
-    name: str
-    kind: Kind
-    type: ValueType
-    unit: str
-    meaning: str
-    content: bool = False
-    """True for what is emitted only when message content is switched on."""
-    lowest: float | None = None
-    highest: float | None = None
-    """The ends of the range of its numbers, both included; None: it has none."""
-    longest: int | None = None
-    """Most characters of its texts; None: any."""
-
-
-MOST_STEPS: Final = 2**18
-"""Of a run: more tokens than any model generates in one call."""
-MOST_ITEMS: Final = 2**16
-"""Of a list."""
-LONGEST_NAME: Final = 4096
-"""Of a text that is neither content nor declared to be a long one."""
 _SHARE: Final = (0.0, 1.0)
-
-_RANGES: Final[dict[tuple[ValueType, str], tuple[float | None, float | None]]] = {
-    ("int", "{step}"): (0, MOST_STEPS),
-    ("int", "{layer}"): (0, MOST_LAYERS),
-    ("int", "{head}"): (0, MOST_LAYERS),
-    ("int", "{token}"): (0, 2**40),
-    ("int", "{sequence}"): (0, 2**31),
-    ("int", "{document}"): (0, 2**31),
-    ("int", "{choice}"): (0, 2**31),
-    ("int", "{chunk}"): (0, 2**31),
-    ("double", "s"): (0.0, 1e9),
-    ("double", "{step}"): (0.0, MOST_STEPS),
-}
-"""Type and unit -> the range of what has them, where the name declares no other."""
-
-DEFINITIONS: dict[tuple[Kind, str], Definition] = {}
-
-
-def _define(
-    kind: Kind,
-    name: str,
-    type_: ValueType,
-    unit: str,
-    meaning: str,
-    *,
-    content: bool = False,
-    between: tuple[float | None, float | None] | None = None,
-    longest: int | None = None,
-) -> str:
-    """Declare a name; `between` are the ends of its numbers' range, `longest` the most characters of its texts.
-
-    Raises:
-        ValueError: if it is declared already, here or in the catalogue.
-    """
-    if (kind, name) in DEFINITIONS:
-        raise ValueError(f"the {kind} {name} is declared twice")
-    lowest, highest = between or _RANGES.get((type_, unit), (None, None))
-    most = None if content else longest or LONGEST_NAME
-    DEFINITIONS[kind, name] = Definition(name, kind, type_, unit, meaning, content, lowest, highest, most)
-    return name
-
-
-def _attribute(
-    name: str,
-    type_: ValueType,
-    unit: str,
-    meaning: str,
-    *,
-    content: bool = False,
-    between: tuple[float | None, float | None] | None = None,
-    longest: int | None = None,
-) -> str:
-    return _define("attribute", name, type_, unit, meaning, content=content, between=between, longest=longest)
-
-
-def _step(
-    name: str, type_: ValueType, unit: str, meaning: str, *, between: tuple[float | None, float | None] | None = None
-) -> str:
-    return _define("event attribute", name, type_, unit, meaning, between=between)
-
-
-def _metric(name: str, type_: ValueType, unit: str, meaning: str) -> str:
-    return _define("metric", name, type_, unit, meaning)
-
-
-def _known(kind: Kind, name: str) -> str:
-    """Return a name that the catalogue has made, for those who spell it as a constant.
-
-    Raises:
-        KeyError: if it has not.
-    """
-    return DEFINITIONS[kind, name].name
 
 
 SCOPE_NAME: Final = "opentelemetry_instrumentation_corevital"
 
 # --- GenAI semantic conventions (https://github.com/open-telemetry/semantic-conventions-genai) -----------------------
-GEN_AI_OPERATION_NAME: Final = _attribute(
+GEN_AI_OPERATION_NAME: Final = attribute(
     "gen_ai.operation.name", "string", "", "`text_completion`, or `chat` when a chat template made the prompt"
 )
-GEN_AI_PROVIDER_NAME: Final = _attribute("gen_ai.provider.name", "string", "", "always `huggingface`")
-GEN_AI_REQUEST_MODEL: Final = _attribute(
+GEN_AI_PROVIDER_NAME: Final = attribute("gen_ai.provider.name", "string", "", "always `huggingface`")
+GEN_AI_REQUEST_MODEL: Final = attribute(
     "gen_ai.request.model", "string", "", "hub id of the model, or the last part of its local path"
 )
-GEN_AI_REQUEST_MAX_TOKENS: Final = _attribute(
+GEN_AI_REQUEST_MAX_TOKENS: Final = attribute(
     "gen_ai.request.max_tokens",
     "int",
     "{token}",
     "largest number of new tokens that the call allows a sequence",
     between=(0, None),
 )
-GEN_AI_REQUEST_TEMPERATURE: Final = _attribute(
+GEN_AI_REQUEST_TEMPERATURE: Final = attribute(
     "gen_ai.request.temperature", "double", "1", "sampling temperature; absent in greedy decoding", between=(0.0, None)
 )
-GEN_AI_REQUEST_TOP_P: Final = _attribute(
+GEN_AI_REQUEST_TOP_P: Final = attribute(
     "gen_ai.request.top_p", "double", "1", "nucleus mass; absent in greedy decoding", between=_SHARE
 )
-GEN_AI_REQUEST_TOP_K: Final = _attribute(
+GEN_AI_REQUEST_TOP_K: Final = attribute(
     "gen_ai.request.top_k", "int", "{token}", "top-k cut-off; absent in greedy decoding"
 )
-GEN_AI_REQUEST_SEED: Final = _attribute("gen_ai.request.seed", "int", "", "seed, where the caller told it")
-GEN_AI_REQUEST_CHOICE_COUNT: Final = _attribute(
+GEN_AI_REQUEST_SEED: Final = attribute("gen_ai.request.seed", "int", "", "seed, where the caller told it")
+GEN_AI_REQUEST_CHOICE_COUNT: Final = attribute(
     "gen_ai.request.choice.count", "int", "{choice}", "`num_return_sequences`, when above 1"
 )
-GEN_AI_REQUEST_STOP_SEQUENCES: Final = _attribute(
+GEN_AI_REQUEST_STOP_SEQUENCES: Final = attribute(
     "gen_ai.request.stop_sequences", "string[]", "", "`stop_strings` of the call; only with content on", content=True
 )
-GEN_AI_RESPONSE_MODEL: Final = _attribute("gen_ai.response.model", "string", "", "same as the request's model")
-GEN_AI_RESPONSE_FINISH_REASONS: Final = _attribute(
+GEN_AI_RESPONSE_MODEL: Final = attribute("gen_ai.response.model", "string", "", "same as the request's model")
+GEN_AI_RESPONSE_FINISH_REASONS: Final = attribute(
     "gen_ai.response.finish_reasons", "string[]", "", "`stop`, `length` or `error`, one per sequence"
 )
-GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = _attribute(
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = attribute(
     "gen_ai.response.time_to_first_chunk", "double", "s", "from the call to the first token"
 )
-GEN_AI_USAGE_INPUT_TOKENS: Final = _attribute(
+GEN_AI_USAGE_INPUT_TOKENS: Final = attribute(
     "gen_ai.usage.input_tokens", "int", "{token}", "prompt tokens without padding, over the whole call"
 )
-GEN_AI_USAGE_OUTPUT_TOKENS: Final = _attribute(
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = attribute(
     "gen_ai.usage.output_tokens", "int", "{token}", "generated tokens without padding, over the whole call"
 )
-GEN_AI_INPUT_MESSAGES: Final = _attribute(
+GEN_AI_INPUT_MESSAGES: Final = attribute(
     "gen_ai.input.messages", "string", "", "the prompt as JSON messages; only with content on", content=True
 )
-GEN_AI_OUTPUT_MESSAGES: Final = _attribute(
+GEN_AI_OUTPUT_MESSAGES: Final = attribute(
     "gen_ai.output.messages", "string", "", "the answer as JSON messages; only with content on", content=True
 )
-ERROR_TYPE: Final = _attribute("error.type", "string", "", "qualified class of the exception that ended the call")
+ERROR_TYPE: Final = attribute("error.type", "string", "", "qualified class of the exception that ended the call")
 
 # --- the run -----------------------------------------------------------------------------------------------------
-SCHEMA: Final = _attribute("corevital.schema_version", "string", "", "version of the `corevital.*` names")
-CAPTURE_MODE: Final = _attribute("corevital.capture.mode", "string", "", "`summary`, `full` or `on_risk`")
-CAPTURE_UPGRADED: Final = _attribute(
+SCHEMA: Final = attribute("corevital.schema_version", "string", "", "version of the `corevital.*` names")
+CAPTURE_MODE: Final = attribute("corevital.capture.mode", "string", "", "`summary`, `full` or `on_risk`")
+CAPTURE_UPGRADED: Final = attribute(
     "corevital.capture.upgraded", "boolean", "", "mode `on_risk`: the run triggered and is reported in full"
 )
-CAPTURE_RATIO: Final = _attribute(
+CAPTURE_RATIO: Final = attribute(
     "corevital.capture.ratio",
     "double",
     "1",
     "share of the calls that are measured, where it is below 1",
     between=_SHARE,
 )
-CAPTURE_ATTENTION_EVERY: Final = _attribute(
+CAPTURE_ATTENTION_EVERY: Final = attribute(
     "corevital.capture.attention_every",
     "int",
     "{step}",
     "attention was looked at on every n-th step; 0: never",
     between=(0, None),
 )
-CAPTURE_LAYERS: Final = _attribute(
+CAPTURE_LAYERS: Final = attribute(
     "corevital.capture.layers", "string", "", "the setting `layers`, where it is not `all`"
 )
-CAPTURE_ABSENT: Final = _attribute(
+CAPTURE_ABSENT: Final = attribute(
     "corevital.capture.absent", "string", "", "JSON object: what is not there, and the reason", longest=LONG
 )
-DECODING_STRATEGY: Final = _attribute(
+DECODING_STRATEGY: Final = attribute(
     "corevital.decoding.strategy", "string", "", "transformers' generation mode, e.g. `greedy_search`, `sample`"
 )
-MODEL_NAME: Final = _attribute(
+MODEL_NAME: Final = attribute(
     "corevital.model.name", "string", "", "on a sequence's span: what `gen_ai.request.model` is on the call's"
 )
-MODEL_ARCHITECTURE: Final = _attribute("corevital.model.architecture", "string", "", "class of the model")
-MODEL_DTYPE: Final = _attribute("corevital.model.dtype", "string", "", "dtype of the weights, e.g. `bfloat16`")
-MODEL_DEVICE: Final = _attribute("corevital.model.device", "string", "", "device of the first weights, e.g. `cuda:0`")
-MODEL_LAYER_COUNT: Final = _attribute("corevital.model.layer_count", "int", "{layer}", "decoder layers")
-MODEL_HEAD_COUNT: Final = _attribute("corevital.model.head_count", "int", "{head}", "attention heads of a layer")
-MODEL_ATTENTION_IMPLEMENTATION: Final = _attribute(
+MODEL_ARCHITECTURE: Final = attribute("corevital.model.architecture", "string", "", "class of the model")
+MODEL_DTYPE: Final = attribute("corevital.model.dtype", "string", "", "dtype of the weights, e.g. `bfloat16`")
+MODEL_DEVICE: Final = attribute("corevital.model.device", "string", "", "device of the first weights, e.g. `cuda:0`")
+MODEL_LAYER_COUNT: Final = attribute("corevital.model.layer_count", "int", "{layer}", "decoder layers")
+MODEL_HEAD_COUNT: Final = attribute("corevital.model.head_count", "int", "{head}", "attention heads of a layer")
+MODEL_ATTENTION_IMPLEMENTATION: Final = attribute(
     "corevital.model.attention_implementation", "string", "", "as configured: `sdpa`, `flash_attention_2`, `eager`, ..."
 )
-MODEL_QUANTIZATION: Final = _attribute(
+MODEL_QUANTIZATION: Final = attribute(
     "corevital.model.quantization", "string", "", "quantisation method, where there is one"
 )
-MODEL_REVISION: Final = _attribute("corevital.model.revision", "string", "", "commit of the hub repository, if known")
-MODEL_ADAPTERS: Final = _attribute(
+MODEL_REVISION: Final = attribute("corevital.model.revision", "string", "", "commit of the hub repository, if known")
+MODEL_ADAPTERS: Final = attribute(
     "corevital.model.adapters", "string[]", "", "names of the active PEFT adapters, sorted, where there are any"
 )
-PROFILE_DIFFERENCES: Final = _attribute(
+PROFILE_DIFFERENCES: Final = attribute(
     "corevital.profile.differences",
     "string[]",
     "",
     "what the baseline profile in use was made with and the run's model has not, as `dtype float32, not bfloat16`",
 )
-STEPS_TOTAL: Final = _attribute("corevital.steps.total", "int", "{step}", "steps (tokens) of this sequence")
-STEPS_RECORDED: Final = _attribute(
+STEPS_TOTAL: Final = attribute("corevital.steps.total", "int", "{step}", "steps (tokens) of this sequence")
+STEPS_RECORDED: Final = attribute(
     "corevital.steps.recorded", "int", "{step}", "steps told as `corevital.step` events: on the span, or as log events"
 )
-RAG_CONTEXT_TOKEN_COUNT: Final = _attribute(
+RAG_CONTEXT_TOKEN_COUNT: Final = attribute(
     "corevital.rag.context_token_count",
     "int",
     "{token}",
     "tokens of the prompt that were retrieved, as the caller told it",
 )
-RAG_DOCUMENT_COUNT: Final = _attribute(
+RAG_DOCUMENT_COUNT: Final = attribute(
     "corevital.rag.document_count", "int", "{document}", "documents that were retrieved, as the caller told it"
 )
-RAG_DOC_IDS: Final = _attribute(
+RAG_DOC_IDS: Final = attribute(
     "corevital.rag.retrieved_doc_ids", "string[]", "", "their ids; only with content on", content=True
 )
-RAG_DOC_TITLES: Final = _attribute(
+RAG_DOC_TITLES: Final = attribute(
     "corevital.rag.retrieved_doc_titles", "string[]", "", "their titles; only with content on", content=True
 )
-RAG_METADATA: Final = _attribute(
+RAG_METADATA: Final = attribute(
     "corevital.rag.metadata", "string", "", "what else the caller told, as JSON; only with content on", content=True
 )
-SEQUENCE_COUNT: Final = _attribute(
+SEQUENCE_COUNT: Final = attribute(
     "corevital.sequence.count", "int", "{sequence}", "on a call's span: sequences, each with a span of its own"
 )
-SEQUENCE_FLAGGED: Final = _attribute(
+SEQUENCE_FLAGGED: Final = attribute(
     "corevital.sequence.flagged", "int", "{sequence}", "on a call's span: sequences with a raised health flag"
 )
-SEQUENCE_INDEX: Final = _attribute(
+SEQUENCE_INDEX: Final = attribute(
     "corevital.sequence.index", "int", "", "on a sequence's span: its row, from 0", between=(0, 2**31)
 )
-SEQUENCE_INPUT_TOKENS: Final = _attribute(
+SEQUENCE_INPUT_TOKENS: Final = attribute(
     "corevital.sequence.input_tokens", "int", "{token}", "on a sequence's span: tokens of its prompt"
 )
-SEQUENCE_OUTPUT_TOKENS: Final = _attribute(
+SEQUENCE_OUTPUT_TOKENS: Final = attribute(
     "corevital.sequence.output_tokens", "int", "{token}", "on a sequence's span: tokens that it generated"
 )
 
-MIGRATED_FROM: Final = _attribute(
+MIGRATED_FROM: Final = attribute(
     "corevital.migrated.from",
     "string",
     "",
@@ -276,7 +186,7 @@ MIGRATED_FROM: Final = _attribute(
 # --- summaries and series -----------------------------------------------------------------------------------------
 for _signal in signals.with_summaries():
     for _summary in _signal.summaries:
-        _attribute(
+        attribute(
             _signal.summary_name(_summary.statistic),
             "double",
             _summary.unit or _signal.unit,
@@ -284,21 +194,21 @@ for _signal in signals.with_summaries():
             between=_signal.read_range(_summary.statistic),
         )
 for _signal in signals.with_series():
-    _attribute(_signal.series_name, "double[]", _signal.unit, _signal.series, between=_signal.read_range())
+    attribute(_signal.series_name, "double[]", _signal.unit, _signal.series, between=_signal.read_range())
 
-ENTROPY_MEAN: Final = _known("attribute", signal("entropy").summary_name("mean"))
-ENTROPY_MAX: Final = _known("attribute", signal("entropy").summary_name("max"))
-ENTROPY_SLOPE: Final = _known("attribute", signal("entropy").summary_name("slope"))
-SURPRISAL_MEAN: Final = _known("attribute", signal("surprisal").summary_name("mean"))
-SURPRISAL_SUM: Final = _known("attribute", signal("surprisal").summary_name("sum"))
-SURPRISAL_MAX: Final = _known("attribute", signal("surprisal").summary_name("max"))
-MARGIN_MEAN: Final = _known("attribute", signal("margin").summary_name("mean"))
-MARGIN_MIN: Final = _known("attribute", signal("margin").summary_name("min"))
-SERIES_ENTROPY: Final = _known("attribute", signal("entropy").series_name)
-SERIES_SURPRISAL: Final = _known("attribute", signal("surprisal").series_name)
-SERIES_MARGIN: Final = _known("attribute", signal("margin").series_name)
-SERIES_HIDDEN_COSINE: Final = _known("attribute", signal("hidden_cosine").series_name)
-SERIES_STRIDE: Final = _attribute(
+ENTROPY_MEAN: Final = known("attribute", signal("entropy").summary_name("mean"))
+ENTROPY_MAX: Final = known("attribute", signal("entropy").summary_name("max"))
+ENTROPY_SLOPE: Final = known("attribute", signal("entropy").summary_name("slope"))
+SURPRISAL_MEAN: Final = known("attribute", signal("surprisal").summary_name("mean"))
+SURPRISAL_SUM: Final = known("attribute", signal("surprisal").summary_name("sum"))
+SURPRISAL_MAX: Final = known("attribute", signal("surprisal").summary_name("max"))
+MARGIN_MEAN: Final = known("attribute", signal("margin").summary_name("mean"))
+MARGIN_MIN: Final = known("attribute", signal("margin").summary_name("min"))
+SERIES_ENTROPY: Final = known("attribute", signal("entropy").series_name)
+SERIES_SURPRISAL: Final = known("attribute", signal("surprisal").series_name)
+SERIES_MARGIN: Final = known("attribute", signal("margin").series_name)
+SERIES_HIDDEN_COSINE: Final = known("attribute", signal("hidden_cosine").series_name)
+SERIES_STRIDE: Final = attribute(
     "corevital.series.stride",
     "double",
     "{step}",
@@ -308,11 +218,11 @@ SERIES_STRIDE: Final = _attribute(
 # --- layers: one value per layer ----------------------------------------------------------------------------------
 for _family in signals.FAMILIES:
     if _family.index:
-        _attribute(signals.index_name(_family), "int[]", "", signals.index_meaning(_family), between=(0, MOST_LAYERS))
+        attribute(signals.index_name(_family), "int[]", "", signals.index_meaning(_family), between=(0, MOST_LAYERS))
 for _signal in signals.SIGNALS:
     if _signal.layer_array is not None:
         _type: ValueType = "int[]" if _signal.layer_array.integers else "double[]"
-        _attribute(
+        attribute(
             _signal.layers_name,
             _type,
             _signal.unit,
@@ -320,23 +230,21 @@ for _signal in signals.SIGNALS:
             between=_signal.read_range(_signal.layer_array.statistic),
         )
 
-LAYERS_INDEX: Final = _known("attribute", signals.index_name(signals.family("faults")))
-LAYERS_NORM_INDEX: Final = _known("attribute", signals.index_name(signals.family("hidden")))
-LAYERS_ATTENTION_INDEX: Final = _known("attribute", signals.index_name(signals.family("attention")))
-LAYERS_L2_NORM: Final = _known("attribute", signal("hidden_l2_norm").layers_name)
-LAYERS_MAX_ABS: Final = _known("attribute", signal("hidden_max_abs").layers_name)
-LAYERS_ATTENTION_ENTROPY: Final = _known("attribute", signal("attention_entropy").layers_name)
-LAYERS_ATTENTION_ENTROPY_STD: Final = _known("attribute", signal("attention_entropy_std").layers_name)
-LAYERS_COLLAPSED_HEAD_RATE: Final = _known("attribute", signal("collapsed_head_rate").layers_name)
-LAYERS_NONFINITE: Final = _known("attribute", signal("nonfinite").layers_name)
+LAYERS_INDEX: Final = known("attribute", signals.index_name(signals.family("faults")))
+LAYERS_NORM_INDEX: Final = known("attribute", signals.index_name(signals.family("hidden")))
+LAYERS_ATTENTION_INDEX: Final = known("attribute", signals.index_name(signals.family("attention")))
+LAYERS_L2_NORM: Final = known("attribute", signal("hidden_l2_norm").layers_name)
+LAYERS_MAX_ABS: Final = known("attribute", signal("hidden_max_abs").layers_name)
+LAYERS_ATTENTION_ENTROPY: Final = known("attribute", signal("attention_entropy").layers_name)
+LAYERS_ATTENTION_ENTROPY_STD: Final = known("attribute", signal("attention_entropy_std").layers_name)
+LAYERS_COLLAPSED_HEAD_RATE: Final = known("attribute", signal("collapsed_head_rate").layers_name)
+LAYERS_NONFINITE: Final = known("attribute", signal("nonfinite").layers_name)
 
 # --- judgements: declared in `catalogue/`, with the columns and pages that they have --------------------------------
-HEALTH_FLAGS: Final = {flag.name: _attribute(flag.attribute, "boolean", "", flag.meaning) for flag in FLAGS}
+HEALTH_FLAGS: Final = {flag.name: attribute(flag.attribute, "boolean", "", flag.meaning) for flag in FLAGS}
 """Name of a flag -> its attribute."""
 VERDICTS: Final = {
-    each.path: _attribute(
-        each.attribute, each.type, each.unit, each.meaning, between=each.between, longest=each.longest
-    )
+    each.path: attribute(each.attribute, each.type, each.unit, each.meaning, between=each.between, longest=each.longest)
     for each in CARRIED
 }
 """What a verdict's attribute is called after `corevital.` -> the attribute."""
@@ -373,19 +281,19 @@ WARNINGS: Final = VERDICTS["warnings"]
 NARRATIVE: Final = VERDICTS["narrative"]
 
 # --- step events --------------------------------------------------------------------------------------------------
-STEP_EVENT: Final = _define("event", "corevital.step", "-", "", "one decoding step, at the time of its token")
-STEP_INDEX: Final = _step("corevital.step.index", "int", "", "step, from 0", between=(0, MOST_STEPS))
+STEP_EVENT: Final = define("event", "corevital.step", "-", "", "one decoding step, at the time of its token")
+STEP_INDEX: Final = step_attribute("corevital.step.index", "int", "", "step, from 0", between=(0, MOST_STEPS))
 for _signal in signals.SIGNALS:
     if _signal.step is not None:
-        _step(_signal.step_name, "double", _signal.unit, _signal.step.meaning, between=_signal.read_range())
-STEP_ENTROPY: Final = _known("event attribute", signal("entropy").step_name)
-STEP_SURPRISAL: Final = _known("event attribute", signal("surprisal").step_name)
-STEP_MARGIN: Final = _known("event attribute", signal("margin").step_name)
-STEP_TOP1_PROB: Final = _known("event attribute", signal("top1_prob").step_name)
-STEP_TOPK_MASS: Final = _known("event attribute", signal("topk_mass").step_name)
-STEP_HIDDEN_COSINE: Final = _known("event attribute", signal("hidden_cosine").step_name)
-STEP_ATTENTION_ENTROPY: Final = _known("event attribute", signal("attention_entropy").step_name)
-STEP_RISK_SO_FAR: Final = _step(
+        step_attribute(_signal.step_name, "double", _signal.unit, _signal.step.meaning, between=_signal.read_range())
+STEP_ENTROPY: Final = known("event attribute", signal("entropy").step_name)
+STEP_SURPRISAL: Final = known("event attribute", signal("surprisal").step_name)
+STEP_MARGIN: Final = known("event attribute", signal("margin").step_name)
+STEP_TOP1_PROB: Final = known("event attribute", signal("top1_prob").step_name)
+STEP_TOPK_MASS: Final = known("event attribute", signal("topk_mass").step_name)
+STEP_HIDDEN_COSINE: Final = known("event attribute", signal("hidden_cosine").step_name)
+STEP_ATTENTION_ENTROPY: Final = known("event attribute", signal("attention_entropy").step_name)
+STEP_RISK_SO_FAR: Final = step_attribute(
     "corevital.step.risk_so_far",
     "double",
     "1",
@@ -393,17 +301,17 @@ STEP_RISK_SO_FAR: Final = _step(
     "collapse that the profile tells",
     between=_SHARE,
 )
-STEP_WARNINGS: Final = _step("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
+STEP_WARNINGS: Final = step_attribute("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
 
-EXCEPTION_EVENT: Final = _define("event", "exception", "-", "", "the exception that ended the call")
-EXCEPTION_TYPE: Final = _define("event attribute", "exception.type", "string", "", "qualified class")
-EXCEPTION_MESSAGE: Final = _define(
+EXCEPTION_EVENT: Final = define("event", "exception", "-", "", "the exception that ended the call")
+EXCEPTION_TYPE: Final = define("event attribute", "exception.type", "string", "", "qualified class")
+EXCEPTION_MESSAGE: Final = define(
     "event attribute", "exception.message", "string", "", "message; only with content on", content=True
 )
-EXCEPTION_STACKTRACE: Final = _define(
+EXCEPTION_STACKTRACE: Final = define(
     "event attribute", "exception.stacktrace", "string", "", "traceback; only with content on", content=True
 )
-CONTENT_EVENT: Final = _define(
+CONTENT_EVENT: Final = define(
     "event",
     "gen_ai.client.inference.operation.details",
     "-",
@@ -411,76 +319,76 @@ CONTENT_EVENT: Final = _define(
     "log event: the call's `gen_ai.*` attributes with prompt and answer as structured messages; only with content on",
     content=True,
 )
-EVALUATION_EVENT: Final = _define(
+EVALUATION_EVENT: Final = define(
     "event", "gen_ai.evaluation.result", "-", "", "log event: the verdict, beside the span"
 )
-EVALUATION_NAME: Final = _define("event attribute", "gen_ai.evaluation.name", "string", "", "`corevital.risk`")
-EVALUATION_SCORE: Final = _define("event attribute", "gen_ai.evaluation.score.value", "double", "1", "risk score")
-EVALUATION_LABEL: Final = _define("event attribute", "gen_ai.evaluation.score.label", "string", "", "risk level")
-EVALUATION_EXPLANATION: Final = _define(
+EVALUATION_NAME: Final = define("event attribute", "gen_ai.evaluation.name", "string", "", "`corevital.risk`")
+EVALUATION_SCORE: Final = define("event attribute", "gen_ai.evaluation.score.value", "double", "1", "risk score")
+EVALUATION_LABEL: Final = define("event attribute", "gen_ai.evaluation.score.label", "string", "", "risk level")
+EVALUATION_EXPLANATION: Final = define(
     "event attribute", "gen_ai.evaluation.explanation", "string", "", "the narrative"
 )
 
 # --- run data: every step x signal x layer, as log events ---------------------------------------------------------
-RUN_DATA_EVENT: Final = _define(
+RUN_DATA_EVENT: Final = define(
     "event",
     "corevital.run.data",
     "-",
     "",
     "log event: a chunk of the run's columns; the body is bytes of a compressed NumPy `.npz` (docs/run-data.md)",
 )
-RUN_DATA_CHUNK_INDEX: Final = _define("event attribute", "corevital.run.data.chunk.index", "int", "", "from 0")
-RUN_DATA_CHUNK_COUNT: Final = _define(
+RUN_DATA_CHUNK_INDEX: Final = define("event attribute", "corevital.run.data.chunk.index", "int", "", "from 0")
+RUN_DATA_CHUNK_COUNT: Final = define(
     "event attribute", "corevital.run.data.chunk.count", "int", "{chunk}", "of the run"
 )
-RUN_DATA_SIZE: Final = _define("event attribute", "corevital.run.data.size", "int", "By", "all chunks together")
-RUN_DATA_SHA256: Final = _define(
+RUN_DATA_SIZE: Final = define("event attribute", "corevital.run.data.size", "int", "By", "all chunks together")
+RUN_DATA_SHA256: Final = define(
     "event attribute", "corevital.run.data.sha256", "string", "", "SHA-256 of all chunks together, hexadecimal"
 )
 
 # --- metrics ------------------------------------------------------------------------------------------------------
 for _signal in signals.SIGNALS:
     if _signal.gauge:
-        _metric(_signal.gauge_name, "gauge", _signal.unit, _signal.gauge)
-METRIC_ENTROPY: Final = _known("metric", signal("entropy").gauge_name)
-METRIC_SURPRISAL: Final = _known("metric", signal("surprisal").gauge_name)
-METRIC_MARGIN: Final = _known("metric", signal("margin").gauge_name)
-METRIC_LAYER_L2_NORM: Final = _known("metric", signal("hidden_l2_norm").gauge_name)
-METRIC_LAYER_ATTENTION_ENTROPY: Final = _known("metric", signal("attention_entropy").gauge_name)
-METRIC_LAYER_COLLAPSED_HEAD_RATE: Final = _known("metric", signal("collapsed_head_rate").gauge_name)
-METRIC_RISK_SCORE: Final = _metric("corevital.risk.score", "gauge", "1", "risk of the last run")
-METRIC_FAILURE_RISK: Final = _metric(
+        metric(_signal.gauge_name, "gauge", _signal.unit, _signal.gauge)
+METRIC_ENTROPY: Final = known("metric", signal("entropy").gauge_name)
+METRIC_SURPRISAL: Final = known("metric", signal("surprisal").gauge_name)
+METRIC_MARGIN: Final = known("metric", signal("margin").gauge_name)
+METRIC_LAYER_L2_NORM: Final = known("metric", signal("hidden_l2_norm").gauge_name)
+METRIC_LAYER_ATTENTION_ENTROPY: Final = known("metric", signal("attention_entropy").gauge_name)
+METRIC_LAYER_COLLAPSED_HEAD_RATE: Final = known("metric", signal("collapsed_head_rate").gauge_name)
+METRIC_RISK_SCORE: Final = metric("corevital.risk.score", "gauge", "1", "risk of the last run")
+METRIC_FAILURE_RISK: Final = metric(
     "corevital.early_warning.failure_risk", "gauge", "1", "failure risk at the last run's end"
 )
-METRIC_RUN_RISK_SCORE: Final = _metric("corevital.run.risk_score", "histogram", "1", "risk of runs")
+METRIC_RUN_RISK_SCORE: Final = metric("corevital.run.risk_score", "histogram", "1", "risk of runs")
 for _signal in signals.SIGNALS:
     if _signal.histogram:
-        _metric(_signal.step_name, "histogram", _signal.unit, _signal.histogram)
-METRIC_STEP_ENTROPY: Final = _known("metric", signal("entropy").step_name)
-METRIC_STEP_SURPRISAL: Final = _known("metric", signal("surprisal").step_name)
-METRIC_OPERATION_DURATION: Final = _metric(
+        metric(_signal.step_name, "histogram", _signal.unit, _signal.histogram)
+METRIC_STEP_ENTROPY: Final = known("metric", signal("entropy").step_name)
+METRIC_STEP_SURPRISAL: Final = known("metric", signal("surprisal").step_name)
+METRIC_OPERATION_DURATION: Final = metric(
     "gen_ai.client.operation.duration", "histogram", "s", "duration of generate()"
 )
-METRIC_TOKEN_USAGE: Final = _metric("gen_ai.client.token.usage", "histogram", "{token}", "tokens of a call")
-METRIC_TIME_TO_FIRST_TOKEN: Final = _metric(
+METRIC_TOKEN_USAGE: Final = metric("gen_ai.client.token.usage", "histogram", "{token}", "tokens of a call")
+METRIC_TIME_TO_FIRST_TOKEN: Final = metric(
     "gen_ai.server.time_to_first_token", "histogram", "s", "from the call to the first token"
 )
-METRIC_TIME_PER_OUTPUT_TOKEN: Final = _metric(
+METRIC_TIME_PER_OUTPUT_TOKEN: Final = metric(
     "gen_ai.server.time_per_output_token", "histogram", "s", "mean time per token after the first"
 )
-METRIC_RUNS: Final = _metric("corevital.runs", "counter", "{run}", "calls of generate() (captured) or sequences judged")
-METRIC_HEALTH_FLAGS: Final = _metric("corevital.health.flags", "counter", "{flag}", "health flags raised")
-METRIC_WARNINGS: Final = _metric("corevital.warnings", "counter", "{warning}", "warnings given")
-METRIC_DROPPED: Final = _metric("corevital.dropped", "counter", "{item}", "what CoreVital had to leave out")
+METRIC_RUNS: Final = metric("corevital.runs", "counter", "{run}", "calls of generate() (captured) or sequences judged")
+METRIC_HEALTH_FLAGS: Final = metric("corevital.health.flags", "counter", "{flag}", "health flags raised")
+METRIC_WARNINGS: Final = metric("corevital.warnings", "counter", "{warning}", "warnings given")
+METRIC_DROPPED: Final = metric("corevital.dropped", "counter", "{item}", "what CoreVital had to leave out")
 
-LABEL_CAPTURED: Final = _define(
+LABEL_CAPTURED: Final = define(
     "metric attribute", "corevital.captured", "boolean", "", "on `corevital.runs`: whether anything was measured"
 )
-LABEL_LAYER: Final = _define("metric attribute", "corevital.layer", "int", "", "index of the layer")
-LABEL_FLAG: Final = _define("metric attribute", "corevital.health.flag", "string", "", "name of the flag")
-LABEL_WARNING: Final = _define("metric attribute", "corevital.warning", "string", "", "name of the warning")
-LABEL_DROPPED_KIND: Final = _define("metric attribute", "corevital.dropped.kind", "string", "", "what was left out")
-LABEL_TOKEN_TYPE: Final = _define("metric attribute", "gen_ai.token.type", "string", "", "`input` or `output`")
+LABEL_LAYER: Final = define("metric attribute", "corevital.layer", "int", "", "index of the layer")
+LABEL_FLAG: Final = define("metric attribute", "corevital.health.flag", "string", "", "name of the flag")
+LABEL_WARNING: Final = define("metric attribute", "corevital.warning", "string", "", "name of the warning")
+LABEL_DROPPED_KIND: Final = define("metric attribute", "corevital.dropped.kind", "string", "", "what was left out")
+LABEL_TOKEN_TYPE: Final = define("metric attribute", "gen_ai.token.type", "string", "", "`input` or `output`")
 
 
 def content_attributes() -> frozenset[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import run, semconv
 from opentelemetry_instrumentation_corevital.baselines import profiled_signals as profile
-from opentelemetry_instrumentation_corevital.catalogue import absence, signals
+from opentelemetry_instrumentation_corevital.catalogue import absence, definitions, signals
 from opentelemetry_instrumentation_corevital.catalogue.signal import HeatMap, LayerArray, StepField, Summary, Timeline
 from opentelemetry_instrumentation_corevital.catalogue.signal_checks import check
 from tests.subprocesses import run as run_program
@@ -123,7 +123,7 @@ def test_constants_of_the_vocabulary_keep_their_values() -> None:
 
 def test_a_name_of_telemetry_is_declared_once() -> None:
     with pytest.raises(ValueError, match=r"attribute corevital\.steps\.total is declared twice"):
-        semconv._attribute("corevital.steps.total", "int", "", "x")
+        definitions.attribute("corevital.steps.total", "int", "", "x")
 
 
 def test_a_value_is_judged_by_its_range_as_far_as_rounding_goes() -> None:

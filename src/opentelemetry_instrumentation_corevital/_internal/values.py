@@ -1,35 +1,13 @@
-"""The border at which values leave: each fits the type that `semconv.py` declares for its name, or is left out.
-
-A value is converted where nothing of it is lost (a scalar of NumPy or torch, 50.0 for an integer, a text of another
-class). What OTLP cannot carry is left out: an integer beyond 64 bits, NaN, infinities, a list with one such element.
-"""
+"""Values of any kind as plain Python ones: whole numbers, finite numbers, text, what JSON and OTLP can have."""
 
 import base64
-import functools
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
 ABSENT: Final = object()
-_KINDS: Final = ("attribute", "event attribute", "metric attribute")
-
-
-def fitting(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes whose value fits the declared type, as plain Python values; names of others stay as are."""
-    made = {name: _fit(name, value) for name, value in attributes.items() if value is not None}
-    return {name: value for name, value in made.items() if value is not None}
-
-
-def unfit(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """Return the attributes that have a value and are left out, each with the reason."""
-    kept = fitting(attributes)
-    return {
-        name: f"its value does not fit the type {_declared(name)}"
-        for name, value in attributes.items()
-        if value is not None and name not in kept
-    }
 
 
 def whole(value: Any) -> int | None:
@@ -107,24 +85,7 @@ def plain(value: Any) -> Any:
     return ABSENT if scalar is value or scalar is None else plain(scalar)
 
 
-def _fit(name: str, value: Any) -> Any:
-    declared = _declared(name)
-    if declared is None:
-        return value
-    fit = _FITS[declared.removesuffix("[]")]
-    return _list(value, fit) if declared.endswith("[]") else fit(value)
-
-
-def _list(value: Any, fit: Callable[[Any], Any]) -> list[Any] | None:
-    to_list = getattr(value, "tolist", None)
-    items: Iterable[Any] = to_list() if callable(to_list) else value
-    if not isinstance(items, list | tuple | set | frozenset):
-        return None
-    made = [fit(item) for item in items]
-    return None if None in made else made
-
-
-def _boolean(value: Any) -> bool | None:
+def boolean(value: Any) -> bool | None:
     value = _scalar(value)
     return value if isinstance(value, bool) else None
 
@@ -138,24 +99,3 @@ def _scalar(value: Any) -> Any:
         return item()
     except (TypeError, ValueError, RuntimeError):
         return None
-
-
-def _declared(name: str) -> str | None:
-    definitions = _definitions()
-    return next((found.type for kind in _KINDS if (found := definitions.get((kind, name)))), None)
-
-
-@functools.cache
-def _definitions() -> Mapping[Any, Any]:
-    """Return what is declared, read at the first run: a process that never generates does not need the catalogue."""
-    from ..semconv import DEFINITIONS
-
-    return DEFINITIONS
-
-
-_FITS: Final[dict[str, Callable[[Any], Any]]] = {
-    "string": text,
-    "int": integer,
-    "double": number,
-    "boolean": _boolean,
-}

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from .. import semconv
-from .._internal.values import fitting, number, plain
+from .._internal.values import number, plain
+from ..catalogue.fitting import fitting
 from ..catalogue.verdict import Carrier, Role
 from ..catalogue.verdicts import CARRIED
 from ..run import Run

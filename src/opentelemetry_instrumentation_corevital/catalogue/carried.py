@@ -2,11 +2,8 @@
 
 from typing import Final
 
+from .definitions import LONG, MOST_LAYERS
 from .verdict import Carried
-
-MOST_LAYERS: Final = 4096
-LONG: Final = 2**20
-"""Most characters of JSON and of what is read as a whole."""
 
 CARRIED: Final[tuple[Carried, ...]] = (
     Carried(

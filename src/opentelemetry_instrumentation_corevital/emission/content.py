@@ -8,8 +8,9 @@ from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import Context
 
 from .. import semconv
-from .._internal.values import clean, fitting
+from .._internal.values import clean
 from ..assessment.verdict_attributes import carried_attributes
+from ..catalogue.fitting import fitting
 from ..run import Run
 
 Messages = Mapping[str, list[dict[str, Any]]]

@@ -12,8 +12,9 @@ from opentelemetry.metrics import Meter, MeterProvider, Observation, get_meter, 
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from .. import semconv
-from .._internal.values import fitting, number
+from .._internal.values import number
 from ..catalogue import signals
+from ..catalogue.fitting import fitting
 from ..run import Run
 from ..version import __version__
 from .exemplars import exemplar_context, without_exemplar

@@ -16,7 +16,6 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import Span
 
 from .. import semconv
-from .._internal.values import fitting
 from ..assessment.blame import judge_blame
 from ..assessment.compound import judge_compound
 from ..assessment.early_warning import judge_early_warning
@@ -27,6 +26,7 @@ from ..assessment.risk import judge_risk
 from ..assessment.thresholds import DEFAULT, Thresholds
 from ..assessment.verdict_attributes import verdict_attributes
 from ..baselines.lookup import Profiles
+from ..catalogue.fitting import fitting
 from ..catalogue.verdicts import HIGH_ENTROPY_SHARE
 from ..config import Settings
 from ..run import Run

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
-from .._internal.values import fitting, plain, unfit
+from .._internal.values import plain
 from ..catalogue import signals
+from ..catalogue.fitting import fitting, unfit
 from ..instrumentation.rag import RAGContext
 from ..run import Decoding, ModelInfo, Run
 from .budget import attribute_bytes

@@ -11,9 +11,9 @@ from opentelemetry.context import Context
 
 from .. import semconv
 from .._internal.npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
-from .._internal.values import fitting
 from ..assessment.verdict_attributes import carried_attributes
 from ..catalogue import signals
+from ..catalogue.fitting import fitting
 from ..catalogue.signal import Dtype
 from ..run import Run
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 from opentelemetry.trace import Span
 
 from .. import semconv
-from .._internal.values import fitting
 from ..assessment.verdict_attributes import carried_attributes, verdict_attributes
+from ..catalogue.fitting import fitting
 from ..config import Settings
 from ..run import Run
 from . import budget

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import semconv
-from .._internal.values import fitting
 from ..assessment.layer_findings import over_steps
 from ..assessment.risk import SCORE_DIGITS
 from ..catalogue import signals
+from ..catalogue.fitting import fitting
 from ..run import Run
 
 

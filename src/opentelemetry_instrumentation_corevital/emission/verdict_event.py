@@ -6,8 +6,8 @@ from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import Context
 
 from .. import semconv
-from .._internal.values import fitting
 from ..assessment.verdict_attributes import carried_attributes
+from ..catalogue.fitting import fitting
 from ..run import Run
 
 

@@ -15,8 +15,8 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_co
 
 from .. import semconv
 from .._internal.safety import shielded
-from .._internal.values import fitting
 from ..assessment.verdict_attributes import call_attributes
+from ..catalogue.fitting import fitting
 from ..config import Settings
 from ..emission import budget
 from ..emission import run_attributes as emitted

@@ -19,9 +19,10 @@ import numpy as np
 
 from .. import semconv
 from .._internal.npz import to_npz
-from .._internal.values import fitting, number, whole
+from .._internal.values import number, whole
 from ..assessment.fingerprint import hash_text, normalize_prompt
 from ..catalogue import signals
+from ..catalogue.fitting import fitting
 from ..config import Settings
 from ..emission.run_attributes import downsample, over_steps, rounded, slope
 from ..store.checked_attributes import REPORT

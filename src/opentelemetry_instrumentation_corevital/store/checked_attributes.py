@@ -16,6 +16,7 @@ from .. import semconv
 from .._internal.json_text import MOST_JSON, json_object, too_deep
 from .._internal.printable import one_line, original
 from .._internal.values import fits_int64
+from ..catalogue import definitions
 from ..catalogue.signal import SLACK
 
 REPORT: Final = "report"
@@ -45,7 +46,7 @@ class Findings:
 
 
 def checked_attributes(
-    attributes: Mapping[str, Any], findings: Findings, kind: semconv.Kind = "attribute", where: str = ""
+    attributes: Mapping[str, Any], findings: Findings, kind: definitions.Kind = "attribute", where: str = ""
 ) -> dict[str, Any]:
     """Return the attributes whose values are what is declared of their names; those of unknown names as they are.
 
@@ -66,7 +67,7 @@ def checked_attributes(
     return kept
 
 
-def problem(definition: semconv.Definition, value: Any) -> str | None:
+def problem(definition: definitions.Definition, value: Any) -> str | None:
     """Return what is wrong with the value of a known name; None: nothing."""
     kind = definition.type.removesuffix("[]")
     wrong = _CHECKS.get(kind)
@@ -76,12 +77,12 @@ def problem(definition: semconv.Definition, value: Any) -> str | None:
         return wrong(definition, value)
     if not isinstance(value, list | tuple):
         return f"is {_a(value)}, not a list"
-    if len(value) > semconv.MOST_ITEMS:
-        return f"has {len(value)} items; {semconv.MOST_ITEMS} are the most"
+    if len(value) > definitions.MOST_ITEMS:
+        return f"has {len(value)} items; {definitions.MOST_ITEMS} are the most"
     return next((f"item {index} {why}" for index, item in enumerate(value) if (why := wrong(definition, item))), None)
 
 
-def _text(definition: semconv.Definition, value: Any) -> str | None:
+def _text(definition: definitions.Definition, value: Any) -> str | None:
     if not isinstance(value, str):
         return f"is {_a(value)}, not a text"
     if definition.longest is not None and len(value) > definition.longest:
@@ -89,13 +90,13 @@ def _text(definition: semconv.Definition, value: Any) -> str | None:
     return None
 
 
-def _integer(definition: semconv.Definition, value: Any) -> str | None:
+def _integer(definition: definitions.Definition, value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return f"is {_a(value)}, not an integer"
     return _range(definition, value) if fits_int64(value) else "is an integer beyond 64 bits"
 
 
-def _number(definition: semconv.Definition, value: Any) -> str | None:
+def _number(definition: definitions.Definition, value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"is {_a(value)}, not a number"
     if isinstance(value, int) and not fits_int64(value):
@@ -103,11 +104,11 @@ def _number(definition: semconv.Definition, value: Any) -> str | None:
     return _range(definition, value) if math.isfinite(value) else "is not finite"
 
 
-def _boolean(_: semconv.Definition, value: Any) -> str | None:
+def _boolean(_: definitions.Definition, value: Any) -> str | None:
     return None if isinstance(value, bool) else f"is {_a(value)}, not true or false"
 
 
-_CHECKS: Final[Mapping[str, Callable[[semconv.Definition, Any], str | None]]] = {
+_CHECKS: Final[Mapping[str, Callable[[definitions.Definition, Any], str | None]]] = {
     "string": _text,
     "int": _integer,
     "double": _number,
@@ -115,7 +116,7 @@ _CHECKS: Final[Mapping[str, Callable[[semconv.Definition, Any], str | None]]] = 
 }
 
 
-def _range(definition: semconv.Definition, value: float) -> str | None:
+def _range(definition: definitions.Definition, value: float) -> str | None:
     slack = SLACK if definition.type.startswith("double") else 0
     if definition.lowest is not None and value < definition.lowest - slack:
         return f"is {value:.6g}; {definition.lowest:g} is the least"
@@ -176,8 +177,8 @@ def read_damage(text: Any, findings: Findings) -> None:
 _IDS: Final = {"trace_id": 32, "span_id": 16}
 _HEX: Final = re.compile("[0-9a-f]+")
 _TIMES: Final = ("start_ns", "end_ns")
-_NAME: Final = semconv.Definition("", "attribute", "string", "", "", longest=semconv.LONGEST_NAME)
-_TIME: Final = semconv.Definition("", "attribute", "int", "ns", "", lowest=0)
+_NAME: Final = definitions.Definition("", "attribute", "string", "", "", longest=definitions.LONGEST_NAME)
+_TIME: Final = definitions.Definition("", "attribute", "int", "ns", "", lowest=0)
 
 
 def checked_row(

@@ -8,10 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import semconv
 from .._internal.json_text import MOST_JSON, json_object, too_deep
 from .._internal.npz import Archive, Member
-from ..catalogue.carried import MOST_LAYERS
+from ..catalogue.definitions import MOST_LAYERS, MOST_STEPS
 from ..catalogue.signal import SLACK, Shape
 from ..catalogue.signals import in_row
 from .checked_attributes import REPORT, RUN_DATA, Damage, Findings
@@ -173,8 +172,8 @@ def _wrong_shape(name: str, member: Member) -> str | None:
         return f"has {len(shape)} dimensions, not {declared.dimensions}"
     if declared is not None and declared.whole and kind == "f":
         return "has fractions where whole numbers belong"
-    if shape[0] > semconv.MOST_STEPS:
-        return f"has {shape[0]} steps; {semconv.MOST_STEPS} are the most"
+    if shape[0] > MOST_STEPS:
+        return f"has {shape[0]} steps; {MOST_STEPS} are the most"
     if any(size > MOST_LAYERS for size in shape[1:]):
         return f"has {max(shape[1:])} layers or heads; {MOST_LAYERS} are the most"
     return None
