@@ -39,6 +39,7 @@ from ..run import Decoding, ModelInfo, Run
 from .call_context import lasting
 from .prompt_and_response import CallTexts
 from .rag import RAGContext
+from .rag_attributes import rag_attributes
 
 _process_bytes = budget.ByteBucket()
 
@@ -88,7 +89,7 @@ class Report:
                 run.absent.update(emitted.unfit_attributes(run.decoding, self.model))
         with shielded("report.rag"):
             if self.rag is not None:
-                retrieved, cut = emitted.rag_attributes(self.rag, content=self.settings.content_on_span)
+                retrieved, cut = rag_attributes(self.rag, content=self.settings.content_on_span)
                 self.span.set_attributes(retrieved)
                 for run in runs:
                     run.absent.update(cut)
@@ -121,7 +122,7 @@ class Report:
             | emitted.usage_attributes(self.model.name, tokens)
             | emitted.model_attributes(self.model)
             | capture_attributes(self.settings)
-            | ({} if self.rag is None else emitted.rag_attributes(self.rag, content=False)[0])
+            | ({} if self.rag is None else rag_attributes(self.rag, content=False)[0])
             | {semconv.SCHEMA: semconv.SCHEMA_VERSION}
             | emitted.absent_attribute({"run": reason} | emitted.unfit_attributes(decoding, self.model))
         )
