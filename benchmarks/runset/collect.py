@@ -32,12 +32,8 @@ from transformers import LogitsProcessor, LogitsProcessorList
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "src"))
 
-from opentelemetry_instrumentation_corevital.capture.definitions.signals import (  # noqa: E402
-    LogitSignals,
-    cosine,
-    logit_signals,
-    surprisal,
-)
+from opentelemetry_instrumentation_corevital.capture.definitions.hidden_states import cosine  # noqa: E402
+from opentelemetry_instrumentation_corevital.capture.definitions.logits import LogitSignals, logit_signals, surprisal  # noqa: E402
 
 MEASURED = ("entropy", "surprisal", "margin", "top1_prob", "topk_mass", "hidden_cosine")
 LAYER_SIGNALS = (

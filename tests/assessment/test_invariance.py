@@ -16,14 +16,13 @@ from opentelemetry_instrumentation_corevital.assessment.early_warning import (
 )
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk
-from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
+from opentelemetry_instrumentation_corevital.capture.definitions.attention_weights import (
     AttentionRow,
     attention_row,
-    logit_signals,
     over_heads,
-    surprisal,
     visible_keys,
 )
+from opentelemetry_instrumentation_corevital.capture.definitions.logits import logit_signals, surprisal
 from opentelemetry_instrumentation_corevital.run import SELF_SIGNALS, Run
 from tests.assessment.runs import add_layers, make_run
 

@@ -12,7 +12,7 @@ from opentelemetry_instrumentation_corevital.capture.backends.batched_backend im
 from opentelemetry_instrumentation_corevital.capture.backends.torch_backend import TorchBackend
 from opentelemetry_instrumentation_corevital.capture.collector.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.collector.step import LayerStates, Step
-from opentelemetry_instrumentation_corevital.capture.definitions.signals import cosine
+from opentelemetry_instrumentation_corevital.capture.definitions.hidden_states import cosine
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
 from opentelemetry_instrumentation_corevital.capture.row.layout import DONE, TOKEN, every_step_columns
 

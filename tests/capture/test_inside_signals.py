@@ -8,14 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
+from opentelemetry_instrumentation_corevital.capture.definitions.attention_weights import (
     AttentionRow,
     attention_row,
-    cosine,
-    hidden_statistics,
     over_heads,
     visible_keys,
 )
+from opentelemetry_instrumentation_corevital.capture.definitions.hidden_states import cosine, hidden_statistics
 from opentelemetry_instrumentation_corevital.run import HIDDEN_SIGNALS, SELF_SIGNALS
 from tests.reference import cosine_reference, head_reference, hidden_reference, layer_reference
 

@@ -13,7 +13,7 @@ from opentelemetry_instrumentation_corevital.capture.backends.batched_backend im
 from opentelemetry_instrumentation_corevital.capture.backends.torch_backend import TorchBackend
 from opentelemetry_instrumentation_corevital.capture.collector.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.collector.step import Step
-from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
+from opentelemetry_instrumentation_corevital.capture.definitions.logits import (
     TOPK_MASS_TOKENS,
     _largest,
     logit_signals,

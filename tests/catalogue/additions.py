@@ -59,7 +59,7 @@ SIGNAL: Final = (
     ),""",
     ),
     Addition("catalogue/hidden_state_signals.py", "from typing import Final", "from dataclasses import replace"),
-    Addition("capture/definitions/signals.py", "hidden_statistics", '"toy_smallest": hidden.abs().amin(-1),'),
+    Addition("capture/definitions/hidden_states.py", "hidden_statistics", '"toy_smallest": hidden.abs().amin(-1),'),
     Addition("tests/reference.py", "hidden_reference", '"toy_smallest": min(abs(x) for x in vector),'),
 )
 """A number per step and layer, of a family that there is."""
@@ -83,7 +83,7 @@ STEP_SIGNAL: Final = (
     ),""",
     ),
     Addition("catalogue/logit_signals.py", "from typing import Final", "from dataclasses import replace"),
-    Addition("capture/definitions/signals.py", "numbers_of", '"toy_step": 2.0 * signals.margin,'),
+    Addition("capture/definitions/logits.py", "numbers_of", '"toy_step": 2.0 * signals.margin,'),
 )
 
 FAMILY: Final = (

@@ -133,7 +133,7 @@ def lists_and_pages_have_them() -> None:
 def its_definition_is_the_slow_one() -> None:
     import torch
 
-    from opentelemetry_instrumentation_corevital.capture.definitions.signals import hidden_statistics
+    from opentelemetry_instrumentation_corevital.capture.definitions.hidden_states import hidden_statistics
     from tests.reference import hidden_reference
 
     vector = torch.randn(64)

@@ -14,16 +14,13 @@ from opentelemetry_instrumentation_corevital.capture.attention.plan import Place
 from opentelemetry_instrumentation_corevital.capture.attention.scores import Attended
 from opentelemetry_instrumentation_corevital.capture.backends.kernel_launches import Fused
 from opentelemetry_instrumentation_corevital.capture.backends.kernels import UNWRITTEN
-from opentelemetry_instrumentation_corevital.capture.definitions.signals import (
+from opentelemetry_instrumentation_corevital.capture.definitions.attention_weights import (
     attention_row,
-    cosine,
-    hidden_statistics,
-    logit_signals,
-    numbers_of,
     over_heads,
-    surprisal,
     visible_keys,
 )
+from opentelemetry_instrumentation_corevital.capture.definitions.hidden_states import cosine, hidden_statistics
+from opentelemetry_instrumentation_corevital.capture.definitions.logits import logit_signals, numbers_of, surprisal
 from opentelemetry_instrumentation_corevital.capture.row.layout import DONE, LOGIT_WIDTH, LOGITS, TOKEN, offsets
 from opentelemetry_instrumentation_corevital.capture.row.stacking import stacked
 

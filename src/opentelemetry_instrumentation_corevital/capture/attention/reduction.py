@@ -7,16 +7,15 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from ..definitions.signals import (
+from ..definitions.attention_weights import (
     AttentionSums,
     VisibleKeys,
     attention_row,
     attention_sums,
-    cosine,
-    hidden_statistics,
     over_heads,
     visible_keys,
 )
+from ..definitions.hidden_states import cosine, hidden_statistics
 from ..row.stacking import stacked
 from .plan import Group
 from .scores import SLICE_BYTES, Scores, products

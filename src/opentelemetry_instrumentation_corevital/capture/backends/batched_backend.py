@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..collector.presence import Presence
 from ..collector.step import LayerStates, Step
-from ..definitions.signals import AttentionSums, VisibleKeys, attention_signals, logit_signals, numbers_of, over_heads
+from ..definitions.attention_weights import AttentionSums, VisibleKeys, attention_signals, over_heads
+from ..definitions.logits import logit_signals, numbers_of
 from ..row.host_transfer import Numbers, RowCarrier
 from ..row.layout import DONE, LOGITS, TOKEN, Layout
 from ..row.stacking import stacked

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..attention.reduction import flat, moved, reduce_hidden, reduce_states
-from ..definitions.signals import cosine
+from ..definitions.hidden_states import cosine
 from ..row.stacking import stacked
 
 

@@ -15,19 +15,20 @@ Nothing here decides what is looked at: see `fused`. Definitions: see `signals`.
 import triton
 import triton.language as tl
 
-from ..definitions import signals
+from ..definitions import attention_weights
+from ..definitions.logits import TOPK_MASS_TOKENS
 from ..row import layout
 
 _LN2 = tl.constexpr(0.6931471805599453)
 _INF = tl.constexpr(float("inf"))
 _LOWEST = tl.constexpr(-200.0)  # exp(-200) is 0 in float32, and 0 * -200 is 0
 
-SINK_KEYS = tl.constexpr(signals.SINK_KEYS)
-COLLAPSED_KEYS = tl.constexpr(signals.COLLAPSED_KEYS)
-COLLAPSED_ENTROPY = tl.constexpr(signals.COLLAPSED_ENTROPY)
-FOCUSED_WEIGHT = tl.constexpr(signals.FOCUSED_WEIGHT)
+SINK_KEYS = tl.constexpr(attention_weights.SINK_KEYS)
+COLLAPSED_KEYS = tl.constexpr(attention_weights.COLLAPSED_KEYS)
+COLLAPSED_ENTROPY = tl.constexpr(attention_weights.COLLAPSED_ENTROPY)
+FOCUSED_WEIGHT = tl.constexpr(attention_weights.FOCUSED_WEIGHT)
 
-TOP = tl.constexpr(signals.TOPK_MASS_TOKENS)
+TOP = tl.constexpr(TOPK_MASS_TOKENS)
 
 # --- where numbers are in the row -------------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ PART_MAXIMUM, PART_TOTAL, PART_WEIGHTED = (tl.constexpr(at) for at in range(3))
 """Of every split, of logits and of an attention row."""
 PART_NAN, PART_POSINF, PART_NEGINF, PART_LARGEST = (tl.constexpr(at) for at in range(3, 7))
 """Of a row of logits: the counts, and the first of the largest."""
-LOGIT_PARTS = tl.constexpr(6 + signals.TOPK_MASS_TOKENS)
+LOGIT_PARTS = tl.constexpr(6 + TOPK_MASS_TOKENS)
 """Numbers per split of a row of logits."""
 PART_REST, PART_REST_WEIGHTED, PART_GENERATED, PART_MIDDLE, PART_PREVIOUS = (tl.constexpr(at) for at in range(3, 8))
 """Of an attention row: total and weighted without the sink keys; the masses of the generated keys, of the prompt's

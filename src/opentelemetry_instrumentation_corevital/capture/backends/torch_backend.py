@@ -9,7 +9,7 @@ from torch import Tensor
 from ..attention.reduction import flat, moved, reduce_outputs
 from ..collector.presence import Presence, in_row
 from ..collector.step import Step
-from ..definitions.signals import LogitSignals, logit_signals, numbers_of
+from ..definitions.logits import LogitSignals, logit_signals, numbers_of
 from ..model.structure import AttentionKind
 from ..model.targets import TARGETS
 from ..row.host_transfer import Numbers

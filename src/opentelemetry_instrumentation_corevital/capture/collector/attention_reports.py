@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..attention.plan import FAMILY_OF, Place, Plan, Reported, Reports, takes
 from ..attention.reduction import reduce_attended, reduce_scores, sum_attended
 from ..attention.scores import SLICE_BYTES, Attended, Scores, from_query, is_brief, unread
-from ..definitions.signals import AttentionSums, VisibleKeys
+from ..definitions.attention_weights import AttentionSums, VisibleKeys
 from ..model.structure import Anatomy, AttentionKind
 from .kept_tensors import Unchanged
 
