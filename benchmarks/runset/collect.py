@@ -5,7 +5,7 @@
     python benchmarks/runset/collect.py OUT --layers free       # ... of some classes of prompts only
     python benchmarks/runset/collect.py OUT --limit 8 --device cpu
 
-Phase 1 decodes with `generate()` and takes every number from CoreVital's own definitions (`capture/signals.py`) on the
+Phase 1 decodes with `generate()` and takes every number from CoreVital's own definitions (`capture/definitions`) on the
 raw logits of the batch. Phase 2 runs CoreVital with `capture=full` and keeps its layer columns.
 Weights: the file that COREVITAL_SMOLLM2_GGUF names, else the demo model of `corevital run --model smollm2`.
 A shard is one .npz for each batch: runs end to end, `offsets` says where each begins.
