@@ -43,7 +43,7 @@ from opentelemetry_instrumentation_corevital.config import load_settings
 
 sys.path.append(str(Path(__file__).parent.parent))  # the receiver of the tests
 
-from tests.receiver.collecting import PROTOBUF, collecting
+from tests.support.collect_process import PROTOBUF, collecting
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 SPAN_BYTES, STEPS, EVENTS = 2048, 200, 128

@@ -51,7 +51,7 @@ from opentelemetry_instrumentation_corevital.run import Run
 
 sys.path.append(str(Path(__file__).parent.parent))  # the servers of the tests
 
-from tests.wire.processes import COLLECTOR_CONFIG, collector_environment, get_json, process, wait_until
+from tests.support.processes import COLLECTOR_CONFIG, collector_environment, get_json, process, wait_until
 
 
 class Timed:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.homes import move_into_a_home_of_its_own
+from tests.support.homes import move_into_a_home_of_its_own
 
 if TYPE_CHECKING:
     from opentelemetry_instrumentation_corevital.loading.models import LoadedModel

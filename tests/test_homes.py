@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-from tests.homes import MADE
-from tests.store.spans import make_spans
+from tests.support.homes import MADE
+from tests.support.spans import make_spans
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = (

@@ -19,7 +19,7 @@ from transformers.generation.utils import GenerationMixin
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Judgement, Run, SettingsError, disabled
-from tests.support import Telemetry, instrumented, prompt, tiny_model
+from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
 
 PATCHED = ("generate", "_get_logits_processor", "_get_stopping_criteria")
 
@@ -198,13 +198,13 @@ def test_transformers_may_be_imported_before_or_after(order: str) -> None:
     imports = "from transformers import LlamaConfig, LlamaForCausalLM"
     code = f"""
         import sys
-        from tests.providers import spans_of, provider
+        from tests.support.providers import spans_of, provider
         from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
         {imports if order == "before" else ""}
         CoreVitalInstrumentor().instrument(tracer_provider=provider())
         assert ("torch" in sys.modules) is {order == "before"}
         {imports}
-        from tests.support import tiny_model, prompt
+        from tests.support.tiny_models import tiny_model, prompt
         tiny_model().generate(prompt(), max_new_tokens=2, do_sample=False)
         print(len(spans_of()))
     """
@@ -216,9 +216,9 @@ def test_transformers_may_be_imported_before_or_after(order: str) -> None:
 def test_the_global_provider_may_be_set_before_or_after() -> None:
     code = """
         from opentelemetry import trace
-        from tests.providers import provider, spans_of
+        from tests.support.providers import provider, spans_of
         from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
-        from tests.support import tiny_model, prompt
+        from tests.support.tiny_models import tiny_model, prompt
         CoreVitalInstrumentor().instrument()
         trace.set_tracer_provider(provider())
         tiny_model().generate(prompt(), max_new_tokens=2, do_sample=False)
@@ -385,7 +385,7 @@ def test_without_a_provider_one_warning_names_the_distro() -> None:
         import logging
         logging.basicConfig(level=logging.WARNING)
         from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
-        from tests.support import tiny_model, prompt
+        from tests.support.tiny_models import tiny_model, prompt
         CoreVitalInstrumentor().instrument()
         for _ in range(2):
             tiny_model().generate(prompt(), max_new_tokens=2, do_sample=False)

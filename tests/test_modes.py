@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from opentelemetry_instrumentation_corevital.capture.isolation import dispatch_modes
-from tests.support import instrumented, padded_batch, prompt, tiny_encoder_decoder, tiny_model
+from tests.support.tiny_models import instrumented, padded_batch, prompt, tiny_encoder_decoder, tiny_model
 
 
 class Dispatched(TorchDispatchMode):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital._internal.npz import Archive, from_npz, to_npz
-from tests.store.hostile import archive, npy
+from tests.support.hostile_stores import archive, npy
 
 NUMBERS = np.arange(6, dtype=np.float32)
 PLAIN = npy((6,), body=NUMBERS.tobytes())

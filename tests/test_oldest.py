@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.homes import checkouts_cache
+from tests.support.homes import checkouts_cache
 
 ROOT = Path(__file__).parent.parent
 OLDEST = ROOT / "tests" / "requirements.oldest.txt"

@@ -26,8 +26,8 @@ from transformers.generation.utils import GenerationMixin
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
 from opentelemetry_instrumentation_corevital.instrumentation import call_context, instrumentor
-from tests.subprocesses import run
-from tests.support import Telemetry, instrumented, prompt, tiny_model
+from tests.support.subprocesses import run
+from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
 
 
 def patched_names() -> Iterator[tuple[type, str]]:

@@ -22,8 +22,8 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.instrumentation.recorder import chosen
 from opentelemetry_instrumentation_corevital.store import open_store
 from opentelemetry_instrumentation_corevital.version import __version__
-from tests.subprocesses import run
-from tests.support import Telemetry, instrumented, padded_batch, prompt, tiny_model
+from tests.support.subprocesses import run
+from tests.support.tiny_models import Telemetry, instrumented, padded_batch, prompt, tiny_model
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -117,7 +117,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from transformers import set_seed
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-from tests.support import prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 def script():
     CoreVitalInstrumentor().instrument()  # before the provider: the tracer is a proxy

@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorL
 
 from opentelemetry_instrumentation_corevital.capture.collector.attention_reports import StepAttention
 from opentelemetry_instrumentation_corevital.capture.collector.layer_outputs import StepHidden
-from tests.identity import Observed, assert_same, attributes, observe
-from tests.support import (
+from tests.support.identity import Observed, assert_same, attributes, observe
+from tests.support.tiny_models import (
     ARCHITECTURES,
     ENCODER_DECODERS,
     Telemetry,

@@ -13,7 +13,7 @@ from opentelemetry import metrics, trace
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, SettingsError
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry, capture_runs
-from tests.support import Keep, prompt, tiny_model
+from tests.support.tiny_models import Keep, prompt, tiny_model
 from tests.test_instrumentor import methods
 
 PAGE = Path(__file__).parent.parent / "docs" / "testing.md"

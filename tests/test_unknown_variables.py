@@ -9,7 +9,7 @@ import pytest
 from opentelemetry_instrumentation_corevital import config
 from opentelemetry_instrumentation_corevital._internal.unknown_variables import OTHERS, unknown_variables
 from opentelemetry_instrumentation_corevital.config import Settings, environment_variable, load_settings
-from tests.subprocesses import exporting, run
+from tests.support.subprocesses import exporting, run
 from tests.zero_code.test_exporters import program
 
 ROOT = Path(__file__).parent.parent

@@ -202,7 +202,7 @@ def build(kind: str, config: Any, implementation: str | None = None) -> Any:
     import torch
     import transformers
 
-    from tests.support import sharpen
+    from tests.support.tiny_models import sharpen
 
     auto = getattr(transformers, AUTO_CLASSES[kind])
     options = {} if implementation is None else {"attn_implementation": implementation}

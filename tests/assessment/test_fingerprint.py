@@ -17,7 +17,7 @@ from opentelemetry_instrumentation_corevital.assessment.behaviour import (
 )
 from opentelemetry_instrumentation_corevital.assessment.fingerprint import judge_fingerprint
 from opentelemetry_instrumentation_corevital.run import Fingerprint, Prompt, Run
-from tests.assessment.runs import NOT_REPEATING, add_layers, make_run
+from tests.support.made_runs import NOT_REPEATING, add_layers, make_run
 
 NAMES = [component.name for component in COMPONENTS]
 OUTSIDE_COUNT = sum(not component.inside for component in COMPONENTS)

@@ -11,7 +11,7 @@ from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk
 from opentelemetry_instrumentation_corevital.catalogue import verdicts
 from opentelemetry_instrumentation_corevital.run import HIDDEN_SIGNALS, BlamedLayer, Health, Run
-from tests.assessment.runs import add_layers, make_run
+from tests.support.made_runs import add_layers, make_run
 
 
 def judged(run: Run) -> tuple[Health, tuple[BlamedLayer, ...]]:

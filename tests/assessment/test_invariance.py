@@ -24,7 +24,7 @@ from opentelemetry_instrumentation_corevital.capture.definitions.attention_weigh
 )
 from opentelemetry_instrumentation_corevital.capture.definitions.logits import logit_signals, surprisal
 from opentelemetry_instrumentation_corevital.run import SELF_SIGNALS, Run
-from tests.assessment.runs import add_layers, make_run
+from tests.support.made_runs import add_layers, make_run
 
 STEPS, VOCABULARY, LAYERS, HEADS = 60, 48, 6, 8
 

@@ -21,7 +21,7 @@ from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk, risk_level
 from opentelemetry_instrumentation_corevital.emission.judgements import HealthProcessor
 from opentelemetry_instrumentation_corevital.run import Prompt, Run
-from tests.assessment.runs import NOT_REPEATING, add_layers, make_run
+from tests.support.made_runs import NOT_REPEATING, add_layers, make_run
 
 LOOP = [*NOT_REPEATING[:10].tolist(), *NOT_REPEATING[10:20].tolist() * 4]
 

@@ -30,7 +30,7 @@ from opentelemetry_instrumentation_corevital.calibration import (
     write_profile,
 )
 from opentelemetry_instrumentation_corevital.run import ModelInfo, Run
-from tests.assessment.runs import add_layers, make_run
+from tests.support.made_runs import add_layers, make_run
 
 LAYERS = 9
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital.semconv import SCOPE_NAME
-from tests.subprocesses import exporting, script, stored_spans
-from tests.wire.processes import free_port, process, wait_until
+from tests.support.processes import free_port, process, wait_until
+from tests.support.subprocesses import exporting, script, stored_spans
 
 pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("real_model")]
 

@@ -14,7 +14,7 @@ from opentelemetry_instrumentation_corevital.capture.row.host_transfer import Ho
 from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.run import Run
 from tests.capture.test_inside import measure
-from tests.support import Keep, instrumented, padded_batch, prompt, sharpen, tiny_model
+from tests.support.tiny_models import Keep, instrumented, padded_batch, prompt, sharpen, tiny_model
 
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

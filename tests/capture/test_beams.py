@@ -15,8 +15,8 @@ from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.run import CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
 from tests.capture.test_inside import LAYERS, measure, same, window_of
-from tests.reference import cosine_reference, hidden_reference, layer_reference
-from tests.support import (
+from tests.support.reference import cosine_reference, hidden_reference, layer_reference
+from tests.support.tiny_models import (
     ENCODER_DECODERS,
     PAD,
     VOCABULARY,

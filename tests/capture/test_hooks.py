@@ -44,8 +44,8 @@ from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.capture.attention.scores import from_weights, tells_visible
 from opentelemetry_instrumentation_corevital.capture.model.description import describe_model
 from opentelemetry_instrumentation_corevital.capture.model.structure import examine, layers_path
-from tests.store.spans import run_code
-from tests.support import (
+from tests.support.spans import run_code
+from tests.support.tiny_models import (
     Keep,
     Telemetry,
     instrumented,
@@ -442,7 +442,7 @@ def test_a_child_that_was_forked_during_a_call_can_generate() -> None:
         torch.set_num_threads(1)
         from opentelemetry_instrumentation_corevital import safety
         from opentelemetry_instrumentation_corevital.capture import hooks, registry
-        from tests.support import instrumented, prompt, tiny_model
+        from tests.support.tiny_models import instrumented, prompt, tiny_model
         model = tiny_model()
         with instrumented():
             model.generate(prompt(), max_new_tokens=2, do_sample=False)

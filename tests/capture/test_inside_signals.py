@@ -16,7 +16,7 @@ from opentelemetry_instrumentation_corevital.capture.definitions.attention_weigh
 )
 from opentelemetry_instrumentation_corevital.capture.definitions.hidden_states import cosine, hidden_statistics
 from opentelemetry_instrumentation_corevital.run import HIDDEN_SIGNALS, SELF_SIGNALS
-from tests.reference import cosine_reference, head_reference, hidden_reference, layer_reference
+from tests.support.reference import cosine_reference, head_reference, hidden_reference, layer_reference
 
 SCORES = st.floats(-60, 60, width=32)
 

@@ -10,7 +10,16 @@ import torch
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital._internal import safety
-from tests.support import EOS, PAD, Keep, Telemetry, instrumented, prompt, tiny_encoder_decoder, tiny_model
+from tests.support.tiny_models import (
+    EOS,
+    PAD,
+    Keep,
+    Telemetry,
+    instrumented,
+    prompt,
+    tiny_encoder_decoder,
+    tiny_model,
+)
 
 Result = Callable[[torch.Tensor, int], Any]
 

@@ -10,7 +10,7 @@ from transformers import StoppingCriteria
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.run import COLUMNS
-from tests.support import (
+from tests.support.tiny_models import (
     ARCHITECTURES,
     ENCODER_DECODERS,
     EOS,

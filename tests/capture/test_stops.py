@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import MaxLengthCriteria, PreTrainedTokenizerFast, StoppingCriteria
 
 from opentelemetry_instrumentation_corevital import Run
-from tests.support import (
+from tests.support.tiny_models import (
     EOS,
     TRANSFORMERS_4,
     VOCABULARY,

@@ -1,23 +1,28 @@
-"""A copy of this checkout with the signals and verdicts of `additions.py`, and with the pages made anew."""
+"""A copy of this checkout with the signals and verdicts of `catalogue_additions.py`, and with the pages made anew."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.catalogue import additions
-from tests.subprocesses import run
+from tests.support import catalogue_additions
+from tests.support.subprocesses import run
 
 ADDED = (
-    *(*additions.SIGNAL, *additions.STEP_SIGNAL, *additions.FAMILY),
-    *(*additions.FLAG, *additions.COMPOUND, *additions.WARNING, *additions.CARRIED),
+    *(*catalogue_additions.SIGNAL, *catalogue_additions.STEP_SIGNAL, *catalogue_additions.FAMILY),
+    *(
+        *catalogue_additions.FLAG,
+        *catalogue_additions.COMPOUND,
+        *catalogue_additions.WARNING,
+        *catalogue_additions.CARRIED,
+    ),
 )
 
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    copied = additions.copy(tmp_path_factory.mktemp("copy"))
-    additions.add(ADDED, copied)
+    copied = catalogue_additions.copy(tmp_path_factory.mktemp("copy"))
+    catalogue_additions.add(ADDED, copied)
     program(copied, "docs/generate.py")
     return copied
 

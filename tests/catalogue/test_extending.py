@@ -5,21 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalogue import additions
-from tests.catalogue.additions import Addition, changed, located
 from tests.catalogue.conftest import ADDED
-from tests.subprocesses import ROOT
+from tests.support import catalogue_additions
+from tests.support.catalogue_additions import Addition, changed, located
+from tests.support.subprocesses import ROOT
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 SECTIONS = {heading: text for heading, _, text in (part.partition("\n") for part in re.split(r"\n##+ ", PAGE)[1:])}
 
 ADDITIONS = {
-    "A signal": (*additions.SIGNAL, *additions.STEP_SIGNAL),
-    "Of modules that only some layers have": additions.FAMILY,
-    "A verdict: a health flag": additions.FLAG,
-    "A verdict: an early warning": additions.WARNING,
-    "A verdict: a compound signal": additions.COMPOUND,
-    "A verdict: another attribute": additions.CARRIED,
+    "A signal": (*catalogue_additions.SIGNAL, *catalogue_additions.STEP_SIGNAL),
+    "Of modules that only some layers have": catalogue_additions.FAMILY,
+    "A verdict: a health flag": catalogue_additions.FLAG,
+    "A verdict: an early warning": catalogue_additions.WARNING,
+    "A verdict: a compound signal": catalogue_additions.COMPOUND,
+    "A verdict: another attribute": catalogue_additions.CARRIED,
 }
 
 
@@ -62,7 +62,7 @@ def test_every_recipe_has_a_table() -> None:
 
 def test_an_addition_that_has_no_place_is_no_addition(tmp_path: Path) -> None:
     (tmp_path / "x.py").write_text("A: tuple = (\n    1,\n)\n", encoding="utf-8")
-    additions.add([Addition("x.py", "A", "    2,")], tmp_path)
+    catalogue_additions.add([Addition("x.py", "A", "    2,")], tmp_path)
     assert (tmp_path / "x.py").read_text(encoding="utf-8") == "A: tuple = (\n    1,\n    2,\n)\n"
     with pytest.raises(ValueError, match="there is no B"):
-        additions.add([Addition("x.py", "B", "3,")], tmp_path)
+        catalogue_additions.add([Addition("x.py", "B", "3,")], tmp_path)

@@ -13,7 +13,7 @@ from opentelemetry_instrumentation_corevital.baselines import profiled_signals a
 from opentelemetry_instrumentation_corevital.catalogue import absence, definitions, signals
 from opentelemetry_instrumentation_corevital.catalogue.signal import HeatMap, LayerArray, StepField, Summary, Timeline
 from opentelemetry_instrumentation_corevital.catalogue.signal_checks import check
-from tests.subprocesses import run as run_program
+from tests.support.subprocesses import run as run_program
 
 ENTROPY, NORM = signals.signal("entropy"), signals.signal("hidden_l2_norm")
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-from tests.catalogue.additions import NEXT
 from tests.catalogue.conftest import program
-from tests.store.spans import make_spans
-from tests.subprocesses import ROOT
+from tests.support.catalogue_additions import NEXT
+from tests.support.spans import make_spans
+from tests.support.subprocesses import ROOT
 
 ATTRIBUTE = "corevital.health.toy_detected"
 

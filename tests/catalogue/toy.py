@@ -1,4 +1,6 @@
-"""A program that looks for the signals of `additions.py` wherever a run goes. Run by test_toy_signals.py, in a copy.
+"""A program that looks for the signals of `catalogue_additions.py` wherever a run goes.
+
+Run by test_toy_signals.py, in a copy.
 
 `toy.py TREE STORE`. Nothing here knows them but by their names. A family of its own has layers of its own: the others
 are holes.
@@ -28,8 +30,8 @@ from opentelemetry_instrumentation_corevital.presentation import heat_map, timel
 from opentelemetry_instrumentation_corevital.run import Run
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, open_store
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry, capture_runs
-from tests.assessment.runs import make_run
-from tests.support import prompt, tiny_model
+from tests.support.made_runs import make_run
+from tests.support.tiny_models import prompt, tiny_model
 
 BACKENDS = {"logs": "TorchBackend", "span": "BatchedBackend"}
 """Value of `step_events` -> what makes the rows on a CPU."""
@@ -134,7 +136,7 @@ def its_definition_is_the_slow_one() -> None:
     import torch
 
     from opentelemetry_instrumentation_corevital.capture.definitions.hidden_states import hidden_statistics
-    from tests.reference import hidden_reference
+    from tests.support.reference import hidden_reference
 
     vector = torch.randn(64)
     found, expected = hidden_statistics(vector), hidden_reference(vector.tolist())

@@ -1,4 +1,6 @@
-"""A program that prints where it finds the verdicts of `additions.py`. Run by test_toy_verdicts.py, in a copy.
+"""A program that prints where it finds the verdicts of `catalogue_additions.py`.
+
+Run by test_toy_verdicts.py, in a copy.
 
 `toy_verdicts.py STORE`. STORE is a file that CoreVital without them has written.
 """
@@ -16,9 +18,9 @@ from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.legacy.report import report_of
 from opentelemetry_instrumentation_corevital.legacy.report_words import risk_factors
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
-from tests.assessment.runs import make_run
-from tests.collector.reported import FLAGGED
-from tests.emission.carriers import reported
+from tests.support.made_runs import make_run
+from tests.support.reported_runs import FLAGGED
+from tests.support.verdict_carriers import reported
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 import generate

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-from tests.support import tiny_model
+from tests.support.tiny_models import tiny_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

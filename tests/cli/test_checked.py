@@ -12,10 +12,10 @@ from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, Sto
 from opentelemetry_instrumentation_corevital.store.checked_attributes import Findings, checked_attributes, problem
 from opentelemetry_instrumentation_corevital.store.otlp import key_values
 from tests.cli.conftest import Cli
-from tests.legacy.reports import report, write_file
-from tests.receiver.collecting import collecting
-from tests.store.hostile import attributes
-from tests.support import instrumented, prompt, sharpen, tiny_model
+from tests.support.collect_process import collecting
+from tests.support.hostile_stores import attributes
+from tests.support.legacy_reports import report, write_file
+from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_sender_is_told_and_the_rest_is_stored(tmp_path: Path) -> None:
 
 
 def test_an_import_names_it_by_line(cli: Cli, tmp_path: Path) -> None:
-    from tests.store.hostile import fill
+    from tests.support.hostile_stores import fill
 
     fill(tmp_path / "hostile.db", 3, ("risk of 1e308",))
     assert cli("export", "--format", "otlp", "--out", "all.json", "--db", "hostile.db")[0] == 0
@@ -113,7 +113,7 @@ def test_an_import_names_it_by_line(cli: Cli, tmp_path: Path) -> None:
 
 def test_own_exports_are_not_refused(tmp_path: Path) -> None:
     from opentelemetry_instrumentation_corevital.store.span_rows import rows_of
-    from tests.store.hostile import span
+    from tests.support.hostile_stores import span
 
     writer = StoreWriter(tmp_path / "runs.db")
     receipt = writer.store([rows_of(span(1, {}))], timeout=60)

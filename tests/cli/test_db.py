@@ -15,8 +15,8 @@ import pytest
 from opentelemetry_instrumentation_corevital.store import Retention, StoreError, maintenance, open_store
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
 from tests.cli.conftest import Cli
-from tests.store.spans import make_call, make_spans, rows
 from tests.store.test_migration import made_by
+from tests.support.spans import make_call, make_spans, rows
 
 DAY = 86_400 * 10**9
 

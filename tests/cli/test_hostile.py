@@ -10,7 +10,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.store import RunList, open_store
 from tests.cli.conftest import Cli
-from tests.store.hostile import HEAVY, KINDS, fill
+from tests.support.hostile_stores import HEAVY, KINDS, fill
 
 STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 HARMLESS = {  # texts that are what they are declared to be: they are shown, and cannot steer anything

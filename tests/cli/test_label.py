@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.cli.conftest import Cli
-from tests.store.spans import make_call, make_spans
+from tests.support.spans import make_call, make_spans
 
 
 def labels(cli: Cli, *options: str) -> list[str | None]:

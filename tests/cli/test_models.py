@@ -22,7 +22,7 @@ from opentelemetry_instrumentation_corevital._internal.user_error import UserErr
 from opentelemetry_instrumentation_corevital.capture.model.description import public_name
 from opentelemetry_instrumentation_corevital.loading import models
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel, demo_model_path, load_model
-from tests.support import tiny_model
+from tests.support.tiny_models import tiny_model
 
 
 def save_tokenizer(folder: Path) -> None:

@@ -9,10 +9,10 @@ from opentelemetry_instrumentation_corevital import open_store, semconv
 from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
 from opentelemetry_instrumentation_corevital.store import opening
-from tests.assessment.runs import add_layers, make_run
 from tests.cli.conftest import Cli
-from tests.store.sources import MemorySource, SQLitePlace
-from tests.store.spans import make_call, make_spans
+from tests.support.made_runs import add_layers, make_run
+from tests.support.run_sources import MemorySource, SQLitePlace
+from tests.support.spans import make_call, make_spans
 
 URL = "memory://runs"
 OTHER = {semconv.GEN_AI_REQUEST_MODEL: "org/other", semconv.RISK_SCORE: 0.9, semconv.RISK_LEVEL: "high"}

@@ -22,8 +22,8 @@ from opentelemetry_instrumentation_corevital.loading import models
 from opentelemetry_instrumentation_corevital.presentation.html_page import page
 from opentelemetry_instrumentation_corevital.presentation.timeline import HEIGHT, WIDTH, Line, lines, marks
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoredRun, open_store
-from tests.assessment.runs import add_layers, make_run
-from tests.store.spans import make_spans
+from tests.support.made_runs import add_layers, make_run
+from tests.support.spans import make_spans
 
 HOSTILE: Final = "</script><img src=x onerror=alert(1)>"
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -17,7 +17,7 @@ from opentelemetry_instrumentation_corevital.presentation.panel import level_sty
 from opentelemetry_instrumentation_corevital.presentation.run_table import age, runs_table
 from opentelemetry_instrumentation_corevital.store import open_store
 from tests.cli.conftest import Cli
-from tests.store.spans import make_call, make_spans
+from tests.support.spans import make_call, make_spans
 
 LOOP: dict[str, Any] = {
     semconv.RISK_SCORE: 0.93,

@@ -17,10 +17,10 @@ from opentelemetry_instrumentation_corevital.store import StoreWriter, checked_c
 from opentelemetry_instrumentation_corevital.store.run_data_rows import whole_run_data
 from opentelemetry_instrumentation_corevital.store.span_rows import rows_of
 from tests.cli.conftest import Cli
-from tests.legacy.keys import FIELDS, LEFT_OUT, fields_of, left_out
-from tests.legacy.reports import report
-from tests.store.hostile import span
-from tests.store.spans import make_spans
+from tests.support.hostile_stores import span
+from tests.support.legacy_reports import report
+from tests.support.report_fields import FIELDS, LEFT_OUT, fields_of, left_out
+from tests.support.spans import make_spans
 
 RETRIEVED = {
     "context_token_count": 3,

@@ -7,7 +7,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
 from tests.cli.conftest import Cli
-from tests.store.spans import make_spans
+from tests.support.spans import make_spans
 
 LISTS = (
     ("runs",),

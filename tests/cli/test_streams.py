@@ -15,7 +15,7 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.store import open_store
 from tests.cli.conftest import Cli
-from tests.store.spans import make_spans
+from tests.support.spans import make_spans
 
 TEXT = "Größe → 零 😀 \udcff"
 MAIN = "from opentelemetry_instrumentation_corevital.cli import main; main()"

@@ -14,11 +14,11 @@ from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, Sto
 from opentelemetry_instrumentation_corevital.store.span_rows import SpanRows
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
 from tests.cli.conftest import Cli
-from tests.legacy.reports import ANSWER, PROMPT_TEXT, report, write_database, write_file
 from tests.legacy.test_migration import differences, missing
-from tests.store.spans import make_call, make_spans
 from tests.store.test_otlp import TABLES, contents, fill
-from tests.support import instrumented, prompt, sharpen, tiny_model
+from tests.support.legacy_reports import ANSWER, PROMPT_TEXT, report, write_database, write_file
+from tests.support.spans import make_call, make_spans
+from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
 
 
 @pytest.fixture

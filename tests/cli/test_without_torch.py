@@ -7,11 +7,11 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter
-from tests.assessment.runs import add_layers, make_run
 from tests.cli.conftest import Cli
-from tests.legacy.reports import report, write_file
-from tests.store.signals import chunk_records, emitted, in_span
-from tests.store.spans import make_spans, run_code
+from tests.support.legacy_reports import report, write_file
+from tests.support.logs_and_metrics import chunk_records, emitted, in_span
+from tests.support.made_runs import add_layers, make_run
+from tests.support.spans import make_spans, run_code
 
 COMMANDS = (
     "runs --label none",

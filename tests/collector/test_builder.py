@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.collector.collectors import FOLDER, OVERLAYS
-from tests.wire.processes import COLLECTOR_CONFIG
+from tests.support.collectors import FOLDER, OVERLAYS
+from tests.support.processes import COLLECTOR_CONFIG
 
 pytestmark = pytest.mark.wire
 

@@ -13,8 +13,8 @@ import typer
 import yaml
 
 from opentelemetry_instrumentation_corevital.cli.app import app
-from tests.collector.collectors import FOLDER, OVERLAYS, ROOT
-from tests.wire.processes import COLLECTOR_CONFIG
+from tests.support.collectors import FOLDER, OVERLAYS, ROOT
+from tests.support.processes import COLLECTOR_CONFIG
 
 DOCKER = FOLDER / "docker"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital.cli.app import run_command
-from tests.collector.collectors import assert_same, collector, store_directly, telemetry_of
-from tests.support import instrumented, prompt, sharpen, tiny_model
-from tests.wire.processes import wait_until
+from tests.support.collectors import assert_same, collector, store_directly, telemetry_of
+from tests.support.processes import wait_until
+from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
-from tests.collector.collectors import collector, telemetry_of
-from tests.support import instrumented, prompt, sharpen, tiny_model
-from tests.wire.processes import get_json, jaeger_server, wait_until
+from tests.support.collectors import collector, telemetry_of
+from tests.support.processes import get_json, jaeger_server, wait_until
+from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

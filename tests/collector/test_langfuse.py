@@ -10,10 +10,10 @@ from opentelemetry.trace import Status, StatusCode
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
-from tests.collector.collectors import collector
-from tests.collector.reported import FLAGGED, attributes, healthy, looping, medium, report, torn
-from tests.wire.processes import wait_until
-from tests.zero_code.receivers import http_receiver
+from tests.support.collectors import collector
+from tests.support.otlp_receivers import http_receiver
+from tests.support.processes import wait_until
+from tests.support.reported_runs import FLAGGED, attributes, healthy, looping, medium, report, torn
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector.collectors import FOLDER, OVERLAYS, ROOT, variables_without_default
-from tests.wire.processes import COLLECTOR_CONFIG
+from tests.support.collectors import FOLDER, OVERLAYS, ROOT, variables_without_default
+from tests.support.processes import COLLECTOR_CONFIG
 
 PAGE = (ROOT / "docs" / "collector.md").read_text(encoding="utf-8")
 FILES = [COLLECTOR_CONFIG, *(FOLDER / f"{name}.yaml" for name in OVERLAYS)]

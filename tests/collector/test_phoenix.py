@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
-from tests.collector.collectors import collector, telemetry_of
-from tests.phoenix.server import installed, serving
-from tests.support import instrumented, prompt, sharpen, tiny_model
-from tests.wire.processes import wait_until
+from tests.support.collectors import collector, telemetry_of
+from tests.support.phoenix import installed, serving
+from tests.support.processes import wait_until
+from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

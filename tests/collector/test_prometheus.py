@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
-from tests.collector.collectors import collector
-from tests.collector.fleet import program
-from tests.collector.reported import FLAGGED, healthy, looping, medium, report
-from tests.collector.scraping import Sample, scrape, total
-from tests.support import instrumented, prompt, tiny_model
-from tests.wire.processes import free_port, wait_until
+from tests.support.collectors import collector
+from tests.support.fleet import program
+from tests.support.processes import free_port, wait_until
+from tests.support.reported_runs import FLAGGED, healthy, looping, medium, report
+from tests.support.scraping import Sample, scrape, total
+from tests.support.tiny_models import instrumented, prompt, tiny_model
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

@@ -9,9 +9,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.collector.collectors import FOLDER, OVERLAYS, configs, variables_without_default
-from tests.receiver.collecting import spans_request
-from tests.wire.processes import COLLECTOR_CONFIG, free_port, get_json, listening, process, wait_until
+from tests.support.collect_process import spans_request
+from tests.support.collectors import FOLDER, OVERLAYS, configs, variables_without_default
+from tests.support.processes import COLLECTOR_CONFIG, free_port, get_json, listening, process, wait_until
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

@@ -21,8 +21,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, PeriodicExpor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from tests.support import instrumented, prompt, tiny_model
-from tests.wire.processes import free_port
+from tests.support.processes import free_port
+from tests.support.tiny_models import instrumented, prompt, tiny_model
 
 RUNS = 12
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital import semconv
-from tests.support import Keep, Telemetry, instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import Keep, Telemetry, instrumented, prompt, sharpen, tiny_model
 
 
 def steps_of(telemetry: Telemetry) -> list[Any]:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
-from tests.support import instrumented, padded_batch, prompt, tiny_model
+from tests.support.tiny_models import instrumented, padded_batch, prompt, tiny_model
 
 ROUTED = (semconv.RISK_SCORE, semconv.RISK_LEVEL, *semconv.HEALTH_FLAGS.values())
 

@@ -30,8 +30,8 @@ from opentelemetry_instrumentation_corevital.emission.run_data import (
     takes_logs,
 )
 from opentelemetry_instrumentation_corevital.run import NONFINITE_COUNTS
-from tests.assessment.runs import add_layers, make_run
-from tests.support import Telemetry, instrumented, padded_batch, prompt, tiny_model
+from tests.support.made_runs import add_layers, make_run
+from tests.support.tiny_models import Telemetry, instrumented, padded_batch, prompt, tiny_model
 
 
 def joined(logs: list[Any]) -> dict[tuple[int, int], bytes]:

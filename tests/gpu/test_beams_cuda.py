@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.capture.test_beams import SEARCHES, compare, ends_early
-from tests.identity import assert_same, observe
-from tests.support import instrumented, padded_batch, sharpen, tiny_model
+from tests.support.identity import assert_same, observe
+from tests.support.tiny_models import instrumented, padded_batch, sharpen, tiny_model
 
 pytestmark = [
     pytest.mark.gpu,

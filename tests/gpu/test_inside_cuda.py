@@ -11,7 +11,15 @@ from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.capture.attention.scores import products
 from tests.capture.test_inside import LAYERS, PADDING, assert_attention, assert_hidden, measure, tell
 from tests.gpu.test_cuda import cuda, synchronisations
-from tests.support import ARCHITECTURES, Keep, instrumented, padded_batch, prompt, sharpen, tiny_model
+from tests.support.tiny_models import (
+    ARCHITECTURES,
+    Keep,
+    instrumented,
+    padded_batch,
+    prompt,
+    sharpen,
+    tiny_model,
+)
 
 pytestmark = [
     pytest.mark.gpu,

@@ -18,7 +18,7 @@ import torch
 from greenlet import getcurrent, greenlet
 
 from opentelemetry_instrumentation_corevital import disabled
-from tests.support import Telemetry, instrumented, prompt, tiny_model
+from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
 
 BESIDE = '{"run":"greenlet_without_patching"}'
 

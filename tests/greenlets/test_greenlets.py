@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.subprocesses import run
+from tests.support.subprocesses import run
 
 PROGRAM = str(Path(__file__).parent / "program.py")
 

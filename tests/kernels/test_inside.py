@@ -12,7 +12,7 @@ from tests.capture.test_beams import SEARCHES, ends_early
 from tests.capture.test_beams import compare as compare_beams
 from tests.capture.test_buffers import Scratch
 from tests.capture.test_inside import LAYERS, PADDING, assert_attention, assert_hidden, measure, tell
-from tests.support import padded_batch, prompt, sharpen, tiny_encoder_decoder, tiny_model
+from tests.support.tiny_models import padded_batch, prompt, sharpen, tiny_encoder_decoder, tiny_model
 
 NEW_TOKENS = 6
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

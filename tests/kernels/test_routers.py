@@ -6,7 +6,7 @@ import torch
 from opentelemetry_instrumentation_corevital.capture.backends import kernel_backend
 from tests.capture.test_inside import measure
 from tests.capture.test_routers import assert_routers, model_with_experts
-from tests.support import padded_batch
+from tests.support.tiny_models import padded_batch
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -21,7 +21,7 @@ from opentelemetry_instrumentation_corevital.legacy.migration import Outcome, mi
 from opentelemetry_instrumentation_corevital.legacy.report import report_of
 from opentelemetry_instrumentation_corevital.legacy.report_timeline import pack, unpack
 from opentelemetry_instrumentation_corevital.store import StoreError, open_store
-from tests.legacy.reports import ANSWER, PROMPT_TEXT, report, write_database, write_file
+from tests.support.legacy_reports import ANSWER, PROMPT_TEXT, report, write_database, write_file
 
 SECOND, THIRD = ("aaaaaaaa-0000-4000-8000-00000000000" + digit for digit in "23")
 

@@ -13,11 +13,11 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import ReadableSpan
 
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
-from tests.browser import CHROMIUM, page
-from tests.phoenix.server import Phoenix, installed, serving
-from tests.support import prompt, tiny_model
-from tests.wire.processes import wait_until
-from tests.wire.recording import recording
+from tests.support.browser import CHROMIUM, page
+from tests.support.phoenix import Phoenix, installed, serving
+from tests.support.processes import wait_until
+from tests.support.recording import recording
+from tests.support.tiny_models import prompt, tiny_model
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.real_model, pytest.mark.xdist_group("phoenix")]
 

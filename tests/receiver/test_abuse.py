@@ -12,9 +12,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.receiver.collecting import Collecting, collecting, spans_request
-from tests.receiver.hostile import MIB, bombs, post_head, pour, zeros
 from tests.receiver.test_grpc import EXPORT
+from tests.support.collect_process import Collecting, collecting, spans_request
+from tests.support.hostile_requests import MIB, bombs, post_head, pour, zeros
 
 MOST_GROWTH = 1024 * MIB
 """Of memory, whatever comes. docs/receiver.md has what was measured."""

@@ -16,7 +16,7 @@ from opentelemetry_instrumentation_corevital.receiver.answers import Fault, Refu
 from opentelemetry_instrumentation_corevital.receiver.bodies import JSON, PROTOBUF, decompressed, protobuf_of
 from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNALS
 from opentelemetry_instrumentation_corevital.receiver.sender_limits import MIB, Limits
-from tests.receiver.collecting import spans_request
+from tests.support.collect_process import spans_request
 
 TRACES = SIGNALS[0]
 

@@ -14,9 +14,9 @@ import grpc
 import pytest
 
 from tests.cli.conftest import Cli
-from tests.receiver.collecting import PROTOBUF, collecting, spans_request
 from tests.receiver.test_grpc import EXPORT
-from tests.store.spans import rows, run_code
+from tests.support.collect_process import PROTOBUF, collecting, spans_request
+from tests.support.spans import rows, run_code
 
 
 @pytest.fixture

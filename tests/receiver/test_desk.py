@@ -16,8 +16,8 @@ from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNAL
 from opentelemetry_instrumentation_corevital.receiver.prometheus_statistics import Statistics
 from opentelemetry_instrumentation_corevital.receiver.sender_limits import Limits
 from opentelemetry_instrumentation_corevital.store import StoreWriter
-from tests.receiver.collecting import spans_request
-from tests.store.spans import rows
+from tests.support.collect_process import spans_request
+from tests.support.spans import rows
 
 
 @pytest.fixture

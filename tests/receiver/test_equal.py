@@ -20,10 +20,10 @@ from opentelemetry_instrumentation_corevital.store import (
     SQLiteSpanExporter,
     open_store,
 )
-from tests.receiver.collecting import Collecting, collecting
-from tests.store.spans import make_call
 from tests.store.test_otlp import TABLES, contents
-from tests.support import instrumented, prompt, sharpen, tiny_model
+from tests.support.collect_process import Collecting, collecting
+from tests.support.spans import make_call
+from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
 
 Exporters = tuple[Any, Any, Any]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.receiver.collecting import Collecting, collecting, spans_request
-from tests.receiver.hostile import MIB
 from tests.receiver.test_grpc import EXPORT
+from tests.support.collect_process import Collecting, collecting, spans_request
+from tests.support.hostile_requests import MIB
 
 ROOT = Path(__file__).parent.parent.parent
 TOKEN = "Bearer s3cret"
@@ -35,7 +35,7 @@ def flooded(folder: Path, seconds: float) -> dict[str, float]:
         answer_seconds(receiver)
         before, waits = receiver.resident, list[tuple[float, float]]()
         length = 4 + seconds + 20
-        command = [sys.executable, "-m", "tests.receiver.flood", str(receiver.http), str(receiver.grpc), str(length)]
+        command = [sys.executable, "-m", "tests.support.flood", str(receiver.http), str(receiver.grpc), str(length)]
         flood = subprocess.Popen(command, cwd=ROOT)
         try:
             time.sleep(4)

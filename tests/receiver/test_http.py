@@ -18,8 +18,8 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from opentelemetry_instrumentation_corevital.store.maintenance import check
-from tests.receiver.collecting import JSON, PROTOBUF, Collecting, collecting, get_json, spans_request
-from tests.store.spans import rows
+from tests.support.collect_process import JSON, PROTOBUF, Collecting, collecting, get_json, spans_request
+from tests.support.spans import rows
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry_instrumentation_corevital.receiver.http2_frames import PREFACE, FloodError, Frames
 from opentelemetry_instrumentation_corevital.receiver.peers import Peers, address_of
 from opentelemetry_instrumentation_corevital.receiver.sender_limits import Limits
-from tests.receiver.flood import HTTP2_FLOODS, frame, request_headers
+from tests.support.flood import HTTP2_FLOODS, frame, request_headers
 
 LIMITS = Limits(connections=2, strangers=6, strangers_of_a_peer=3, stranger_seconds=0.01)
 

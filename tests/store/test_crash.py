@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.crash import RUNS_AT_ONCE
-from tests.store.spans import rows
+from tests.support.crash import RUNS_AT_ONCE
+from tests.support.spans import rows
 
 
 @pytest.mark.parametrize("moments", [15, pytest.param(200, marks=pytest.mark.acceptance)])
 def test_a_writer_killed_at_random_moments_loses_nothing_that_it_acknowledged(tmp_path: Path, moments: int) -> None:
     path = tmp_path / "runs.db"
     found = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.store.crash", str(path), str(moments)],
+        [sys.executable, "-W", "ignore", "-m", "tests.support.crash", str(path), str(moments)],
         check=False,
         capture_output=True,
         text=True,

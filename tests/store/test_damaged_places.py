@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital.store import Cursor, RunList, open_store, source
-from tests.store.hostile import fill
+from tests.support.hostile_stores import fill
 
 DAMAGES = (
     "start_ns = 'late'",

@@ -8,13 +8,13 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
 from opentelemetry_instrumentation_corevital.store.database import open_database
-from tests.store.spans import make_spans, rows, run_code
+from tests.support.spans import make_spans, rows, run_code
 
 FULL = """
     import resource, signal, sys
     from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreWriter
     from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
-    from tests.store.spans import make_spans
+    from tests.support.spans import make_spans
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     exporter = SQLiteSpanExporter(sys.argv[1])
@@ -48,7 +48,7 @@ def test_after_a_full_disk_the_store_goes_on(tmp_path: Path) -> None:
 READ_ONLY = """
     import os, sys
     from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
-    from tests.store.spans import make_spans
+    from tests.support.spans import make_spans
     exporter = SQLiteSpanExporter(sys.argv[1])
     elsewhere = SQLiteSpanExporter(sys.argv[1] + ".other")  # imports what another user may not read
     elsewhere.export(make_spans()); elsewhere.shutdown()
@@ -95,7 +95,7 @@ def test_generate_does_not_notice_a_store_that_fails(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-    from tests.support import Telemetry, instrumented, prompt, tiny_model
+    from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
 
     model = tiny_model()
     expected = model.generate(prompt(), max_new_tokens=8, do_sample=False)

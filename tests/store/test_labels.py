@@ -21,8 +21,8 @@ from opentelemetry_instrumentation_corevital.store import (
 from opentelemetry_instrumentation_corevital.store.database import open_database
 from opentelemetry_instrumentation_corevital.store.maintenance import check, delete_call, vacuum
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
-from tests.store.signals import Metered, chunk_records, emitted, in_span, log
-from tests.store.spans import make_call, make_spans, rows, run_attributes
+from tests.support.logs_and_metrics import Metered, chunk_records, emitted, in_span, log
+from tests.support.spans import make_call, make_spans, rows, run_attributes
 
 
 def export(path: Path, spans: list) -> None:

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry_instrumentation_corevital.store import StoreWriter, open_store
 from opentelemetry_instrumentation_corevital.store.maintenance import file_bytes
 from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
-from tests.store.spans import make_spans, rows
+from tests.support.spans import make_spans, rows
 
 
 def put(writer: StoreWriter, count: int) -> None:

@@ -12,8 +12,8 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExp
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter
-from tests.store.signals import KEY, emitted, in_span, log
-from tests.store.spans import rows
+from tests.support.logs_and_metrics import KEY, emitted, in_span, log
+from tests.support.spans import rows
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from opentelemetry_instrumentation_corevital.store import SQLiteMetricExporter
-from tests.store.signals import KEY, Metered, in_span
-from tests.store.spans import rows, run_code
+from tests.support.logs_and_metrics import KEY, Metered, in_span
+from tests.support.spans import rows, run_code
 
 POINTS = "SELECT {} FROM metric_points JOIN metrics ON metrics.id = metric_id"
 

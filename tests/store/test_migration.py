@@ -13,7 +13,7 @@ import pytest
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreError, open_store, versions
 from opentelemetry_instrumentation_corevital.store.database import APPLICATION_ID, SCHEMA_VERSION, open_database
-from tests.store.spans import make_spans, rows
+from tests.support.spans import make_spans, rows
 
 VERSIONS = range(1, SCHEMA_VERSION)
 
@@ -107,7 +107,7 @@ def test_processes_upgrade_one_file_at_once(v1: Path) -> None:
     code = """
         import sys
         from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-        from tests.store.spans import make_spans
+        from tests.support.spans import make_spans
         exporter = SQLiteSpanExporter(sys.argv[1])
         exporter.export(make_spans())
         exporter.shutdown()

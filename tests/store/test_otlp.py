@@ -24,8 +24,8 @@ from opentelemetry_instrumentation_corevital.store import (
     open_store,
 )
 from opentelemetry_instrumentation_corevital.store.otlp_json import read_lines, split, to_line
-from tests.store.signals import Metered, chunk_records, emitted, in_span, log
-from tests.store.spans import make_call, make_spans, rows
+from tests.support.logs_and_metrics import Metered, chunk_records, emitted, in_span, log
+from tests.support.spans import make_call, make_spans, rows
 
 TABLES = ("spans", "span_events", "span_links", "runs", "logs", "metrics", "metric_points", "run_data")
 

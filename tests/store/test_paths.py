@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreError, StoreWriter, open_store
 from opentelemetry_instrumentation_corevital.store.database import open_database
-from tests.store.spans import make_spans
+from tests.support.spans import make_spans
 
 NO_FILES = {
     ":memory:": "in memory",

@@ -22,8 +22,8 @@ from opentelemetry_instrumentation_corevital.store import (
 from opentelemetry_instrumentation_corevital.store.filters import FLAGS
 from opentelemetry_instrumentation_corevital.store.span_rows import RUN_COLUMNS
 from opentelemetry_instrumentation_corevital.store.stored_run import COLUMNS, RunSummary
-from tests.store.sources import spans_at
-from tests.store.spans import make_call, make_spans, rows, run_attributes
+from tests.support.run_sources import spans_at
+from tests.support.spans import make_call, make_spans, rows, run_attributes
 
 DAY_NS = 86_400 * 10**9
 

@@ -13,9 +13,9 @@ from opentelemetry_instrumentation_corevital.emission.run_data import run_column
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, StoredRun
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
 from opentelemetry_instrumentation_corevital.store.stored_run import RunList
-from tests.assessment.runs import add_layers, make_run
-from tests.store.signals import chunk_records, emitted, in_span
-from tests.store.spans import make_spans
+from tests.support.logs_and_metrics import chunk_records, emitted, in_span
+from tests.support.made_runs import add_layers, make_run
+from tests.support.spans import make_spans
 
 HOSTILE = "<script>alert(1)</script>"
 

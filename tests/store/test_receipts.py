@@ -9,8 +9,8 @@ from opentelemetry_instrumentation_corevital.store import StoreWriter
 from opentelemetry_instrumentation_corevital.store.database import open_database
 from opentelemetry_instrumentation_corevital.store.log_rows import log_record
 from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
-from tests.store.signals import chunk_records, emitted
-from tests.store.spans import make_spans, rows, run_code
+from tests.support.logs_and_metrics import chunk_records, emitted
+from tests.support.spans import make_spans, rows, run_code
 
 
 def test_a_receipt_comes_when_the_rows_are_there(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_an_interrupted_program_stores_what_it_has_exported(tmp_path: Path) -> N
     code = """
         import os, signal, sys, threading, time
         from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-        from tests.store.spans import make_spans
+        from tests.support.spans import make_spans
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
         exporter = SQLiteSpanExporter(sys.argv[1])
         spans = make_spans(400, events=60)

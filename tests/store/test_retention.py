@@ -18,8 +18,8 @@ from opentelemetry_instrumentation_corevital.store.maintenance import check, pru
 from opentelemetry_instrumentation_corevital.store.retention import DAY_NS, used_bytes
 from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
-from tests.store.signals import chunk_records, emitted, in_span, log
-from tests.store.spans import make_spans, rows
+from tests.support.logs_and_metrics import chunk_records, emitted, in_span, log
+from tests.support.spans import make_spans, rows
 
 
 def stored(path: Path, count: int, *, service: str = "tests", events: int = 2) -> None:

@@ -28,10 +28,10 @@ from opentelemetry_instrumentation_corevital.store import (
 )
 from opentelemetry_instrumentation_corevital.store.run_data_rows import MAX_BYTES, PATIENCE_NS, whole_run_data
 from opentelemetry_instrumentation_corevital.store.span_rows import rows_of
-from tests.store.hostile import DATA as DAMAGED_DATA
-from tests.store.hostile import GOOD, STEERING, span
-from tests.store.signals import KEY, chunk_records, emitted, in_span, log
-from tests.store.spans import make_spans, rows, run_code
+from tests.support.hostile_stores import DATA as DAMAGED_DATA
+from tests.support.hostile_stores import GOOD, STEERING, span
+from tests.support.logs_and_metrics import KEY, chunk_records, emitted, in_span, log
+from tests.support.spans import make_spans, rows, run_code
 
 DATA = random.Random(7).randbytes(1000)
 
@@ -161,7 +161,7 @@ def test_processes_that_store_a_chunk_each_join_them_once(tmp_path: Path) -> Non
     path = tmp_path / "runs.db"
     code = """
         import random, sys
-        from tests.store.signals import chunk_records, emitted
+        from tests.support.logs_and_metrics import chunk_records, emitted
         from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter
         path, part = sys.argv[1], int(sys.argv[2])
         chunks = emitted(*chunk_records(random.Random(7).randbytes(1000), 25))[part::3]
@@ -183,7 +183,7 @@ def test_processes_that_store_a_chunk_each_join_them_once(tmp_path: Path) -> Non
 def test_a_child_completes_what_its_parent_began(tmp_path: Path) -> None:
     code = """
         import os, random, sys
-        from tests.store.signals import chunk_records, emitted
+        from tests.support.logs_and_metrics import chunk_records, emitted
         from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter
         chunks = emitted(*chunk_records(random.Random(7).randbytes(1000), 100))
         exporter = SQLiteLogExporter(sys.argv[1])

@@ -9,7 +9,7 @@ import grimp
 import pytest
 
 import opentelemetry_instrumentation_corevital
-from tests.store.spans import run_code
+from tests.support.spans import run_code
 
 PACKAGE = opentelemetry_instrumentation_corevital.__name__
 SOURCE = Path(opentelemetry_instrumentation_corevital.__file__).parent

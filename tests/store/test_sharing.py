@@ -16,9 +16,9 @@ from opentelemetry_instrumentation_corevital.store import (
     shared_writers,
 )
 from opentelemetry_instrumentation_corevital.store.writer import StoreWriter
-from tests.store.signals import emitted, log
-from tests.store.spans import make_spans, rows, run_code
 from tests.store.test_metrics import gauge
+from tests.support.logs_and_metrics import emitted, log
+from tests.support.spans import make_spans, rows, run_code
 
 
 def wal(path: Path) -> bool:
@@ -144,8 +144,8 @@ def test_children_of_a_process_that_stores_everything_store_theirs(tmp_path: Pat
         import os, sys, threading
         from opentelemetry_instrumentation_corevital.store import (
             SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter, sharing)
-        from tests.store.signals import emitted, log
-        from tests.store.spans import make_spans
+        from tests.support.logs_and_metrics import emitted, log
+        from tests.support.spans import make_spans
         from tests.store.test_metrics import gauge
         path = sys.argv[1]
         exporters = spans, logs, metrics = [

@@ -22,9 +22,9 @@ from opentelemetry_instrumentation_corevital.store import (
     StoreError,
 )
 from opentelemetry_instrumentation_corevital.store.source import CLOCK_SKEW_NS
-from tests.assessment.runs import add_layers, make_run
-from tests.store.sources import PLACES, Place, meets, place_in_list, spans_at
-from tests.store.spans import make_call, make_spans
+from tests.support.made_runs import add_layers, make_run
+from tests.support.run_sources import PLACES, Place, meets, place_in_list, spans_at
+from tests.support.spans import make_call, make_spans
 
 DAY_NS = 86_400 * 10**9
 

@@ -31,7 +31,7 @@ from opentelemetry_instrumentation_corevital.store.database import (
     open_database,
 )
 from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
-from tests.store.spans import make_spans, rows, run_code
+from tests.support.spans import make_spans, rows, run_code
 
 
 def store(path: Path, *batches: list) -> SQLiteSpanExporter:
@@ -236,7 +236,7 @@ def test_a_full_disk_is_told_and_what_was_stored_stays(tmp_path: Path) -> None:
     code = f"""
         import resource, signal
         from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-        from tests.store.spans import make_spans
+        from tests.support.spans import make_spans
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
         exporter = SQLiteSpanExporter({str(path)!r})
@@ -329,7 +329,7 @@ def test_the_default_path_comes_from_the_environment(tmp_path: Path, monkeypatch
 WRITE = """
     import sys
     from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-    from tests.store.spans import make_spans
+    from tests.support.spans import make_spans
     exporter = SQLiteSpanExporter(sys.argv[1])
     for _ in range(int(sys.argv[2])):
         exporter.export(make_spans(5, service=sys.argv[3]))
@@ -361,7 +361,7 @@ def test_forked_children_write_their_own_spans_and_none_twice(tmp_path: Path) ->
     code = """
         import os, sys, threading, time
         from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-        from tests.store.spans import make_spans
+        from tests.support.spans import make_spans
         exporter = SQLiteSpanExporter(sys.argv[1])
         mine = make_spans(300, service="parent")
         busy = threading.Thread(target=lambda: [exporter.export([span]) for span in mine])

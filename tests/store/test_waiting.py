@@ -29,9 +29,9 @@ from opentelemetry_instrumentation_corevital.store import (
 )
 from opentelemetry_instrumentation_corevital.store.database import open_database
 from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
-from tests.store.signals import emitted, log
-from tests.store.spans import make_spans, rows, run_code
 from tests.store.test_metrics import gauge
+from tests.support.logs_and_metrics import emitted, log
+from tests.support.spans import make_spans, rows, run_code
 
 COUNT = "SELECT count(*) FROM spans"
 
@@ -61,7 +61,7 @@ def test_what_the_providers_have_flushed_survives_kill_9(tmp_path: Path) -> None
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry_instrumentation_corevital.store import (
             SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter)
-        from tests.store.signals import log
+        from tests.support.logs_and_metrics import log
 
         def write(number):
             traces, logs = TracerProvider(), LoggerProvider()
@@ -273,7 +273,7 @@ def test_sigterm_while_an_export_waits_ends_the_process_all_the_same(tmp_path: P
 def test_the_interpreter_ends_and_says_what_is_lost(tmp_path: Path) -> None:
     code = """
     from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
-    from tests.store.spans import make_spans
+    from tests.support.spans import make_spans
     exporter._writer().submit([span_rows(span) for span in make_spans(600)])  # more than one transaction takes
     """
     found = run_code(HELD + code, str(tmp_path / "runs.db"), timeout=100)
@@ -286,7 +286,7 @@ def test_the_interpreter_ends_and_says_what_is_lost(tmp_path: Path) -> None:
 
 def test_right_after_the_first_generate_the_run_is_there(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from tests.support import Telemetry, instrumented, prompt, tiny_model
+    from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
 
     path, telemetry, model = tmp_path / "runs.db", Telemetry(), tiny_model()
     exporter = SQLiteSpanExporter(path)
@@ -301,7 +301,7 @@ def test_right_after_the_first_generate_the_run_is_there(tmp_path: Path) -> None
 def test_generate_waits_for_a_locked_file_once_and_little_and_the_rest_is_written_behind(tmp_path: Path) -> None:
     """However much it exports: a span, and a log record for each of its steps."""
     pytest.importorskip("torch")
-    from tests.support import Telemetry, instrumented, prompt, tiny_model
+    from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
 
     path, telemetry, model = tmp_path / "runs.db", Telemetry(), tiny_model()
     spans, logs = SQLiteSpanExporter(path), SQLiteLogExporter(path)

@@ -19,7 +19,7 @@ from opentelemetry_instrumentation_corevital.store import (
     writers_across_forks,
 )
 from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
-from tests.store.spans import make_spans, rows, run_code
+from tests.support.spans import make_spans, rows, run_code
 
 # --- the end of the process --------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ def test_a_child_leaves_the_connection_of_its_parent_alone(tmp_path: Path) -> No
     code = """
         import os, signal, sys
         from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-        from tests.store.spans import make_spans
+        from tests.support.spans import make_spans
         exporter = SQLiteSpanExporter(sys.argv[1])
         exporter.export(make_spans(3))
         exporter.force_flush()
@@ -148,7 +148,7 @@ def test_a_child_begins_with_an_empty_queue_and_an_untouched_connection(tmp_path
         import os, sqlite3, sys, threading
         from opentelemetry_instrumentation_corevital.store import StoreWriter
         from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
-        from tests.store.spans import make_spans
+        from tests.support.spans import make_spans
 
         def count():
             with sqlite3.connect(sys.argv[1]) as connection:
@@ -182,7 +182,7 @@ def test_a_fork_waits_little_for_a_locked_file(tmp_path: Path) -> None:
         import os, sqlite3, sys, threading, time
         from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
         from opentelemetry_instrumentation_corevital.store.database import open_database
-        from tests.store.spans import make_spans
+        from tests.support.spans import make_spans
         open_database(sys.argv[1]).close()
         holder = sqlite3.connect(sys.argv[1], isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
@@ -210,7 +210,7 @@ def test_a_fork_during_every_kind_of_use_neither_hangs_nor_writes_twice(tmp_path
     code = """
         import os, sys, threading
         from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-        from tests.store.spans import make_spans
+        from tests.support.spans import make_spans
         exporter = SQLiteSpanExporter(sys.argv[1])
         spans = make_spans(120, events=5, service="parent")
 

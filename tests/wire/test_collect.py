@@ -10,11 +10,11 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, open_store
-from tests.receiver.collecting import collecting
-from tests.store.spans import make_call
 from tests.store.test_otlp import contents
-from tests.support import instrumented, prompt, sharpen, tiny_model
-from tests.wire.processes import free_port, listening, process, wait_until
+from tests.support.collect_process import collecting
+from tests.support.processes import free_port, listening, process, wait_until
+from tests.support.spans import make_call
+from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
 
 
 @pytest.mark.wire

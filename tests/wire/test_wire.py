@@ -20,8 +20,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 
 from opentelemetry_instrumentation_corevital._internal.npz import from_npz
-from tests.support import prompt, tiny_model
-from tests.wire.processes import (
+from tests.support.processes import (
     COLLECTOR_CONFIG,
     collector_environment,
     get_json,
@@ -29,7 +28,8 @@ from tests.wire.processes import (
     process,
     wait_until,
 )
-from tests.wire.recording import recording
+from tests.support.recording import recording
+from tests.support.tiny_models import prompt, tiny_model
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.subprocesses import run
-from tests.zero_code.receivers import http_receiver
+from tests.support.otlp_receivers import http_receiver
+from tests.support.subprocesses import run
 from tests.zero_code.test_exporters import PROGRAMS, attributes_of
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("beside")]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.spans import rows
-from tests.subprocesses import exporting, run
-from tests.zero_code.receivers import http_receiver
+from tests.support.otlp_receivers import http_receiver
+from tests.support.spans import rows
+from tests.support.subprocesses import exporting, run
 from tests.zero_code.test_exporters import program
 
 COUNTS = {"nested": {"nested": 1, "grandchild": 1}, "pool closed": {"pool closed": 2}}

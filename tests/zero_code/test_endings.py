@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.subprocesses import exporting, run, stored_spans
-from tests.wire.processes import process, wait_until
-from tests.zero_code.receivers import http_receiver
+from tests.support.otlp_receivers import http_receiver
+from tests.support.processes import process, wait_until
+from tests.support.subprocesses import exporting, run, stored_spans
 from tests.zero_code.test_exporters import program
 
 

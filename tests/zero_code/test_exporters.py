@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital.store import open_store
-from tests.subprocesses import exporting, json_objects, run
-from tests.zero_code.receivers import Received, grpc_receiver, http_receiver
+from tests.support.otlp_receivers import Received, grpc_receiver, http_receiver
+from tests.support.subprocesses import exporting, json_objects, run
 
 PROGRAMS = Path(__file__).parent / "programs"
 METRICS = {"corevital.runs", "corevital.run.risk_score", "corevital.step.entropy", "gen_ai.client.operation.duration"}

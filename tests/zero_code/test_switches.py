@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital.semconv import SCOPE_NAME
-from tests.subprocesses import exporting, json_objects, run, stored_spans
+from tests.support.subprocesses import exporting, json_objects, run, stored_spans
 from tests.zero_code.test_exporters import program
 
 

@@ -14,7 +14,7 @@ import torch
 from opentelemetry import metrics, trace
 
 from opentelemetry_instrumentation_corevital import Judgement, Run
-from tests.support import prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 
 class Tally(Judgement):

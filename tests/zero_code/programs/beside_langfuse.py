@@ -5,7 +5,7 @@ import os
 from langfuse import Langfuse
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
-from tests.support import prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 langfuse = Langfuse(public_key="pk-lf-x", secret_key="sk-lf-x", base_url=os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"])
 CoreVitalInstrumentor().instrument()

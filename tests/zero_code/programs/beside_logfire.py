@@ -3,7 +3,7 @@
 import logfire
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
-from tests.support import prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 logfire.configure(send_to_logfire=False, console=False, service_name="beside")
 CoreVitalInstrumentor().instrument()

@@ -4,7 +4,7 @@ import sys
 
 from transformers import AutoTokenizer, pipeline
 
-from tests.support import tiny_model
+from tests.support.tiny_models import tiny_model
 
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 generate = pipeline("text-generation", model=tiny_model(vocab_size=len(tokenizer)), tokenizer=tokenizer)

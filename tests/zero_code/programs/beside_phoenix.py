@@ -6,7 +6,7 @@ from opentelemetry import trace
 from phoenix.otel import register
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
-from tests.support import prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 provider = register(endpoint=os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/traces", verbose=False)
 CoreVitalInstrumentor().instrument()

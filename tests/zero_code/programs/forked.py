@@ -2,7 +2,7 @@
 
 import os
 
-from tests.support import prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 model = tiny_model()
 model.generate(prompt(), max_new_tokens=4, do_sample=False)

@@ -3,7 +3,7 @@
 import transformers.generation  # noqa: F401
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
-from tests.support import prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 model = tiny_model()
 model.generate(prompt(), max_new_tokens=2, do_sample=False)

@@ -2,7 +2,7 @@
 
 import multiprocessing
 
-from tests.support import prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 model = tiny_model()
 

@@ -3,7 +3,7 @@
 from opentelemetry import context as otel_context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from tests.support import prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 model = tiny_model()
 for parent in (None, TraceFlags.SAMPLED, TraceFlags.DEFAULT):

@@ -4,7 +4,7 @@ import os
 
 from opentelemetry import trace
 
-from tests.support import prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 TOKENS = int(os.environ.get("NEW_TOKENS", "4"))
 

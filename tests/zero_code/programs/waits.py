@@ -2,7 +2,7 @@
 
 import time
 
-from tests.support import prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 tiny_model().generate(prompt(), max_new_tokens=4, do_sample=False)
 print("generated", flush=True)

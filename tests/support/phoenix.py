@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.environments import python_with
-from tests.wire.processes import free_port, get_json, process, wait_until
+from tests.support.environments import python_with
+from tests.support.processes import free_port, get_json, process, wait_until
 
 VERSION: Final = "20.26.1"
 

@@ -58,7 +58,7 @@ def _keep_tools() -> None:
 
 def checkouts_cache() -> Path:
     """Return the folder of this checkout for what tests install; git ignores it."""
-    return Path(__file__).parent.parent / ".pytest_cache" / "corevital"
+    return Path(__file__).parents[2] / ".pytest_cache" / "corevital"
 
 
 def _remove(home: Path, owner: int) -> None:

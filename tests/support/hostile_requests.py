@@ -5,7 +5,7 @@ import gzip
 import socket
 from collections.abc import Iterator
 
-from tests.receiver.collecting import JSON, PROTOBUF
+from tests.support.collect_process import JSON, PROTOBUF
 
 MIB = 1024 * 1024
 LIMIT = 32 * MIB

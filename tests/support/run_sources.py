@@ -30,8 +30,8 @@ from opentelemetry_instrumentation_corevital.store.filters import ANY_RUN
 from opentelemetry_instrumentation_corevital.store.labels import Label, check_outcome
 from opentelemetry_instrumentation_corevital.store.maintenance import delete_call
 from opentelemetry_instrumentation_corevital.store.source import newest_that_counts
-from tests.store.signals import chunk_records, emitted, in_span
-from tests.store.spans import run_attributes
+from tests.support.logs_and_metrics import chunk_records, emitted, in_span
+from tests.support.spans import run_attributes
 
 Key = tuple[bool, int, str, int, str]
 

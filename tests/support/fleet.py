@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.collector.collectors import Collector
-from tests.subprocesses import exporting
+from tests.support.collectors import Collector
+from tests.support.subprocesses import ROOT, exporting
 
-PROGRAM = Path(__file__).parent / "programs" / "generates.py"
+PROGRAM = ROOT / "tests" / "collector" / "programs" / "generates.py"
 
 
 class Program:

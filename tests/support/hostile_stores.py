@@ -1,6 +1,6 @@
 """A store with healthy runs and damaged ones, as a hostile sender or another program that writes the file makes them.
 
-`python -m tests.store.hostile FILE [RUNS]` writes one to look at.
+`python -m tests.support.hostile_stores FILE [RUNS]` writes one to look at.
 """
 
 import io

@@ -16,7 +16,7 @@ from opentelemetry_instrumentation_corevital.emission.run_attributes import star
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
 from opentelemetry_instrumentation_corevital.run import Risk
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
-from tests.assessment.runs import add_layers, make_run
+from tests.support.made_runs import add_layers, make_run
 
 
 class NoTexts:

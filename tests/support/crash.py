@@ -1,4 +1,4 @@
-"""The play of `test_crash.py`, a process of its own: `python -m tests.store.crash FILE MOMENTS`."""
+"""The play of `test_crash.py`, a process of its own: `python -m tests.support.crash FILE MOMENTS`."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from opentelemetry_instrumentation_corevital.store import StoreWriter, open_store
 from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
-from tests.store.spans import make_spans
+from tests.support.spans import make_spans
 
 STEPS_OF_VICTIM, STEPS_OF_BYSTANDER = 96, 2
 RUNS_AT_ONCE = 5
@@ -57,7 +57,7 @@ def play(path: str, moments: int) -> dict[str, int]:
 
     def start(role: str) -> "subprocess.Popen[str]":
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        return subprocess.Popen([sys.executable, "-m", "tests.store.crash", path, role], **pipes)  # type: ignore[call-overload,no-any-return]
+        return subprocess.Popen([sys.executable, "-m", "tests.support.crash", path, role], **pipes)  # type: ignore[call-overload,no-any-return]
 
     chance, acknowledged, stored = random.Random(7), [], 0
     beside = start("bystander")

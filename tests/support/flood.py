@@ -1,4 +1,4 @@
-"""A flood of a receiver by somebody without its token, as a process of its own: `python -m tests.receiver.flood`."""
+"""A flood of a receiver by somebody without its token, as a process of its own: `python -m tests.support.flood`."""
 
 import contextlib
 import gzip
@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from tests.receiver.hostile import MIB, bombs, post_head
+from tests.support.hostile_requests import MIB, bombs, post_head
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PATH = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export"

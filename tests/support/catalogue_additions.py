@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from opentelemetry_instrumentation_corevital.store.database import SCHEMA_VERSION
-from tests.subprocesses import ROOT
+from tests.support.subprocesses import ROOT
 
 NEXT: Final = SCHEMA_VERSION + 1
 """The version of the store that has the columns of the toys."""
@@ -60,7 +60,7 @@ SIGNAL: Final = (
     ),
     Addition("catalogue/hidden_state_signals.py", "from typing import Final", "from dataclasses import replace"),
     Addition("capture/definitions/hidden_states.py", "hidden_statistics", '"toy_smallest": hidden.abs().amin(-1),'),
-    Addition("tests/reference.py", "hidden_reference", '"toy_smallest": min(abs(x) for x in vector),'),
+    Addition("tests/support/reference.py", "hidden_reference", '"toy_smallest": min(abs(x) for x in vector),'),
 )
 """A number per step and layer, of a family that there is."""
 
@@ -150,7 +150,7 @@ FLAG: Final = (
         {} if "hidden_nan" in run.columns else {"toy_detected": "the layers were not measured"},
     ),""",
     ),
-    Addition("tests/collector/reported.py", "FLAGGED", '"toy_detected": lambda: add_layers(make_run(), 6),'),
+    Addition("tests/support/reported_runs.py", "FLAGGED", '"toy_detected": lambda: add_layers(make_run(), 6),'),
 )
 
 COMPOUND: Final = (

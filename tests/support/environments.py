@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.homes import checkouts_cache
+from tests.support.homes import checkouts_cache
 
 
 def python_with(package: str) -> Path:
