@@ -112,7 +112,7 @@ SIGNALS = (
 ''',
     ),
     Addition("catalogue/signals.py", "from . import attention", "from . import toys"),
-    Addition("catalogue/signals.py", "*hidden.SIGNALS", "    *toys.SIGNALS,"),
+    Addition("catalogue/signals.py", "*hidden_state_signals.SIGNALS", "    *toys.SIGNALS,"),
     Addition(
         "catalogue/signals.py",
         'name="hidden", title=',
