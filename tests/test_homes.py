@@ -13,7 +13,7 @@ from tests.support.spans import make_spans
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = (
-    "tests/assessment/test_profile.py::test_the_packaged_profile_is_that_of_smollm2",
+    "tests/baselines/test_profile.py::test_the_packaged_profile_is_that_of_smollm2",
     "tests/cli/test_run.py::test_reading_what_is_not_there",
     "tests/receiver/test_http.py::test_protobuf_is_stored_before_it_is_acknowledged",
     "tests/store/test_store.py::test_the_default_path_comes_from_the_environment",

@@ -22,11 +22,11 @@ from opentelemetry_instrumentation_corevital.doctor.sdk_limits import _ATTRIBUTE
 from opentelemetry_instrumentation_corevital.instrumentation import instrumentor, uninstrumented
 from opentelemetry_instrumentation_corevital.semconv import content_attributes
 from tests.cli.conftest import Cli, cli
+from tests.emission.test_span import emit, long_run
 from tests.support.made_runs import add_layers
 from tests.support.processes import free_port, get_json, process, wait_until
 from tests.support.spans import make_spans
 from tests.support.subprocesses import exporting, script, stored_spans
-from tests.test_span import emit, long_run
 
 __all__ = ["cli"]  # the fixture
 

@@ -27,8 +27,8 @@ from opentelemetry_instrumentation_corevital.instrumentation.call_context import
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import CallTexts
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
 from opentelemetry_instrumentation_corevital.run import Decoding, ModelInfo
+from tests.emission.test_span import assert_described, encoded_bytes, long_run
 from tests.support.made_runs import NOT_REPEATING, add_layers, add_what_some_models_have
-from tests.test_span import assert_described, encoded_bytes, long_run
 
 LAYERS, STEPS = 80, 2000
 

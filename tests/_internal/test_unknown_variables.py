@@ -12,7 +12,7 @@ from opentelemetry_instrumentation_corevital.config import Settings, environment
 from tests.support.subprocesses import exporting, run
 from tests.zero_code.test_exporters import program
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OPTIONS = {option: environment_variable(option) for option in Settings.model_fields}
 
 
