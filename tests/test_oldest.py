@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 OLDEST = ROOT / "tests" / "requirements.oldest.txt"
 FILES = ("tests/capture", "tests/test_run_is_unchanged.py", "tests/emission/test_span.py")
 # The decodings of two architectures stand for those of all; the definitions of the signals of logits depend on no age.
-CHOSEN = "not bit_identical and not test_signals.py or llama or t5"
+CHOSEN = "not bit_identical and not test_logit_signals.py or llama or t5"
 MARKED = "not acceptance and not real_model"
 TOOLS = ("pytest", "pytest-xdist", "hypothesis")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.capture.test_beams import SEARCHES, compare, ends_early
+from tests.capture.row.test_beam_search import SEARCHES, compare, ends_early
 from tests.support.identity import assert_same, observe
 from tests.support.tiny_models import instrumented, padded_batch, sharpen, tiny_model
 

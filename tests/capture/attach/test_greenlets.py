@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.subprocesses import run
 
-PROGRAM = str(Path(__file__).parent / "program.py")
+PROGRAM = str(Path(__file__).parent / "programs" / "greenlets.py")
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("gevent") is None, reason="gevent, of the dev dependencies, is not installed"

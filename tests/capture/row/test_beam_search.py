@@ -14,7 +14,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.run import CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
-from tests.capture.test_inside import LAYERS, measure, same, window_of
+from tests.capture.test_hidden_states_and_attention import LAYERS, measure, same, window_of
 from tests.support.reference import cosine_reference, hidden_reference, layer_reference
 from tests.support.tiny_models import (
     ENCODER_DECODERS,

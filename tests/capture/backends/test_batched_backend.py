@@ -13,7 +13,7 @@ from opentelemetry_instrumentation_corevital.capture.collector.step import Step
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
 from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.run import Run
-from tests.capture.test_inside import measure
+from tests.capture.test_hidden_states_and_attention import measure
 from tests.support.tiny_models import Keep, instrumented, padded_batch, prompt, sharpen, tiny_model
 
 

@@ -14,8 +14,8 @@ import transformers
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.capture.attach import module_hooks
 from opentelemetry_instrumentation_corevital.capture.model.routers import find_routers, router_numbers
-from tests.capture.test_batched import one_by_one
-from tests.capture.test_inside import measure, same
+from tests.capture.backends.test_batched_backend import one_by_one
+from tests.capture.test_hidden_states_and_attention import measure, same
 from tests.support.tiny_models import (
     BOS,
     EOS,
