@@ -28,7 +28,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def program(tree: Path, name: str, *arguments: str) -> str:
-    """Return what a program of a copy prints: one of docs/, or of this folder."""
-    path = tree / name if "/" in name else tree / "tests" / "catalogue" / name
+    """Return what a program of a copy prints: one of docs/, or of programs/."""
+    path = tree / name if "/" in name else tree / "tests" / "catalogue" / "programs" / name
     found = [str(part) for part in (tree / "src", tree, tree / "docs")]
     return run([sys.executable, "-W", "ignore", str(path), *arguments], PYTHONPATH=":".join(found)).stdout

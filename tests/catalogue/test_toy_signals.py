@@ -6,5 +6,5 @@ from tests.catalogue.conftest import program
 
 
 def test_a_new_signal_and_a_new_family_are_everywhere(tree: Path, tmp_path: Path) -> None:
-    found = program(tree, "toy.py", str(tree), str(tmp_path / "runs.db"))
+    found = program(tree, "toy_signals.py", str(tree), str(tmp_path / "runs.db"))
     assert found.endswith("found everywhere\n")

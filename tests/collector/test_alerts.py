@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.project.test_docs import anchors
 from tests.support.collectors import FOLDER, collector
 from tests.support.fleet import Program, program
 from tests.support.processes import free_port, get_json, listening, process, wait_until
-from tests.test_docs import anchors
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("wire")]
 

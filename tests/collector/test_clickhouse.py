@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.wire, pytest.mark.xdist_group(
 def clickhouse(tmp_path: Path) -> Iterator[str]:
     """The base URL of ClickHouse with the schema; it is a library here (chdb), behind a server of the tests."""
     python, port = python_with("chdb==4.4.0"), free_port()
-    server = [str(python), str(Path(__file__).with_name("clickhouse_server.py")), str(port)]
+    server = [str(python), str(Path(__file__).parent / "programs" / "clickhouse_server.py"), str(port)]
     with process([*server, str(FOLDER / "clickhouse.sql")], tmp_path / "clickhouse.log", {"TMPDIR": str(tmp_path)}):
         wait_until(lambda: listening(port), 60)
         yield f"http://127.0.0.1:{port}"

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-FOLDER = Path(__file__).parent.parent / "benchmarks" / "overhead"
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "overhead"
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks")
 

@@ -1,4 +1,4 @@
-"""What is inside a run, with the oldest libraries that pyproject.toml allows (tests/requirements.oldest.txt)."""
+"""What is inside a run, with the oldest libraries that pyproject.toml allows (requirements.oldest.txt)."""
 
 import importlib.metadata
 import os
@@ -14,9 +14,9 @@ from packaging.utils import canonicalize_name
 
 from tests.support.homes import checkouts_cache
 
-ROOT = Path(__file__).parent.parent
-OLDEST = ROOT / "tests" / "requirements.oldest.txt"
-FILES = ("tests/capture", "tests/test_run_is_unchanged.py", "tests/emission/test_span.py")
+ROOT = Path(__file__).parents[2]
+OLDEST = ROOT / "tests" / "project" / "requirements.oldest.txt"
+FILES = ("tests/capture", "tests/laws/test_run_is_unchanged.py", "tests/emission/test_span.py")
 # The decodings of two architectures stand for those of all; the definitions of the signals of logits depend on no age.
 CHOSEN = "not bit_identical and not test_logit_signals.py or llama or t5"
 MARKED = "not acceptance and not real_model"

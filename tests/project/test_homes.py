@@ -11,7 +11,7 @@ from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
 from tests.support.homes import MADE
 from tests.support.spans import make_spans
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SAMPLE = (
     "tests/baselines/test_profile.py::test_the_packaged_profile_is_that_of_smollm2",
     "tests/cli/test_run.py::test_reading_what_is_not_there",

@@ -16,7 +16,7 @@ from opentelemetry_instrumentation_corevital.config import CONTENT_ENV, Settings
 from opentelemetry_instrumentation_corevital.run import COLUMNS, CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
 
 IN_ROW = set(signals.names(signals.in_row()))
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SOURCE = Path(package.__file__).parent
 
 

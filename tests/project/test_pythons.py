@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TORCH_FREE = ("tests/assessment", "tests/store", "tests/legacy", "tests/test_config.py")
 NEEDS = ("pytest", "pytest-xdist", "hypothesis", "pyyaml")
 

@@ -21,7 +21,7 @@ from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAUL
 from opentelemetry_instrumentation_corevital.calibration import Profile, read_profile
 from tests.support.tiny_models import Keep, instrumented, tiny_model
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 DOCS = FOLDER.parent / "docs"
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks")

@@ -22,7 +22,7 @@ from tests.support.made_runs import make_run
 from tests.support.reported_runs import FLAGGED
 from tests.support.verdict_carriers import reported
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "docs"))
 import generate
 
 TOY, TOYS = "corevital.health.toy_detected", "corevital.risk.toys"

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PRIVATE = {
     "uvicorn": "receiver/http_connections.py subclasses H11Protocol, receiver/server.py Server.capture_signals",
     "h11": "receiver/http_connections.py reads the state of uvicorn's connection",
@@ -54,7 +54,7 @@ def test_the_oldest_libraries_that_are_tested_are_the_oldest_that_are_asked_for(
     asked = {
         canonicalize_name(each.name): each for each in map(Requirement, [*project["dependencies"], *extras["demo"]])
     }
-    lines = (ROOT / "tests" / "requirements.oldest.txt").read_text("utf-8").splitlines()
+    lines = (ROOT / "tests" / "project" / "requirements.oldest.txt").read_text("utf-8").splitlines()
     tested = {
         canonicalize_name(name): Version(version)
         for name, _, version in (line.partition("==") for line in lines)

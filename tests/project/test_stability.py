@@ -20,7 +20,7 @@ from tests.support.tiny_models import instrumented, padded_batch, prompt, tiny_m
 
 __all__ = ["cli", "tiny_folder"]  # fixtures
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "schemas" / f"run-{semconv.SCHEMA_VERSION}.json").read_text(encoding="utf-8"))
 
 

@@ -2,7 +2,7 @@
 
 Run by test_toy_signals.py, in a copy.
 
-`toy.py TREE STORE`. Nothing here knows them but by their names. A family of its own has layers of its own: the others
+`toy_signals.py TREE STORE`. Nothing here knows them but by their names. A family of its own has layers of its own: the others
 are holes.
 """
 
