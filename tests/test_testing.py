@@ -14,7 +14,8 @@ from opentelemetry import metrics, trace
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, SettingsError
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry, capture_runs
 from tests.instrumentation.test_instrumentor import methods
-from tests.support.tiny_models import Keep, prompt, tiny_model
+from tests.support.in_memory import Keep
+from tests.support.tiny_models import prompt, tiny_model
 
 PAGE = Path(__file__).parent.parent / "docs" / "testing.md"
 APP = """

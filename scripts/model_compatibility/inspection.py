@@ -106,7 +106,7 @@ class _Errors(logging.Handler):
 
 def watched(model: Any, plain: Any, truth: Result) -> Result:
     """Generate inside CoreVital and compare with what the model generates and says without it."""
-    from tests.support.tiny_models import Keep, instrumented
+    from tests.support.in_memory import Keep, instrumented
 
     keep, errors = Keep(), _Errors()
     logger = logging.getLogger("opentelemetry_instrumentation_corevital")

@@ -14,8 +14,9 @@ from opentelemetry_instrumentation_corevital._internal import safety
 from opentelemetry_instrumentation_corevital._internal.error_text import allow_messages, describe
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
 from opentelemetry_instrumentation_corevital.store.writer import StoreWriter
+from tests.support.in_memory import Telemetry, instrumented
 from tests.support.spans import make_spans
-from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 SECRET = "the whole prompt"
 

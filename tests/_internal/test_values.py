@@ -25,8 +25,9 @@ from opentelemetry_instrumentation_corevital.run import EarlyWarning, Risk
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
 from opentelemetry_instrumentation_corevital.store.otlp_json import read_lines, split, to_line
 from tests.emission.test_span import assert_described
+from tests.support.in_memory import Telemetry, instrumented
 from tests.support.spans import make_spans, rows
-from tests.support.tiny_models import Telemetry, instrumented, padded_batch, prompt, tiny_model
+from tests.support.tiny_models import padded_batch, prompt, tiny_model
 
 SURROGATE = "cut \ud83d\x00 off"
 

@@ -19,7 +19,8 @@ from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
 from opentelemetry_instrumentation_corevital.calibration import Profile, read_profile
-from tests.support.tiny_models import Keep, instrumented, tiny_model
+from tests.support.in_memory import Keep, instrumented
+from tests.support.tiny_models import tiny_model
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 DOCS = FOLDER.parent / "docs"

@@ -13,13 +13,12 @@ from transformers import DynamicCache
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.run import SELF_SIGNALS
+from tests.support.in_memory import Keep, instrumented
 from tests.support.reference import cosine_reference, hidden_reference, layer_reference
 from tests.support.tiny_models import (
     ARCHITECTURES,
     ENCODER_DECODERS,
     TRANSFORMERS_4,
-    Keep,
-    instrumented,
     padded_batch,
     prompt,
     sharpen,

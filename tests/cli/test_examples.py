@@ -12,9 +12,10 @@ import typer
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.cli.app import app, run_command
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, open_store
+from tests.support.in_memory import instrumented
 from tests.support.legacy_reports import report, write_database, write_file
 from tests.support.spans import make_spans
-from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "store.md"

@@ -16,9 +16,10 @@ from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_labe
 from tests.cli.conftest import Cli
 from tests.legacy.test_migration import differences, missing
 from tests.store.test_otlp import TABLES, contents, fill
+from tests.support.in_memory import instrumented
 from tests.support.legacy_reports import ANSWER, PROMPT_TEXT, report, write_database, write_file
 from tests.support.spans import make_call, make_spans
-from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 
 @pytest.fixture

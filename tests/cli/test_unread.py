@@ -8,7 +8,8 @@ import torch
 
 from opentelemetry_instrumentation_corevital.store import open_store
 from tests.cli.conftest import Cli
-from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
+from tests.support.in_memory import Telemetry, instrumented
+from tests.support.tiny_models import prompt, tiny_model
 
 
 class Decodes:

@@ -14,8 +14,9 @@ import pytest
 from opentelemetry_instrumentation_corevital import semconv
 from tests.support.collectors import FOLDER, collector, telemetry_of
 from tests.support.environments import python_with
+from tests.support.in_memory import instrumented
 from tests.support.processes import free_port, listening, process, wait_until
-from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

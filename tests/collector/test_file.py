@@ -7,8 +7,9 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from tests.support.collectors import assert_same, collector, store_directly, telemetry_of
+from tests.support.in_memory import instrumented
 from tests.support.processes import wait_until
-from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

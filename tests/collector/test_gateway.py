@@ -10,8 +10,9 @@ import pytest
 
 from tests.support.collect_process import collecting, spans_request
 from tests.support.collectors import Collector, assert_same, collector, store_directly, telemetry_of
+from tests.support.in_memory import instrumented
 from tests.support.processes import free_port, wait_until
-from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

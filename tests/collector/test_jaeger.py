@@ -7,8 +7,9 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
 from tests.support.collectors import collector, telemetry_of
+from tests.support.in_memory import instrumented
 from tests.support.processes import get_json, jaeger_server, wait_until
-from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

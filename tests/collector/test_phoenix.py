@@ -7,9 +7,10 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
 from tests.support.collectors import collector, telemetry_of
+from tests.support.in_memory import instrumented
 from tests.support.phoenix import installed, serving
 from tests.support.processes import wait_until
-from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

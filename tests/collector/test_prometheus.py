@@ -8,10 +8,11 @@ import pytest
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
 from tests.support.collectors import collector
 from tests.support.fleet import program
+from tests.support.in_memory import instrumented
 from tests.support.processes import free_port, wait_until
 from tests.support.reported_runs import FLAGGED, healthy, looping, medium, report
 from tests.support.scraping import Sample, scrape, total
-from tests.support.tiny_models import instrumented, prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

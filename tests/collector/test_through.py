@@ -13,8 +13,8 @@ from tests.laws.test_real_model import HEALTHY, LOOPING, chat
 from tests.store.test_otlp import contents
 from tests.support.collect_process import collecting
 from tests.support.collectors import Telemetry, assert_same, collector, store_directly, telemetry_of
+from tests.support.in_memory import instrumented
 from tests.support.processes import wait_until
-from tests.support.tiny_models import instrumented
 
 pytestmark = [pytest.mark.wire, pytest.mark.real_model, pytest.mark.xdist_group("real_model")]
 

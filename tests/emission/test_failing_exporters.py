@@ -21,8 +21,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, PeriodicExpor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from tests.support.in_memory import instrumented
 from tests.support.processes import free_port
-from tests.support.tiny_models import instrumented, prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 RUNS = 12
 

@@ -8,8 +8,9 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.emission.layer_arrays import layer_attributes
+from tests.support.in_memory import instrumented
 from tests.support.made_runs import add_layers, make_run
-from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 
 def test_arrays_are_means_over_steps_maxima_and_counts() -> None:

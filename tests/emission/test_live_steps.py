@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital import semconv
-from tests.support.tiny_models import Keep, Telemetry, instrumented, prompt, sharpen, tiny_model
+from tests.support.in_memory import Keep, Telemetry, instrumented
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 
 def steps_of(telemetry: Telemetry) -> list[Any]:

@@ -9,7 +9,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 
 from opentelemetry_instrumentation_corevital import semconv
-from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
+from tests.support.in_memory import Telemetry, instrumented
+from tests.support.tiny_models import prompt, tiny_model
 
 CONVENTIONAL = {"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "error.type"}
 

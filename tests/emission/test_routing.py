@@ -5,7 +5,8 @@ import math
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
-from tests.support.tiny_models import instrumented, padded_batch, prompt, tiny_model
+from tests.support.in_memory import instrumented
+from tests.support.tiny_models import padded_batch, prompt, tiny_model
 
 ROUTED = (semconv.RISK_SCORE, semconv.RISK_LEVEL, *semconv.HEALTH_FLAGS.values())
 

@@ -30,8 +30,9 @@ from opentelemetry_instrumentation_corevital.emission.run_data import (
     takes_logs,
 )
 from opentelemetry_instrumentation_corevital.run import NONFINITE_COUNTS
+from tests.support.in_memory import Telemetry, instrumented
 from tests.support.made_runs import add_layers, make_run
-from tests.support.tiny_models import Telemetry, instrumented, padded_batch, prompt, tiny_model
+from tests.support.tiny_models import padded_batch, prompt, tiny_model
 
 
 def joined(logs: list[Any]) -> dict[tuple[int, int], bytes]:

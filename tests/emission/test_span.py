@@ -21,8 +21,9 @@ from opentelemetry_instrumentation_corevital.emission.span import emit_run
 from opentelemetry_instrumentation_corevital.emission.step_events import choose_steps
 from opentelemetry_instrumentation_corevital.run import Health, Prompt
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
+from tests.support.in_memory import instrumented
 from tests.support.made_runs import NOT_REPEATING, add_layers, make_run
-from tests.support.tiny_models import instrumented, padded_batch, prompt, tiny_model
+from tests.support.tiny_models import padded_batch, prompt, tiny_model
 
 _TYPES: dict[str, type] = {"string": str, "int": int, "double": float, "boolean": bool}
 

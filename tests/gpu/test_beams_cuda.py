@@ -8,7 +8,8 @@ import torch
 
 from tests.capture.row.test_beam_search import SEARCHES, compare, ends_early
 from tests.support.identity import assert_same, observe
-from tests.support.tiny_models import instrumented, padded_batch, sharpen, tiny_model
+from tests.support.in_memory import instrumented
+from tests.support.tiny_models import padded_batch, sharpen, tiny_model
 
 pytestmark = [
     pytest.mark.gpu,

@@ -16,15 +16,9 @@ from opentelemetry_instrumentation_corevital.capture.collector.presence import P
 from opentelemetry_instrumentation_corevital.capture.collector.step import Step
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import RING_SLOTS, PinnedRows, carrier_for
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
-from tests.support.tiny_models import (
-    ARCHITECTURES,
-    Keep,
-    instrumented,
-    padded_batch,
-    prompt,
-    reference_signals,
-    tiny_model,
-)
+from tests.support.in_memory import Keep, instrumented
+from tests.support.reference import reference_signals
+from tests.support.tiny_models import ARCHITECTURES, padded_batch, prompt, tiny_model
 
 pytestmark = [
     pytest.mark.gpu,

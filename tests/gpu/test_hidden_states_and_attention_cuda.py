@@ -18,15 +18,8 @@ from tests.capture.test_hidden_states_and_attention import (
     tell,
 )
 from tests.gpu.test_cuda import cuda, synchronisations
-from tests.support.tiny_models import (
-    ARCHITECTURES,
-    Keep,
-    instrumented,
-    padded_batch,
-    prompt,
-    sharpen,
-    tiny_model,
-)
+from tests.support.in_memory import Keep, instrumented
+from tests.support.tiny_models import ARCHITECTURES, padded_batch, prompt, sharpen, tiny_model
 
 pytestmark = [
     pytest.mark.gpu,

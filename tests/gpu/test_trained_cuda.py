@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import torch
 
-from tests.support.tiny_models import instrumented
+from tests.support.in_memory import instrumented
 
 WEIGHTS: Final = os.environ.get("COREVITAL_SMOLLM2_GGUF", "")
 

@@ -21,7 +21,8 @@ from opentelemetry_instrumentation_corevital.instrumentation.chat_memory import 
     last_user_text,
     recent_chats,
 )
-from tests.support.tiny_models import Telemetry, instrumented, tiny_model
+from tests.support.in_memory import Telemetry, instrumented
+from tests.support.tiny_models import tiny_model
 
 pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("real_model")]
 

@@ -19,7 +19,8 @@ from transformers.generation.utils import GenerationMixin
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Judgement, Run, SettingsError, disabled
-from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
+from tests.support.in_memory import Telemetry, instrumented
+from tests.support.tiny_models import prompt, tiny_model
 
 PATCHED = ("generate", "_get_logits_processor", "_get_stopping_criteria")
 

@@ -17,9 +17,10 @@ from opentelemetry_instrumentation_corevital import RAGContext, Settings, baseli
 from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
+from tests.support.in_memory import Telemetry, instrumented
 from tests.support.option_reads import reads_of_options
 from tests.support.spans import make_spans, rows
-from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 PROFILE = str(next((Path(baselines.__file__).parent / "profiles").glob("*.json")))
 

@@ -26,8 +26,9 @@ from transformers.generation.utils import GenerationMixin
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
 from opentelemetry_instrumentation_corevital.instrumentation import call_context, instrumentor
+from tests.support.in_memory import Telemetry, instrumented
 from tests.support.subprocesses import run
-from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
+from tests.support.tiny_models import prompt, tiny_model
 
 
 def patched_names() -> Iterator[tuple[type, str]]:

@@ -9,7 +9,8 @@ from opentelemetry import context as otel_context
 
 from opentelemetry_instrumentation_corevital import RAGContext, rag_context, semconv
 from opentelemetry_instrumentation_corevital.instrumentation.rag_attributes import RETRIEVED_BYTES
-from tests.support.tiny_models import instrumented, prompt, tiny_model
+from tests.support.in_memory import instrumented
+from tests.support.tiny_models import prompt, tiny_model
 
 RETRIEVED = RAGContext(120, ["doc-1", "doc-2"], ["On seas", "On \u6d77"], {"index": "wiki", "scores": [0.5, 0.25]})
 

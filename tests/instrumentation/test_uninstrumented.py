@@ -13,7 +13,8 @@ from transformers import GenerationConfig, LlamaForCausalLM, LogitsProcessorList
 
 from opentelemetry_instrumentation_corevital.doctor import instrumented as doctors
 from opentelemetry_instrumentation_corevital.instrumentation import uninstrumented
-from tests.support.tiny_models import instrumented, prompt, tiny_encoder_decoder, tiny_model
+from tests.support.in_memory import instrumented
+from tests.support.tiny_models import prompt, tiny_encoder_decoder, tiny_model
 
 PACKAGE = Path(str(importlib.util.find_spec("transformers").origin)).parent  # type: ignore[union-attr]
 

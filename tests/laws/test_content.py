@@ -17,7 +17,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital._internal.npz import from_npz
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
-from tests.support.tiny_models import VOCABULARY, Telemetry, instrumented, tiny_model
+from tests.support.in_memory import Telemetry, instrumented
+from tests.support.tiny_models import VOCABULARY, tiny_model
 
 WORDS = [f"zq{index:03d}x" for index in range(VOCABULARY)]
 """A text for each token id that occurs nowhere else."""

@@ -23,7 +23,8 @@ from transformers import (
 from opentelemetry_instrumentation_corevital import disabled
 from opentelemetry_instrumentation_corevital.emission.instruments import instruments_of
 from tests.support.identity import observe
-from tests.support.tiny_models import VOCABULARY, instrumented, prompt, tiny_encoder_decoder, tiny_model
+from tests.support.in_memory import instrumented
+from tests.support.tiny_models import VOCABULARY, prompt, tiny_encoder_decoder, tiny_model
 
 
 @pytest.fixture(autouse=True)

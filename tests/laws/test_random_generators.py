@@ -22,8 +22,9 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.instrumentation.recorder import chosen
 from opentelemetry_instrumentation_corevital.store import open_store
 from opentelemetry_instrumentation_corevital.version import __version__
+from tests.support.in_memory import Telemetry, instrumented
 from tests.support.subprocesses import run
-from tests.support.tiny_models import Telemetry, instrumented, padded_batch, prompt, tiny_model
+from tests.support.tiny_models import padded_batch, prompt, tiny_model
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.presentation.token_strip import token_pieces
 from tests.capture.test_hidden_states_and_attention import assert_attention, assert_hidden, measure, tell
-from tests.support.tiny_models import Keep, instrumented, reference_signals
+from tests.support.in_memory import Keep, instrumented
+from tests.support.reference import reference_signals
 
 pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("real_model")]
 

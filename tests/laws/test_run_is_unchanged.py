@@ -17,11 +17,10 @@ from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorL
 from opentelemetry_instrumentation_corevital.capture.collector.attention_reports import StepAttention
 from opentelemetry_instrumentation_corevital.capture.collector.layer_outputs import StepHidden
 from tests.support.identity import Observed, assert_same, attributes, observe
+from tests.support.in_memory import Telemetry, instrumented
 from tests.support.tiny_models import (
     ARCHITECTURES,
     ENCODER_DECODERS,
-    Telemetry,
-    instrumented,
     padded_batch,
     prompt,
     tiny_encoder_decoder,

@@ -20,7 +20,8 @@ from opentelemetry_instrumentation_corevital import Judgement, Run
 from opentelemetry_instrumentation_corevital._internal import safety
 from opentelemetry_instrumentation_corevital.emission import budget
 from opentelemetry_instrumentation_corevital.instrumentation import reporting
-from tests.support.tiny_models import Telemetry, instrumented, padded_batch, prompt, tiny_model
+from tests.support.in_memory import Telemetry, instrumented
+from tests.support.tiny_models import padded_batch, prompt, tiny_model
 
 PACKAGE = str(Path(opentelemetry_instrumentation_corevital.__file__).parent)
 

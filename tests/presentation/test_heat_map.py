@@ -13,8 +13,9 @@ from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
 from opentelemetry_instrumentation_corevital.presentation.heat_map import SIGNALS, buckets, heat_maps
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
+from tests.support.in_memory import instrumented
 from tests.support.made_runs import add_layers, make_run
-from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 
 def drawn(columns: Any, width: int = 80, *signals: str) -> list[str]:

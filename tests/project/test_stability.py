@@ -14,9 +14,10 @@ from opentelemetry_instrumentation_corevital import __version__, semconv
 from opentelemetry_instrumentation_corevital.catalogue import definitions
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
 from tests.cli.conftest import Cli, cli, tiny_folder
+from tests.support.in_memory import instrumented
 from tests.support.legacy_reports import report, write_file
 from tests.support.spans import make_spans
-from tests.support.tiny_models import instrumented, padded_batch, prompt, tiny_model
+from tests.support.tiny_models import padded_batch, prompt, tiny_model
 
 __all__ = ["cli", "tiny_folder"]  # fixtures
 

@@ -22,8 +22,9 @@ from opentelemetry_instrumentation_corevital.store import (
 )
 from tests.store.test_otlp import TABLES, contents
 from tests.support.collect_process import Collecting, collecting
+from tests.support.in_memory import instrumented
 from tests.support.spans import make_call
-from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 Exporters = tuple[Any, Any, Any]
 

@@ -14,8 +14,9 @@ from opentelemetry_instrumentation_corevital.store.otlp import key_values
 from tests.cli.conftest import Cli
 from tests.support.collect_process import collecting
 from tests.support.hostile_stores import attributes
+from tests.support.in_memory import instrumented
 from tests.support.legacy_reports import report, write_file
-from tests.support.tiny_models import instrumented, prompt, sharpen, tiny_model
+from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ def test_generate_does_not_notice_a_store_that_fails(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-    from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
+    from tests.support.in_memory import Telemetry, instrumented
+    from tests.support.tiny_models import prompt, tiny_model
 
     model = tiny_model()
     expected = model.generate(prompt(), max_new_tokens=8, do_sample=False)

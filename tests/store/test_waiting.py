@@ -286,7 +286,8 @@ def test_the_interpreter_ends_and_says_what_is_lost(tmp_path: Path) -> None:
 
 def test_right_after_the_first_generate_the_run_is_there(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
+    from tests.support.in_memory import Telemetry, instrumented
+    from tests.support.tiny_models import prompt, tiny_model
 
     path, telemetry, model = tmp_path / "runs.db", Telemetry(), tiny_model()
     exporter = SQLiteSpanExporter(path)
@@ -301,7 +302,8 @@ def test_right_after_the_first_generate_the_run_is_there(tmp_path: Path) -> None
 def test_generate_waits_for_a_locked_file_once_and_little_and_the_rest_is_written_behind(tmp_path: Path) -> None:
     """However much it exports: a span, and a log record for each of its steps."""
     pytest.importorskip("torch")
-    from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
+    from tests.support.in_memory import Telemetry, instrumented
+    from tests.support.tiny_models import prompt, tiny_model
 
     path, telemetry, model = tmp_path / "runs.db", Telemetry(), tiny_model()
     spans, logs = SQLiteSpanExporter(path), SQLiteLogExporter(path)

@@ -18,8 +18,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter
 from tests.store.test_otlp import TABLES, contents
+from tests.support.in_memory import Telemetry as InMemory
 from tests.support.processes import COLLECTOR_CONFIG, collector_environment, get_json, process, wait_until
-from tests.support.tiny_models import Telemetry as InMemory
 
 ROOT = COLLECTOR_CONFIG.parent
 FOLDER = ROOT / "collector"

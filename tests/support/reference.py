@@ -1,4 +1,4 @@
-"""Slow float64 definitions of what is measured inside a model, one number at a time."""
+"""Slow float64 definitions of what is measured: of logits, hidden states and attention, one number at a time."""
 
 import math
 from collections.abc import Sequence
@@ -83,4 +83,30 @@ def layer_reference(heads: Sequence[Sequence[float]], generated: int) -> dict[st
         "attention_mass_generated": mean("generated"),
         "attention_middle": mean("middle"),
         "attention_previous": mean("previous"),
+    }
+
+
+def reference_signals(logits: Sequence[float], token: int) -> dict[str, float]:
+    """Return one step's signals by their definitions, in float64, one number at a time."""
+    nonfinite = {
+        "logits_nan": sum(math.isnan(x) for x in logits),
+        "logits_posinf": sum(x == math.inf for x in logits),
+        "logits_neginf": sum(x == -math.inf for x in logits),
+    }
+    nan = dict.fromkeys(("entropy", "surprisal", "margin", "top1_prob", "topk_mass"), math.nan)
+    if nonfinite["logits_nan"] or nonfinite["logits_posinf"] or nonfinite["logits_neginf"] == len(logits):
+        return {**nan, **nonfinite}
+    top = max(logits)
+    weights = [math.exp(x - top) if x > -math.inf else 0.0 for x in logits]
+    total = math.fsum(weights)
+    probabilities = [weight / total for weight in weights]
+    ordered = sorted(probabilities, reverse=True)
+    log_total = math.log(total)
+    return {
+        "entropy": -math.fsum(p * math.log2(p) for p in probabilities if p > 0),
+        "surprisal": (log_total + (top - logits[token])) / math.log(2) if logits[token] > -math.inf else math.inf,
+        "margin": ordered[0] - ordered[1] if len(ordered) > 1 else 1.0,
+        "top1_prob": ordered[0],
+        "topk_mass": math.fsum(ordered[:10]),
+        **nonfinite,
     }

@@ -1,16 +1,9 @@
-"""Tiny random models, in-memory telemetry, and slow float64 definitions, shared by the tests."""
+"""Tiny random models of many architectures, and prompts for them."""
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import transformers
-from opentelemetry.trace import Span
-
-from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Run
-from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry as Telemetry
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 128
 TRANSFORMERS_4 = transformers.__version__.startswith("4.")
@@ -102,18 +95,6 @@ def sharpen(model: Any, factor: float = 6.0) -> Any:
     return model
 
 
-class Keep:
-    """A judgement that keeps the runs that it sees."""
-
-    role = "keep"
-
-    def __init__(self) -> None:
-        self.runs: list[Run] = []
-
-    def on_run_ending(self, span: Span, run: Run) -> None:
-        self.runs.append(run)
-
-
 def prompt(length: int = 6, *, batch: int = 1, seed: int = 0) -> torch.Tensor:
     """Return random prompt ids [batch, length] without special tokens."""
     return torch.randint(3, VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(seed))
@@ -125,41 +106,3 @@ def padded_batch() -> dict[str, torch.Tensor]:
     for row, padding in enumerate((0, 3, 6)):
         ids[row, :padding], mask[row, :padding] = PAD, 0
     return {"input_ids": ids, "attention_mask": mask}
-
-
-@contextmanager
-def instrumented(telemetry: Telemetry | None = None, **options: Any) -> Iterator[Telemetry]:
-    """Instrument the process for the block."""
-    telemetry = telemetry or Telemetry()
-    instrumentor = CoreVitalInstrumentor()
-    instrumentor.instrument(**{**telemetry.providers, **options})
-    try:
-        yield telemetry
-    finally:
-        instrumentor.uninstrument()
-
-
-def reference_signals(logits: Sequence[float], token: int) -> dict[str, float]:
-    """Return one step's signals by their definitions, in float64, one number at a time."""
-    nonfinite = {
-        "logits_nan": sum(math.isnan(x) for x in logits),
-        "logits_posinf": sum(x == math.inf for x in logits),
-        "logits_neginf": sum(x == -math.inf for x in logits),
-    }
-    nan = dict.fromkeys(("entropy", "surprisal", "margin", "top1_prob", "topk_mass"), math.nan)
-    if nonfinite["logits_nan"] or nonfinite["logits_posinf"] or nonfinite["logits_neginf"] == len(logits):
-        return {**nan, **nonfinite}
-    top = max(logits)
-    weights = [math.exp(x - top) if x > -math.inf else 0.0 for x in logits]
-    total = math.fsum(weights)
-    probabilities = [weight / total for weight in weights]
-    ordered = sorted(probabilities, reverse=True)
-    log_total = math.log(total)
-    return {
-        "entropy": -math.fsum(p * math.log2(p) for p in probabilities if p > 0),
-        "surprisal": (log_total + (top - logits[token])) / math.log(2) if logits[token] > -math.inf else math.inf,
-        "margin": ordered[0] - ordered[1] if len(ordered) > 1 else 1.0,
-        "top1_prob": ordered[0],
-        "topk_mass": math.fsum(ordered[:10]),
-        **nonfinite,
-    }

@@ -44,17 +44,9 @@ from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.capture.attention.scores import from_weights, tells_visible
 from opentelemetry_instrumentation_corevital.capture.model.description import describe_model
 from opentelemetry_instrumentation_corevital.capture.model.structure import examine, layers_path
+from tests.support.in_memory import Keep, Telemetry, instrumented
 from tests.support.spans import run_code
-from tests.support.tiny_models import (
-    Keep,
-    Telemetry,
-    instrumented,
-    padded_batch,
-    prompt,
-    sharpen,
-    tiny_encoder_decoder,
-    tiny_model,
-)
+from tests.support.tiny_models import padded_batch, prompt, sharpen, tiny_encoder_decoder, tiny_model
 
 ARGUMENTS: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
 
@@ -442,7 +434,8 @@ def test_a_child_that_was_forked_during_a_call_can_generate() -> None:
         torch.set_num_threads(1)
         from opentelemetry_instrumentation_corevital import safety
         from opentelemetry_instrumentation_corevital.capture import hooks, registry
-        from tests.support.tiny_models import instrumented, prompt, tiny_model
+        from tests.support.in_memory import instrumented
+        from tests.support.tiny_models import prompt, tiny_model
         model = tiny_model()
         with instrumented():
             model.generate(prompt(), max_new_tokens=2, do_sample=False)

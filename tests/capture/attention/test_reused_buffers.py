@@ -13,7 +13,8 @@ from transformers.cache_utils import DynamicLayer
 from transformers.models.llama import modeling_llama
 
 from tests.capture.test_hidden_states_and_attention import assert_attention, measure, tell
-from tests.support.tiny_models import Keep, instrumented, prompt, sharpen, tiny_encoder_decoder, tiny_model
+from tests.support.in_memory import Keep, instrumented
+from tests.support.tiny_models import prompt, sharpen, tiny_encoder_decoder, tiny_model
 
 ARGUMENTS: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
 BUFFER = 1 << 14

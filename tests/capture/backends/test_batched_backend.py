@@ -14,7 +14,8 @@ from opentelemetry_instrumentation_corevital.capture.row.host_transfer import Ho
 from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.run import Run
 from tests.capture.test_hidden_states_and_attention import measure
-from tests.support.tiny_models import Keep, instrumented, padded_batch, prompt, sharpen, tiny_model
+from tests.support.in_memory import Keep, instrumented
+from tests.support.tiny_models import padded_batch, prompt, sharpen, tiny_model
 
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

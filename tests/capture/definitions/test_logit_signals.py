@@ -21,7 +21,7 @@ from opentelemetry_instrumentation_corevital.capture.definitions.logits import (
 )
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
-from tests.support.tiny_models import reference_signals
+from tests.support.reference import reference_signals
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 

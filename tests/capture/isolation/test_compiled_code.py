@@ -10,7 +10,8 @@ import torch
 
 from opentelemetry_instrumentation_corevital.capture.isolation.compiled_code import Compiled, leave_out, left_out
 from opentelemetry_instrumentation_corevital.instrumentation.patches import ClassPatch
-from tests.support.tiny_models import instrumented, prompt, tiny_model
+from tests.support.in_memory import instrumented
+from tests.support.tiny_models import prompt, tiny_model
 
 
 def compiled(function: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:

@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from opentelemetry_instrumentation_corevital.capture.isolation import dispatch_modes
-from tests.support.tiny_models import instrumented, padded_batch, prompt, tiny_encoder_decoder, tiny_model
+from tests.support.in_memory import instrumented
+from tests.support.tiny_models import padded_batch, prompt, tiny_encoder_decoder, tiny_model
 
 
 class Dispatched(TorchDispatchMode):

@@ -14,7 +14,8 @@ from opentelemetry_instrumentation_corevital.baselines.lookup import file_name
 from opentelemetry_instrumentation_corevital.calibration import Profiles, fit_profile, profiles_folder, write_profile
 from opentelemetry_instrumentation_corevital.run import ModelInfo, Prompt
 from tests.baselines.test_profile import healthy
-from tests.support.tiny_models import Keep, instrumented, prompt, tiny_model
+from tests.support.in_memory import Keep, instrumented
+from tests.support.tiny_models import prompt, tiny_model
 
 ARGUMENTS: dict[str, Any] = {"max_new_tokens": 4, "do_sample": False}
 

@@ -16,17 +16,8 @@ from opentelemetry_instrumentation_corevital.capture.attach import module_hooks
 from opentelemetry_instrumentation_corevital.capture.model.routers import find_routers, router_numbers
 from tests.capture.backends.test_batched_backend import one_by_one
 from tests.capture.test_hidden_states_and_attention import measure, same
-from tests.support.tiny_models import (
-    BOS,
-    EOS,
-    PAD,
-    VOCABULARY,
-    Keep,
-    instrumented,
-    padded_batch,
-    prompt,
-    tiny_model,
-)
+from tests.support.in_memory import Keep, instrumented
+from tests.support.tiny_models import BOS, EOS, PAD, VOCABULARY, padded_batch, prompt, tiny_model
 
 NEW_TOKENS = 10
 OLD = transformers.__version__.startswith("4.")

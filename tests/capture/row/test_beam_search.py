@@ -15,17 +15,14 @@ from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.run import CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
 from tests.capture.test_hidden_states_and_attention import LAYERS, measure, same, window_of
-from tests.support.reference import cosine_reference, hidden_reference, layer_reference
+from tests.support.in_memory import Keep, Telemetry, instrumented
+from tests.support.reference import cosine_reference, hidden_reference, layer_reference, reference_signals
 from tests.support.tiny_models import (
     ENCODER_DECODERS,
     PAD,
     VOCABULARY,
-    Keep,
-    Telemetry,
-    instrumented,
     padded_batch,
     prompt,
-    reference_signals,
     sharpen,
     tiny_encoder_decoder,
     tiny_model,

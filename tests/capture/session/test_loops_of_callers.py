@@ -8,7 +8,8 @@ import torch
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital._internal import safety
-from tests.support.tiny_models import Keep, instrumented, prompt, tiny_model
+from tests.support.in_memory import Keep, instrumented
+from tests.support.tiny_models import prompt, tiny_model
 
 Body = Callable[[Any, torch.Tensor, Any, Any], torch.Tensor]
 

@@ -10,16 +10,8 @@ import torch
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital._internal import safety
-from tests.support.tiny_models import (
-    EOS,
-    PAD,
-    Keep,
-    Telemetry,
-    instrumented,
-    prompt,
-    tiny_encoder_decoder,
-    tiny_model,
-)
+from tests.support.in_memory import Keep, Telemetry, instrumented
+from tests.support.tiny_models import EOS, PAD, prompt, tiny_encoder_decoder, tiny_model
 
 Result = Callable[[torch.Tensor, int], Any]
 

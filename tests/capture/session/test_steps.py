@@ -10,17 +10,15 @@ from transformers import StoppingCriteria
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.run import COLUMNS
+from tests.support.in_memory import Keep, Telemetry, instrumented
+from tests.support.reference import reference_signals
 from tests.support.tiny_models import (
     ARCHITECTURES,
     ENCODER_DECODERS,
     EOS,
     PAD,
-    Keep,
-    Telemetry,
-    instrumented,
     padded_batch,
     prompt,
-    reference_signals,
     tiny_encoder_decoder,
     tiny_model,
 )

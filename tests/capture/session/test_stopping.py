@@ -12,17 +12,8 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import MaxLengthCriteria, PreTrainedTokenizerFast, StoppingCriteria
 
 from opentelemetry_instrumentation_corevital import Run
-from tests.support.tiny_models import (
-    EOS,
-    TRANSFORMERS_4,
-    VOCABULARY,
-    Keep,
-    Telemetry,
-    instrumented,
-    padded_batch,
-    prompt,
-    tiny_model,
-)
+from tests.support.in_memory import Keep, Telemetry, instrumented
+from tests.support.tiny_models import EOS, TRANSFORMERS_4, VOCABULARY, padded_batch, prompt, tiny_model
 
 _WORDS = [*string.ascii_letters, *string.digits, *(a + b for a in "xyz" for b in string.ascii_lowercase)][:VOCABULARY]
 

@@ -2,8 +2,8 @@
 
 Run by test_toy_signals.py, in a copy.
 
-`toy_signals.py TREE STORE`. Nothing here knows them but by their names. A family of its own has layers of its own: the others
-are holes.
+`toy_signals.py TREE STORE`. Nothing here knows them but by their names. A family of its own has layers of its own: the
+others are holes.
 """
 
 import sys

@@ -18,7 +18,8 @@ import torch
 from greenlet import getcurrent, greenlet
 
 from opentelemetry_instrumentation_corevital import disabled
-from tests.support.tiny_models import Telemetry, instrumented, prompt, tiny_model
+from tests.support.in_memory import Telemetry, instrumented
+from tests.support.tiny_models import prompt, tiny_model
 
 BESIDE = '{"run":"greenlet_without_patching"}'
 
