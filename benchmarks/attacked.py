@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.overhead.place import commit
-from tests.receiver.test_flooded import MOST_GROWTH_MIB, flooded
+from tests.support.flooded_receiver import MOST_GROWTH_MIB, flooded
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from tests.support.homes import move_into_a_home_of_its_own
 
 if TYPE_CHECKING:
     from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
+    from tests.support.command_line import Cli
 
 _numbers = itertools.count()
 move_into_a_home_of_its_own()  # before anything is imported that looks for its folders
@@ -57,6 +58,25 @@ def _absent_names_and_reasons_are_declared(
         monkeypatch.setattr(module, "absent_attribute", watched)
     yield
     assert not found, "declare it in catalogue/absence.py"
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> "Cli":
+    """Commands that run in a folder of their own."""
+    from tests.support.command_line import Cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "80")
+    return Cli(tmp_path, capsys)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a saved tiny model with a tokenizer."""
+    from tests.support.saved_models import save_tiny
+
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")

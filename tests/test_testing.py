@@ -13,8 +13,8 @@ from opentelemetry import metrics, trace
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, SettingsError
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry, capture_runs
-from tests.instrumentation.test_instrumentor import methods
 from tests.support.in_memory import Keep
+from tests.support.patched_methods import methods
 from tests.support.tiny_models import prompt, tiny_model
 
 PAGE = Path(__file__).parent.parent / "docs" / "testing.md"

@@ -12,12 +12,10 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
-from tests.cli.conftest import Cli, cli
+from tests.support.command_line import Cli
 from tests.support.in_memory import instrumented
 from tests.support.spans import make_call
 from tests.support.tiny_models import padded_batch, tiny_model
-
-__all__ = ["cli"]  # the fixture
 
 HOUR_NS = 3600 * 10**9
 

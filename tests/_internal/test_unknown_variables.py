@@ -10,7 +10,7 @@ from opentelemetry_instrumentation_corevital import config
 from opentelemetry_instrumentation_corevital._internal.unknown_variables import OTHERS, unknown_variables
 from opentelemetry_instrumentation_corevital.config import Settings, environment_variable, load_settings
 from tests.support.subprocesses import exporting, run
-from tests.zero_code.test_exporters import program
+from tests.support.zero_code_programs import program
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = {option: environment_variable(option) for option in Settings.model_fields}

@@ -24,7 +24,7 @@ from opentelemetry_instrumentation_corevital.instrumentation.call_context import
 from opentelemetry_instrumentation_corevital.run import EarlyWarning, Risk
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store
 from opentelemetry_instrumentation_corevital.store.otlp_json import read_lines, split, to_line
-from tests.emission.test_span import assert_described
+from tests.support.described_spans import assert_described
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.spans import make_spans, rows
 from tests.support.tiny_models import padded_batch, prompt, tiny_model

@@ -30,16 +30,8 @@ from opentelemetry_instrumentation_corevital.calibration import (
     write_profile,
 )
 from opentelemetry_instrumentation_corevital.run import ModelInfo, Run
-from tests.support.made_runs import add_layers, make_run
-
-LAYERS = 9
-
-
-def healthy(seed: int, steps: int = 60) -> Run:
-    rng = np.random.default_rng(seed)
-    run = add_layers(make_run(steps, entropy=rng.gamma(2.0, 0.5, steps)), LAYERS, seed=seed)
-    run.model = dataclasses.replace(run.model, layer_count=LAYERS)
-    return run
+from tests.support.healthy_runs import LAYERS, healthy
+from tests.support.made_runs import make_run
 
 
 @pytest.fixture(scope="module")

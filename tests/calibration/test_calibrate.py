@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital.calibration import profiles_folder, read_profile
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 
 PROMPTS = [
     f"Tell me something about {what}." for what in ("bees", "ropes", "tides", "clay", "owls", "tea", "ice", "ink")

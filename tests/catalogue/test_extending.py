@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalogue.conftest import ADDED
 from tests.support import catalogue_additions
-from tests.support.catalogue_additions import Addition, changed, located
+from tests.support.catalogue_additions import ADDED, Addition, changed, located
 from tests.support.subprocesses import ROOT
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")

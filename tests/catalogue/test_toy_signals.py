@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.catalogue.conftest import program
+from tests.support.catalogue_additions import program
 
 
 def test_a_new_signal_and_a_new_family_are_everywhere(tree: Path, tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-from tests.catalogue.conftest import program
-from tests.support.catalogue_additions import NEXT
+from tests.support.catalogue_additions import NEXT, program
 from tests.support.spans import make_spans
 from tests.support.subprocesses import ROOT
 

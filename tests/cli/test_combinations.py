@@ -11,7 +11,7 @@ import pytest
 from opentelemetry_instrumentation_corevital import open_store, semconv
 from opentelemetry_instrumentation_corevital.store import StoreError
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.spans import make_spans
 
 RUN = ("run", "-m", "none", "-p", "x")

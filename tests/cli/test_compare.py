@@ -13,7 +13,8 @@ from opentelemetry_instrumentation_corevital.loading import models
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.store import open_store
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
-from tests.cli.conftest import Cli, save_tiny
+from tests.support.command_line import Cli
+from tests.support.saved_models import save_tiny
 from tests.support.spans import make_spans
 
 SMALL, LARGE = "org/small", "org/large"

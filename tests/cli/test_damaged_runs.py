@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital.store import RunList, open_store
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.hostile_stores import HEAVY, KINDS, fill
 
 STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -14,9 +14,9 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.store import Retention, StoreError, maintenance, open_store
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
-from tests.cli.conftest import Cli
-from tests.store.test_migration import made_by
+from tests.support.command_line import Cli
 from tests.support.spans import make_call, make_spans, rows
+from tests.support.store_versions import made_by
 
 DAY = 86_400 * 10**9
 

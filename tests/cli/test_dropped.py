@@ -12,12 +12,10 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.presentation.notebook import UNKNOWN
 from opentelemetry_instrumentation_corevital.presentation.panel import CUT
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, StoredRun, open_store
-from tests.cli.conftest import Cli, cli, tiny_folder
+from tests.support.command_line import Cli
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.spans import make_spans
 from tests.support.tiny_models import prompt, tiny_model
-
-__all__ = ["cli", "tiny_folder"]  # fixtures
 
 COMMANDS = (
     ("runs",),

@@ -9,7 +9,7 @@ import typer
 
 from opentelemetry_instrumentation_corevital.cli import app as cli_app
 from opentelemetry_instrumentation_corevital.cli.app import app
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 
 
 def commands(group: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

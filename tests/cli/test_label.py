@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.spans import make_call, make_spans
 
 

@@ -9,7 +9,7 @@ from opentelemetry_instrumentation_corevital import open_store, semconv
 from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
 from opentelemetry_instrumentation_corevital.store import opening
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.made_runs import add_layers, make_run
 from tests.support.run_sources import MemorySource, SQLitePlace
 from tests.support.spans import make_call, make_spans

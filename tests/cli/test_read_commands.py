@@ -16,7 +16,7 @@ from opentelemetry_instrumentation_corevital.cli.options import database
 from opentelemetry_instrumentation_corevital.presentation.panel import level_style, sparkline, verdict_panel
 from opentelemetry_instrumentation_corevital.presentation.run_table import age, runs_table
 from opentelemetry_instrumentation_corevital.store import open_store
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.spans import make_call, make_spans
 
 LOOP: dict[str, Any] = {

@@ -18,8 +18,8 @@ from opentelemetry_instrumentation_corevital.cli.own_telemetry import Otlp
 from opentelemetry_instrumentation_corevital.loading import models
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.store import StoreWriter, open_store
-from tests.cli.conftest import word_tokenizer
 from tests.support.processes import free_port, listening, process, wait_until
+from tests.support.saved_models import word_tokenizer
 from tests.support.tiny_models import tiny_model
 
 Command = Callable[..., tuple[int, str, str]]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.spans import make_spans
 
 LISTS = (

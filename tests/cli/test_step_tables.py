@@ -15,7 +15,7 @@ from opentelemetry_instrumentation_corevital.emission.run_data import run_column
 from opentelemetry_instrumentation_corevital.presentation.panel import verdict_lines
 from opentelemetry_instrumentation_corevital.run import Fingerprint
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.logs_and_metrics import chunk_records, emitted, in_span
 from tests.support.made_runs import add_layers, make_run
 from tests.support.spans import make_spans

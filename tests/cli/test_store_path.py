@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
-from tests.store.test_paths import NO_FILES
+from tests.support.command_line import Cli
+from tests.support.store_paths import NO_FILES
 
 
 @pytest.mark.parametrize("path", sorted(NO_FILES.keys() - {"a\0b.db"}), ids=repr)

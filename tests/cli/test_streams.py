@@ -14,7 +14,7 @@ import pytest
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.store import open_store
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.spans import make_spans
 
 TEXT = "Größe → 零 😀 \udcff"

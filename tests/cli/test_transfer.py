@@ -13,12 +13,12 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, StoreWriter, open_store
 from opentelemetry_instrumentation_corevital.store.span_rows import SpanRows
 from opentelemetry_instrumentation_corevital.store.sqlite_labels import set_label
-from tests.cli.conftest import Cli
-from tests.legacy.test_migration import differences, missing
-from tests.store.test_otlp import TABLES, contents, fill
+from tests.support.command_line import Cli
 from tests.support.in_memory import instrumented
 from tests.support.legacy_reports import ANSWER, PROMPT_TEXT, report, write_database, write_file
+from tests.support.report_differences import differences, missing
 from tests.support.spans import make_call, make_spans
+from tests.support.store_contents import TABLES, contents, fill
 from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from opentelemetry_instrumentation_corevital.store import open_store
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.tiny_models import prompt, tiny_model
 

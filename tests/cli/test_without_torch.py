@@ -7,7 +7,7 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.legacy_reports import report, write_file
 from tests.support.logs_and_metrics import chunk_records, emitted, in_span
 from tests.support.made_runs import add_layers, make_run

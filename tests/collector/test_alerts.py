@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.project.test_docs import anchors
 from tests.support.collectors import FOLDER, collector
 from tests.support.fleet import Program, program
+from tests.support.markdown import anchors
 from tests.support.processes import free_port, get_json, listening, process, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("wire")]

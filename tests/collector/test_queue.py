@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.test_otlp import contents
 from tests.support.collect_process import collecting, spans_request
 from tests.support.collectors import Telemetry, assert_same, collector, store_directly, telemetry_of
 from tests.support.in_memory import instrumented
 from tests.support.processes import free_port, wait_until
+from tests.support.store_contents import contents
 from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]

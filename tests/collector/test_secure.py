@@ -10,11 +10,11 @@ from urllib.request import Request, urlopen
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-from tests.store.test_otlp import contents
 from tests.support.collect_process import PROTOBUF, collecting, spans_request
 from tests.support.collectors import collector
 from tests.support.processes import wait_until
 from tests.support.spans import make_spans
+from tests.support.store_contents import contents
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 

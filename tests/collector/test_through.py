@@ -9,12 +9,12 @@ import pytest
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.store import open_store
-from tests.laws.test_real_model import HEALTHY, LOOPING, chat
-from tests.store.test_otlp import contents
 from tests.support.collect_process import collecting
 from tests.support.collectors import Telemetry, assert_same, collector, store_directly, telemetry_of
 from tests.support.in_memory import instrumented
 from tests.support.processes import wait_until
+from tests.support.real_prompts import HEALTHY, LOOPING, chat
+from tests.support.store_contents import contents
 
 pytestmark = [pytest.mark.wire, pytest.mark.real_model, pytest.mark.xdist_group("real_model")]
 

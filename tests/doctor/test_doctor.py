@@ -21,14 +21,12 @@ from opentelemetry_instrumentation_corevital.doctor.redaction import without_sec
 from opentelemetry_instrumentation_corevital.doctor.sdk_limits import _ATTRIBUTES, _EVENT_ATTRIBUTES, _EVENTS, _LENGTH
 from opentelemetry_instrumentation_corevital.instrumentation import instrumentor, uninstrumented
 from opentelemetry_instrumentation_corevital.semconv import content_attributes
-from tests.cli.conftest import Cli, cli
-from tests.emission.test_span import emit, long_run
+from tests.support.command_line import Cli
+from tests.support.described_spans import emit, long_run
 from tests.support.made_runs import add_layers
 from tests.support.processes import free_port, get_json, process, wait_until
 from tests.support.spans import make_spans
 from tests.support.subprocesses import exporting, script, stored_spans
-
-__all__ = ["cli"]  # the fixture
 
 SECRET = "c2VjcmV0LXRva2Vu"
 

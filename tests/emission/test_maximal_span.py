@@ -5,7 +5,6 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from opentelemetry.context import Context
 from opentelemetry.metrics import NoOpMeter
@@ -15,7 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import set_span_in_context
 
-from opentelemetry_instrumentation_corevital import RAGContext, Run, semconv
+from opentelemetry_instrumentation_corevital import RAGContext, semconv
 from opentelemetry_instrumentation_corevital.baselines.profile import Identity, Made
 from opentelemetry_instrumentation_corevital.calibration import Profile, write_profile
 from opentelemetry_instrumentation_corevital.config import load_settings
@@ -26,11 +25,8 @@ from opentelemetry_instrumentation_corevital.emission.run_attributes import star
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import CallTexts
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
-from opentelemetry_instrumentation_corevital.run import Decoding, ModelInfo
-from tests.emission.test_span import assert_described, encoded_bytes, long_run
-from tests.support.made_runs import NOT_REPEATING, add_layers, add_what_some_models_have
-
-LAYERS, STEPS = 80, 2000
+from tests.support.described_spans import assert_described, encoded_bytes
+from tests.support.largest_run import LAYERS, run_with_everything
 
 ELSEWHERE = {
     semconv.GEN_AI_REQUEST_CHOICE_COUNT,  # of a call with several sequences, whose verdicts are on spans of their own
@@ -49,31 +45,6 @@ class Words:
 
     def decode(self, tokens: list[int], **_: Any) -> str:
         return " ".join("word"[: 1 + token % 4] for token in tokens)
-
-
-def run_with_everything(attention_every: int) -> Run:
-    """A long run that loops in the end, with NaN in one layer, an outlier in others, and layers without attention."""
-    run = add_what_some_models_have(add_layers(long_run(STEPS), LAYERS, every=attention_every), LAYERS)
-    run.tokens = np.concatenate([NOT_REPEATING[: STEPS - 600], np.tile(NOT_REPEATING[:20], 30)]).astype(np.int32)
-    run.columns["hidden_l2_norm"][100, 1:40] = 1e6
-    for name in run.columns.keys() & {"hidden_l2_norm", "hidden_max_abs"}:
-        run.columns[name][:, 50] = np.nan
-    run.columns["hidden_nan"][:, 50] = 12
-    for name in ("attention_entropy", "attention_entropy_std", "collapsed_head_rate"):
-        run.columns[name][:, ::7] = np.nan
-    for name in ("hidden_nan", "hidden_inf", "hidden_l2_norm", "hidden_max_abs"):
-        run.columns[name][:, 3] = np.nan  # a layer that was not looked at
-    run.columns["collapsed_head_rate"][1000:] += 0.8
-    run.columns["entropy"][1500:] += 6
-    run.columns["entropy"][5] = np.nan
-    run.model = ModelInfo(
-        *("organisation/a-model-with-a-long-name", "TinyForCausalLM", "bfloat16", "cuda:0", LAYERS, 64),
-        *("flash_attention_2", "bitsandbytes_4bit", "0123456789abcdef" * 2),
-        adapters=("an-adapter",),
-    )
-    run.error_type, run.finish_reason = "ValueError", "error"
-    run.decoding = Decoding("sample", STEPS, 0.7, 0.9, 50, stop_strings=("\n\n", "###"), seed=7)
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from opentelemetry_instrumentation_corevital.catalogue.verdicts import CARRIED, 
 from opentelemetry_instrumentation_corevital.emission.judgements import ROLES
 from opentelemetry_instrumentation_corevital.store.span_rows import RUN_COLUMNS, span_rows
 from opentelemetry_instrumentation_corevital.store.stored_run import COLUMNS, summary_of
-from tests.emission.test_maximal_span import run_with_everything
-from tests.emission.test_span import long_run
+from tests.support.described_spans import long_run
+from tests.support.largest_run import run_with_everything
 from tests.support.made_runs import add_layers
 from tests.support.verdict_carriers import Attributes, reported
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.capture.row.test_beam_search import SEARCHES, compare, ends_early
+from tests.support.beam_reference import SEARCHES, compare, ends_early
 from tests.support.identity import assert_same, observe
 from tests.support.in_memory import instrumented
 from tests.support.tiny_models import padded_batch, sharpen, tiny_model

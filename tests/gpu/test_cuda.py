@@ -1,8 +1,6 @@
 """CUDA: the same numbers, the same tokens, no added wait for the device. Skipped where there is no GPU."""
 
 import math
-import warnings
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from opentelemetry_instrumentation_corevital.capture.collector.presence import P
 from opentelemetry_instrumentation_corevital.capture.collector.step import Step
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import RING_SLOTS, PinnedRows, carrier_for
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
+from tests.support.cuda import cuda, synchronisations
 from tests.support.in_memory import Keep, instrumented
 from tests.support.reference import reference_signals
 from tests.support.tiny_models import ARCHITECTURES, padded_batch, prompt, tiny_model
@@ -24,10 +23,6 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
-
-
-def cuda(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.cuda() for name, tensor in inputs.items()}
 
 
 @pytest.mark.parametrize(
@@ -118,19 +113,6 @@ def test_steps_equal_output_logits_and_have_device_times() -> None:
             expected = reference_signals(result.logits[step][row].double().tolist(), int(run.tokens[step]))
             for name in LOGIT_SIGNALS:
                 assert run.columns[name][step] == pytest.approx(expected[name], rel=1e-5, abs=1e-5), (name, step)
-
-
-def synchronisations(model: Any, steps: int) -> int:
-    """Return how often a call made the host wait for the device."""
-    model.generate(prompt().cuda(), max_new_tokens=steps, do_sample=True, eos_token_id=None)
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            model.generate(prompt().cuda(), max_new_tokens=steps, do_sample=True, eos_token_id=None)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    return sum("synchroniz" in str(warning.message) for warning in caught)
 
 
 def test_no_step_adds_a_wait_for_the_device() -> None:

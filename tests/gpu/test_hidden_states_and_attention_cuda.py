@@ -9,16 +9,9 @@ import torch
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.capture.attention.scores import products
-from tests.capture.test_hidden_states_and_attention import (
-    LAYERS,
-    PADDING,
-    assert_attention,
-    assert_hidden,
-    measure,
-    tell,
-)
-from tests.gpu.test_cuda import cuda, synchronisations
+from tests.support.cuda import cuda, synchronisations
 from tests.support.in_memory import Keep, instrumented
+from tests.support.model_internals import LAYERS, PADDING, assert_attention, assert_hidden, measure, tell
 from tests.support.tiny_models import ARCHITECTURES, padded_batch, prompt, sharpen, tiny_model
 
 pytestmark = [

@@ -20,13 +20,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Judgement, Run, SettingsError, disabled
 from tests.support.in_memory import Telemetry, instrumented
+from tests.support.patched_methods import methods
 from tests.support.tiny_models import prompt, tiny_model
-
-PATCHED = ("generate", "_get_logits_processor", "_get_stopping_criteria")
-
-
-def methods() -> list[Any]:
-    return [vars(GenerationMixin)[name] for name in PATCHED]
 
 
 def generate(model: Any, **options: Any) -> torch.Tensor:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital.capture.backends import kernel_backend
-from tests.capture.model.test_routers import assert_routers, model_with_experts
-from tests.capture.test_hidden_states_and_attention import measure
+from tests.support.model_internals import measure
+from tests.support.router_reference import assert_routers, model_with_experts
 from tests.support.tiny_models import padded_batch
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,17 +8,10 @@ import torch
 
 from opentelemetry_instrumentation_corevital.capture.attention.plan import Plan
 from opentelemetry_instrumentation_corevital.capture.backends import batched_backend, torch_backend
-from tests.capture.attention.test_reused_buffers import Scratch
-from tests.capture.row.test_beam_search import SEARCHES, ends_early
-from tests.capture.row.test_beam_search import compare as compare_beams
-from tests.capture.test_hidden_states_and_attention import (
-    LAYERS,
-    PADDING,
-    assert_attention,
-    assert_hidden,
-    measure,
-    tell,
-)
+from tests.support.beam_reference import SEARCHES, ends_early
+from tests.support.beam_reference import compare as compare_beams
+from tests.support.model_internals import LAYERS, PADDING, assert_attention, assert_hidden, measure, tell
+from tests.support.reused_buffers import Scratch
 from tests.support.tiny_models import padded_batch, prompt, sharpen, tiny_encoder_decoder, tiny_model
 
 NEW_TOKENS = 6

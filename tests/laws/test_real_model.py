@@ -11,22 +11,12 @@ from transformers import AutoModelForCausalLM
 
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.presentation.token_strip import token_pieces
-from tests.capture.test_hidden_states_and_attention import assert_attention, assert_hidden, measure, tell
 from tests.support.in_memory import Keep, instrumented
+from tests.support.model_internals import assert_attention, assert_hidden, measure, tell
+from tests.support.real_prompts import HEALTHY, LOOPING, chat
 from tests.support.reference import reference_signals
 
 pytestmark = [pytest.mark.real_model, pytest.mark.xdist_group("real_model")]
-
-LOOPING = "Tell me everything about the history of the universe in great detail."
-HEALTHY = "Name three primary colours."
-
-
-def chat(loaded: LoadedModel, *questions: str) -> dict[str, torch.Tensor]:
-    messages = [[{"role": "user", "content": question}] for question in questions]
-    encoded = loaded.tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, return_tensors="pt", return_dict=True, padding=True, padding_side="left"
-    )
-    return dict(encoded)
 
 
 def test_a_loop_is_high_risk_with_its_onset_and_an_answer_is_low(smollm2: LoadedModel) -> None:

@@ -22,6 +22,7 @@ from opentelemetry_instrumentation_corevital.legacy.report import report_of
 from opentelemetry_instrumentation_corevital.legacy.report_timeline import pack, unpack
 from opentelemetry_instrumentation_corevital.store import StoreError, open_store
 from tests.support.legacy_reports import ANSWER, PROMPT_TEXT, report, write_database, write_file
+from tests.support.report_differences import differences, missing
 
 SECOND, THIRD = ("aaaaaaaa-0000-4000-8000-00000000000" + digit for digit in "23")
 
@@ -29,40 +30,6 @@ SECOND, THIRD = ("aaaaaaaa-0000-4000-8000-00000000000" + digit for digit in "23"
 def run(folder: Path, target: Path, *, content: bool = False, dry_run: bool = False) -> Outcome:
     *_, outcome = migrate(folder, target, load_settings(), content=content, dry_run=dry_run)
     return outcome
-
-
-def differences(source: Any, found: Any, where: str = "") -> list[str]:
-    """Return the fields that both have and that are not equal."""
-    if isinstance(source, dict) and isinstance(found, dict):
-        return [
-            each
-            for key in source.keys() & found.keys()
-            for each in differences(source[key], found[key], f"{where}.{key}")
-        ]
-    if isinstance(source, list) and isinstance(found, list):
-        if len(source) != len(found):
-            return [f"{where}: {len(source)} or {len(found)}"]
-        return [
-            each
-            for i, (a, b) in enumerate(zip(source, found, strict=True))
-            for each in differences(a, b, f"{where}[{i}]")
-        ]
-    same = source == found and isinstance(source, bool) == isinstance(found, bool)
-    return [] if same else [f"{where}: {source!r} became {found!r}"]
-
-
-def missing(source: Any, found: Any, where: str = "") -> list[str]:
-    """Return the fields of a source that are not found."""
-    if isinstance(source, dict):
-        lost = [f"{where}.{key}" for key in source if key not in found]
-        return lost + [
-            each for key in source if key in found for each in missing(source[key], found[key], f"{where}.{key}")
-        ]
-    if isinstance(source, list):
-        return [
-            each for i, (a, b) in enumerate(zip(source, found, strict=True)) for each in missing(a, b, f"{where}[{i}]")
-        ]
-    return []
 
 
 @pytest.mark.parametrize("version", ["0.3.0", "0.4.0"])

@@ -16,7 +16,7 @@ from opentelemetry_instrumentation_corevital.legacy.report_words import RISK_FAC
 from opentelemetry_instrumentation_corevital.store import StoreWriter, checked_columns
 from opentelemetry_instrumentation_corevital.store.run_data_rows import whole_run_data
 from opentelemetry_instrumentation_corevital.store.span_rows import rows_of
-from tests.cli.conftest import Cli
+from tests.support.command_line import Cli
 from tests.support.hostile_stores import span
 from tests.support.legacy_reports import report
 from tests.support.report_fields import FIELDS, LEFT_OUT, fields_of, left_out

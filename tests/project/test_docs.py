@@ -14,6 +14,7 @@ from opentelemetry_instrumentation_corevital.assessment.early_warning import SIG
 from opentelemetry_instrumentation_corevital.catalogue import signals, verdicts
 from opentelemetry_instrumentation_corevital.config import CONTENT_ENV, Settings, environment_variable
 from opentelemetry_instrumentation_corevital.run import COLUMNS, CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
+from tests.support.markdown import anchors
 
 IN_ROW = set(signals.names(signals.in_row()))
 ROOT = Path(__file__).parents[2]
@@ -172,12 +173,6 @@ def test_the_page_of_the_architecture_names_every_module() -> None:
     named = named_modules((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
     files = {path.relative_to(SOURCE).as_posix() for kind in ("*.py", "*.sql", "*.j2") for path in SOURCE.rglob(kind)}
     assert named == {name for name in files if not name.endswith("/__init__.py")}
-
-
-def anchors(page: Path) -> set[str]:
-    """Return the places of a page that a link can name: its headings, as GitHub spells them."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,11 @@ import opentelemetry_instrumentation_corevital as package
 from opentelemetry_instrumentation_corevital import __version__, semconv
 from opentelemetry_instrumentation_corevital.catalogue import definitions
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
-from tests.cli.conftest import Cli, cli, tiny_folder
+from tests.support.command_line import Cli
 from tests.support.in_memory import instrumented
 from tests.support.legacy_reports import report, write_file
 from tests.support.spans import make_spans
 from tests.support.tiny_models import padded_batch, prompt, tiny_model
-
-__all__ = ["cli", "tiny_folder"]  # fixtures
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "schemas" / f"run-{semconv.SCHEMA_VERSION}.json").read_text(encoding="utf-8"))

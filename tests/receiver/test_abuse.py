@@ -12,8 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.receiver.test_grpc import EXPORT
-from tests.support.collect_process import Collecting, collecting, spans_request
+from tests.support.collect_process import EXPORT, Collecting, collecting, spans_request
 from tests.support.hostile_requests import MIB, bombs, post_head, pour, zeros
 
 MOST_GROWTH = 1024 * MIB

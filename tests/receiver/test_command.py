@@ -13,9 +13,8 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.cli.conftest import Cli
-from tests.receiver.test_grpc import EXPORT
-from tests.support.collect_process import PROTOBUF, collecting, spans_request
+from tests.support.collect_process import EXPORT, PROTOBUF, collecting, spans_request
+from tests.support.command_line import Cli
 from tests.support.spans import rows, run_code
 
 

@@ -20,10 +20,10 @@ from opentelemetry_instrumentation_corevital.store import (
     SQLiteSpanExporter,
     open_store,
 )
-from tests.store.test_otlp import TABLES, contents
 from tests.support.collect_process import Collecting, collecting
 from tests.support.in_memory import instrumented
 from tests.support.spans import make_call
+from tests.support.store_contents import TABLES, contents
 from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 Exporters = tuple[Any, Any, Any]

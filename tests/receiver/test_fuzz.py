@@ -27,8 +27,7 @@ from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNAL
 from opentelemetry_instrumentation_corevital.store.maintenance import check
 from opentelemetry_instrumentation_corevital.store.otlp import key_values
 from opentelemetry_instrumentation_corevital.store.otlp_json import to_line
-from tests.receiver.test_grpc import EXPORT
-from tests.support.collect_process import JSON, PROTOBUF, Collecting, collecting, spans_request
+from tests.support.collect_process import EXPORT, JSON, PROTOBUF, Collecting, collecting, spans_request
 from tests.support.logs_and_metrics import chunk_records, emitted, in_span
 
 BODIES = 50_000

@@ -12,8 +12,7 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from tests.receiver.test_grpc import EXPORT
-from tests.support.collect_process import Collecting, collecting, spans_request
+from tests.support.collect_process import EXPORT, Collecting, collecting, spans_request
 
 SENDERS = 4
 SIZES = (1, 20, 600)  # the last one takes two transactions

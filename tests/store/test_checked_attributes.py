@@ -11,8 +11,8 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, StoreWriter, open_store
 from opentelemetry_instrumentation_corevital.store.checked_attributes import Findings, checked_attributes, problem
 from opentelemetry_instrumentation_corevital.store.otlp import key_values
-from tests.cli.conftest import Cli
 from tests.support.collect_process import collecting
+from tests.support.command_line import Cli
 from tests.support.hostile_stores import attributes
 from tests.support.in_memory import instrumented
 from tests.support.legacy_reports import report, write_file

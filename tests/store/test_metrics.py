@@ -3,27 +3,18 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from opentelemetry import context as context_api
 from opentelemetry.sdk.metrics import Counter
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
-    Gauge,
-    Metric,
     MetricExportResult,
-    MetricsData,
-    NumberDataPoint,
-    ResourceMetrics,
-    ScopeMetrics,
 )
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from opentelemetry_instrumentation_corevital.store import SQLiteMetricExporter
-from tests.support.logs_and_metrics import KEY, Metered, in_span
+from tests.support.logs_and_metrics import KEY, Metered, gauge, in_span
 from tests.support.spans import rows, run_code
 
 POINTS = "SELECT {} FROM metric_points JOIN metrics ON metrics.id = metric_id"
@@ -32,13 +23,6 @@ POINTS = "SELECT {} FROM metric_points JOIN metrics ON metrics.id = metric_id"
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "runs.db"
-
-
-def gauge(value: Any, *, time_ns: int, name: str = "level", **attributes: Any) -> MetricsData:
-    point = NumberDataPoint(attributes, None, time_ns, value)  # type: ignore[arg-type]
-    metric = Metric(name, "", "1", Gauge([point]))
-    scope = InstrumentationScope("scope")
-    return MetricsData([ResourceMetrics(Resource({}), [ScopeMetrics(scope, [metric], "")], "")])
 
 
 def test_metrics_of_every_kind_come_back(path: Path) -> None:

@@ -1,6 +1,5 @@
 """A file of an older version is brought up to date in one transaction, or left as it was."""
 
-import json
 import sqlite3
 import subprocess
 import sys
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreError, open_store, versions
-from opentelemetry_instrumentation_corevital.store.database import APPLICATION_ID, SCHEMA_VERSION, open_database
+from opentelemetry_instrumentation_corevital.store.database import SCHEMA_VERSION, open_database
 from tests.support.spans import make_spans, rows
+from tests.support.store_versions import made_by
 
 VERSIONS = range(1, SCHEMA_VERSION)
 
@@ -21,31 +20,6 @@ VERSIONS = range(1, SCHEMA_VERSION)
 @pytest.fixture
 def v1(tmp_path: Path) -> Path:
     return made_by(1, tmp_path)
-
-
-def made_by(version: int, tmp_path: Path) -> Path:
-    """Return a file as an older version made it, with one run."""
-    path = tmp_path / "runs.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(Path(__file__).with_name(f"schema_v{version}.sql").read_text(encoding="utf-8"))
-        connection.execute("INSERT INTO resources VALUES (1, 'r', 'tests', '{}', '')")
-        connection.execute("INSERT INTO scopes VALUES (1, 's', 'scope', '', '{}', '')")
-        key = ("a" * 32, "b" * 16)
-        connection.execute(
-            "INSERT INTO spans (trace_id, span_id, resource_id, scope_id, name, kind, start_ns, end_ns, attributes) "
-            "VALUES (?, ?, 1, 1, 'old', 1, 5, 6, ?)",
-            (*key, json.dumps({semconv.ENTROPY_MEAN: 1.5, semconv.RISK_METHOD: "rules"})),
-        )
-        connection.execute(
-            "INSERT INTO runs (trace_id, span_id, start_ns, end_ns, nan_detected) VALUES (?, ?, 5, 6, 1)", key
-        )
-        if version >= 3:  # whose writer had these columns
-            connection.execute("UPDATE runs SET entropy_mean = 1.5, risk_method = 'rules'")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {version}")
-        connection.commit()
-    return path
 
 
 def shape(path: Path) -> dict[str, object]:

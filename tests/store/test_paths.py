@@ -9,19 +9,8 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreError, StoreWriter, open_store
 from opentelemetry_instrumentation_corevital.store.database import open_database
 from tests.support.spans import make_spans
+from tests.support.store_paths import NO_FILES
 
-NO_FILES = {
-    ":memory:": "in memory",
-    "": "empty",
-    "file:x.db": "is a URI",
-    "file::memory:?cache=shared": "is a URI",
-    "file:///tmp/x.db?mode=rwc": "is a URI",
-    "sqlite:///x.db": "is a URI",
-    "sqlite+pysqlite:///:memory:": "is a URI",
-    "https://example.org/x.db": "is a URI",
-    "new/": "is a folder; name a file in it, such as new/corevital.db",
-    "a\0b.db": "NUL",
-}
 FILES = ("a?mode=ro.db", "a#b.db", "100%25.db", "with space.db", "x:memory:", "12:30.db", "é\udcff.db", "data.json")
 
 

@@ -16,8 +16,7 @@ from opentelemetry_instrumentation_corevital.store import (
     shared_writers,
 )
 from opentelemetry_instrumentation_corevital.store.writer import StoreWriter
-from tests.store.test_metrics import gauge
-from tests.support.logs_and_metrics import emitted, log
+from tests.support.logs_and_metrics import emitted, gauge, log
 from tests.support.spans import make_spans, rows, run_code
 
 
@@ -146,7 +145,7 @@ def test_children_of_a_process_that_stores_everything_store_theirs(tmp_path: Pat
             SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter, sharing)
         from tests.support.logs_and_metrics import emitted, log
         from tests.support.spans import make_spans
-        from tests.store.test_metrics import gauge
+        from tests.support.logs_and_metrics import gauge
         path = sys.argv[1]
         exporters = spans, logs, metrics = [
             made(path) for made in (SQLiteSpanExporter, SQLiteLogExporter, SQLiteMetricExporter)]

@@ -29,8 +29,7 @@ from opentelemetry_instrumentation_corevital.store import (
 )
 from opentelemetry_instrumentation_corevital.store.database import open_database
 from opentelemetry_instrumentation_corevital.store.span_rows import span_rows
-from tests.store.test_metrics import gauge
-from tests.support.logs_and_metrics import emitted, log
+from tests.support.logs_and_metrics import emitted, gauge, log
 from tests.support.spans import make_spans, rows, run_code
 
 COUNT = "SELECT count(*) FROM spans"

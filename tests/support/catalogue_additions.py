@@ -2,12 +2,13 @@
 
 import ast
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from opentelemetry_instrumentation_corevital.store.database import SCHEMA_VERSION
-from tests.support.subprocesses import ROOT
+from tests.support.subprocesses import ROOT, run
 
 NEXT: Final = SCHEMA_VERSION + 1
 """The version of the store that has the columns of the toys."""
@@ -264,3 +265,14 @@ def changed(tree: Path) -> set[str]:
         if not (ROOT / (name := path.relative_to(tree).as_posix())).is_file()
         or path.read_bytes() != (ROOT / name).read_bytes()
     }
+
+
+ADDED: Final = (*SIGNAL, *STEP_SIGNAL, *FAMILY, *FLAG, *COMPOUND, *WARNING, *CARRIED)
+"""Everything that is added at once."""
+
+
+def program(tree: Path, name: str, *arguments: str) -> str:
+    """Return what a program of a copy prints: one of docs/, or of tests/catalogue/programs/."""
+    path = tree / name if "/" in name else tree / "tests" / "catalogue" / "programs" / name
+    found = [str(part) for part in (tree / "src", tree, tree / "docs")]
+    return run([sys.executable, "-W", "ignore", str(path), *arguments], PYTHONPATH=":".join(found)).stdout

@@ -136,3 +136,6 @@ def get_json(port: int, path: str) -> tuple[int, Any]:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
+
+
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"

@@ -17,9 +17,9 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
 
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter
-from tests.store.test_otlp import TABLES, contents
 from tests.support.in_memory import Telemetry as InMemory
 from tests.support.processes import COLLECTOR_CONFIG, collector_environment, get_json, process, wait_until
+from tests.support.store_contents import TABLES, contents
 
 ROOT = COLLECTOR_CONFIG.parent
 FOLDER = ROOT / "collector"

@@ -12,8 +12,18 @@ from opentelemetry.metrics import Meter
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import (
+    Gauge,
+    Metric,
+    MetricExporter,
+    MetricsData,
+    NumberDataPoint,
+    PeriodicExportingMetricReader,
+    ResourceMetrics,
+    ScopeMetrics,
+)
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from opentelemetry_instrumentation_corevital import semconv
@@ -101,3 +111,10 @@ class Metered:
 
     def shutdown(self) -> None:
         self._provider.shutdown()
+
+
+def gauge(value: Any, *, time_ns: int, name: str = "level", **attributes: Any) -> MetricsData:
+    point = NumberDataPoint(attributes, None, time_ns, value)  # type: ignore[arg-type]
+    metric = Metric(name, "", "1", Gauge([point]))
+    scope = InstrumentationScope("scope")
+    return MetricsData([ResourceMetrics(Resource({}), [ScopeMetrics(scope, [metric], "")], "")])

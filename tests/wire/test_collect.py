@@ -10,11 +10,11 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, open_store
-from tests.store.test_otlp import contents
 from tests.support.collect_process import collecting
 from tests.support.in_memory import instrumented
 from tests.support.processes import free_port, listening, process, wait_until
 from tests.support.spans import make_call
+from tests.support.store_contents import contents
 from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 

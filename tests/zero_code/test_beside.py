@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.otlp_receivers import http_receiver
 from tests.support.subprocesses import run
-from tests.zero_code.test_exporters import PROGRAMS, attributes_of
+from tests.support.zero_code_programs import PROGRAMS, attributes_of
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("beside")]
 

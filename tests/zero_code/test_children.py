@@ -10,7 +10,7 @@ import pytest
 from tests.support.otlp_receivers import http_receiver
 from tests.support.spans import rows
 from tests.support.subprocesses import exporting, run
-from tests.zero_code.test_exporters import program
+from tests.support.zero_code_programs import program
 
 COUNTS = {"nested": {"nested": 1, "grandchild": 1}, "pool closed": {"pool closed": 2}}
 COUNTS |= {"pool terminated": {"pool terminated": 2}}

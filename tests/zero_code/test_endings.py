@@ -8,7 +8,7 @@ import pytest
 from tests.support.otlp_receivers import http_receiver
 from tests.support.processes import process, wait_until
 from tests.support.subprocesses import exporting, run, stored_spans
-from tests.zero_code.test_exporters import program
+from tests.support.zero_code_programs import program
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])

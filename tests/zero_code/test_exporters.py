@@ -1,26 +1,16 @@
 """An ordinary program under `opentelemetry-instrument`: every exporter, every signal, one and several at once."""
 
 import sqlite3
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from opentelemetry_instrumentation_corevital.store import open_store
 from tests.support.otlp_receivers import Received, grpc_receiver, http_receiver
 from tests.support.subprocesses import exporting, json_objects, run
+from tests.support.zero_code_programs import attributes_of, program
 
-PROGRAMS = Path(__file__).parent / "programs"
 METRICS = {"corevital.runs", "corevital.run.risk_score", "corevital.step.entropy", "gen_ai.client.operation.duration"}
-
-
-def program(name: str) -> list[str]:
-    return [sys.executable, str(PROGRAMS / f"{name}.py")]
-
-
-def attributes_of(span: Any) -> dict[str, Any]:
-    return {item.key: item.value for item in span.attributes}
 
 
 def assert_all_received(received: Received) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.semconv import SCOPE_NAME
 from tests.support.subprocesses import exporting, json_objects, run, stored_spans
-from tests.zero_code.test_exporters import program
+from tests.support.zero_code_programs import program
 
 
 @pytest.fixture(scope="module")

@@ -12,23 +12,12 @@ from transformers import Cache, DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import DynamicLayer
 from transformers.models.llama import modeling_llama
 
-from tests.capture.test_hidden_states_and_attention import assert_attention, measure, tell
 from tests.support.in_memory import Keep, instrumented
+from tests.support.model_internals import assert_attention, measure, tell
+from tests.support.reused_buffers import BUFFER, Scratch
 from tests.support.tiny_models import prompt, sharpen, tiny_encoder_decoder, tiny_model
 
 ARGUMENTS: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
-BUFFER = 1 << 14
-
-
-class Scratch(DynamicCache):
-    """Hands out one buffer for all layers, as caches do that decompress."""
-
-    buffer: torch.Tensor | None = None
-
-    def update(self, key_states: Any, value_states: Any, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
-        keys, values = super().update(key_states, value_states, layer_idx, *args, **kwargs)
-        self.buffer = keys.new_empty(BUFFER) if self.buffer is None else self.buffer
-        return self.buffer[: keys.numel()].view(keys.shape).copy_(keys), values
 
 
 class Rounding(DynamicLayer):

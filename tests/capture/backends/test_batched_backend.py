@@ -11,16 +11,10 @@ from opentelemetry_instrumentation_corevital.capture.backends import batched_bac
 from opentelemetry_instrumentation_corevital.capture.collector.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.collector.step import Step
 from opentelemetry_instrumentation_corevital.capture.row.host_transfer import HostRows
-from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.run import Run
-from tests.capture.test_hidden_states_and_attention import measure
 from tests.support.in_memory import Keep, instrumented
+from tests.support.model_internals import measure, one_by_one
 from tests.support.tiny_models import padded_batch, prompt, sharpen, tiny_model
-
-
-def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = session.backend_for
-    monkeypatch.setattr(session, "backend_for", lambda *args, **more: whole(*args, **{**more, "at_once": True}))
 
 
 def assert_same(left: list[Run], right: list[Run]) -> None:

@@ -13,7 +13,7 @@ from opentelemetry_instrumentation_corevital.assessment.fingerprint import judge
 from opentelemetry_instrumentation_corevital.baselines.lookup import file_name
 from opentelemetry_instrumentation_corevital.calibration import Profiles, fit_profile, profiles_folder, write_profile
 from opentelemetry_instrumentation_corevital.run import ModelInfo, Prompt
-from tests.baselines.test_profile import healthy
+from tests.support.healthy_runs import healthy
 from tests.support.in_memory import Keep, instrumented
 from tests.support.tiny_models import prompt, tiny_model
 

@@ -1,0 +1,35 @@
+"""A run that has everything that a run can have."""
+
+import numpy as np
+
+from opentelemetry_instrumentation_corevital import Run
+from opentelemetry_instrumentation_corevital.run import Decoding, ModelInfo
+from tests.support.described_spans import long_run
+from tests.support.made_runs import NOT_REPEATING, add_layers, add_what_some_models_have
+
+LAYERS, STEPS = 80, 2000
+
+
+def run_with_everything(attention_every: int) -> Run:
+    """A long run that loops in the end, with NaN in one layer, an outlier in others, and layers without attention."""
+    run = add_what_some_models_have(add_layers(long_run(STEPS), LAYERS, every=attention_every), LAYERS)
+    run.tokens = np.concatenate([NOT_REPEATING[: STEPS - 600], np.tile(NOT_REPEATING[:20], 30)]).astype(np.int32)
+    run.columns["hidden_l2_norm"][100, 1:40] = 1e6
+    for name in run.columns.keys() & {"hidden_l2_norm", "hidden_max_abs"}:
+        run.columns[name][:, 50] = np.nan
+    run.columns["hidden_nan"][:, 50] = 12
+    for name in ("attention_entropy", "attention_entropy_std", "collapsed_head_rate"):
+        run.columns[name][:, ::7] = np.nan
+    for name in ("hidden_nan", "hidden_inf", "hidden_l2_norm", "hidden_max_abs"):
+        run.columns[name][:, 3] = np.nan  # a layer that was not looked at
+    run.columns["collapsed_head_rate"][1000:] += 0.8
+    run.columns["entropy"][1500:] += 6
+    run.columns["entropy"][5] = np.nan
+    run.model = ModelInfo(
+        *("organisation/a-model-with-a-long-name", "TinyForCausalLM", "bfloat16", "cuda:0", LAYERS, 64),
+        *("flash_attention_2", "bitsandbytes_4bit", "0123456789abcdef" * 2),
+        adapters=("an-adapter",),
+    )
+    run.error_type, run.finish_reason = "ValueError", "error"
+    run.decoding = Decoding("sample", STEPS, 0.7, 0.9, 50, stop_strings=("\n\n", "###"), seed=7)
+    return run
