@@ -94,55 +94,65 @@ def run_schema() -> dict[str, Any]:
             "dropped": {"$ref": "#/$defs/dropped"},
             "damage": {"type": "object", "additionalProperties": {"type": "string"}},
         },
-        "$defs": {
-            "dropped": {
-                "description": "Attributes and events of the span that the SDK's limits dropped: what is missing may have "
-                "been there.",
-                "type": "object",
-                "required": ["attributes", "events"],
-                "additionalProperties": False,
-                "properties": {name: {"type": "integer", "minimum": 0} for name in ("attributes", "events")},
+        "$defs": _definitions(),
+    }
+
+
+def _definitions() -> dict[str, Any]:
+    """Return the parts that a Run is made of, by name."""
+    return {
+        "dropped": {
+            "description": "Attributes and events of the span that the SDK's limits dropped: what is missing may have "
+            "been there.",
+            "type": "object",
+            "required": ["attributes", "events"],
+            "additionalProperties": False,
+            "properties": {name: {"type": "integer", "minimum": 0} for name in ("attributes", "events")},
+        },
+        "attributes": _named("attribute", "corevital"),
+        "event": {
+            "type": "object",
+            "required": ["name", "time_ns", "attributes"],
+            "additionalProperties": False,
+            "properties": {
+                "name": {"type": "string"},
+                "time_ns": {"type": "integer"},
+                "attributes": _named("event attribute", "corevital"),
             },
-            "attributes": _named("attribute", "corevital"),
-            "event": {
-                "type": "object",
-                "required": ["name", "time_ns", "attributes"],
-                "additionalProperties": False,
-                "properties": {
-                    "name": {"type": "string"},
-                    "time_ns": {"type": "integer"},
-                    "attributes": _named("event attribute", "corevital"),
-                },
-            },
-            "columns": {
-                "description": "Only with --layers: run data by column, [steps], [steps, layers] or [steps, layers, heads]; "
-                "null is not a finite number, and a migrated run has whether a layer had NaN, not how many.",
-                "type": "object",
-                "additionalProperties": {"$ref": "#/$defs/values"},
-            },
-            "values": {
-                "type": "array",
-                "items": {"anyOf": [{"type": ["number", "boolean", "null"]}, {"$ref": "#/$defs/values"}]},
-            },
-            "summary": _summary(),
-            "label": _fields(Label),
-            "report": {
-                "type": "object",
-                "required": ["trace_id", "span_id", "sequence_index", "start_ns", "end_ns", "attributes"],
-                "additionalProperties": False,
-                "properties": {
-                    "trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-                    "span_id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
-                    "sequence_index": {"type": "integer", "minimum": 0},
-                    "start_ns": {"type": "integer"},
-                    "end_ns": {"type": "integer"},
-                    "service_name": {"type": "string"},
-                    "damage": {"type": "object", "additionalProperties": {"type": "string"}},
-                    "label": {"$ref": "#/$defs/label"},
-                    "attributes": {"$ref": "#/$defs/attributes"},
-                    "dropped": {"$ref": "#/$defs/dropped"},
-                },
-            },
+        },
+        "columns": {
+            "description": "Only with --layers: run data by column, [steps], [steps, layers] or [steps, layers, heads]; "
+            "null is not a finite number, and a migrated run has whether a layer had NaN, not how many.",
+            "type": "object",
+            "additionalProperties": {"$ref": "#/$defs/values"},
+        },
+        "values": {
+            "type": "array",
+            "items": {"anyOf": [{"type": ["number", "boolean", "null"]}, {"$ref": "#/$defs/values"}]},
+        },
+        "summary": _summary(),
+        "label": _fields(Label),
+        "report": _report(),
+    }
+
+
+def _report() -> dict[str, Any]:
+    """Return the object `extensions.corevital` of a report."""
+    return {
+        "type": "object",
+        "required": ["trace_id", "span_id", "sequence_index", "start_ns", "end_ns", "attributes"],
+        "additionalProperties": False,
+        "properties": {
+            "trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+            "span_id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+            "sequence_index": {"type": "integer", "minimum": 0},
+            "start_ns": {"type": "integer"},
+            "end_ns": {"type": "integer"},
+            "service_name": {"type": "string"},
+            "damage": {"type": "object", "additionalProperties": {"type": "string"}},
+            "label": {"$ref": "#/$defs/label"},
+            "attributes": {"$ref": "#/$defs/attributes"},
+            "dropped": {"$ref": "#/$defs/dropped"},
         },
     }
 

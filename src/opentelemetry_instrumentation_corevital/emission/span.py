@@ -1,7 +1,7 @@
 """A judged run onto its span, within the span's budget of bytes and events."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from opentelemetry.trace import Span
@@ -19,6 +19,7 @@ from .step_events import StepEvents, choose_steps
 _JUDGEMENT_RESERVE: Final = 6 * 1024
 """What judgements are taken to have set on a span whose attributes cannot be read back."""
 _SMALL_SERIES: Final = 64
+_TOO_LARGE: Final = "cut: span too large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,15 @@ class Reported:
     dropped_events: int
     dropped_points: int
     dropped_messages: int
+
+
+@dataclass(slots=True)
+class _Room:
+    """The bytes of a span that are left, and what did not fit into them."""
+
+    bytes: int
+    cut: dict[str, str] = field(default_factory=dict)
+    """What was cut, with the reason."""
 
 
 def emit_run(
@@ -47,55 +57,26 @@ def emit_run(
         messages: message text, if content is switched on.
         live: steps that were told as log events already.
     """
-    upgraded, full = is_upgraded(run, settings), in_full(run, settings)
-    attributes = _run_attributes(run, settings, upgraded=upgraded)
-    cut: dict[str, str] = {}
-    messages = dict(messages or {})
-    messages_lost = 0
-
-    layers = layer_attributes(run)
-    room = limit - budget.SPAN_OVERHEAD - _already(span) - budget.attributes_bytes(attributes) - 1024
-    layers_lost = budget.attributes_bytes(layers) > room
-    if layers_lost:
-        cut["layers"] = "cut: span too large"
-        layers = {}
-    room -= budget.attributes_bytes(layers)
-    evidence = {name: value for name, value in _evidence(span).items() if room < 0}
-    if evidence:
-        cut |= dict.fromkeys(evidence, "cut: span too large")
-        room += budget.attributes_bytes(evidence)
-        attributes |= dict.fromkeys(evidence, "{}")
-    if messages and budget.attributes_bytes(messages) > room:
-        cut |= dict.fromkeys(messages, "cut: span too large")
-        messages, messages_lost = {}, len(messages)
-    room -= budget.attributes_bytes(messages)
-
+    attributes = _run_attributes(run, settings, upgraded=is_upgraded(run, settings))
+    room = _Room(limit - budget.SPAN_OVERHEAD - _already(span) - budget.attributes_bytes(attributes) - 1024)
+    layers = _fitting_layers(run, room)
+    evidence = _evidence_cut(span, room)
+    text = _fitting_messages(messages or {}, room)
     series, holes, points_lost = _fitting_series(run, room)
-    if points_lost:
-        cut["series"] = "cut: span too large"
-    room -= budget.attributes_bytes(series)
-    events, events_lost = _fitting_events(run, settings, 0 if points_lost else room, full=full)
+    events, events_lost = _fitting_events(run, settings, 0 if points_lost else room.bytes, full=in_full(run, settings))
     if events_lost:
-        cut["step_events"] = f"{events_lost} cut: span too large"
+        room.cut["step_events"] = f"{events_lost} {_TOO_LARGE}"
 
     for time_ns, event in events:
         span.add_event(semconv.STEP_EVENT, event, time_ns)
-    recorded = live + max(0, len(events) - int(getattr(span, "dropped_events", 0) or 0))
-    span.set_attributes(
-        fitting(
-            attributes
-            | layers
-            | series
-            | messages
-            | absent_attribute({**run.absent, **holes, **cut})
-            | {semconv.STEPS_RECORDED: recorded}
-        )
-    )
+    recorded = {semconv.STEPS_RECORDED: live + max(0, len(events) - int(getattr(span, "dropped_events", 0) or 0))}
+    absent = absent_attribute({**run.absent, **holes, **room.cut})
+    span.set_attributes(fitting(attributes | evidence | layers | series | text | absent | recorded))
     if getattr(span, "dropped_attributes", 0):  # the SDK drops the oldest: these must be the newest
         kept = carried_attributes(run, "keep") | fitting({semconv.STEPS_TOTAL: run.output_tokens})
-        span.set_attributes({semconv.STEPS_RECORDED: recorded, **kept})
-    used = limit - room + sum(budget.event_bytes(semconv.STEP_EVENT, event) for _, event in events)
-    return Reported(used, events_lost, points_lost, messages_lost)
+        span.set_attributes({**recorded, **kept})
+    used = limit - room.bytes + sum(budget.event_bytes(semconv.STEP_EVENT, event) for _, event in events)
+    return Reported(used, events_lost, points_lost, len(messages or {}) - len(text))
 
 
 def in_full(run: Run, settings: Settings) -> bool:
@@ -126,7 +107,7 @@ def _run_attributes(run: Run, settings: Settings, *, upgraded: bool) -> dict[str
 
 
 def capture_attributes(settings: Settings) -> dict[str, Any]:
-    """Return how much is looked at."""
+    """Return how much is captured."""
     return fitting(
         {
             semconv.CAPTURE_MODE: settings.capture,
@@ -149,15 +130,45 @@ def _evidence(span: Span) -> dict[str, Any]:
     return {name: attributes[name] for name in semconv.EVIDENCE if name in attributes}
 
 
-def _fitting_series(run: Run, room: int) -> tuple[dict[str, Any], dict[str, str], int]:
+def _fitting_layers(run: Run, room: _Room) -> dict[str, Any]:
+    """Return the layer arrays, or none where they do not fit."""
+    layers = layer_attributes(run)
+    if budget.attributes_bytes(layers) > room.bytes:
+        room.cut["layers"] = _TOO_LARGE
+        return {}
+    room.bytes -= budget.attributes_bytes(layers)
+    return layers
+
+
+def _evidence_cut(span: Span, room: _Room) -> dict[str, Any]:
+    """Return what takes the place of the evidence on the span, where there is no room for it; else nothing."""
+    evidence = _evidence(span) if room.bytes < 0 else {}
+    room.cut |= dict.fromkeys(evidence, _TOO_LARGE)
+    room.bytes += budget.attributes_bytes(evidence)
+    return dict.fromkeys(evidence, "{}")
+
+
+def _fitting_messages(messages: Mapping[str, Any], room: _Room) -> dict[str, Any]:
+    """Return the message text, or none where it does not fit."""
+    if budget.attributes_bytes(messages) > room.bytes:
+        room.cut |= dict.fromkeys(messages, _TOO_LARGE)
+        return {}
+    room.bytes -= budget.attributes_bytes(messages)
+    return dict(messages)
+
+
+def _fitting_series(run: Run, room: _Room) -> tuple[dict[str, Any], dict[str, str], int]:
     """Return the series with as many points as fit, their holes, and how many points were cut."""
     wanted, holes = series_attributes(run, SERIES_POINTS)
     series = wanted
     for points in (_SMALL_SERIES, 0):
-        if budget.attributes_bytes(series) <= room:
+        if budget.attributes_bytes(series) <= room.bytes:
             break
         series, _ = series_attributes(run, points)
     lost = _points(wanted) - _points(series)
+    if lost:
+        room.cut["series"] = _TOO_LARGE
+    room.bytes -= budget.attributes_bytes(series)
     return series, holes if series else {}, lost
 
 

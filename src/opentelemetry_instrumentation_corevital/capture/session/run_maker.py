@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._internal.safety import shielded
-from ...run import FINISH_REASONS, LOGIT_SIGNALS, Decoding, ModelInfo, Run
+from ...run import FINISH_REASONS, LOGIT_SIGNALS, Decoding, ModelInfo, Run, StopReason
 from ..collector.presence import ATTENTION, Presence, why_no_attention
 from ..row.host_transfer import RowStore
 from ..row.layout import TOKEN, attention_columns, every_step_columns, logit_columns
@@ -23,7 +23,7 @@ class RunMaker:
         call: the call.
         model: its model.
         start_ns: when it began, Unix time.
-        presence: what its rows have of the layers; None where no layer is looked at.
+        presence: what its rows have of the layers; None where no layer is measured.
     """
 
     def __init__(self, call: Call, model: ModelInfo, start_ns: int, presence: Presence | None) -> None:
@@ -78,25 +78,37 @@ class RunMaker:
                 stop_reason=stop,
                 error_type=None if error is None else error_name(error),
             )
-            if known is None:
-                run.absent["output_tokens"] = unread or "it ends with padding: where its tokens end cannot be told"
-            if stop is None:
-                run.absent["stop_reason"] = run.absent.get("output_tokens", _UNSEEN_END)
+            self._name_absent(run, stop, known, unread)
             if rows is None or known is None:
-                reason = why_absent or run.absent.get("output_tokens") or "not measured"
-                run.absent.update(dict.fromkeys(LOGIT_SIGNALS, reason), nonfinite=reason)
-                if self._presence is not None:
-                    run.absent.update(dict.fromkeys(self._presence.groups, reason))
+                self._leave_out_signals(run, why_absent or run.absent.get("output_tokens") or "not measured")
             else:
-                run.columns, absent = self._columns(rows, index, count)
-                run.absent.update(absent)
-                run.time_ns = rows.times[:count].copy()
-                if count:
-                    run.end_ns = end_ns if sequences == 1 else min(end_ns, int(run.time_ns[-1]))
+                self._measure(run, rows, count)
             if run.input_tokens is None:
                 run.absent["input_tokens"] = "the prompt's tokens could not be counted"
             runs.append(run)
         return runs
+
+    @staticmethod
+    def _name_absent(run: Run, stop: StopReason | None, known: int | None, unread: str | None) -> None:
+        """Give the reasons why a run's end cannot be told, where that is so."""
+        if known is None:
+            run.absent["output_tokens"] = unread or "it ends with padding: where its tokens end cannot be told"
+        if stop is None:
+            run.absent["stop_reason"] = run.absent.get("output_tokens", _UNSEEN_END)
+
+    def _leave_out_signals(self, run: Run, reason: str) -> None:
+        """Give one reason for every signal of a run without rows."""
+        run.absent.update(dict.fromkeys(LOGIT_SIGNALS, reason), nonfinite=reason)
+        if self._presence is not None:
+            run.absent.update(dict.fromkeys(self._presence.groups, reason))
+
+    def _measure(self, run: Run, rows: RowStore, count: int) -> None:
+        """Give a run the columns and times of its steps; a sequence of several ends with its last step."""
+        run.columns, absent = self._columns(rows, run.sequence_index, count)
+        run.absent.update(absent)
+        run.time_ns = rows.times[:count].copy()
+        if count and run.sequence_count > 1:
+            run.end_ns = min(run.end_ns, int(run.time_ns[-1]))
 
     def part(self, row: RowStore, index: int, layers: bool) -> Run:
         """Return one sequence's step as a Run of its own.
