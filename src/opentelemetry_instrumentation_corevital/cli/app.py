@@ -21,7 +21,7 @@ from .collect_command import collect
 from .compare_command import compare
 from .db_commands import db
 from .doctor_command import doctor
-from .help import Command, Group
+from .help import Command, CommandGroup
 from .label_command import label
 from .legacy_commands import todays_name
 from .printing import echo, error_console
@@ -34,7 +34,7 @@ USAGE_ERROR: Final = 2  # what typer exits with; here 2 means an internal error
 
 app = typer.Typer(
     name="corevital",
-    cls=Group,
+    cls=CommandGroup,
     help="Watch the inside of a language model's run and judge it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

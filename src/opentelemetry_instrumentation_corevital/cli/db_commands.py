@@ -19,7 +19,7 @@ from ..store.maintenance import stats as stats_of
 from ..store.maintenance import upgrade as upgrade_file
 from ..store.maintenance import vacuum as vacuum_file
 from ..store.retention import Removed
-from .help import Command, Group
+from .help import Command, CommandGroup
 from .options import AsJson, Database, RunId, Yes, database_file
 from .output import print_json
 from .printing import console, echo
@@ -29,7 +29,7 @@ _MOST_MODELS: Final = 100
 DAMAGED = 4
 """Exit code of a file in which something is wrong."""
 
-db = typer.Typer(cls=Group, help="Look after the store's file.", no_args_is_help=True)
+db = typer.Typer(cls=CommandGroup, help="Look after the store's file.", no_args_is_help=True)
 
 
 @db.command(cls=Command)

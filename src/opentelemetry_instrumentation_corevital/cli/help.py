@@ -29,7 +29,7 @@ class Command(TyperCommand):
             raise
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """A group of commands whose help is so."""
 
     def get_params(self, ctx: Any) -> list[Any]:
