@@ -50,12 +50,12 @@ def _models(found: Sequence[ModelFigures]) -> Table:
     table.add_row("  median", *(_quantile(each.measures.get(risk.name), "median") for each in found))
     table.add_row("  10 to 90 %", *(_quantile(each.measures.get(risk.name), "q10", "q90") for each in found))
     table.add_row("  high", *(str(each.high_risk) if risk.name in each.measures else "-" for each in found))
-    table.add_row("flagged", *(_share(each.measures.get("flagged")) for each in found))
+    table.add_row("flagged", *(_fraction(each.measures.get("flagged")) for each in found))
     for flag in FLAGS:
         if any(_mean(each, flag) for each in found):
-            table.add_row(f"  {_BY_NAME[flag].title}", *(_share(each.measures.get(flag)) for each in found))
+            table.add_row(f"  {_BY_NAME[flag].title}", *(_fraction(each.measures.get(flag)) for each in found))
     if any("correct" in each.measures for each in found):
-        table.add_row(_BY_NAME["correct"].title, *(_share(each.measures.get("correct")) for each in found))
+        table.add_row(_BY_NAME["correct"].title, *(_fraction(each.measures.get("correct")) for each in found))
     for name in ("entropy_mean", "output_tokens"):
         measure = _BY_NAME[name]
         table.add_row(f"{_titled(measure)}, mean", *(_number(measure, _mean(each, name)) for each in found))
@@ -122,7 +122,7 @@ def _mean(each: ModelFigures, name: str) -> float | None:
     return None if spread is None else spread.mean
 
 
-def _share(spread: Spread | None) -> str:
+def _fraction(spread: Spread | None) -> str:
     return "-" if spread is None else f"{round(spread.mean * spread.count)} of {spread.count}"
 
 

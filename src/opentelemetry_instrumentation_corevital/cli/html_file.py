@@ -1,4 +1,4 @@
-"""A run's HTML page as a file, with the tokens' texts where they can be read."""
+"""A run's HTML page as a file, with the text of its tokens where that can be read."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,15 +31,15 @@ def write_page(run: "StoredRun", out: Path, *, tokenizer: str | None, source: st
 
 
 def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:
-    """Return the text of every generated token; None where ids and texts are not stored.
+    """Return the text of every generated token; None where neither ids nor text are stored.
 
     Raises:
-        UserError: if there is no such tokenizer. Where none was asked for, ids stand for the texts that cannot be read.
+        UserError: if there is no such tokenizer. Where none was asked for, ids stand for the text that cannot be read.
     """
     if run.report is not None:
         timeline = run.report.get("timeline") or []
-        texts = [(step.get("token") or {}).get("token_text") for step in timeline[:MOST_TOKENS]]
-        return [printable(str(text or "")) for text in texts] if any(texts) else None
+        pieces = [(step.get("token") or {}).get("token_text") for step in timeline[:MOST_TOKENS]]
+        return [printable(str(piece or "")) for piece in pieces] if any(pieces) else None
     ids = run.columns.get("tokens")
     if ids is None:
         if tokenizer is not None:
