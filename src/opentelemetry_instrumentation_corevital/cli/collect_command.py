@@ -19,25 +19,30 @@ from .printing import echo
 if TYPE_CHECKING:
     from ..receiver.server import Listening, Options
 
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")]
+HttpPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of OTLP over HTTP; 0: any free one.")]
+GrpcPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of OTLP over gRPC; 0: any free one.")]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        envvar=COLLECT_TOKEN_ENV,
+        help="Only take what comes with this bearer token; better in the variable, since others see options.",
+    ),
+]
+TlsCertificate = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Certificate, with its chain, in PEM: both ports then speak TLS.")
+]
+TlsKey = Annotated[str | None, typer.Option(metavar="FILE", help="Key of the certificate, in PEM, without a password.")]
+
 
 def collect(
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of OTLP over HTTP; 0: any free one.")] = 4418,
-    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of OTLP over gRPC; 0: any free one.")] = 4417,
+    host: Host = "127.0.0.1",
+    port: HttpPort = 4418,
+    grpc_port: GrpcPort = 4417,
     db: Database = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            envvar=COLLECT_TOKEN_ENV,
-            help="Only take what comes with this bearer token; better in the variable, since others see options.",
-        ),
-    ] = None,
-    tls_cert: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Certificate, with its chain, in PEM: both ports then speak TLS.")
-    ] = None,
-    tls_key: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Key of the certificate, in PEM, without a password.")
-    ] = None,
+    token: Token = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Receive OTLP over HTTP and gRPC and store it, until it is told to stop (Ctrl-C, SIGTERM).
 
@@ -45,13 +50,7 @@ def collect(
 
     Example: corevital collect --db fleet.db
     """
-    token = token if token is None else token.strip()
-    if token == "":
-        raise UserError("--token: is empty; leave it out, or give one.")
-    if token and not re.fullmatch(
-        "[!-~]+", token
-    ):  # what a header can carry, so that every sender sends the same bytes
-        raise UserError("--token: may only hold ASCII letters, digits and signs, and no space.")
+    token = _checked_token(token)
     if (tls_cert is None) != (tls_key is None):
         raise UserError("--tls-cert and --tls-key go together; give both or none.")
     # gRPC writes a line for each handshake that fails, and anybody can let one fail. It reads this when it is imported.
@@ -73,9 +72,7 @@ def collect(
         Tls(tls_cert, tls_key) if tls_cert and tls_key else None,
         Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes),
     )
-    handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    _log_to_standard_error()
     try:
         idle = serve(options, lambda listening: _tell(options, listening))
     except ReceiverError as error:
@@ -83,6 +80,28 @@ def collect(
     echo("stopped; what was acknowledged is stored", err=True)
     if not idle:
         os._exit(0)  # Python would wait for the thread, however long that takes
+
+
+def _checked_token(token: str | None) -> str | None:
+    """Return the token without the space around it.
+
+    Raises:
+        UserError: if no header can carry it.
+    """
+    if token is None:
+        return None
+    token = token.strip()
+    if token == "":
+        raise UserError("--token: is empty; leave it out, or give one.")
+    if not re.fullmatch("[!-~]+", token):  # what a header can carry, so that every sender sends the same bytes
+        raise UserError("--token: may only hold ASCII letters, digits and signs, and no space.")
+    return token
+
+
+def _log_to_standard_error() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
 def _tell(options: "Options", listening: "Listening") -> None:
