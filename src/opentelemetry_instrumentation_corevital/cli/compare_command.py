@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Annotated, Any, Final
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -14,7 +14,7 @@ from .._internal.user_error import UserError
 from ..config import load_settings
 from ..loading.model_names import stored_name
 from ..store import RunFilter, RunSource, RunSummary, open_store
-from ..store.comparison import ModelFigures, differences, figures, in_common, prompt_of
+from ..store.comparison import Difference, ModelFigures, differences, figures, in_common, prompt_of
 from ..store.database import check_place
 from .comparison_tables import as_json_value, csv_rows, print_comparison
 from .options import (
@@ -31,8 +31,8 @@ from .options import (
     complete_models,
     database,
     database_file,
-    filters,
     read_from,
+    since_ns,
 )
 from .output import one_format, print_json, write_csv
 from .printing import error_console, named_damage, tell_damage
@@ -41,49 +41,53 @@ from .side_by_side import side_by_side
 _NEW_TOKENS: Final = 128
 Groups = dict[str, list[RunSummary]]
 
+TwoRuns = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="RUN", help="Two runs, as `show` takes them, side by side.", autocompletion=complete_ids),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A model to compare; again for each. The others are compared with the first.",
+        autocompletion=complete_models,
+    ),
+]
+ModelList = Annotated[str | None, typer.Option(metavar="A,B,...", help="The same, in one.")]
+Prompts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prompt", "-p", help="Run this prompt with every one of --models first; may be given more than once."
+    ),
+]
+AnswerTokens = Annotated[int | None, typer.Option(min=1, help=f"With --prompt; default: {_NEW_TOKENS}.")]
+AnswerTemperature = Annotated[
+    float | None, typer.Option(help="With --prompt: sample, at this temperature; default: greedy.")
+]
+AnswerSeed = Annotated[
+    int | None, typer.Option(help="With --prompt: seed of torch's generators.", callback=checked_seed)
+]
+AnswerDevice = Annotated[str | None, typer.Option(help="With --prompt, as `run` takes it.")]
+NewestRuns = Annotated[int | None, typer.Option(min=1, help="The newest so many runs of each model; default: all.")]
+OnlyShared = Annotated[bool, typer.Option("--shared", help="Only prompts that every model has run.")]
+
 
 def compare(
-    run_ids: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RUN", help="Two runs, as `show` takes them, side by side.", autocompletion=complete_ids
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A model to compare; again for each. The others are compared with the first.",
-            autocompletion=complete_models,
-        ),
-    ] = None,
-    models: Annotated[str | None, typer.Option(metavar="A,B,...", help="The same, in one.")] = None,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--prompt", "-p", help="Run this prompt with every one of --models first; may be given more than once."
-        ),
-    ] = None,
-    max_new_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, help=f"With --prompt; default: {_NEW_TOKENS}."),
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="With --prompt: sample, at this temperature; default: greedy.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="With --prompt: seed of torch's generators.", callback=checked_seed)
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="With --prompt, as `run` takes it.")] = None,
+    run_ids: TwoRuns = None,
+    model: Models = None,
+    models: ModelList = None,
+    prompt: Prompts = None,
+    max_new_tokens: AnswerTokens = None,
+    temperature: AnswerTemperature = None,
+    seed: AnswerSeed = None,
+    device: AnswerDevice = None,
     db: Database = None,
     since: Since = None,
     risk_above: RiskAbove = None,
     flag: Flag = None,
     prompt_hash: PromptHash = None,
     label: Label = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="The newest so many runs of each model; default: all.")
-    ] = None,
-    shared: Annotated[bool, typer.Option("--shared", help="Only prompts that every model has run.")] = False,
+    limit: NewestRuns = None,
+    shared: OnlyShared = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -96,60 +100,106 @@ def compare(
     """
     one_format(as_json=as_json, as_csv=as_csv)
     named = _names(model, models)
-    given = {
-        "--since": since,
-        "--risk-above": risk_above,
-        "--flag": flag,
-        "--prompt-hash": prompt_hash,
-        "--label": label,
-        "--limit": limit,
-    }
-    filtering = [name for name, value in given.items() if value is not None]
-    generating: dict[str, Any] = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "seed": seed,
-        "device": device,
-    }
-    how = {name: value for name, value in generating.items() if value is not None}
-    if how and not prompt:
-        raise UserError(f"--{next(iter(how)).replace('_', '-')} goes with --prompt; stored runs are as they are.")
-    if run_ids and (prompt or named or filtering or shared):
-        raise UserError("Name two runs, or say which models to compare, not both.")
-    if prompt and not named:
-        raise UserError("--prompt needs --models A,B,...: the models that answer it.")
-    if prompt and filtering:
-        raise UserError(f"--prompt compares the runs that it makes, so {filtering[0]} does not go with it.")
+    selection = _Selection(
+        since=since, risk_above=risk_above, flag=flag, prompt_hash=prompt_hash, label=label, limit=limit
+    )
+    answering = _Answering(
+        prompts=prompt or [], max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, device=device
+    )
+    _check_combination(run_ids, named, selection, answering, shared=shared)
     if run_ids:
         side_by_side(run_ids, database(db), as_json=as_json, as_csv=as_csv, source=read_from(db))
         return
     notes: list[str] = []
-    if prompt:
-        quiet = as_json or as_csv or not sys.stderr.isatty()
-        groups = _run_them(named, prompt, db, error_console(quiet=quiet), **how)
+    if answering.prompts:
+        groups = _answered(named, answering, db, error_console(quiet=as_json or as_csv or not sys.stderr.isatty()))
     else:
-        wanted = filters(since=since, risk_above=risk_above, flag=flag, prompt_hash=prompt_hash, label=label)
+        wanted = selection.conditions()
         with open_store(database(db)) as store:
             groups, notes = _stored(store, named, wanted, limit)
     if shared:
         groups = _only_shared(groups)
-    reference = next(iter(groups))
-    found = [figures(name, runs) for name, runs in groups.items()]
-    different = [
-        each
-        for name, runs in groups.items()
-        if name != reference
-        for each in differences(name, runs, reference, groups[reference])
-    ]
+    found, different = _compared(groups)
     notes += _notes(groups, found)
     tell_damage(named_damage(run for runs in groups.values() for run in runs))
     if as_json:
-        print_json(as_json_value(found, different, reference, notes))
+        print_json(as_json_value(found, different, next(iter(groups)), notes))
     elif as_csv:
         write_csv(*csv_rows(found, different))
     else:
-        source = Text(printable(f"stored in {_place(db)}"), "dim") if prompt else read_from(db)
+        source = Text(printable(f"stored in {_place(db)}"), "dim") if answering.prompts else read_from(db)
         print_comparison(found, different, notes, source)
+
+
+# --- what was asked for ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Selection:
+    """Which of the stored runs are compared; None: any."""
+
+    since: str | None
+    risk_above: float | None
+    flag: str | None
+    prompt_hash: str | None
+    label: str | None
+    limit: int | None
+
+    def conditions(self) -> RunFilter:
+        """Return them as the store takes them, but for the limit.
+
+        Raises:
+            UserError: for a time that is none.
+            StoreError: for a flag that there is not.
+        """
+        return RunFilter(
+            since_ns=since_ns(self.since),
+            risk_above=self.risk_above,
+            flag=self.flag,
+            prompt_hash=self.prompt_hash,
+            label=self.label,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answering:
+    """The prompts that the models answer first, if any, and how."""
+
+    prompts: Sequence[str]
+    max_new_tokens: int | None
+    temperature: float | None
+    seed: int | None
+    device: str | None
+
+
+def _given(options: "_Selection | _Answering") -> list[str]:
+    """Return the names of the options that have a value."""
+    values = asdict(options)
+    return [f"--{name.replace('_', '-')}" for name, value in values.items() if name != "prompts" and value is not None]
+
+
+def _check_combination(
+    run_ids: Sequence[str] | None,
+    named: Sequence[str],
+    selection: _Selection,
+    answering: _Answering,
+    *,
+    shared: bool,
+) -> None:
+    """Refuse options of which one would be without effect.
+
+    Raises:
+        UserError: naming what does not go together.
+    """
+    filtering, how = _given(selection), _given(answering)
+    if how and not answering.prompts:
+        raise UserError(f"{how[0]} goes with --prompt; stored runs are as they are.")
+    if run_ids and (answering.prompts or named or filtering or shared):
+        raise UserError("Name two runs, or say which models to compare, not both.")
+    if answering.prompts and not named:
+        raise UserError("--prompt needs --models A,B,...: the models that answer it.")
+    if answering.prompts and filtering:
+        raise UserError(f"--prompt compares the runs that it makes, so {filtering[0]} does not go with it.")
 
 
 def _names(model: Sequence[str] | None, models: str | None) -> list[str]:
@@ -186,37 +236,28 @@ def _place(db: str | None) -> str:
     return database_file(db) if db is not None else load_settings().sqlite_path or DEFAULT_DATABASE
 
 
-def _run_them(
-    models: Sequence[str],
-    prompts: Sequence[str],
-    db: str | None,
-    status: Console,
-    *,
-    max_new_tokens: int = _NEW_TOKENS,
-    temperature: float | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-) -> Groups:
+def _answered(models: Sequence[str], answering: _Answering, db: str | None, status: Console) -> Groups:
     """Let every model answer every prompt, as `corevital run` does; return the stored runs by the names given."""
     from ..loading.models import load_model
-    from .generation import generate, generation_options
+    from .generation import DecodingOptions, GenerationRequest, generate, generation_options
     from .own_telemetry import CommandTelemetry
-    from .run_command import spans_of_runs, trace_ids
+    from .run_results import spans_of_runs, trace_ids
 
-    if not all(text.strip() for text in prompts):
+    if not all(text.strip() for text in answering.prompts):
         raise UserError("The prompt is empty.")
     settings = load_settings()
     path = _place(db)
     check_place(path)
-    generation = generation_options(temperature=temperature, max_new_tokens=max_new_tokens)
+    new_tokens = _NEW_TOKENS if answering.max_new_tokens is None else answering.max_new_tokens
+    generation = generation_options(DecodingOptions(max_new_tokens=new_tokens, temperature=answering.temperature))
     options = {} if "capture" in settings.model_fields_set else {"capture": "full"}
     made: dict[str, list[str]] = {}
     for name in models:
         with status.status(f"Loading {name} ..."):
-            loaded = load_model(name, device=device)
+            loaded = load_model(name, device=answering.device)
         telemetry = CommandTelemetry(path, content_to_otlp=settings.content_on_span)
-        for text in prompts:
-            generate(loaded, text, telemetry, status, chat=None, seed=seed, generation=generation, options=options)
+        for text in answering.prompts:
+            generate(loaded, GenerationRequest(text, generation, options, seed=answering.seed), telemetry, status)
         telemetry.close()
         if problem := telemetry.storing_failed():
             raise problem
@@ -237,11 +278,18 @@ def _only_shared(groups: Groups) -> Groups:
     return {name: [run for run in runs if prompt_of(run) in common] for name, runs in groups.items()}
 
 
+def _compared(groups: Groups) -> tuple[list[ModelFigures], list[Difference]]:
+    """Return the figures of each model, and how the others differ from the first."""
+    (reference, its_runs), *others = groups.items()
+    found = [figures(name, runs) for name, runs in groups.items()]
+    return found, [each for name, runs in others for each in differences(name, runs, reference, its_runs)]
+
+
 # --- what to beware of -------------------------------------------------------------------------------------------
 
 
 def _notes(groups: Groups, found: Sequence[ModelFigures]) -> list[str]:
-    """Return what makes the comparison less than it looks."""
+    """Return what makes the comparison worth less than it seems."""
     if len(groups) == 1:
         return ["There is one model only, and nothing to compare it with."]
     notes = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from opentelemetry.trace import Span
@@ -17,20 +18,51 @@ from ..run import Run
 from .own_telemetry import CommandTelemetry
 
 
-def generation_options(*, sample: bool | None = None, **options: Any) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodingOptions:
+    """What a command line says of decoding, as `generate()` names it; None: nothing."""
+
+    max_new_tokens: int
+    sample: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    num_beams: int | None = None
+    num_return_sequences: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What a model is asked, and how it answers and is watched."""
+
+    text: str
+    """The prompt."""
+    generation: dict[str, Any]
+    """What `generation_options` returned."""
+    options: dict[str, Any]
+    """Of `CoreVitalInstrumentor.instrument`."""
+    chat: bool | None = None
+    """As `use_chat` takes it."""
+    seed: int | None = None
+    """Of torch's generators; None leaves them."""
+    rag: RAGContext | None = None
+    """What was retrieved for the prompt."""
+
+
+def generation_options(decoding: DecodingOptions) -> dict[str, Any]:
     """Return the keywords of `generate()`; those that are None get the value that changes nothing.
 
     Raises:
         UserError: for options that do not go together.
     """
-    temperature = options.get("temperature")
-    if temperature is not None and temperature <= 0:
+    if decoding.temperature is not None and decoding.temperature <= 0:
         raise UserError("--temperature has to be above 0; use --greedy for the most probable token at every step.")
-    sampling = any(options.get(name) is not None for name in ("temperature", "top_p", "top_k"))
-    if sample is False and sampling:
+    sampling = any(value is not None for value in (decoding.temperature, decoding.top_p, decoding.top_k))
+    if decoding.sample is False and sampling:
         raise UserError("--greedy does not go with --temperature, --top-p or --top-k.")
-    sample = sampling if sample is None else sample
-    if options.get("num_return_sequences", 1) > max(1, options.get("num_beams", 1)) and not sample:
+    sample = sampling if decoding.sample is None else decoding.sample
+    if (decoding.num_return_sequences or 1) > (decoding.num_beams or 1) and not sample:
         raise UserError("--num-return-sequences above --num-beams needs --sample: greedy answers are all the same.")
     # None would let the checkpoint's generation config decide, which may sample or penalise.
     plain: dict[str, Any] = {"repetition_penalty": 1.0, "num_beams": 1}
@@ -38,7 +70,7 @@ def generation_options(*, sample: bool | None = None, **options: Any) -> dict[st
         plain |= {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
     else:
         plain |= {"temperature": None, "top_p": None, "top_k": None}
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in asdict(decoding).items() if name != "sample" and value is not None}
     return {**plain, **given, "do_sample": sample}
 
 
@@ -68,49 +100,35 @@ class Kept:
 
 
 def generate(
-    loaded: LoadedModel,
-    text: str,
-    telemetry: CommandTelemetry,
-    status: Console,
-    *,
-    chat: bool | None,
-    seed: int | None,
-    generation: dict[str, Any],
-    options: dict[str, Any],
-    rag: RAGContext | None = None,
+    loaded: LoadedModel, request: GenerationRequest, telemetry: CommandTelemetry, status: Console
 ) -> list[Run]:
     """Answer a prompt, watched and judged; return a run per sequence.
 
     Args:
         loaded: the model.
-        text: the prompt.
+        request: the prompt, and how it is answered.
         telemetry: where spans, metrics and logs go.
         status: where progress is shown.
-        chat: as `use_chat` takes it.
-        seed: of torch's generators; None leaves them.
-        generation: what `generation_options` returned.
-        options: of `CoreVitalInstrumentor.instrument`.
-        rag: what was retrieved for the prompt.
 
     Raises:
         UserError: if the model cannot answer so.
     """
     import torch
 
-    chat = use_chat(loaded, chat)
-    inputs = encode(loaded, text, chat=chat)
+    chat = use_chat(loaded, request.chat)
+    inputs = encode(loaded, request.text, chat=chat)
     kept = Kept()
     instrumentor = CoreVitalInstrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:  # opentelemetry-instrument corevital run
         instrumentor.uninstrument()
-    instrumentor.instrument(**telemetry.providers, judgements=[kept], **options)
-    if seed is not None:
-        torch.manual_seed(seed)
-    hint = PromptHint(text=text, chat=chat, tokenizer=loaded.tokenizer, seed=seed)
+    instrumentor.instrument(**telemetry.providers, judgements=[kept], **request.options)
+    if request.seed is not None:
+        torch.manual_seed(request.seed)
+    hint = PromptHint(text=request.text, chat=chat, tokenizer=loaded.tokenizer, seed=request.seed)
     try:
-        retrieved = nullcontext() if rag is None else rag_context(rag)
-        with prompt_hint(hint), retrieved, _progress(status, generation) as streamer:
-            loaded.model.generate(**inputs, **generation, streamer=streamer)
+        retrieved = nullcontext() if request.rag is None else rag_context(request.rag)
+        with prompt_hint(hint), retrieved, _progress(status, request.generation) as streamer:
+            loaded.model.generate(**inputs, **request.generation, streamer=streamer)
     except (ValueError, NotImplementedError) as error:
         raise UserError(f"{loaded.name} cannot generate with these options: {error}") from error
     except torch.OutOfMemoryError as error:

@@ -202,48 +202,19 @@ LongerThan = Annotated[float | None, typer.Option(metavar="SECONDS", help="Only 
 TokensAbove = Annotated[int | None, typer.Option(help="Only runs that generated more tokens.")]
 
 
-def filters(
-    *,
-    model: str | None = None,
-    since: str | None = None,
-    risk_above: float | None = None,
-    level: str | None = None,
-    flag: str | None = None,
-    prompt_hash: str | None = None,
-    label: str | None = None,
-    longer_than: float | None = None,
-    tokens_above: int | None = None,
-) -> RunFilter:
-    """Return the conditions that the options ask for.
-
-    Raises:
-        UserError: for a time that is none.
-        StoreError: for a flag or level that there is not.
-    """
-    return RunFilter(
-        model=model,
-        since_ns=None if since is None else since_ns(since),
-        risk_above=risk_above,
-        level=level,
-        flag=flag,
-        prompt_hash=prompt_hash,
-        label=label,
-        longer_than=longer_than,
-        tokens_above=tokens_above,
-    )
-
-
 def with_stored_model(store: RunSource, wanted: RunFilter) -> RunFilter:
     """Return conditions with the model by the name that it has in the store."""
     return wanted if wanted.model is None else replace(wanted, model=stored_name(wanted.model, store.models()))
 
 
-def since_ns(text: str) -> int:
-    """Return the Unix time in nanoseconds that a text names: so long ago, or a local date and time.
+def since_ns(text: str | None) -> int | None:
+    """Return the Unix time in nanoseconds that `--since` names: so long ago, or a local date and time; None for None.
 
     Raises:
         UserError: if it names none.
     """
+    if text is None:
+        return None
     if ago := re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h|d|w)", text.strip()):
         return time.time_ns() - int(float(ago[1]) * _UNITS[ago[2]] * 1e9)
     try:

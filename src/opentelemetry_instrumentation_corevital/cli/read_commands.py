@@ -16,7 +16,7 @@ from ..catalogue.signals import step_fields
 from ..presentation.notebook import UNKNOWN
 from ..presentation.panel import CUT, message_text, verdict_panel
 from ..presentation.run_table import runs_table
-from ..store import open_store
+from ..store import RunFilter, open_store
 from ..store.stored_run import StoredEvent, StoredRun
 from .options import (
     AsCsv,
@@ -34,9 +34,9 @@ from .options import (
     Since,
     TokensAbove,
     database,
-    filters,
     other_store,
     read_from,
+    since_ns,
     with_stored_model,
 )
 from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
@@ -79,9 +79,9 @@ def runs(
     Example: corevital runs --since 7d --risk-above 0.7
     """
     one_format(as_json=as_json, as_csv=as_csv)
-    wanted = filters(
+    wanted = RunFilter(
         model=model,
-        since=since,
+        since_ns=since_ns(since),
         risk_above=risk_above,
         level=level,
         flag=flag,

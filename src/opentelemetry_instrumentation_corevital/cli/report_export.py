@@ -40,16 +40,18 @@ def _pieces(report: Mapping[str, Any], steps: Iterator[Mapping[str, Any]], *, pr
     names = list(report)
     at = names.index(_TIMELINE)
     comma, deeper, end = (",", "\n  ", "\n") if pretty else (", ", "", "")
-    before, after = (_inside({name: report[name] for name in some}, pretty) for some in (names[:at], names[at + 1 :]))
+    before, after = (
+        _without_brackets({name: report[name] for name in some}, pretty) for some in (names[:at], names[at + 1 :])
+    )
     yield f"{{{before}{comma if before else ''}{deeper}{json.dumps(_TIMELINE)}: ["
     first = True
     while block := list(islice(steps, _STEPS)):
-        yield ("" if first else comma) + _inside(block, pretty).replace("\n", deeper)
+        yield ("" if first else comma) + _without_brackets(block, pretty).replace("\n", deeper)
         first = False
     yield f"{'' if first else deeper}]{comma if after else ''}{after}{end}}}\n"
 
 
-def _inside(value: Any, pretty: bool) -> str:
+def _without_brackets(value: Any, pretty: bool) -> str:
     """Return an object or a list as JSON without its brackets."""
     return json.dumps(value, ensure_ascii=False, indent=2 if pretty else None)[1:-1].removesuffix("\n")
 
@@ -66,7 +68,7 @@ def report_folder(folder: Path) -> None:
         raise UserError(f"--out {folder}: cannot be made a folder ({error.strerror}).") from None
 
 
-def report_texts(
+def reports_in_pieces(
     store: RunSource, runs: Iterable[RunSummary], problems: list[str], *, pretty: bool
 ) -> Iterator[Iterator[str]]:
     """Yield the reports of runs, each in pieces; those that cannot be made are left out, and named in `problems`."""

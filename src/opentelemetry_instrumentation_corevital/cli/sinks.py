@@ -12,6 +12,7 @@ from typing import Final
 from .._internal.user_error import UserError
 from ..store import open_store
 from ..store.database import check_place
+from .options import database_file
 from .report_export import report_folder, write_reports
 
 DEFAULT_FOLDER: Final = "runs"
@@ -84,52 +85,55 @@ class Sink:
             return write_reports(store, runs, self.reports, pretty=self.pretty)
 
 
-def sink_of(
-    kind: SinkKind | None,
-    *,
-    store: bool,
-    db: str | None,
-    setting: str | None,
-    out: Path | None,
-    write_json: bool,
-    json_pretty: bool,
-    content: bool,
-) -> Sink:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkOptions:
+    """What the options of `run` say of where it goes."""
+
+    kind: SinkKind | None
+    """`--sink`; None: sqlite."""
+    store: bool
+    """Not `--no-store`."""
+    db: str | None
+    """`--db`."""
+    out: Path | None
+    """`--out`."""
+    write_json: bool
+    json_pretty: bool
+    content: bool
+    """`--store-content`."""
+
+
+def sink_of(wanted: SinkOptions, setting: str | None) -> Sink:
     """Return what the options of `run` ask for.
 
     Args:
-        kind: `--sink`; None: sqlite.
-        store: not `--no-store`.
-        db: `--db`.
+        wanted: the options.
         setting: the setting `sqlite_path`.
-        out: `--out`.
-        write_json: `--write-json`.
-        json_pretty: `--json-pretty`.
-        content: `--store-content`.
 
     Raises:
-        UserError: for options that do not go together.
+        UserError: for options that do not go together, or a `--db` that is no file.
     """
-    local = kind is SinkKind.LOCAL
-    reports = local or write_json
+    db, out = None if wanted.db is None else database_file(wanted.db), wanted.out
+    local = wanted.kind is SinkKind.LOCAL
+    reports = local or wanted.write_json
     given = {
-        "--sink": kind is not None,
-        "--write-json": write_json,
+        "--sink": wanted.kind is not None,
+        "--write-json": wanted.write_json,
         "--out": out is not None,
         "--db": db is not None,
-        "--store-content": content,
+        "--store-content": wanted.content,
     }
-    if not store and (named := [name for name, there in given.items() if there]):
+    if not wanted.store and (named := [name for name, there in given.items() if there]):
         raise UserError(f"--no-store keeps nothing of the run, so {named[0]} does not go with it.")
     if local and db is not None:
         raise UserError("--db names the file of --sink sqlite; --sink local writes reports into --out.")
-    if json_pretty and not reports:
+    if wanted.json_pretty and not reports:
         raise UserError("--json-pretty indents reports: ask for them with --sink local or --write-json.")
     if out is not None and db is not None and not reports:
         raise UserError("--db names the store already; --out is the folder of the reports of --write-json.")
     database = None
-    if store and not local:
-        inside = None if out is None else str(out / _DATABASE)
-        database = db if db is not None else inside or setting or DEFAULT_DATABASE
+    if wanted.store and not local:
+        in_folder = None if out is None else str(out / _DATABASE)
+        database = db if db is not None else in_folder or setting or DEFAULT_DATABASE
     folder = (out or Path(DEFAULT_FOLDER)) if reports else None
-    return Sink(database, folder, json_pretty)
+    return Sink(database, folder, wanted.json_pretty)

@@ -11,7 +11,7 @@ import typer
 
 from .._internal.user_error import UserError
 from ..config import load_settings
-from ..store import RunList, RunSource, RunSummary, StoreError, StoreWriter, open_store
+from ..store import RunFilter, RunList, RunSource, RunSummary, StoreError, StoreWriter, open_store
 from ..store.filters import ANY_RUN
 from ..store.maintenance import upgrade
 from .options import (
@@ -27,12 +27,12 @@ from .options import (
     Since,
     database,
     database_file,
-    filters,
+    since_ns,
     with_stored_model,
 )
 from .output import RUN_COLUMNS, escaped, print_json, run_rows, whole_file, write_bytes, write_csv
 from .printing import echo, named_damage, tell_damage
-from .report_export import report_text, report_texts, write_reports
+from .report_export import report_text, reports_in_pieces, write_reports
 
 if TYPE_CHECKING:
     from ..store.all_or_nothing import Together
@@ -54,24 +54,30 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
+FormatName = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help="report: JSON of schema 0.4.0 and more; otlp: JSON lines with all spans, logs and run data; "
+        "csv, parquet: one row per run.",
+    ),
+]
+OutFile = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="File; of reports of several runs a folder; default: standard output."),
+]
+MostRuns = Annotated[int | None, typer.Option(min=1, help="How many runs at most; default: all.")]
+Pretty = Annotated[bool, typer.Option("--pretty", help="Indent reports.")]
+
+
 def export(
     run_ids: RunIds = None,
-    format_: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help="report: JSON of schema 0.4.0 and more; otlp: JSON lines with all spans, logs and run data; "
-            "csv, parquet: one row per run.",
-        ),
-    ] = Format.REPORT,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="File; of reports of several runs a folder; default: standard output."),
-    ] = None,
+    format_: FormatName = Format.REPORT,
+    out: OutFile = None,
     db: Database = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="How many runs at most; default: all.")] = None,
+    limit: MostRuns = None,
     model: Model = None,
     since: Since = None,
     risk_above: RiskAbove = None,
@@ -79,42 +85,70 @@ def export(
     flag: Flag = None,
     prompt_hash: PromptHash = None,
     label: Label = None,
-    pretty: Annotated[bool, typer.Option("--pretty", help="Indent reports.")] = False,
+    pretty: Pretty = False,
 ) -> None:
     """Write runs in a format that other programs read: those named, those that the filters find, or all.
 
     Example: corevital export last --format report --out report.json
     """
-    wanted = filters(
-        model=model, since=since, risk_above=risk_above, level=level, flag=flag, prompt_hash=prompt_hash, label=label
+    wanted = RunFilter(
+        model=model,
+        since_ns=since_ns(since),
+        risk_above=risk_above,
+        level=level,
+        flag=flag,
+        prompt_hash=prompt_hash,
+        label=label,
     )
     filtered = wanted != ANY_RUN
     if run_ids and (filtered or limit is not None):
         raise UserError("Name runs or filter them, not both.")
     if pretty and format_ is not Format.REPORT:
         raise UserError(f"--pretty indents reports, so it does not go with --format {format_}.")
+    everything = not run_ids and not filtered and limit is None
     with open_store(database(db)) as store:
         found = _named(store, run_ids) if run_ids else store.runs(with_stored_model(store, wanted), limit=limit)
         if not found and not (format_ is Format.OTLP and not filtered):
             raise UserError("No run matches.")
-        problems = list[str]()
-        if format_ is Format.REPORT:
-            count = _reports(store, found, out, problems, pretty=pretty)
-        elif format_ is Format.OTLP:
-            everything = not run_ids and not filtered and limit is None
-            count = _otlp(store, None if everything else found, out, problems)
-        elif format_ is Format.CSV:
-            with whole_file(out) as file:
-                count = write_csv(run_rows(found), RUN_COLUMNS, file)
-        else:
-            count = _parquet(found, out)
-        if format_ in (Format.CSV, Format.PARQUET):
-            tell_damage(named_damage(found))
+        count, problems = _write(store, found, _ExportFile(format_, out, pretty), everything=everything)
     _tell(problems)
     if out is not None:
         echo(f"{_plural(count, 'message' if format_ is Format.OTLP else 'run')} written to {out}", err=True)
     if problems:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _ExportFile:
+    """What runs are written as, and where to."""
+
+    format: Format
+    out: Path | None
+    """A file, or a folder for reports of several runs; None: standard output."""
+    pretty: bool
+
+
+def _write(store: RunSource, runs: RunList, target: _ExportFile, *, everything: bool) -> tuple[int, list[str]]:
+    """Write runs; return how many runs or messages there are, and what could not be written.
+
+    Args:
+        store: their source.
+        runs: the runs.
+        target: the format and the place.
+        everything: whether these are all runs of the store, whose other spans and logs then go along, too.
+    """
+    problems = list[str]()
+    if target.format is Format.REPORT:
+        return _reports(store, runs, target.out, problems, pretty=target.pretty), problems
+    if target.format is Format.OTLP:
+        return _otlp(store, None if everything else runs, target.out, problems), problems
+    if target.format is Format.CSV:
+        with whole_file(target.out) as file:
+            count = write_csv(run_rows(runs), RUN_COLUMNS, file)
+    else:
+        count = _parquet(runs, target.out)
+    tell_damage(named_damage(runs))
+    return count, problems
 
 
 def _named(store: RunSource, names: Iterable[str]) -> RunList:
@@ -138,7 +172,7 @@ def _reports(store: RunSource, runs: list[RunSummary], out: Path | None, problem
         return 1
     count = 0
     with whole_file(out) as file:
-        for text in report_texts(store, runs, problems, pretty=pretty):  # one a line, unless they are indented
+        for text in reports_in_pieces(store, runs, problems, pretty=pretty):  # one a line, unless they are indented
             for piece in text:
                 file.write(escaped(piece, file))
             count += 1
