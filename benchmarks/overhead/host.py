@@ -15,14 +15,14 @@ from typing import Any, Final
 from call import Bench
 from cases import ARMS
 
-from opentelemetry_instrumentation_corevital.capture.attach.module_hooks import LayerTap
+from opentelemetry_instrumentation_corevital.capture.attach.module_hooks import LayerHook
 from opentelemetry_instrumentation_corevital.capture.collector.attention_reports import StepAttention
 from opentelemetry_instrumentation_corevital.capture.session.session import Session
 from opentelemetry_instrumentation_corevital.config import SUMMARY_ATTENTION_EVERY
 from opentelemetry_instrumentation_corevital.instrumentation.recorder import Recorder, _Recording
 
 IN_STEPS: Final = {
-    "layers": (LayerTap, "__call__"),
+    "layers": (LayerHook, "__call__"),
     "attention": (StepAttention, "_look_at"),
     "logits": (Session, "on_logits"),
     "tokens": (Session, "on_tokens"),

@@ -300,7 +300,7 @@ def test_what_one_call_has_learned_of_the_layers_does_not_mislead_the_next() -> 
 
     whats = ("first", "again", "a longer prompt", "a batch", "another precision", "changed in place", "and again")
     fresh, known = (sharpen(tiny_model(num_hidden_layers=4)) for _ in range(2))
-    expected = {what: measure(fresh, **change(fresh, what))[0] for what in whats}  # each by taps of its own
+    expected = {what: measure(fresh, **change(fresh, what))[0] for what in whats}  # each by hooks of its own
     keep = Keep()
     with instrumented(judgements=[keep], attention_every=1):
         for what in whats:

@@ -180,11 +180,11 @@ _GENERATION_METHODS = (
 
 def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
     from ..capture.attach.generation_loop import (
-        tap_finished_beams,
-        tap_logits_processor,
-        tap_output,
-        tap_running_beams,
-        tap_stopping_criteria,
+        hook_finished_beams,
+        hook_logits_processor,
+        hook_output,
+        hook_running_beams,
+        hook_stopping_criteria,
     )
     from ..capture.isolation.compiled_code import left_out
 
@@ -192,15 +192,15 @@ def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
         with shielded("instrumentor.unseen"):
             if not generate_state.inside():
                 uninstrumented.loop_prepared(model, sys.modules[_GENERATION_MODULE].GenerationMixin)
-        return tap_logits_processor(wrapped, model, args, kwargs)
+        return hook_logits_processor(wrapped, model, args, kwargs)
 
     wrappers = (
         _generate,
         logits_processor,
-        tap_stopping_criteria,
-        tap_output,
-        tap_running_beams,
-        tap_finished_beams,
+        hook_stopping_criteria,
+        hook_output,
+        hook_running_beams,
+        hook_finished_beams,
     )
     return [
         ("GenerationMixin", ClassPatch(method, left_out(wrapper)))

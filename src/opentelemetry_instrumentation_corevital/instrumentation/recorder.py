@@ -63,7 +63,7 @@ BESIDE_A_GREENLET: Final = "greenlet_without_patching"
 """Why a call is not measured that runs while another greenlet of its thread generates: hooks find a call by thread."""
 
 COMPILED: Final = "compiled"
-"""Why a call is not measured whose whole loop runs under `torch.compile`: there are no taps in its graphs."""
+"""Why a call is not measured whose whole loop runs under `torch.compile`: there are no hooks in its graphs."""
 
 
 class Recorder:
@@ -323,7 +323,7 @@ class _Recording:
         return LiveSteps(logger, lasting(self.context), self.settings) if takes_logs(logger) else None
 
     def enter(self) -> None:
-        """Make the span current and let the thread's taps report to this call."""
+        """Make the span current and let the thread's hooks report to this call."""
         from ..capture.attach.thread_state import listen
 
         self._token = otel_context.attach(self.context)

@@ -1,4 +1,4 @@
-"""The taps inside a model: they come and go without a trace, keep apart what belongs apart, and stay out of graphs."""
+"""The hooks of a model: they come and go without a trace, keep apart what belongs apart, and stay out of graphs."""
 
 import copy
 import gc
@@ -72,8 +72,8 @@ def test_uninstrumenting_takes_every_hook_and_wrapper_away() -> None:
     with instrumented():
         for model in (sdpa, eager):
             model.generate(prompt(), **ARGUMENTS)
-        assert hooks_of(sdpa) == ["LayerTap"] * 2
-        assert sorted(hooks_of(eager)) == ["LayerTap", "LayerTap", "WeightsTap", "WeightsTap"]
+        assert hooks_of(sdpa) == ["LayerHook"] * 2
+        assert sorted(hooks_of(eager)) == ["LayerHook", "LayerHook", "WeightsHook", "WeightsHook"]
         assert AttentionInterface()["sdpa"] is not sdpa_attention_forward
         model.generate(prompt(), **ARGUMENTS)
         assert len(hooks_of(eager)) == 4, "there are no more after a second run"
@@ -102,7 +102,7 @@ def test_a_copied_or_pickled_model_has_inert_hooks_and_can_be_watched_itself() -
         data = pickle.dumps(model)
         assert b"corevital" not in data.lower()
         for other in (copy.deepcopy(model), pickle.loads(data)):
-            assert "LayerTap" not in hooks_of(other)
+            assert "LayerHook" not in hooks_of(other)
             assert torch.equal(other.generate(prompt(), **ARGUMENTS), plain)
             assert np.array_equal(keep.runs[-1].columns["hidden_l2_norm"], keep.runs[0].columns["hidden_l2_norm"])
     assert torch.equal(pickle.loads(data).generate(prompt(), **ARGUMENTS), plain)
@@ -170,16 +170,16 @@ def other_list(model: Any) -> Any:
 
 @pytest.mark.parametrize("share", [same_model, other_head, other_list])
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
-def test_models_that_share_layers_share_their_taps(implementation: str, share: Any) -> None:
+def test_models_that_share_layers_share_their_hooks(implementation: str, share: Any) -> None:
     model = sharpen(tiny_model())
     other = share(model)
     for sharing in (model, other):
         sharing.set_attn_implementation(implementation)
-    taps = ["LayerTap"] * 2 + ["WeightsTap"] * 2 * (implementation == "eager")
+    attached = ["LayerHook"] * 2 + ["WeightsHook"] * 2 * (implementation == "eager")
     with instrumented(judgements=[keep := Keep()], attention_every=1):
         for sharing in (model, other, model):
             sharing.generate(prompt(), **ARGUMENTS)
-            assert sorted(hooks_of(model)) == taps
+            assert sorted(hooks_of(model)) == attached
         del other, sharing
         gc.collect()
         model.generate(prompt(), **ARGUMENTS)
@@ -190,7 +190,7 @@ def test_models_that_share_layers_share_their_taps(implementation: str, share: A
     assert hooks_of(model) == []
 
 
-def test_a_layer_that_one_model_gives_away_stays_tapped_for_the_other() -> None:
+def test_a_layer_that_one_model_gives_away_stays_hooked_for_the_other() -> None:
     model = tiny_model()
     other = other_list(model)
     shared = model.model.layers[1]
@@ -206,7 +206,7 @@ def test_a_layer_that_one_model_gives_away_stays_tapped_for_the_other() -> None:
         assert not shared._forward_hooks
     for run in keep.runs:
         assert np.array_equal(run.columns["hidden_l2_norm"], keep.runs[0].columns["hidden_l2_norm"])
-    assert "LayerTap" not in hooks_of(model) + hooks_of(other)
+    assert "LayerHook" not in hooks_of(model) + hooks_of(other)
 
 
 def test_layers_that_outlive_their_model_are_left_clean() -> None:
@@ -216,7 +216,7 @@ def test_layers_that_outlive_their_model_are_left_clean() -> None:
         decoder = model.model
         del model
         gc.collect()
-        assert hooks_of(decoder) == ["LayerTap"] * 2
+        assert hooks_of(decoder) == ["LayerHook"] * 2
     assert hooks_of(decoder) == []
 
 
@@ -432,8 +432,9 @@ def test_a_child_that_was_forked_during_a_call_can_generate() -> None:
         sys.setswitchinterval(1e-6)
         import torch
         torch.set_num_threads(1)
-        from opentelemetry_instrumentation_corevital import safety
-        from opentelemetry_instrumentation_corevital.capture import hooks, registry
+        from opentelemetry_instrumentation_corevital._internal import safety
+        from opentelemetry_instrumentation_corevital.capture.attach import attention_registry as registry
+        from opentelemetry_instrumentation_corevital.capture.attach import module_hooks as hooks
         from tests.support.in_memory import instrumented
         from tests.support.tiny_models import prompt, tiny_model
         model = tiny_model()

@@ -26,7 +26,7 @@ def assert_same(left: list[Run], right: list[Run]) -> None:
 
 
 def in_place(model: Any) -> None:
-    """Let a layer's output be changed behind its tap, from the fourth step on."""
+    """Let a layer's output be changed behind its hook, from the fourth step on."""
     steps = []
 
     def change(_module: Any, args: Any) -> None:

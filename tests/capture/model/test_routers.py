@@ -184,16 +184,16 @@ def test_the_run_stays_what_it_is_and_the_model_copies() -> None:
         watched, watched_state = run()
         other = pickle.loads(pickle.dumps(model))
         copied = copy.deepcopy(model)
-        assert sum(map(has_tap, model.modules())) >= 2 * 4, "layers and routers"
+        assert sum(map(has_hook, model.modules())) >= 2 * 4, "layers and routers"
     assert torch.equal(plain, watched)
     assert torch.equal(state, watched_state)
-    assert not any(map(has_tap, model.modules()))
-    assert not any(map(has_tap, [*other.modules(), *copied.modules()]))
+    assert not any(map(has_hook, model.modules()))
+    assert not any(map(has_hook, [*other.modules(), *copied.modules()]))
 
 
-def has_tap(module: torch.nn.Module) -> bool:
+def has_hook(module: torch.nn.Module) -> bool:
     return any(
-        isinstance(hook, module_hooks.LayerTap | module_hooks.OutputTap) for hook in module._forward_hooks.values()
+        isinstance(hook, module_hooks.LayerHook | module_hooks.OutputHook) for hook in module._forward_hooks.values()
     )
 
 

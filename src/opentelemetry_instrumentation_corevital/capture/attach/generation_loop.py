@@ -1,8 +1,8 @@
-"""Where to listen in a generation loop.
+"""The hooks of a generation loop.
 
-Listening posts are made by the loop itself, through methods of `GenerationMixin` that are patched on the class:
+The loop itself makes them, through methods of `GenerationMixin` that are patched on the class:
 `_get_logits_processor` returns a list whose call sees the raw logits first, `_get_stopping_criteria` one whose call
-sees the chosen tokens and what each criterion says of them. Both are subclasses of transformers' own list classes:
+sees the chosen tokens and each criterion's verdict on them. Both are subclasses of transformers' own list classes:
 unlike a processor in the list they do not leak into an assistant's generation, cost no signature inspection, and see
 logits that nobody has changed.
 """
@@ -22,7 +22,7 @@ from ..session.session import Session
 from .thread_state import thread
 
 
-class TappedLogits(LogitsProcessorList):
+class HookedLogits(LogitsProcessorList):
     """The call's logits processors; the raw logits pass by the session first."""
 
     session: Session | None = None
@@ -43,16 +43,16 @@ class TappedLogits(LogitsProcessorList):
         return LogitsProcessorList, (list(self),)
 
 
-class TappedCriteria(StoppingCriteriaList):
-    """The call's stopping criteria; what they say, and the chosen tokens after that, pass by the call.
+class HookedCriteria(StoppingCriteriaList):
+    """The call's stopping criteria: the call gets their verdicts, and the session the chosen tokens after that.
 
-    transformers' own method asks them. While it does, iteration yields them with an ear on each.
+    transformers' own method asks them. While it does, iteration yields each in a wrapper that records its verdict.
     """
 
     call: Call | None = None
     session: Session | None = None
     _verdicts: list[tuple[Any, Any]] | None = None
-    """Criteria with what they said at the step under way; None between steps."""
+    """Criteria with their verdicts at the step under way; None between steps."""
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         """Judge the sequences [sequences, length] as transformers' own list does."""
@@ -89,7 +89,7 @@ def _ask(verdicts: list[tuple[Any, Any]], criterion: Any, *args: Any, **kwargs: 
     return verdict
 
 
-def tap_logits_processor(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
+def hook_logits_processor(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._get_logits_processor`."""
     processors = wrapped(*args, **kwargs)
     with shielded("capture.attach"):
@@ -104,9 +104,9 @@ def tap_logits_processor(wrapped: Callable[..., Any], _model: Any, args: Any, kw
             session.resolved(config, prompt_length, _cache(kwargs.get("model_kwargs")))
             and type(processors) is LogitsProcessorList
         ):
-            tapped = TappedLogits(processors)
-            tapped.session = session
-            return tapped
+            hooked = HookedLogits(processors)
+            hooked.session = session
+            return hooked
     return processors
 
 
@@ -115,7 +115,7 @@ def _cache(model_kwargs: Any) -> Any:
     return model_kwargs.get("past_key_values") if isinstance(model_kwargs, dict) else None
 
 
-def tap_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
+def hook_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._get_stopping_criteria`."""
     call = session = None
     with shielded("capture.attach"):
@@ -128,15 +128,15 @@ def tap_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, k
             call.stops.attached = False
         if call is not None and type(criteria) is StoppingCriteriaList:
             call.stops.attach(criteria, beams=call.beams > 1)
-            tapped = TappedCriteria(criteria)
-            tapped.call = call
+            hooked = HookedCriteria(criteria)
+            hooked.call = call
             if session is not None and session.listening:
-                tapped.session = session
-            return tapped
+                hooked.session = session
+            return hooked
     return criteria
 
 
-def tap_output(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
+def hook_output(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._update_model_kwargs_for_generation`, which every loop calls after each forward pass."""
     with shielded("capture.output"):
         session = thread.session
@@ -145,7 +145,7 @@ def tap_output(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any)
     return wrapped(*args, **kwargs)
 
 
-def tap_running_beams(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
+def hook_running_beams(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._get_running_beams_for_next_iteration`, which chooses the beams that go on."""
     running = wrapped(*args, **kwargs)
     with shielded("capture.beams"):
@@ -159,8 +159,8 @@ def tap_running_beams(wrapped: Callable[..., Any], _model: Any, args: Any, kwarg
 _CANDIDATES = ("topk_log_probs", "topk_running_sequences", "topk_running_beam_indices")
 
 
-def tap_finished_beams(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
-    """Wrap `GenerationMixin._update_finished_beams`, which says how long every finished beam is."""
+def hook_finished_beams(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
+    """Wrap `GenerationMixin._update_finished_beams`, which returns how long every finished beam is."""
     finished = wrapped(*args, **kwargs)
     with shielded("capture.beams"):
         call = thread.call

@@ -1,7 +1,7 @@
-"""Taps inside a model: permanent hooks on its decoder layers, and wrappers in transformers' attention registry.
+"""Hooks of a model: permanent ones on its decoder layers, and wrappers in transformers' attention registry.
 
 All of them are gated: they do nothing on a thread without a collector, and nothing while a graph is being
-compiled. There a tap would have to write into buffers of the graph; `is_compiling()` is a constant to the compiler, so
+compiled. There a hook would have to write into buffers of the graph; `is_compiling()` is a constant to the compiler, so
 it leaves neither a guard nor a break, and the graph is the one of a model without hooks.
 
 A hook object is pickled and copied as a function of the standard library that does nothing: a model that was pickled
@@ -27,14 +27,14 @@ from ..model.description import text_config
 from ..model.structure import Anatomy, examine
 
 
-class _Tap:
+class _ModuleHook:
     """A hook that pickles and copies as one that does nothing."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, (contextlib.nullcontext(), "__exit__")
 
 
-class LayerTap(_Tap):
+class LayerHook(_ModuleHook):
     """Forward hook of a decoder layer. It runs for every layer at every step: it only hands over."""
 
     def __call__(self, module: nn.Module, _args: Any, output: Any) -> None:
@@ -49,7 +49,7 @@ class LayerTap(_Tap):
                 failed(error)
 
 
-class OutputTap(_Tap):
+class OutputHook(_ModuleHook):
     """Forward hook of a module inside a layer whose output is measured: it only hands over."""
 
     def __call__(self, module: nn.Module, _args: Any, output: Any) -> None:
@@ -64,7 +64,7 @@ class OutputTap(_Tap):
                 failed(error)
 
 
-class WeightsTap(_Tap):
+class WeightsHook(_ModuleHook):
     """Forward hook of an attention module that computes its weights itself (`eager`)."""
 
     def __call__(self, module: nn.Module, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
@@ -90,7 +90,7 @@ class WeightsTap(_Tap):
             attention.on_unknown("float16 weights do not tell which keys are visible")
 
 
-class ProjectionTap(_Tap):
+class ProjectionHook(_ModuleHook):
     """Forward hook of the projections `q` and `k` of an attention module that keeps its weights to itself."""
 
     def __call__(self, module: nn.Module, _args: Any, output: Any) -> None:
@@ -105,7 +105,7 @@ class ProjectionTap(_Tap):
             failed(error)
 
 
-class ProjectedAttentionTap(_Tap):
+class ProjectedAttentionHook(_ModuleHook):
     """Forward hook of an attention module that keeps its weights to itself but returns its bias (T5 before 5.0)."""
 
     def __call__(self, module: Any, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
@@ -132,16 +132,16 @@ class ProjectedAttentionTap(_Tap):
             failed(error)
 
 
-# One object of each for all models: so a module's tap is found again, whoever has put it there.
-_LAYER_TAP: Final = LayerTap()
-_OUTPUT_TAP: Final = OutputTap()
-_WEIGHTS_TAP: Final = WeightsTap()
-_PROJECTION_TAP: Final = ProjectionTap()
-_PROJECTED_ATTENTION_TAP: Final = ProjectedAttentionTap()
+# One object of each for all models: so a module's hook is found again, whoever has put it there.
+_LAYER_HOOK: Final = LayerHook()
+_OUTPUT_HOOK: Final = OutputHook()
+_WEIGHTS_HOOK: Final = WeightsHook()
+_PROJECTION_HOOK: Final = ProjectionHook()
+_PROJECTED_ATTENTION_HOOK: Final = ProjectedAttentionHook()
 
 
 class _Attached:
-    """What the taps of one model need. Models may share modules, as shallow copies and wrappers do."""
+    """What the hooks of one model need. Models may share modules, as shallow copies and wrappers do."""
 
     def __init__(self, model: nn.Module) -> None:
         self.anatomy: Anatomy = examine(model)
@@ -150,44 +150,44 @@ class _Attached:
     def prepare(self, model: nn.Module) -> None:
         """Put in what a run needs: outputs are seen after other hooks, weights where the model computes them itself."""
         for layer in _living(self.anatomy.layers):
-            self._tap_last(layer, _LAYER_TAP)
+            self._hook_last(layer, _LAYER_HOOK)
         for module in _living(self.anatomy.output_modules):
-            self._tap_last(module, _OUTPUT_TAP)
+            self._hook_last(module, _OUTPUT_HOOK)
         eager = _is_eager(model)
         for attention in _living(self.anatomy.attentions):
             if _keeps_to_itself(attention):
                 for projection in (attention.q, attention.k):
-                    self._tap(projection, _PROJECTION_TAP)
-                self._tap(attention, _PROJECTED_ATTENTION_TAP, with_kwargs=True)
+                    self._hook(projection, _PROJECTION_HOOK)
+                self._hook(attention, _PROJECTED_ATTENTION_HOOK, with_kwargs=True)
             elif eager:
-                self._tap(attention, _WEIGHTS_TAP, with_kwargs=True)
+                self._hook(attention, _WEIGHTS_HOOK, with_kwargs=True)
 
-    def _tap_last(self, module: nn.Module, tap: Callable[..., None]) -> None:
-        """Put in a tap that sees what the module's other hooks have made of its output."""
-        self._tap(module, tap)
+    def _hook_last(self, module: nn.Module, hook: Callable[..., None]) -> None:
+        """Put in a hook that sees what the module's other hooks have made of its output."""
+        self._hook(module, hook)
         hooks: Any = module._forward_hooks  # an OrderedDict, whatever its annotation says
-        if next(reversed(hooks.values())) is not tap:
-            hooks.move_to_end(next(key for key, hook in hooks.items() if hook is tap))
+        if next(reversed(hooks.values())) is not hook:
+            hooks.move_to_end(next(key for key, other in hooks.items() if other is hook))
 
-    def _tap(self, module: nn.Module, tap: Callable[..., None], *, with_kwargs: bool = False) -> None:
-        there = any(hook is tap for hook in module._forward_hooks.values())
+    def _hook(self, module: nn.Module, hook: Callable[..., None], *, with_kwargs: bool = False) -> None:
+        there = any(other is hook for other in module._forward_hooks.values())
         if not there:
-            module.register_forward_hook(tap, with_kwargs=with_kwargs)
+            module.register_forward_hook(hook, with_kwargs=with_kwargs)
         if not there or id(module) not in self._mine:
             self._mine.add(id(module))
             _users.setdefault(module, weakref.WeakSet()).add(self)
 
     def remove(self) -> None:
-        """Take the taps off where no other model needs them."""
+        """Take the hooks off where no other model needs them."""
         for module, users in list(_users.items()):
             users.discard(self)
             if not users:
-                _untap(module)
+                _unhook(module)
 
 
-def _untap(module: nn.Module) -> None:
+def _unhook(module: nn.Module) -> None:
     for key, hook in list(module._forward_hooks.items()):
-        if isinstance(hook, _Tap):
+        if isinstance(hook, _ModuleHook):
             del module._forward_hooks[key]
             module._forward_hooks_with_kwargs.pop(key, None)
     _users.pop(module, None)
@@ -200,11 +200,11 @@ def _living(modules: "Iterable[weakref.ref[nn.Module]]") -> Iterator[Any]:
 _lock = held_by_forks(threading.Lock())
 _attached: "weakref.WeakKeyDictionary[nn.Module, _Attached]" = weakref.WeakKeyDictionary()
 _users: "weakref.WeakKeyDictionary[nn.Module, weakref.WeakSet[_Attached]]" = weakref.WeakKeyDictionary()
-"""Module with taps -> who needs them. Without a user a module's taps do nothing, until all are detached."""
+"""Module with hooks -> who needs them. Without a user a module's hooks do nothing, until all are detached."""
 
 
 def attach(model: nn.Module) -> Anatomy:
-    """Put taps into a model, unless they are there, and return where its layers are."""
+    """Put hooks into a model, unless they are there, and return where its layers are."""
     with _lock:
         attached = _attached.get(model)
         if attached is not None and not attached.anatomy.is_of(model):
@@ -217,10 +217,10 @@ def attach(model: nn.Module) -> Anatomy:
 
 
 def detach_all() -> None:
-    """Take the taps out of every living module."""
+    """Take the hooks out of every living module."""
     with _lock:
         for module in list(_users):
-            _untap(module)
+            _unhook(module)
         _attached.clear()
 
 

@@ -1,4 +1,4 @@
-"""Which call the taps of a thread's generation loop report to.
+"""Which call the hooks of a thread's generation loop report to.
 
 Greenlets of a thread share a `threading.local`, so a call is its greenlet's. What hooks inside the model report to is
 the thread's, for their speed: see `collector`.
@@ -41,7 +41,7 @@ Listening = tuple[Any, ...]
 
 
 def listen(call: Call | None, session: Session | None) -> Listening:
-    """Make this thread's taps report to a call, and to its session if it is measured; return what was before.
+    """Make this thread's hooks report to a call, and to its session if it is measured; return what was before.
 
     `listen(None, None)` hides a run from a generate() that runs inside it, such as an assistant's.
     """

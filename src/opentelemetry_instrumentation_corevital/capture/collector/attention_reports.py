@@ -1,4 +1,4 @@
-"""The attention that one call's taps have seen during a step: taken, and reduced together.
+"""The attention that one call's hooks have seen during a step: taken, and reduced together.
 
 The last query and the keys are kept by reference where the cache is known to hold these keys, and the model was seen
 to leave both alone until the step is over; else only the last query's scores, computed at once. Whether what is kept

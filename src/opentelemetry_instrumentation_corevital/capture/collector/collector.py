@@ -284,7 +284,7 @@ def _why_never_seen(anatomy: Anatomy) -> str:
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Whether some of the model's modules run as compiled graphs, in which no tap reports."""
+    """Whether some of the model's modules run as compiled graphs, in which no hook reports."""
     if getattr(model, "_compiled_call", None) is not None:  # what generate() compiles by itself
         return True
     return any(

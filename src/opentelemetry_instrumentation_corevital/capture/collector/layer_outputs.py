@@ -2,7 +2,7 @@
 
 By reference where that is the whole output or little less, as a copy where it is a slice of a long prefill or where
 layers change what they have returned. Step after step the same layers return tensors of the same shape at other
-addresses. So once a step has been looked at tensor by tensor, the taps of the next ones, of this call or another, only
+addresses. So once a step has been looked at tensor by tensor, the hooks of the next ones, of this call or another, only
 collect, and all of it is compared at once.
 """
 

@@ -1,4 +1,4 @@
-"""One watched `generate()` call: what its taps see at every step becomes its rows, and these its Runs."""
+"""One watched `generate()` call: what its hooks see at every step becomes its rows, and these its Runs."""
 
 from dataclasses import replace
 from typing import Any, Final
@@ -109,7 +109,7 @@ class Session:
     def on_logits(self, input_ids: Any, logits: Tensor, *, edited: bool = True) -> None:
         """Take a step's raw logits [rows, vocabulary] before any processor sees them.
 
-        The step's forward pass is over: what the taps have seen inside is reduced here, before a processor (such as
+        The step's forward pass is over: what the hooks have seen inside is reduced here, before a processor (such as
         classifier-free guidance) runs the model once more.
 
         Args:
@@ -299,7 +299,7 @@ class Session:
         return not call.custom and call.stops.attached and not call.stops.steps
 
     def release(self) -> None:
-        """Refer to no tensor and no module any more. Custom generation code may have kept the lists with the taps."""
+        """Refer to no tensor and no module any more. Custom generation code may have kept the lists with the hooks."""
         self._open, self._step = False, None
         self.collector = self._backend = self._carrier = self._following = self._beams = None
         self.call.release()
