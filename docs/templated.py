@@ -123,7 +123,7 @@ def _columns() -> str:
 
 def _component_table() -> str:
     rows = [
-        f"| {number} | `{each.name}` | {each.meaning}{' *inside*' if each.inside else ''} |"
+        f"| {number} | `{each.name}` | {each.meaning}{' *internals*' if each.internals else ''} |"
         for number, each in enumerate(behaviour.COMPONENTS)
     ]
     return "\n".join(["| | component | definition |", "|---|---|---|", *rows])

@@ -13,7 +13,7 @@ from opentelemetry_instrumentation_corevital.run import Run
 from .figures import Figure, Section, bootstrap
 from .replay import Replay
 
-OUTSIDE = sum(not component.inside for component in COMPONENTS)
+OUTSIDE = sum(not component.internals for component in COMPONENTS)
 ENTROPY = slice(1, 2)
 """Of the median entropy alone."""
 

@@ -20,7 +20,7 @@ from opentelemetry_instrumentation_corevital.run import Fingerprint, Prompt, Run
 from tests.support.made_runs import NOT_REPEATING, add_layers, make_run
 
 NAMES = [component.name for component in COMPONENTS]
-OUTSIDE_COUNT = sum(not component.inside for component in COMPONENTS)
+OUTSIDE_COUNT = sum(not component.internals for component in COMPONENTS)
 NEW = NOT_REPEATING.tolist()
 
 
@@ -44,7 +44,7 @@ def layered(**layers: Any) -> Run:
 def test_the_layout_is_that_of_its_version() -> None:
     """Whoever changes this changes what the numbers mean: VERSION has to be another one then."""
     assert (VERSION, OUTSIDE) == ("1", "1-outside")
-    assert [component.inside for component in COMPONENTS] == [False] * 15 + [True] * 9
+    assert [component.internals for component in COMPONENTS] == [False] * 15 + [True] * 9
     assert [
         *("entropy_low", "entropy_median", "entropy_high", "entropy_drift", "entropy_persistence"),
         *("surprisal_median", "surprisal_high", "margin_low", "margin_median", "margin_high", "topk_mass"),

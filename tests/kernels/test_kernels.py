@@ -76,7 +76,7 @@ def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
     tokens = torch.full((rows, 3), vocabulary - 1, device=DEVICE)[:, -1]
     done = torch.tensor([row % 2 == 0 for row in range(rows)], device=DEVICE)
     row, fused = blank(rows, LOGIT_WIDTH + 1100), Fused(DEVICE, rows)
-    inside = normal(rows, LOGIT_WIDTH + 1200)
+    internals = normal(rows, LOGIT_WIDTH + 1200)
     wanted = logit_signals(logits)
     numbers = numbers_of(wanted, tokens)
 
@@ -84,11 +84,11 @@ def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
     fused.logits(passed, edited=edited)
     if edited:
         passed.fill_(0.0)
-    fused.tokens(tokens, done, row, inside)
+    fused.tokens(tokens, done, row, internals)
 
     for name, at in LOGITS.items():
         same(row[:, at], numbers[name])
-    assert torch.equal(row[:, LOGIT_WIDTH:], inside[:, LOGIT_WIDTH : row.shape[1]])
+    assert torch.equal(row[:, LOGIT_WIDTH:], internals[:, LOGIT_WIDTH : row.shape[1]])
     assert row[:, TOKEN].tolist() == tokens.tolist()
     assert row[:, DONE].bool().tolist() == done.tolist()
 
@@ -127,7 +127,7 @@ def test_hidden_states(width: int, sequences: int, dtype: torch.dtype, kind: str
         layers = states(kind if step == 1 else "plain", dtype, sequences, width, step)
         assert fused.takes(layers)
         row = blank(sequences, offset + 4 * HIDDEN + 2)
-        fused.inside(row, [layer.data_ptr() for layer in layers], step, ends=True)
+        fused.internals(row, [layer.data_ptr() for layer in layers], step, ends=True)
         widened = [layer[:, -1].float() for layer in layers]
         for index, state in enumerate(widened):
             wanted = hidden_statistics(state)
@@ -148,7 +148,7 @@ def test_the_last_state_follows_the_sequence_that_goes_on() -> None:
     fused.reorder(order)  # before the first step there is nothing to be reordered
     for step, layers in enumerate(steps):
         assert fused.takes(layers)
-        fused.inside(rows, [layer.data_ptr() for layer in layers], step, ends=True)
+        fused.internals(rows, [layer.data_ptr() for layer in layers], step, ends=True)
         fused.reorder(order)
     before, now = (layers[-1][:, -1] for layers in steps)
     same(rows[:, LOGIT_WIDTH + 4 * HIDDEN], cosine(now, before[order]))
@@ -160,7 +160,7 @@ def test_without_the_last_layer_there_is_no_cosine() -> None:
         row = blank(1, 40)
         layers = states("plain", torch.float32, 1, 64, 0)
         assert fused.takes(layers)
-        fused.inside(row, [layer.data_ptr() for layer in layers], 0)
+        fused.internals(row, [layer.data_ptr() for layer in layers], 0)
         assert row[0, LOGIT_WIDTH + 4 * HIDDEN].isnan()
 
 
@@ -219,7 +219,7 @@ def check(layers: list[Attended], kind: plans.AttentionKind = "self", step: int 
     end = 5 + width * len(layers)
     places = [Place(kind, 5 + width * layer, by_head=end + heads * layer) for layer in range(len(layers))]
     row = blank(sequences, end + heads * len(layers))
-    Fused(DEVICE, sequences).inside(row, [], step, plan=Plan(layers, places))
+    Fused(DEVICE, sequences).internals(row, [], step, plan=Plan(layers, places))
     for place, taken in zip(places, layers, strict=True):
         wanted, previous = defined(taken, step if kind == "self" else 0)
         same(row[:, place.offset : place.offset + width], stacked(family, wanted))
@@ -279,6 +279,6 @@ def test_many_steps_reuse_the_table() -> None:
     for step in range(1, 12):
         taken = attention((1, 4, 2, 20 + step, 64), torch.float32, seed=step)
         row = blank(1, 60)
-        fused.inside(row, [], step, plan=Plan([taken], [Place("self", 0)]))
+        fused.internals(row, [], step, plan=Plan([taken], [Place("self", 0)]))
         wanted = stacked("attention", defined(taken, step)[0])
         same(row[:, : wanted.shape[1]], wanted)

@@ -313,7 +313,7 @@ def test_generate_waits_for_a_locked_file_once_and_little_and_the_rest_is_writte
         for _ in range(2):
             model.generate(prompt(), max_new_tokens=12, do_sample=False, eos_token_id=None)
             waits.append(generate_state.thread.waited)
-            assert generate_state.thread.inside.get() is None
+            assert generate_state.thread.in_generate.get() is None
     # A wait may end late on a busy machine; without a limit for the whole call there are 13 of half a second.
     assert all(generate_state.PATIENCE <= each < 6 * generate_state.PATIENCE for each in waits)
     assert spans.force_flush()

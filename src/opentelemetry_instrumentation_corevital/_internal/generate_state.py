@@ -17,7 +17,7 @@ class _Thread(threading.local):
     waited = 0.0
 
     def __init__(self) -> None:
-        self.inside: PerGreenlet[bool] = PerGreenlet()
+        self.in_generate: PerGreenlet[bool] = PerGreenlet()
         """Of those in which a call is under way: whether it may be measured."""
 
 
@@ -36,22 +36,22 @@ def begin(*, measured: bool) -> None:
     global _generates_in  # noqa: PLW0603
     _generates_in = os.getpid()
     thread.waited = 0.0
-    thread.inside.set(measured)
+    thread.in_generate.set(measured)
 
 
 def end() -> None:
     """Note that it has left it."""
-    thread.inside.set(None)
+    thread.in_generate.set(None)
 
 
-def inside() -> bool:
+def in_generate() -> bool:
     """Return whether this thread, or its greenlet, is inside a `generate()` that passed the recorder."""
-    return thread.inside.get() is not None
+    return thread.in_generate.get() is not None
 
 
 def patience(otherwise: float) -> float:
     """Return how many seconds this thread may wait now: what is left of `PATIENCE`, outside of a call `otherwise`."""
-    return max(0.0, PATIENCE - thread.waited) if inside() else otherwise
+    return max(0.0, PATIENCE - thread.waited) if in_generate() else otherwise
 
 
 def waited(seconds: float) -> None:

@@ -34,7 +34,7 @@ class Component:
 
     name: str
     meaning: str
-    inside: bool = False
+    internals: bool = False
     """Whether it needs hidden states and attention."""
 
 
@@ -76,11 +76,11 @@ def vector(run: Run) -> tuple[Numbers, str] | str:
     finite = np.isfinite(columns).all(0)
     if finite.sum() < FEWEST_STEPS:
         return f"a fingerprint needs {FEWEST_STEPS} steps with a distribution, the run has {finite.sum()}"
-    outside = [*_logits(*(column[finite] for column in columns)), *_tokens(run.tokens)]
-    inside = _inside(run)
-    if inside is None:
-        return np.array(outside), OUTSIDE
-    return np.array([*outside, *inside]), VERSION
+    logits = [*_logits(*(column[finite] for column in columns)), *_tokens(run.tokens)]
+    internals = _internals(run)
+    if internals is None:
+        return np.array(logits), OUTSIDE
+    return np.array([*logits, *internals]), VERSION
 
 
 def _logits(entropy: Numbers, surprisal: Numbers, margin: Numbers, top1: Numbers, topk: Numbers) -> list[float]:
@@ -113,7 +113,7 @@ def _tokens(tokens: NDArray[np.int32]) -> list[float]:
     return [float(stood.mean()), float(stood[-_LATE:].mean()), float(recent.mean())]
 
 
-def _inside(run: Run) -> list[float] | None:
+def _internals(run: Run) -> list[float] | None:
     """Return what the layers did; None where it was not measured, or the model has too few layers for thirds."""
     names = ("hidden_cosine", "hidden_l2_norm", "layer_transformation", "attention_entropy", "attention_mass_sink")
     if any(name not in run.columns for name in names):

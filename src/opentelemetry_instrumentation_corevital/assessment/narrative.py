@@ -53,8 +53,8 @@ def _found(run: Run) -> list[str]:
     evidence = {} if run.health is None else run.health.evidence
     found = [flag for flag in _GRAVEST_FIRST if flag.name in evidence]
     first = [flag for flag in found if flag.about != "layers"][:1]
-    inside = [flag for flag in found if flag.about == "layers"][:1]
-    chosen = first if any(flag.about == "numbers" for flag in found) else first + inside
+    about_layers = [flag for flag in found if flag.about == "layers"][:1]
+    chosen = first if any(flag.about == "numbers" for flag in found) else first + about_layers
     return [text for flag in chosen if (text := flag.sentence(evidence[flag.name]))]
 
 

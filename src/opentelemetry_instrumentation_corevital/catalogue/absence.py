@@ -65,7 +65,7 @@ REASONS: Final[tuple[str, ...]] = (
     "no stopping criterion was seen to end it",
     "the prompt's tokens could not be counted",
     "the step at which the call failed could not be read from the device",
-    # the model's inside
+    # internals
     "switched off (attention_every=0)",
     "the model's layers were not found",
     "compiled",

@@ -190,7 +190,7 @@ def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
 
     def logits_processor(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
         with shielded("instrumentor.unseen"):
-            if not generate_state.inside():
+            if not generate_state.in_generate():
                 uninstrumented.loop_prepared(model, sys.modules[_GENERATION_MODULE].GenerationMixin)
         return hook_logits_processor(wrapped, model, args, kwargs)
 

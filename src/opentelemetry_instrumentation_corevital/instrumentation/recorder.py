@@ -94,8 +94,8 @@ class Recorder:
         """Run `wrapped` as it is, recorded if it is to be; return and raise exactly what it does."""
         nested = alone = True
         try:
-            inside = generate_state.thread.inside
-            nested, alone = inside.get() is not None, not any(inside.values())
+            in_generate = generate_state.thread.in_generate
+            nested, alone = in_generate.get() is not None, not any(in_generate.values())
             if not nested:
                 generate_state.begin(measured=alone)
                 if not alone:
@@ -110,7 +110,7 @@ class Recorder:
             try:
                 generate_state.end()
             except Exception as error:
-                generate_state.thread.inside = PerGreenlet()
+                generate_state.thread.in_generate = PerGreenlet()
                 report_internal_error("recorder.greenlets", error)
 
     def _generate(
@@ -129,7 +129,7 @@ class Recorder:
                 unmeasured = unmeasured or COMPILED
             recording = self._begin(model, args, kwargs, unmeasured)
             if recording is None or recording.session is None:
-                generate_state.thread.inside.set(False)
+                generate_state.thread.in_generate.set(False)
         except Exception as error:
             report_internal_error("recorder.begin", error)
         if recording is None:

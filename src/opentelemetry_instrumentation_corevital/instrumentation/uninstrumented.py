@@ -51,7 +51,7 @@ def own_generate_called(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any
 def continuous_batching_begun(wrapped: Any, _model: Any, args: Any, kwargs: Any) -> Any:
     """Begin continuous batching, and say once that it is not seen, unless a generate() that is seen begins it."""
     with shielded("unseen.continuous_batching"):
-        if not generate_state.inside():
+        if not generate_state.in_generate():
             _tell(CONTINUOUS_BATCHING)
     return wrapped(*args, **kwargs)
 

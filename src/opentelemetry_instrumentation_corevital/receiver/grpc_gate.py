@@ -38,7 +38,7 @@ class Gate:
         self._peers = Peers(limits)
         self._folder = tempfile.TemporaryDirectory(prefix="corevital-")
         self._numbers = itertools.count()
-        self._open = dict[str, _Outside]()
+        self._open = dict[str, _ClientSide]()
         self._flooded = dict[str, float]()
         self._server: asyncio.Server | None = None
 
@@ -53,7 +53,7 @@ class Gate:
 
     async def open(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
         """Take the connections of a listening socket, which speak TLS where there is a context."""
-        make: Callable[..., Any] = lambda: _Outside(self, self._peers, self._limits)  # noqa: E731
+        make: Callable[..., Any] = lambda: _ClientSide(self, self._peers, self._limits)  # noqa: E731
         if context is not None:
             make = shaking_hands(make, self._peers, self._limits, context)
         self._server = await asyncio.get_running_loop().create_server(make, sock=listener)
@@ -64,17 +64,17 @@ class Gate:
         Args:
             peer: what gRPC calls the connection's other end.
         """
-        outside = self._open.get(peer.removeprefix(_PREFIX))
-        if outside is None or self._peers.know(outside):
+        client = self._open.get(peer.removeprefix(_PREFIX))
+        if client is None or self._peers.know(client):
             return True
-        outside.end()
+        client.end()
         return False
 
     def deny(self, peer: str) -> None:
         """Have a connection make room before others, since it has shown no valid token."""
-        outside = self._open.get(peer.removeprefix(_PREFIX))
-        if outside is not None:
-            self._peers.deny(outside)
+        client = self._open.get(peer.removeprefix(_PREFIX))
+        if client is not None:
+            self._peers.deny(client)
 
     def stop(self) -> None:
         """Take no further connections."""
@@ -84,8 +84,8 @@ class Gate:
     def close(self) -> None:
         """End all connections."""
         self.stop()
-        for outside in list(self._open.values()):
-            outside.end()
+        for client in list(self._open.values()):
+            client.end()
         self._folder.cleanup()
 
     def flooded_from(self, address: str) -> None:
@@ -94,9 +94,9 @@ class Gate:
             self._flooded.clear()
         self._flooded[address] = asyncio.get_running_loop().time() + self._limits.flood_seconds
 
-    async def pass_on(self, outside: "_Outside") -> None:
+    async def pass_on(self, client: "_ClientSide") -> None:
         """Connect what has come with the gRPC server."""
-        if self._flooded.get(outside.address, 0.0) > asyncio.get_running_loop().time():
+        if self._flooded.get(client.address, 0.0) > asyncio.get_running_loop().time():
             await asyncio.sleep(_FLOODED_SECONDS)  # a flood that is closed comes again at once
         name = str(Path(self._folder.name, str(next(self._numbers))))
         inner = socket.socket(socket.AF_UNIX)
@@ -105,12 +105,12 @@ class Gate:
             inner.bind(name)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(inner, str(self._behind))
-            self._open[name] = outside
-            outside.on_end(lambda: self._open.pop(name, None))
-            await loop.create_unix_connection(lambda: _Inside(outside), sock=inner)
+            self._open[name] = client
+            client.on_end(lambda: self._open.pop(name, None))
+            await loop.create_unix_connection(lambda: _ServerSide(client), sock=inner)
         except OSError:
             inner.close()
-            outside.end()
+            client.end()
         finally:
             with contextlib.suppress(OSError):
                 Path(name).unlink()
@@ -131,7 +131,7 @@ class _End(asyncio.Protocol):
             self.other.transport.resume_reading()
 
 
-class _Outside(_End):
+class _ClientSide(_End):
     """A client's connection."""
 
     def __init__(self, gate: Gate, peers: Peers, limits: Limits) -> None:
@@ -157,14 +157,14 @@ class _Outside(_End):
         if not self._ended:
             self._pass_on()  # the first frame may have come right behind the handshake
 
-    def linked(self, inside: "_Inside") -> None:
+    def linked(self, server: "_ServerSide") -> None:
         """Begin to pass bytes on."""
-        self.other = inside
+        self.other = server
         if self._ended or self._deadline is None:
-            inside.transport.abort()
+            server.transport.abort()
             return
         self._deadline.cancel()
-        inside.transport.write(bytes(self._early))
+        server.transport.write(bytes(self._early))
         self._early.clear()
         self.transport.resume_reading()
 
@@ -223,11 +223,11 @@ class _Outside(_End):
             self._on_end()
 
 
-class _Inside(_End):
+class _ServerSide(_End):
     """The connection to the gRPC server."""
 
-    def __init__(self, outside: _Outside) -> None:
-        self.other: _Outside = outside
+    def __init__(self, client: _ClientSide) -> None:
+        self.other: _ClientSide = client
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport

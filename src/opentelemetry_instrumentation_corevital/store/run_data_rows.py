@@ -149,8 +149,8 @@ def _join(connection: sqlite3.Connection, group: Row, now: int) -> list[Lost]:
         connection.execute(f"DELETE FROM run_data_chunks WHERE {_GROUP}", group)
         return [Lost(count, f"a run's data was left out: {wrong}.")]
     connection.execute(INSERT_RUN_DATA, (trace_id, span_id, digest, now, data))
-    wrong_inside = note_damage_of_data(connection, (trace_id, span_id), data)
-    noted = [Lost(0, f"{name} {why}; it reads as absent.", own=False) for name, why in wrong_inside.items()]
+    damaged = note_damage_of_data(connection, (trace_id, span_id), data)
+    noted = [Lost(0, f"{name} {why}; it reads as absent.", own=False) for name, why in damaged.items()]
     others = connection.execute(f"DELETE FROM run_data_chunks WHERE {_RUN}", group[:3]).rowcount - count
     if others:
         noted.append(Lost(others, "chunks of run data name a count or a size that is not their run's.", own=False))

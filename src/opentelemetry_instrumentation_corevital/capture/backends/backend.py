@@ -21,7 +21,7 @@ class Backend(Protocol):
     """
 
     def measure(self, step: Step) -> None:
-        """Take a step's logits and what was seen inside the model, before anybody changes them; wait for nothing."""
+        """Take a step's logits and the internals, before anybody changes them; wait for nothing."""
 
     def row(self, step: Step) -> Tensor:
         """Return the row float32 [sequences, width] of that step, now completed; see `layout`."""

@@ -39,7 +39,7 @@ class KernelBackend:
         self._fused = fused
         self._device = device
         self._numbers = HiddenNumbers()
-        self._inside: Tensor | None = None
+        self._internals: Tensor | None = None
         """The row of the step under way, its logits' part excepted."""
         self._readable: tuple[torch.Size, torch.dtype] | None = None
         """Shape and dtype of states that the kernels can read."""
@@ -49,14 +49,14 @@ class KernelBackend:
         assert step.logits is not None
         with self._current():
             try:
-                self._inside = self._write_inside(step)
+                self._internals = self._write_internals(step)
                 self._fused.logits(step.logits, edited=step.edited)
             except Exception as error:
                 break_kernels(self._device, error)
                 raise
 
-    def _write_inside(self, step: Step) -> Tensor | None:
-        """Return memory [sequences, numbers] in which all that is inside of the step is written; None if that fails."""
+    def _write_internals(self, step: Step) -> Tensor | None:
+        """Return memory [sequences, numbers] in which all internals of the step are written; None if that fails."""
         try:
             layout, fused = self._presence.layout, self._fused
             row = fused.scratch_row(layout.width(attention=step.attention is not None))
@@ -72,7 +72,7 @@ class KernelBackend:
             if left:
                 self._write_by_torch(step, row, layout, left)
             if addresses or plan is not None:
-                fused.inside(row, addresses, step.index, ends=bool(addresses) and layout.ends("hidden"), plan=plan)
+                fused.internals(row, addresses, step.index, ends=bool(addresses) and layout.ends("hidden"), plan=plan)
             return row
         except Exception as error:
             break_kernels(self._device, error)
@@ -102,12 +102,12 @@ class KernelBackend:
 
     def row(self, step: Step) -> Tensor:
         """See `Backend`."""
-        inside, tokens, done = self._inside, step.tokens, step.done
+        internals, tokens, done = self._internals, step.tokens, step.done
         assert tokens is not None
         assert done is not None
-        row = self._carrier.room(step.sequences, LOGIT_WIDTH if inside is None else inside.shape[1])
+        row = self._carrier.room(step.sequences, LOGIT_WIDTH if internals is None else internals.shape[1])
         with self._current():
-            self._fused.tokens(tokens, done, row, inside)
+            self._fused.tokens(tokens, done, row, internals)
         return row
 
     def reorder(self, parents: Tensor) -> None:

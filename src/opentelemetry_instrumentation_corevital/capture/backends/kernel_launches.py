@@ -94,31 +94,31 @@ class Fused:
             *(logits, stride, self._logits, parts, vocabulary, edited, _LOGITS_BLOCK),
         )
 
-    def tokens(self, tokens: Tensor, done: Tensor, row: Tensor, inside: Tensor | None = None) -> None:
+    def tokens(self, tokens: Tensor, done: Tensor, row: Tensor, internals: Tensor | None = None) -> None:
         """Write the signals of a step's logits, its chosen tokens int64 [sequences], and which sequences are done.
 
         Args:
             tokens: int64 [sequences].
             done: bool [sequences].
             row: float32 [sequences, width], contiguous, on the device or in pinned memory.
-            inside: float32 [sequences, width or more]: what is behind the logits' part of it goes into the row.
+            internals: float32 [sequences, width or more]: all of it but the logits goes into the row.
         """
         logits, self._logits = self._logits, None
         assert logits is not None
         vocabulary, stride = logits.shape[1], logits.stride(0)
-        inside_stride = row.stride(0) if inside is None else inside.stride(0)
+        internals_stride = row.stride(0) if internals is None else internals.stride(0)
         splits = -(-vocabulary // _LOGITS_BLOCK)
         parts = self._scratch("logits", self._sequences * splits * kernels.LOGIT_PARTS.value)
         _logits_row(
-            (self._index, splits, stride, inside_stride, logits.data_ptr() % 16 == 0, row.data_ptr() % 16 == 0),
+            (self._index, splits, stride, internals_stride, logits.data_ptr() % 16 == 0, row.data_ptr() % 16 == 0),
             (self._sequences, 1, 1),
             *(parts, splits, logits, stride, tokens, tokens.stride(0), done),
-            *(row if inside is None else inside, inside_stride, row, row.shape[1], _power(splits), _ROW_BLOCK),
+            *(row if internals is None else internals, internals_stride, row, row.shape[1], _power(splits), _ROW_BLOCK),
         )
 
-    # --- inside -----------------------------------------------------------------------------------------------------
+    # --- internals ---------------------------------------------------------------------------------------------------
 
-    def inside(
+    def internals(
         self, row: Tensor, hidden: Sequence[int], step: int, *, ends: bool = False, plan: Plan | None = None
     ) -> None:
         """Write the numbers of hidden states and attention.
@@ -145,7 +145,7 @@ class Fused:
             start += len(group.addresses)
 
     def scratch_row(self, width: int) -> Tensor:
-        """Return memory on the device for what is inside a step's row [sequences, width]: the same at every step."""
+        """Return memory on the device for the internals of a step's row [sequences, width]: the same at every step."""
         found = self._rows.get(width)
         if found is None:
             found = self._rows[width] = torch.empty((self._sequences, width), device=self._device)

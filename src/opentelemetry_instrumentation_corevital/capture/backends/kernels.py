@@ -249,8 +249,8 @@ def logits_row_kernel(
     tokens,
     token_stride,
     done,
-    inside,
-    inside_stride,
+    internals,
+    internals_stride,
     row,
     width,
     PADDED: tl.constexpr,
@@ -267,7 +267,7 @@ def logits_row_kernel(
         logits: raw logits [rows, vocabulary], with `stride` between rows.
         tokens: int64 [rows], with `token_stride` between rows.
         done: bool [rows].
-        inside: float32 [rows, ...], with `inside_stride` between rows: what is behind the logits' part is copied.
+        internals: float32 [rows, ...], with `internals_stride` between rows: all but its logits are copied.
         row: float32 [rows, width], on the host.
     """
     index = tl.program_id(0).to(tl.int64)
@@ -322,7 +322,9 @@ def logits_row_kernel(
     tl.store(out + DONE, (tl.load(done + index) != 0).to(tl.float32))
     for start in range(LOGIT_WIDTH, width, BLOCK):
         at = start + tl.arange(0, BLOCK)
-        tl.store(out + at, tl.load(inside + index * inside_stride + at, mask=at < width, other=0.0), mask=at < width)
+        tl.store(
+            out + at, tl.load(internals + index * internals_stride + at, mask=at < width, other=0.0), mask=at < width
+        )
 
 
 # --- attention --------------------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def layers_path(model: nn.Module) -> str | None:
     else than a decoder: it is preferred, but a list on an encoder's side is taken only where there is no other.
     """
     expected = layer_counts(text_config(getattr(model, "config", None)))
-    inside = {id(module) for module in _decoder(model).modules()}
+    in_decoder = {id(module) for module in _decoder(model).modules()}
     best: tuple[tuple[bool, bool, bool, bool, int, int], str, nn.ModuleList] | None = None
     for name, module in model.named_modules():
         if not isinstance(module, nn.ModuleList) or not len(module):
@@ -188,7 +188,7 @@ def layers_path(model: nn.Module) -> str | None:
         if not fits and not attends:
             continue
         encodes = _is_beside_decoder(model, name.split("."))
-        rank = (not encodes, id(module) in inside, fits, attends, -name.count("."), len(module))
+        rank = (not encodes, id(module) in in_decoder, fits, attends, -name.count("."), len(module))
         if best is None or rank > best[0]:
             best = rank, name, module
     if best is None or all(map(_is_only_attention, best[2])):

@@ -109,7 +109,7 @@ class Session:
     def on_logits(self, input_ids: Any, logits: Tensor, *, edited: bool = True) -> None:
         """Take a step's raw logits [rows, vocabulary] before any processor sees them.
 
-        The step's forward pass is over: what the hooks have seen inside is reduced here, before a processor (such as
+        The step's forward pass is over: what the hooks have seen is reduced here, before a processor (such as
         classifier-free guidance) runs the model once more.
 
         Args:
