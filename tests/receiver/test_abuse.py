@@ -223,9 +223,9 @@ def test_bodies_in_tiny_chunks_keep_nobody_waiting(tmp_path: Path) -> None:
 
 
 def test_the_end_does_not_wait_for_a_worker_that_has_none(tmp_path: Path) -> None:
-    stuck = "from opentelemetry_instrumentation_corevital.receiver import desk\n"
+    stuck = "from opentelemetry_instrumentation_corevital.receiver import admission\n"
     stuck += "def forever(*_):\n    while True:\n        pass\n"
-    stuck += "desk._unpacked = forever\n"
+    stuck += "admission._unpacked = forever\n"
     with collecting(tmp_path, code=stuck + limited(stop_seconds=7)) as receiver:
         assert served(receiver)
         body = gzip.compress(spans_request(1).SerializeToString())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from opentelemetry_instrumentation_corevital.receiver.admission import Desk
+from opentelemetry_instrumentation_corevital.receiver.admission import Admission
 from opentelemetry_instrumentation_corevital.receiver.answers import Accepted, Answer, Later
 from opentelemetry_instrumentation_corevital.receiver.intake import Intake
 from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNALS
@@ -32,19 +32,21 @@ def path(tmp_path: Path) -> Iterator[Path]:
 
 
 def visited(path: Path, limits: Limits, play: Callable[[Callable[[int], Awaitable[Answer]]], Awaitable[None]]) -> None:
-    """Have a play send requests, each with a span of its own number, to a desk."""
+    """Have a play send requests, each with a span of its own number, to an admission."""
 
     async def run() -> None:
         writer = StoreWriter(path, patience=2.0)
-        desk = Desk(Intake(writer, limits), limits, Statistics())
+        admission = Admission(Intake(writer, limits), limits, Statistics())
 
         async def send(number: int) -> Answer:
-            with desk.visit() as visit:
-                return await desk.take(SIGNALS[0], "http", visit, spans_request(1, seed=number).SerializeToString())
+            with admission.visit() as visit:
+                return await admission.take(
+                    SIGNALS[0], "http", visit, spans_request(1, seed=number).SerializeToString()
+                )
 
         await play(send)
-        await asyncio.to_thread(desk.close)
-        assert (desk.requests, desk.waiting_bytes) == (0, 0)
+        await asyncio.to_thread(admission.close)
+        assert (admission.requests, admission.waiting_bytes) == (0, 0)
         writer.close()
 
     asyncio.run(run())

@@ -17,7 +17,7 @@ from .options import Database, database_file
 from .printing import echo
 
 if TYPE_CHECKING:
-    from ..receiver.server import Listening, Options
+    from ..receiver.server import BoundAddresses, Options
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")]
 HttpPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of OTLP over HTTP; 0: any free one.")]
@@ -104,7 +104,7 @@ def _log_to_standard_error() -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
-def _tell(options: "Options", listening: "Listening") -> None:
+def _tell(options: "Options", listening: "BoundAddresses") -> None:
     host = f"[{listening.host}]" if ":" in listening.host else listening.host
     scheme = "https" if options.tls else "http"
     echo(

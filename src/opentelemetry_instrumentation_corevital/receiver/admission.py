@@ -28,8 +28,8 @@ class BusyError(Exception):
 class Visit:
     """One request from its first byte to its answer, and the memory that it takes."""
 
-    def __init__(self, desk: "Desk") -> None:
-        self._desk = desk
+    def __init__(self, admission: "Admission") -> None:
+        self._admission = admission
         self.bytes = 0
 
     def grow(self, size: int) -> None:
@@ -38,13 +38,13 @@ class Visit:
         Raises:
             BusyError: if there is none.
         """
-        if self._desk.waiting_bytes + size > self._desk.limits.waiting_bytes:
+        if self._admission.waiting_bytes + size > self._admission.limits.waiting_bytes:
             raise BusyError(busy("too many bytes wait here."))
         self.bytes += size
-        self._desk.waiting_bytes += size
+        self._admission.waiting_bytes += size
 
 
-class Desk:
+class Admission:
     """Takes requests of both protocols. Used by one event loop.
 
     Args:

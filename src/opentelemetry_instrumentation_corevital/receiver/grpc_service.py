@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import grpc
 
-from .admission import BusyError, Desk
+from .admission import Admission, BusyError
 from .answers import Accepted, Answer, Fault, Later, Refused, busy
 from .bearer_token import DENIED, Guard
 from .grpc_gate import Gate
@@ -24,17 +24,17 @@ class Rpc:
     handler asks for it, which is after it has looked at the token, and for as long as it likes to wait.
 
     Args:
-        desk: where requests go.
+        admission: where requests go.
         guard: who may come in.
         gate: where connections come in; the server listens behind it.
     """
 
-    def __init__(self, desk: Desk, guard: Guard, gate: Gate) -> None:
-        self._desk = desk
+    def __init__(self, admission: Admission, guard: Guard, gate: Gate) -> None:
+        self._admission = admission
         self._gate = gate
         self._guard = guard
-        self._reads = asyncio.Semaphore(desk.limits.grpc_reads)
-        limits = desk.limits
+        self._reads = asyncio.Semaphore(admission.limits.grpc_reads)
+        limits = admission.limits
         self.server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", limits.body_bytes),  # holds for what is decompressed, too
@@ -66,10 +66,10 @@ class Rpc:
             if self._guard.admits(dict(context.invocation_metadata() or ()).get("authorization")):
                 if not self._gate.know(context.peer()):
                     raise BusyError(busy("too many connections are open."))
-                with self._desk.visit() as visit:
+                with self._admission.visit() as visit:
                     body = await self._read(messages)
                     visit.grow(len(body))
-                    return await self._desk.take(signal, "grpc", visit, body)
+                    return await self._admission.take(signal, "grpc", visit, body)
             self._gate.deny(context.peer())
         except BusyError as error:
             answer = error.answer
@@ -77,7 +77,7 @@ class Rpc:
             answer = Later("the message did not come in time.", 1)
         except StopAsyncIteration:
             answer = Refused(Fault.MALFORMED, "there was no message.")
-        self._desk.count(signal, "grpc", answer, len(body))
+        self._admission.count(signal, "grpc", answer, len(body))
         return answer
 
     async def _read(self, messages: AsyncIterator[bytes]) -> bytes:
@@ -86,6 +86,6 @@ class Rpc:
         except TimeoutError:
             raise BusyError(busy("too many requests are being received.")) from None
         try:
-            return await asyncio.wait_for(anext(messages), self._desk.limits.read_seconds)
+            return await asyncio.wait_for(anext(messages), self._admission.limits.read_seconds)
         finally:
             self._reads.release()

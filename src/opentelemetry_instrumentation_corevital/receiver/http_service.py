@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .admission import BusyError, Desk, Visit
+from .admission import Admission, BusyError, Visit
 from .answers import Accepted, Answer, Fault, Later, Refused, RefusedError
 from .bearer_token import DENIED, Guard
 from .bodies import ENCODINGS, JSON, PROTOBUF, too_large
@@ -31,12 +31,12 @@ class Web:
     """The HTTP side of a receiver.
 
     Args:
-        desk: where requests go.
+        admission: where requests go.
         guard: who may come in.
     """
 
-    def __init__(self, desk: Desk, guard: Guard) -> None:
-        self._desk = desk
+    def __init__(self, admission: Admission, guard: Guard) -> None:
+        self._admission = admission
         self._guard = guard
         routes = [Route(signal.path, self._endpoint(signal), methods=["POST"]) for signal in SIGNALS]
         routes.append(Route("/healthz", self._health))
@@ -68,17 +68,17 @@ class Web:
         body, answer = b"", None
         try:
             self._check(request, encoding, kind)
-            with self._desk.visit() as visit:
-                async with asyncio.timeout(self._desk.limits.read_seconds):
+            with self._admission.visit() as visit:
+                async with asyncio.timeout(self._admission.limits.read_seconds):
                     body = await self._read(request, visit)
-                return await self._desk.take(signal, "http", visit, body, encoding, kind)
+                return await self._admission.take(signal, "http", visit, body, encoding, kind)
         except (RefusedError, BusyError) as error:
             answer = error.answer
         except TimeoutError:  # not 408, after which a sender gives up: the network may be faster another time
             answer = Later("the body did not come in time.", 1)
         except ClientDisconnect:
             answer = Refused(Fault.MALFORMED, "the body broke off.")
-        self._desk.count(signal, "http", answer, len(body))
+        self._admission.count(signal, "http", answer, len(body))
         return answer
 
     def _check(self, request: Request, encoding: str, kind: str) -> None:
@@ -93,27 +93,27 @@ class Web:
             raise RefusedError(Fault.UNSUPPORTED, f"the content type has to be {PROTOBUF} or {JSON}.")
         if encoding and encoding not in ENCODINGS:
             raise RefusedError(Fault.UNSUPPORTED, f"the content encoding has to be one of {', '.join(ENCODINGS)}.")
-        if int(request.headers.get("content-length", 0)) > self._desk.limits.body_bytes:
-            raise too_large(self._desk.limits.body_bytes)
+        if int(request.headers.get("content-length", 0)) > self._admission.limits.body_bytes:
+            raise too_large(self._admission.limits.body_bytes)
 
     async def _read(self, request: Request, visit: Visit) -> bytes:
         pieces = list[bytes]()
         async for piece in request.stream():
-            if visit.bytes + len(piece) > self._desk.limits.body_bytes:
-                raise too_large(self._desk.limits.body_bytes)
+            if visit.bytes + len(piece) > self._admission.limits.body_bytes:
+                raise too_large(self._admission.limits.body_bytes)
             visit.grow(len(piece))
             pieces.append(piece)
         return b"".join(pieces)
 
     async def _health(self, _request: Request) -> Response:
-        healthy = self._desk.intake.healthy
+        healthy = self._admission.intake.healthy
         status = "ok" if healthy else "the store cannot be written"
         return JSONResponse({"status": status}, 200 if healthy else 503)
 
     async def _metrics(self, request: Request) -> Response:
         if not self._guard.admits(request.headers.get("authorization")):
             return PlainTextResponse(DENIED.reason, 401, {"www-authenticate": "Bearer"})
-        return Response(self._desk.statistics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(self._admission.statistics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _ambiguous(scope: Scope) -> bool:

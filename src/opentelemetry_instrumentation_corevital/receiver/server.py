@@ -14,7 +14,7 @@ import uvicorn
 from ..store.database import open_database
 from ..store.retention import Retention
 from ..store.writer import StoreWriter
-from .admission import Desk
+from .admission import Admission
 from .bearer_token import Guard
 from .binding import Pair, Tls, listen
 from .grpc_gate import Gate
@@ -46,15 +46,15 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """Where a receiver listens: with port 0 the system chooses one."""
+class BoundAddresses:
+    """The addresses that a receiver listens on: with port 0 the system chooses one."""
 
     host: str
     port: int
     grpc_port: int
 
 
-def serve(options: Options, started: Callable[[Listening], None]) -> bool:
+def serve(options: Options, started: Callable[[BoundAddresses], None]) -> bool:
     """Receive until the process is told to stop by SIGTERM or SIGINT; what was acknowledged is in the store then.
 
     Args:
@@ -75,32 +75,32 @@ def serve(options: Options, started: Callable[[Listening], None]) -> bool:
     return asyncio.run(_serve(options, pair, started))
 
 
-async def _serve(options: Options, pair: Pair | None, started: Callable[[Listening], None]) -> bool:
+async def _serve(options: Options, pair: Pair | None, started: Callable[[BoundAddresses], None]) -> bool:
     limits, loop, stop = options.limits, asyncio.get_running_loop(), asyncio.Event()
     writer = StoreWriter(options.path, patience=limits.locked_seconds, synchronous="FULL", retention=options.retention)
-    desk = Desk(Intake(writer, limits), limits, Statistics())
+    admission = Admission(Intake(writer, limits), limits, Statistics())
     guard, gate = Guard(options.token), Gate(limits)
     listeners = list[socket.socket]()
     try:
         listeners.append(listen("--port", options.host, options.port))
         listeners.append(listen("--grpc-port", options.host, options.grpc_port))
-        rpc = Rpc(desk, guard, gate)
-        web = _Server(_configuration(Web(desk, guard), limits, pair, guard))
+        rpc = Rpc(admission, guard, gate)
+        web = _Server(_configuration(Web(admission, guard), limits, pair, guard))
         await rpc.server.start()
         await gate.open(listeners[1], pair.grpc if pair else None)
         serving = asyncio.create_task(web.serve(sockets=listeners[:1]))
         while not web.started and not serving.done():
             await asyncio.sleep(0.01)
         with _on_signals(lambda: loop.call_soon_threadsafe(stop.set)):
-            started(Listening(options.host, *(listener.getsockname()[1] for listener in listeners)))
+            started(BoundAddresses(options.host, *(listener.getsockname()[1] for listener in listeners)))
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait((stopped, serving), return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
             end = loop.time() + limits.stop_seconds - _MARGIN_SECONDS
-            desk.stopping = web.should_exit = True
+            admission.stopping = web.should_exit = True
             gate.stop()
             await asyncio.gather(serving, rpc.server.stop(_answering(limits)))
-            idle = await asyncio.to_thread(desk.close, max(0.0, end - loop.time()) / 2)
+            idle = await asyncio.to_thread(admission.close, max(0.0, end - loop.time()) / 2)
             await asyncio.to_thread(writer.close, max(1.0, end - loop.time()))
             return idle
     finally:
