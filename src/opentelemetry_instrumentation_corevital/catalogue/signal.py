@@ -17,7 +17,7 @@ SLACK: Final = 2e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """Signals that are measured together, of the same layers: one block of a vitals row.
+    """Signals that are measured together, of the same layers: one block of a signal row.
 
     A block has the numbers of each of its layers, one layer after the other, and then those of the step. The blocks
     stand in the row in the order of `signals.FAMILIES`; a run has those that its model and its options give it.

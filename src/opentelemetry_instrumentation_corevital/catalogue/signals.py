@@ -1,4 +1,4 @@
-"""Every signal and its family, in the order of the vitals row, and how to look them up.
+"""Every signal and its family, in the order of the signal row, and how to look them up.
 
 The order of the declarations is that of the numbers in a row, of the columns of a run and of docs/metrics.md.
 """

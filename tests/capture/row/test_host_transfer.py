@@ -1,4 +1,4 @@
-"""How vitals rows reach the host, on the devices that this machine has."""
+"""How signal rows reach the host, on the devices that this machine has."""
 
 import numpy as np
 import torch

@@ -47,7 +47,7 @@ class Reports:
 
 
 class Place(NamedTuple):
-    """Where in the vitals row an attention's numbers go."""
+    """Where in the signal row an attention's numbers go."""
 
     kind: AttentionKind
     offset: int

@@ -3,7 +3,7 @@
 
 Eager decoding waits for the host, which needs some microseconds per launch; so a step's numbers must not cost a launch
 per layer. What the layers have left is scattered in memory: the kernels find it through a table of addresses, shapes
-and strides that one copy per step brings to the device. Everything is written where it belongs in the vitals row.
+and strides that one copy per step brings to the device. Everything is written where it belongs in the signal row.
 
 All arithmetic is float32, products of half-precision numbers are exact, sums are in another order than torch's. Sums
 over keys, tokens and splits are joined as in online softmax (Milakov and Gimelshein 2018, arXiv 1805.02867): each part

@@ -1,4 +1,4 @@
-"""Vitals rows on their way from the model's device to the host: one row per step, never a wait.
+"""Signal rows on their way from the model's device to the host: one row per step, never a wait.
 
 A row is a float32 tensor [sequences, signals]. Rows of a CUDA device go through a ring of pinned slots, written by the
 kernels or by a copy, and are read when they are there, one step later; a CPU's are taken at once; those of other

@@ -1,4 +1,4 @@
-"""What a vitals row holds, and how the rows of a run become its columns.
+"""What a signal row holds, and how the rows of a run become its columns.
 
 A row is float32 [sequences, width]: the logit signals with the chosen token and the stop flag, then one block for each
 family of signals that the run has, in the order of `catalogue.signals`. First come the families of every step, then
