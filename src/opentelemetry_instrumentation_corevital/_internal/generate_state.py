@@ -13,7 +13,7 @@ PATIENCE: Final = 0.5
 """Seconds for which one `generate()` waits for telemetry to be stored, all its exports together."""
 
 
-class _Thread(threading.local):
+class _GenerateThread(threading.local):
     waited = 0.0
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class _Thread(threading.local):
         """Of those in which a call is under way: whether it may be measured."""
 
 
-thread: Final = _Thread()
+thread: Final = _GenerateThread()
 _generates_in: int | None = None
 """The process whose outermost call began last: in a forked child its parent's, until it generates itself."""
 

@@ -204,10 +204,10 @@ def _unseen(wrapped: Callable[..., Any], model: Any, args: tuple[Any, ...], kwar
     """Run a generate() that runs inside another one; unless it does that one's work, its steps are not that run's."""
     before = None
     with shielded("recorder.nested"):
-        from ..capture.attach.thread_state import listen, thread
+        from ..capture.attach.thread_state import report_to, thread
 
         if thread.call is None or not thread.call.is_delegate(model):
-            before = listen(None, None)
+            before = report_to(None, None)
     try:
         return wrapped(*args, **kwargs)
     finally:
@@ -316,7 +316,7 @@ class _Recording:
         return Session(self.call, self.model, self.clock, self.start_ns, collector, kernels=kernels, follower=self.live)
 
     def _live(self) -> LiveSteps | None:
-        """Return what tells the steps while the call goes on, if that is wanted and somebody listens."""
+        """Return what reports the steps while the call goes on, if that is wanted and somebody takes them."""
         if not (self.captured and self.settings.step_events == "logs" and self.span.is_recording()):
             return None
         logger = self.recorder.logger
@@ -324,10 +324,10 @@ class _Recording:
 
     def enter(self) -> None:
         """Make the span current and let the thread's hooks report to this call."""
-        from ..capture.attach.thread_state import listen
+        from ..capture.attach.thread_state import report_to
 
         self._token = otel_context.attach(self.context)
-        self._before = listen(self.call, self.session)
+        self._before = report_to(self.call, self.session)
 
     def leave(self) -> None:
         """Undo `enter`, however far it came; the call ends here."""

@@ -31,7 +31,7 @@ class HookedLogits(LogitsProcessorList):
         """Process logits [sequences, vocabulary] as transformers' own list does."""
         session = self.session
         try:
-            if session is not None and session.listening:
+            if session is not None and session.active:
                 session.on_logits(input_ids, scores, edited=len(self) > 0)
         except Exception as error:
             report_internal_error("capture.logits", error)
@@ -66,7 +66,7 @@ class HookedCriteria(StoppingCriteriaList):
             if call is not None:
                 with unseen():
                     call.stops.take(input_ids, verdicts)
-            if session is not None and session.listening:
+            if session is not None and session.active:
                 session.on_tokens(input_ids, done)
         except Exception as error:
             report_internal_error("capture.tokens", error)
@@ -130,7 +130,7 @@ def hook_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, 
             call.stops.attach(criteria, beams=call.beams > 1)
             hooked = HookedCriteria(criteria)
             hooked.call = call
-            if session is not None and session.listening:
+            if session is not None and session.active:
                 hooked.session = session
             return hooked
     return criteria
@@ -140,7 +140,7 @@ def hook_output(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any
     """Wrap `GenerationMixin._update_model_kwargs_for_generation`, which every loop calls after each forward pass."""
     with shielded("capture.output"):
         session = thread.session
-        if session is not None and session.listening:
+        if session is not None and session.active:
             session.on_output(args[0] if args else kwargs.get("outputs"))
     return wrapped(*args, **kwargs)
 
@@ -150,7 +150,7 @@ def hook_running_beams(wrapped: Callable[..., Any], _model: Any, args: Any, kwar
     running = wrapped(*args, **kwargs)
     with shielded("capture.beams"):
         session = thread.session
-        if session is not None and session.listening:
+        if session is not None and session.active:
             given = dict(zip(_CANDIDATES, args, strict=False)) | kwargs
             session.on_beams(given["topk_running_sequences"], given["topk_running_beam_indices"], running[2])
     return running

@@ -8,14 +8,14 @@ import threading
 from typing import Any
 
 from ..._internal.greenlets import Owner, PerGreenlet
-from ..collector.collector import thread as hooks
+from ..collector.collector import thread as hook_thread
 from ..session.call_facts import Call
 from ..session.session import Session
 
 _Calls = tuple[Call | None, Session | None]
 
 
-class _Thread(threading.local):
+class _CallThread(threading.local):
     owner: Owner | None = None
     """The greenlet whose call is measured, if one is."""
 
@@ -29,35 +29,36 @@ class _Thread(threading.local):
 
     @property
     def session(self) -> Session | None:
-        """Return what measures it."""
+        """Return the session that measures it."""
         return (self.calls.get() or _NOBODY)[1]
 
 
 _NOBODY: _Calls = None, None
 
-thread = _Thread()
+thread = _CallThread()
 
-Listening = tuple[Any, ...]
+ThreadState = tuple[Any, ...]
+"""What one thread's hooks reported to."""
 
 
-def listen(call: Call | None, session: Session | None) -> Listening:
+def report_to(call: Call | None, session: Session | None) -> ThreadState:
     """Make this thread's hooks report to a call, and to its session if it is measured; return what was before.
 
-    `listen(None, None)` hides a run from a generate() that runs inside it, such as an assistant's.
+    `report_to(None, None)` hides a run from a generate() that runs inside it, such as an assistant's.
     """
     if session is not None:
         thread.owner = Owner()
     mine = thread.owner is not None and thread.owner.runs  # those of another greenlet's call go on
-    before = thread.calls.get(), mine, hooks.collector
+    before = thread.calls.get(), mine, hook_thread.collector
     if mine:
-        hooks.collector = None
+        hook_thread.collector = None
     thread.calls.set((call, session))
     return before
 
 
-def restore(before: Listening) -> None:
-    """Undo `listen`."""
+def restore(before: ThreadState) -> None:
+    """Undo `report_to`."""
     calls, mine, collector = before
     thread.calls.set(calls)
     if mine:
-        hooks.collector = collector
+        hook_thread.collector = collector

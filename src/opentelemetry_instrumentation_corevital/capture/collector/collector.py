@@ -298,12 +298,12 @@ def is_compiled(model: nn.Module) -> bool:
 # --- the way of the hooks to it ---------------------------------------------------------------------------------------
 
 
-class _Thread(threading.local):
+class _HookThread(threading.local):
     collector: StepCollector | None = None
     """Takes what the hooks of this thread see; None where nobody wants it."""
 
 
-thread = _Thread()
+thread = _HookThread()
 
 
 def attention_here() -> StepAttention | None:

@@ -77,7 +77,7 @@ class Session:
     # --- while the loop runs ---------------------------------------------------------------------------------------
 
     def resolved(self, generation_config: Any, prompt_length: int | None, cache: Any = None) -> bool:
-        """Take the resolved config and the cache; return whether the loop's logits are to be listened to."""
+        """Take the resolved config and the cache; return whether the session wants the loop's logits."""
         self.call.resolved(generation_config, prompt_length)
         strategy = self.call.strategy()
         if self.call.paged:
@@ -96,7 +96,7 @@ class Session:
         return self._absent_reason is None
 
     @property
-    def listening(self) -> bool:
+    def active(self) -> bool:
         """Whether the loop's steps are still wanted."""
         return self._open and self._absent_reason is None
 
@@ -311,7 +311,7 @@ class Session:
         there was no such step or nothing wrong with it.
         """
         step = self._step
-        if step is None or self._backend is None or not self.listening:
+        if step is None or self._backend is None or not self.active:
             return None
         try:
             step.choose_none()
