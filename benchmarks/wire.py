@@ -45,7 +45,7 @@ from opentelemetry_instrumentation_corevital.emission.instruments import Instrum
 from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
 from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
-from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import CallTexts
+from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
 from opentelemetry_instrumentation_corevital.run import Run
 
@@ -89,7 +89,7 @@ def reported(run: Run, settings: Settings, tracer: Tracer, logger: Logger) -> Sp
         span=span,
         context=set_span_in_context(span, Context()),
         model=run.model,
-        texts=CallTexts(settings, hint, None),  # type: ignore[arg-type]  # asked for tokens, which nobody wants here
+        prompt_and_response=PromptAndResponse(settings, hint, None),  # type: ignore[arg-type]  # nobody wants tokens
     ).write([run], None)
     span.set_attributes(start)
     return span

@@ -23,7 +23,7 @@ from opentelemetry_instrumentation_corevital.emission.instruments import Instrum
 from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
 from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
-from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import CallTexts
+from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
 from tests.support.described_spans import assert_described, encoded_bytes
 from tests.support.largest_run import LAYERS, run_with_everything
@@ -81,7 +81,7 @@ def reported(capture: str, message: str, profile: str) -> ReadableSpan:
         span=span,
         context=set_span_in_context(span, Context()),
         model=run.model,
-        texts=CallTexts(settings, hint, SimpleNamespace(arguments={})),  # type: ignore[arg-type]
+        prompt_and_response=PromptAndResponse(settings, hint, SimpleNamespace(arguments={})),  # type: ignore[arg-type]
         rag=RAGContext(4096, ["document-1", "document-2"], ["A title"] * 2, {"index": "wiki"}),
     )
     try:

@@ -19,7 +19,7 @@ from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
 from tests.support.made_runs import add_layers, make_run
 
 
-class NoTexts:
+class NoPromptAndResponse:
     """Of a call whose prompts and answers are not known."""
 
     def give_prompts(self, runs: Sequence[Run]) -> None: ...
@@ -73,7 +73,7 @@ def report(
         span=span,
         context=context,
         model=runs[0].model,
-        texts=NoTexts(),  # type: ignore[arg-type]
+        prompt_and_response=NoPromptAndResponse(),  # type: ignore[arg-type]
         start=start,
     ).write(runs, None)
     if failed:

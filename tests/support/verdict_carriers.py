@@ -18,7 +18,7 @@ from opentelemetry_instrumentation_corevital.emission.instruments import Instrum
 from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
 from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
-from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import CallTexts
+from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
 
 Attributes = dict[str, Any]
@@ -50,7 +50,7 @@ def reported(runs: list[Run], limit: int = 128) -> tuple[list[Any], list[tuple[s
         span=span,
         context=set_span_in_context(span, Context()),
         model=runs[0].model,
-        texts=CallTexts(settings, hint, SimpleNamespace(arguments={})),  # type: ignore[arg-type]
+        prompt_and_response=PromptAndResponse(settings, hint, SimpleNamespace(arguments={})),  # type: ignore[arg-type]
     ).write(runs, None)
     span.end()
     records = [each.log_record for each in logs.get_finished_logs()]

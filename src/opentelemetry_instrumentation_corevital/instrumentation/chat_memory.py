@@ -48,21 +48,21 @@ class ChatMemory:
     def rendered(self, tokenizer: Any, conversation: Any, result: Any) -> None:
         """Remember what `apply_chat_template` made: text, token ids, or a mapping with `input_ids`."""
         chats = [_Chat(last_user_text(messages), weakref.ref(tokenizer)) for messages in conversations(conversation)]
-        texts = [result] if isinstance(result, str) else result
-        if isinstance(texts, list) and texts and isinstance(texts[0], str):
-            self._add(self._by_text, zip(texts, chats, strict=False))
+        rendered = [result] if isinstance(result, str) else result
+        if isinstance(rendered, list) and rendered and isinstance(rendered[0], str):
+            self._add(self._by_text, zip(rendered, chats, strict=False))
         else:
             self._add(self._by_tokens, zip(map(_digest, token_rows(result)), chats, strict=False))
 
     def tokenized(self, text: Any, result: Any) -> None:
-        """Remember the tokens of texts that a template has made; of other texts nothing."""
+        """Remember the tokens of text that a template has made; of other text nothing."""
         if not self._by_text:
             return
-        texts = [text] if isinstance(text, str) else text
-        if not isinstance(texts, list | tuple) or not all(isinstance(item, str) for item in texts):
+        prompt_texts = [text] if isinstance(text, str) else text
+        if not isinstance(prompt_texts, list | tuple) or not all(isinstance(item, str) for item in prompt_texts):
             return
         with self._lock:
-            chats = [self._by_text.get(item) for item in texts]
+            chats = [self._by_text.get(item) for item in prompt_texts]
         if any(chats):
             made = zip(map(_digest, token_rows(result)), chats, strict=False)
             self._add(self._by_tokens, [(key, chat) for key, chat in made if chat is not None])
@@ -74,9 +74,9 @@ class ChatMemory:
         chats = [chat for chat in found if chat is not None]
         if not chats or len(chats) < len(prompts):
             return None
-        texts = [chat.text for chat in chats if chat.text is not None]
+        known = [chat.text for chat in chats if chat.text is not None]
         return PromptHint(
-            text=tuple(texts) if len(texts) == len(prompts) else None, chat=True, tokenizer=chats[0].tokenizer()
+            text=tuple(known) if len(known) == len(prompts) else None, chat=True, tokenizer=chats[0].tokenizer()
         )
 
     def _add(self, kept: "OrderedDict[_Key, _Chat]", items: Iterable[tuple[_Key, _Chat]]) -> None:

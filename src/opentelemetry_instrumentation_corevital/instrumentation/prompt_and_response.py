@@ -1,4 +1,4 @@
-"""A call's texts: those of its prompts, for judgements that hash them, and with content switched on its messages."""
+"""A call's prompt and response text: prompts for judgements that hash them, and messages with content switched on."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from ..capture.session.call_facts import Call
 
 
-class CallTexts:
-    """Finds the texts of a call's runs: told by the caller, or decoded by the tokenizer that came with the call."""
+class PromptAndResponse:
+    """Finds the prompt and response text of a call's runs: the caller's own, or decoded by its tokenizer."""
 
     def __init__(self, settings: Settings, hint: PromptHint, call: "Call") -> None:
         self._settings = settings
@@ -26,10 +26,10 @@ class CallTexts:
         if self._settings.prompt_hash == "off" and not self._settings.content:
             return
         told = self._hint.text
-        texts = (told,) if isinstance(told, str) else told
-        if texts and not len(runs) % len(texts):
+        given = (told,) if isinstance(told, str) else told
+        if given and not len(runs) % len(given):
             for run in runs:
-                run.prompt = Prompt(texts[_prompt_of(run, runs, texts)], "text", self._hint.chat)
+                run.prompt = Prompt(given[_prompt_of(run, runs, given)], "text", self._hint.chat)
             return
         tokenizer, prompts = self._tokenizer(), None
         if tokenizer is not None:

@@ -37,7 +37,7 @@ class RAGContext:
         for name in ("context_token_count", "document_count"):
             _check_count(name, getattr(self, name))
         for name in ("retrieved_doc_ids", "retrieved_doc_titles"):
-            object.__setattr__(self, name, _texts(name, getattr(self, name)))
+            object.__setattr__(self, name, _strings(name, getattr(self, name)))
         object.__setattr__(self, "metadata", _copied(self.metadata))
         if self.document_count is None and (self.retrieved_doc_ids or self.retrieved_doc_titles):
             count = max(len(self.retrieved_doc_ids), len(self.retrieved_doc_titles))
@@ -82,14 +82,14 @@ def _check_count(name: str, count: object) -> None:
         raise ValueError(f"{name}: expected an integer of 0 or more, below 2^63")
 
 
-def _texts(name: str, texts: object) -> tuple[str, ...]:
-    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+def _strings(name: str, strings: object) -> tuple[str, ...]:
+    if not isinstance(strings, list | tuple) or not all(isinstance(text, str) for text in strings):
         raise ValueError(f"{name}: expected a list of strings")
     try:
-        "".join(texts).encode()
+        "".join(strings).encode()
     except UnicodeEncodeError:
         raise ValueError(f"{name}: a text is not valid Unicode") from None
-    return tuple(texts)
+    return tuple(strings)
 
 
 def _copied(metadata: object, name: str = "metadata") -> dict[str, Any]:

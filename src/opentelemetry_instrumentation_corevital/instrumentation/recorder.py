@@ -49,7 +49,7 @@ from .call_context import (
     lasting,
 )
 from .chat_memory import recent_chats
-from .prompt_and_response import CallTexts
+from .prompt_and_response import PromptAndResponse
 from .reporting import Report
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class _Recording:
             span=self.span,
             context=self.context,
             model=self.model,
-            texts=CallTexts(self.settings, self.hint, self.call),
+            prompt_and_response=PromptAndResponse(self.settings, self.hint, self.call),
             start=self.start,
             live=self.live,
             rag=current_rag(parent),

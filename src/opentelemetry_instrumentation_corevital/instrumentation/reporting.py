@@ -37,7 +37,7 @@ from ..emission.span import capture_attributes, emit_run, in_full
 from ..emission.verdict_event import emit_verdict
 from ..run import Decoding, ModelInfo, Run
 from .call_context import lasting
-from .prompt_and_response import CallTexts
+from .prompt_and_response import PromptAndResponse
 from .rag import RAGContext
 from .rag_attributes import rag_attributes
 
@@ -55,7 +55,7 @@ class Report:
         span: the call's span.
         context: holds that span.
         model: what generated.
-        texts: the call's prompts and answers.
+        prompt_and_response: the text of the call's prompts and answers.
         start: the GenAI attributes that its span started with.
         live: what has told the steps while the call went on.
         rag: what was retrieved for the call's prompts.
@@ -69,7 +69,7 @@ class Report:
     span: Span
     context: Context
     model: ModelInfo
-    texts: CallTexts
+    prompt_and_response: PromptAndResponse
     start: Mapping[str, Any] = field(default_factory=dict)
     live: LiveSteps | None = None
     rag: RAGContext | None = None
@@ -77,7 +77,7 @@ class Report:
     def write(self, runs: Sequence[Run], error: BaseException | None) -> None:
         """Judge the runs and emit everything that is told of them."""
         with shielded("report.prompt"):
-            self.texts.give_prompts(runs)
+            self.prompt_and_response.give_prompts(runs)
         with shielded("report.attributes"):
             content = self.settings.content_on_span
             self.span.set_attributes(
@@ -163,7 +163,7 @@ class Report:
         said: Messages = {}
         with shielded("report.content"):
             if span.is_recording() and self.settings.content:
-                said = self.texts.messages(run)
+                said = self.prompt_and_response.messages(run)
                 if self.settings.content_in_events and said:
                     emit_content(self.logger, run, said, self._request(run), context)
         with shielded("report.verdict"):

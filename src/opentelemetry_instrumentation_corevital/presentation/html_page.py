@@ -88,11 +88,11 @@ def _bars_first(text: str) -> tuple[str, str]:
     return text[: len(text) - len(rest)], rest.strip()
 
 
-def _tokens(steps: int, texts: Sequence[str] | None, found: Sequence[Any]) -> list[dict[str, Any]]:
+def _tokens(steps: int, token_text: Sequence[str] | None, found: Sequence[Any]) -> list[dict[str, Any]]:
     """Return what the page says of every step: its text, its signals, and each of them as a share of 0 to 1."""
     tokens: list[dict[str, Any]] = [
         {
-            "text": texts[step] if texts is not None and step < len(texts) else None,
+            "text": token_text[step] if token_text is not None and step < len(token_text) else None,
             "shares": {},
             "says": [f"step {step}"],
         }
@@ -112,8 +112,8 @@ def _tokens(steps: int, texts: Sequence[str] | None, found: Sequence[Any]) -> li
 
 def _messages(run: RunShape) -> list[tuple[str, str]]:
     named = (("prompt", semconv.GEN_AI_INPUT_MESSAGES), ("answer", semconv.GEN_AI_OUTPUT_MESSAGES))
-    texts = [(title, message_text(run.attributes.get(name))) for title, name in named]
-    return [(title, printable(text)) for title, text in texts if text is not None]
+    content = [(title, message_text(run.attributes.get(name))) for title, name in named]
+    return [(title, printable(text)) for title, text in content if text is not None]
 
 
 def _maps(run: RunShape) -> list[dict[str, Any]]:
