@@ -187,7 +187,7 @@ def test_a_transformers_without_a_method_is_a_problem(tmp_path: Path, monkeypatc
     (folder / "utils.py").write_text("class GenerationMixin:\n    def generate(self): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "transformers", raising=False)
-    found = list(instrumented.look())
+    found = list(instrumented.check())
     assert [each.text for each in found if each.level == "problem"] == [
         "has no _get_logits_processor, _get_stopping_criteria"
     ]
@@ -204,7 +204,7 @@ def test_what_is_missing_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(installed, "version", version)
     monkeypatch.setattr(installed, "entry_points", lambda **_: ())
-    found = {each.subject: each for each in installed.look()}
+    found = {each.subject: each for each in installed.check()}
     assert found["torch"].level == found["opentelemetry-sdk"].level == "ok"
     assert found["transformers"].level == "problem"
     assert "4.40.0" in found["transformers"].text

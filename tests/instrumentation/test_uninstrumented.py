@@ -117,7 +117,7 @@ def test_what_is_seen_is_not_named(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_the_doctor_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    (finding,) = [each for each in doctors.look() if each.subject == "not seen"]
+    (finding,) = [each for each in doctors.check() if each.subject == "not seen"]
     for name in ("generate_batch", "MusicgenForConditionalGeneration", "DiaGenerationMixin"):
         assert name in finding.text
 

@@ -92,7 +92,7 @@ def _lost_prompt(run: Run, profile: Profile, thresholds: Thresholds) -> dict[str
     if focus is None or known is None or usual is None:
         return None
     starts, medians = windows(focus)
-    # The windows of attention that is looked at now and then are wider: entropy is taken over the same steps.
+    # The windows of attention that is sampled now and then are wider: entropy is taken over the same steps.
     _, entropies = windows(np.where(np.isfinite(focus), run.columns["entropy"].astype(np.float64), np.nan))
     if not len(starts) or len(entropies) != len(medians):
         return None

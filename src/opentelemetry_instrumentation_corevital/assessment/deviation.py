@@ -29,7 +29,7 @@ OUTPUT_SIGNALS: Final = ("log2_gain", "layer_transformation")
 """What a layer adds to the residual stream."""
 
 ATTENTION_SIGNALS: Final = ("attention_entropy", "collapsed_head_rate")
-"""How a layer's heads spread their attention: compared over windows only. The share of collapsed heads is 0 in most
+"""How a layer's heads spread their attention: compared over windows only. The fraction of collapsed heads is 0 in most
 healthy layers, so it also has to have risen by `layer_collapse_rise`."""
 
 CHANGE: Final = "attention_entropy_change"
@@ -135,7 +135,7 @@ def _stretches(far: NDArray[np.bool_], above: NDArray[np.bool_]) -> Iterator[tup
 def _window_onset(values: Values, start: int, usual: float, median: float) -> int:
     """Return the step at which a layer's values [steps] left what is usual, given the first window that is out.
 
-    That is in the window, with which the values end, or before it: there up to half of its looks may be out unseen.
+    That is in the window, with which the values end, or before it: there up to half of its samples may be out unseen.
     """
     seen = np.flatnonzero(np.isfinite(values[1:])) + 1
     seen = seen[max(0, int(np.searchsorted(seen, start)) - WINDOW // 2) :]

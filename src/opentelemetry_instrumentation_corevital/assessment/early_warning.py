@@ -11,7 +11,7 @@ model's profile tells, and -Inf logits, which are a mask or a fault by whether t
 `failure_risk` is an estimate of how likely the run is to end in a failure (`failure_risk.py`).
 
 The signals compare the run with itself: a window of the last steps with all steps before it, a layer's norm with its
-mean so far, collapsed heads with the first looks at attention.
+mean so far, collapsed heads with those of the first attention samples.
 """
 
 import math

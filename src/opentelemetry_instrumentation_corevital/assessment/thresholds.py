@@ -16,7 +16,7 @@ class Thresholds:
     """A step whose entropy is above it counts as high."""
 
     high_entropy_share: float = 0.3
-    """A run with a larger share of high-entropy steps is warned about."""
+    """A run with a larger fraction of high-entropy steps is warned about."""
 
     gram: int = 4
     """Tokens that have to recur together; a changed token breaks as many grams."""
@@ -62,29 +62,29 @@ class Thresholds:
     `norm_jump`."""
 
     collapse_rate: float = 0.70
-    """Mean share of collapsed heads above which the attention of a run has collapsed ..."""
+    """Mean fraction of collapsed heads above which the attention of a run has collapsed ..."""
 
     collapse_rise: float = 0.15
-    """... or the rise of that share over the run's first steps at which it has."""
+    """... or the rise of that fraction over the run's first steps at which it has."""
 
     collapse_warning: float = 0.08
     """Such a rise that `attention_collapsing` warns of."""
 
     collapse_steps: int = 4
-    """Steps with a look at attention over which the share is averaged."""
+    """Sampled steps of attention over which the fraction is averaged."""
 
     norm_outlier: float = 8.0
     """Robust z (0.6745 x distance from the median / median absolute deviation) from which a layer's norm stands out
     among the run's other steps ..."""
 
     norm_change: float = 0.5
-    """... if it is also further from the median than this share of it: a very steady norm has tiny deviations."""
+    """... if it is also further from the median than this fraction of it: a very steady norm has tiny deviations."""
 
     norm_steps: int = 16
     """Steps after the first that the comparison needs."""
 
     layer_collapse_rise: float = 0.30
-    """Rise of a single layer's share of collapsed heads over the run's first steps for which it is blamed."""
+    """Rise of a single layer's fraction of collapsed heads over the run's first steps for which it is blamed."""
 
     profile: Profile | None = None
     """What is usual for the run's model, where that is known."""
@@ -115,7 +115,7 @@ class Thresholds:
     """... the rise of the mean surprisal ..."""
 
     degenerating_margin_share: float = 0.5
-    """... and the share of the earlier mean margin below which the margin has to be."""
+    """... and the fraction of the earlier mean margin below which the margin has to be."""
 
     risk_medium: float = 0.3
     """Risk from which the level is `medium`."""

@@ -37,7 +37,7 @@ def layer_signals(run: Run, wanted: Sequence[str] = LAYER_SIGNALS) -> dict[str, 
       one layer does to a norm shows in its own gain only, since the residual stream carries the norm itself to all
       layers after it.
     - `attention_entropy_change`: the mean `attention_entropy` of the last `WINDOW` steps less that of the `WINDOW`
-      steps before them; NaN where attention was not looked at on each of these, or one is the run's first.
+      steps before them; NaN where attention was not sampled on each of these, or one is the run's first.
     """
     found: dict[str, Values] = {name: run.columns[name].astype(np.float64) for name in wanted if name in run.columns}
     norms = run.column("hidden_l2_norm")
@@ -82,7 +82,7 @@ def prompt_focus(run: Run) -> Values | None:
 def collapsed_shares(run: Run) -> Values | None:
     """Return each step's share of collapsed heads over its layers [steps], NaN where it could not be told.
 
-    None where attention was not looked at.
+    None where attention was not sampled.
     """
     rates = run.column("collapsed_head_rate")
     return None if rates is None else mean_over_layers(rates)

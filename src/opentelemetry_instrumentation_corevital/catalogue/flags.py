@@ -135,18 +135,18 @@ FLAGS: Final[tuple[Flag, ...]] = (
         sentences=(Sentence("{rate:.0%} of the attention heads had collapsed onto single keys."),),
         entry=Entry(
             definition=(
-                "the share of collapsed heads, over all layers that were looked at and {{limit collapse_steps}} "
-                "looks at attention in a row, has risen by more than {{limit collapse_rise}} over the first {{limit "
-                "collapse_steps}} looks; or its mean over the run is above {{limit collapse_rate}}; or, with a "
-                "[profile](#baseline-profile), its median over 8 looks is by that much above the model's usual share "
-                "and by {{limit window_excess}} times as far as its 0.1 % quantile"
+                "the fraction of collapsed heads, over all layers that were looked at and {{limit collapse_steps}} "
+                "attention samples in a row, has risen by more than {{limit collapse_rise}} over the first {{limit "
+                "collapse_steps}} samples; or its mean over the run is above {{limit collapse_rate}}; or, with a "
+                "[profile](#baseline-profile), its median over 8 samples is by that much above the model's usual "
+                "fraction and by {{limit window_excess}} times as far as its 0.1 % quantile"
             ),
             unit="boolean",
             default=(
-                "looks at every 8th step in `summary` (option `attention_every`), at every one in `full`; without a "
+                "samples every 8th step in `summary` (option `attention_every`), at every one in `full`; without a "
                 "profile heads that are collapsed all along are taken for the model's own"
             ),
-            evidence="step, share (`rate`), share at first (`before`) or usual one (`usual`, `excess`), threshold",
+            evidence="step, fraction (`rate`), fraction at first (`before`) or usual one (`usual`, `excess`), threshold",
             measured=(
                 "on healthy runs with any flag but the loop's, this one among them: {{figure Healthy runs with layer "
                 "data | with the profile: any but the loop's}}. No fault of the run set brings it about by itself, "

@@ -33,7 +33,7 @@ class Family:
     in_row: bool = True
     """Whether its numbers are in the row. Those that are not are made of other columns after the run."""
     every_step: bool = True
-    """False: only on the steps on which attention is looked at, whose rows are longer than the others."""
+    """False: only on the steps on which attention is sampled, whose rows are longer than the others."""
     some_models: bool = False
     """Only some models have it. Of the others nothing is said: what a model does not have is not missing."""
     index: str = ""

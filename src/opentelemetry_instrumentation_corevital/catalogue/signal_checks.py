@@ -32,7 +32,7 @@ def check(families: Sequence[Family] = FAMILIES, signals: Sequence[Signal] = SIG
 def _of_families(families: Sequence[Family], signals: Sequence[Signal]) -> Iterator[str]:
     blocks = [each for each in families if each.in_row]
     if [each.every_step for each in blocks] != sorted((each.every_step for each in blocks), reverse=True):
-        yield "families of every step come before those of the steps on which attention is looked at"
+        yield "families of every step come before those of the steps on which attention is sampled"
     if not blocks or blocks[0].name != "logits":
         yield "the row begins with the family `logits`"
     for family in families:

@@ -92,11 +92,11 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         sentence="more and more attention heads rested on single keys",
         entry=Entry(
             definition=(
-                "the share of collapsed heads, over {{limit collapse_steps}} looks at attention, is more than "
-                "{{limit collapse_warning}} above the first {{limit collapse_steps}} looks"
+                "the fraction of collapsed heads, over {{limit collapse_steps}} attention samples, is more than "
+                "{{limit collapse_warning}} above the first {{limit collapse_steps}} samples"
             ),
             unit="per step",
-            default="on steps on which attention is looked at",
+            default="on steps on which attention is sampled",
             evidence="value, threshold",
             measured=(
                 "on runs without a fault: {{figure Warnings of the layers on runs without a fault | "

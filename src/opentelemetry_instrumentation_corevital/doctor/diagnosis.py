@@ -1,4 +1,4 @@
-"""All looks, one after the other."""
+"""All checks, one after the other."""
 
 import os
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ def diagnose(seconds: float) -> list[Finding]:
     Args:
         seconds: how long an exporter may take to answer the test.
     """
-    findings, secrets = [*installed.look(), *instrumented.look()], set[str]()
+    findings, secrets = [*installed.check(), *instrumented.check()], set[str]()
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        findings += settings.look()
+        findings += settings.check()
         findings.append(note(Area.ARRIVAL, "exporters", "were not tested: OTEL_SDK_DISABLED is true"))
     else:
         told = startup.run(seconds)
-        findings += settings.look(told[0].get("corevital"))
-        findings += startup.look(told, seconds)
+        findings += settings.check(told[0].get("corevital"))
+        findings += startup.check(told, seconds)
         secrets = startup.secrets(told)
     order = list(Area)
     return sorted(_redacted(findings, secrets), key=lambda each: order.index(each.area))

@@ -1,4 +1,4 @@
-"""What a look found, and what to do about it."""
+"""What a check found, and what to do about it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +27,7 @@ class Area(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     area: Area
     level: Level

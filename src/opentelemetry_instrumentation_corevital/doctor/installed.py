@@ -22,7 +22,7 @@ _ADVICE: Final = {
 }
 
 
-def look() -> Iterator[Finding]:
+def check() -> Iterator[Finding]:
     """Yield a finding for every package that matters."""
     yield ok(Area.INSTALLED, "corevital", f"{__version__}, Python {platform.python_version()}")
     for requirement in requirements():

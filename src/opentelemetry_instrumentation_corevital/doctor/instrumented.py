@@ -38,7 +38,7 @@ HELPFUL: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 tells less."""
 
 
-def look() -> Iterator[Finding]:
+def check() -> Iterator[Finding]:
     """Yield what stands in the way of instrumenting, and what would be instrumented."""
     yield from _methods()
     yield from _entry_point()

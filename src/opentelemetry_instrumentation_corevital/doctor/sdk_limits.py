@@ -17,7 +17,7 @@ _GRPC_SPANS: Final = 64
 _GRPC_LOGS: Final = 256
 
 
-def look(limits: Mapping[str, int | None], exporters: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def check(limits: Mapping[str, int | None], exporters: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Yield findings on the limits that a span of this configuration met, and on the batches of exporters."""
     if limits:
         yield from _span_limits(limits)

@@ -9,7 +9,7 @@ from ..config import Settings, SettingsError, environment_variable, read_setting
 from .findings import Area, Finding, note, ok, problem
 
 
-def look(keywords: Mapping[str, Any] | None = None) -> Iterator[Finding]:
+def check(keywords: Mapping[str, Any] | None = None) -> Iterator[Finding]:
     """Yield findings on the options.
 
     Args:

@@ -64,7 +64,7 @@ def _starts(folder: str) -> bool:
     return os.path.basename(os.path.normpath(folder)) == "auto_instrumentation"
 
 
-def look(told: Sequence[Mapping[str, Any]], seconds: float) -> Iterator[Finding]:
+def check(told: Sequence[Mapping[str, Any]], seconds: float) -> Iterator[Finding]:
     """Yield findings on what `run` returned."""
     first = told[0]
     yield from _variables()
@@ -82,7 +82,7 @@ def look(told: Sequence[Mapping[str, Any]], seconds: float) -> Iterator[Finding]
     yield _service(first["service"])
     for answer in told[1:]:
         yield _answer(exporters[answer["exporter"]], answer, seconds)
-    yield from sdk_limits.look(first["limits"], exporters)
+    yield from sdk_limits.check(first["limits"], exporters)
 
 
 def _variables() -> Iterator[Finding]:

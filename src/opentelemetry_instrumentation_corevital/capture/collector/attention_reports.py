@@ -69,7 +69,7 @@ class StepAttention:
         self._step = step
         self.clear()
         self._waits = self.keeps_keys and self._anatomy.attends_in_place is False
-        return self._collected.append if step and self._plan is not None and self._waits else self._look_at
+        return self._collected.append if step and self._plan is not None and self._waits else self._inspect
 
     def clear(self) -> None:
         """Forget the step, but for the plan."""
@@ -88,7 +88,7 @@ class StepAttention:
 
     # --- taken ------------------------------------------------------------------------------------------------------
 
-    def _look_at(self, report: Reported) -> None:
+    def _inspect(self, report: Reported) -> None:
         """Take what an attention function got."""
         module, query, key, _, arguments, implementation = report
         if id(module) not in self._attentions:
@@ -165,7 +165,7 @@ class StepAttention:
             collected = list(self._collected)
             self._collected.clear()
             for report in collected:
-                self._look_at(report)
+                self._inspect(report)
             self._reports = Reports(list(self._collected))
         return None
 

@@ -3,7 +3,7 @@
 Hooks and wrapped attention functions run in the caller's thread, somewhere below `generate()`. They find the collector
 of the call under way in `thread`, and only there. That is a `threading.local`, never a `ContextVar`: reading one of
 those would break a graph that is being compiled. Greenlets of a thread share it, so a collector takes reports of its
-own greenlet only; it looks at who reports where there may be several.
+own greenlet only; it checks who reports where there may be several.
 """
 
 import threading
@@ -30,12 +30,12 @@ from .step import LayerStates, Step
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is looked at."""
+    """What is measured of the internals."""
 
     attention_every: int = 1
-    """Attention is looked at on every n-th step, from the first; 0: never."""
+    """Attention is sampled on every n-th step, from the first; 0: never."""
     layers: Callable[[int], Iterable[int]] = range
-    """Number of layers -> indices of those that are looked at."""
+    """Number of layers -> indices of those that are measured."""
 
 
 class StepCollector:
@@ -47,8 +47,8 @@ class StepCollector:
         attention: takes attention.
         outputs: takes outputs of modules inside the layers.
         on_layer: gets a layer and its output.
-        on_output: gets a module inside a layer and its output; None where no such output is looked at.
-        on_attention: gets what an attention function gets; None where this step's attention is not looked at.
+        on_output: gets a module inside a layer and its output; None where no such output is measured.
+        on_attention: gets what an attention function gets; None where this step's attention is not sampled.
     """
 
     def __init__(self, model: nn.Module, anatomy: Anatomy, options: Options) -> None:

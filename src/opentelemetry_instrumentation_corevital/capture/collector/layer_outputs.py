@@ -2,7 +2,7 @@
 
 By reference where that is the whole output or little less, as a copy where it is a slice of a long prefill or where
 layers change what they have returned. Step after step the same layers return tensors of the same shape at other
-addresses. So once a step has been looked at tensor by tensor, the hooks of the next ones, of this call or another, only
+addresses. So once a step has been inspected tensor by tensor, the hooks of the next ones, of this call or another, only
 collect, and all of it is compared at once.
 """
 
@@ -55,7 +55,7 @@ class StepHidden:
         self._give_up, self._lose = give_up, lose
         self._step = 0
         self._collected: list[Collected] = []
-        self._looked_at: list[int] = []
+        self._inspected: list[int] = []
         self._noted = Unchanged()
         self._holds = False
         self._changed = False
@@ -65,18 +65,18 @@ class StepHidden:
         """Forget the last step; return what takes the outputs of this one, as its layers return them."""
         self._step = step
         self.clear()
-        return self._collect if step and self._anatomy.pattern is not None else self._look_at
+        return self._collect if step and self._anatomy.pattern is not None else self._inspect
 
     def clear(self) -> None:
         """Forget the step, but for the pattern."""
-        for one in (self.states, self.batches, self.addresses, self._collected, self._looked_at, self._noted):
+        for one in (self.states, self.batches, self.addresses, self._collected, self._inspected, self._noted):
             one.clear()
         self.alike = None
         self._holds = self._changed = False
 
     # --- tensor by tensor -------------------------------------------------------------------------------------------
 
-    def _look_at(self, module: nn.Module, output: Any, version: int | None = None) -> None:
+    def _inspect(self, module: nn.Module, output: Any, version: int | None = None) -> None:
         """Take a layer's output, and its version when it was returned, if that is not now."""
         index = self._layers.get(id(module))
         if index is None:
@@ -94,7 +94,7 @@ class StepHidden:
         elif self._step and positions == 1 and self._may_hold(hidden, version):
             self.states[index] = hidden
             if hidden is output:
-                self._looked_at.append(id(module))
+                self._inspected.append(id(module))
         elif self._is_expected(positions):
             # Of a single sequence, so that what is kept is contiguous.
             brief = not self._step and sequences == 1 and is_brief(hidden) and self._may_hold(hidden, version)
@@ -128,7 +128,7 @@ class StepHidden:
         if isinstance(output, Tensor) and not output.is_inference():
             self._collected.append((module, output, output._version))
         else:  # not like the pattern; and tensors of inference mode have no version
-            self._look_at(module, output)
+            self._inspect(module, output)
 
     def settle(self) -> None:
         """Take what was only collected, when the step is over."""
@@ -139,7 +139,7 @@ class StepHidden:
         if pattern is None or not self._matches(pattern, collected):
             self._anatomy.pattern = None
             for one in collected:
-                self._look_at(*one)
+                self._inspect(*one)
 
     def _matches(self, pattern: Pattern, collected: list[Collected]) -> bool:
         """Take outputs that are like those of the pattern; return whether they are."""
@@ -171,7 +171,7 @@ class StepHidden:
     def learn(self) -> None:
         """Let the next steps be held against this one, if every state of it is held and all are alike."""
         states = list(self.states.values())
-        if self.alike is not None or not states or len(self._looked_at) != len(states):
+        if self.alike is not None or not states or len(self._inspected) != len(states):
             return
         first = states[0]
         alike = [
@@ -181,4 +181,4 @@ class StepHidden:
         ]
         if len(alike) != len(states) or len({state.device for state in states}) != 1:
             return
-        self._anatomy.pattern = Pattern(tuple(self._looked_at), tuple(self.states), first.shape, first.dtype)
+        self._anatomy.pattern = Pattern(tuple(self._inspected), tuple(self.states), first.shape, first.dtype)

@@ -17,7 +17,7 @@ class LayerStates:
     states: list[Tensor]
     """Each [sequences, D] or [sequences, 1, D]."""
     addresses: list[int]
-    """Of the states, where these are known without a look at each; else nothing."""
+    """Of the states, where these are known without an inspection of each; else nothing."""
     alike: tuple[torch.Size, torch.dtype] | None
     """Shape and dtype of all states, where they are known to be the same and contiguous."""
 

@@ -2,7 +2,7 @@
 
 A row is float32 [sequences, width]: the logit signals with the chosen token and the stop flag, then one block for each
 family of signals that the run has, in the order of `catalogue.signals`. First come the families of every step, then
-those of the steps on which attention is looked at: so a row without attention is the beginning of one with it.
+those of the steps on which attention is sampled: so a row without attention is the beginning of one with it.
 """
 
 from collections.abc import Collection, Mapping
@@ -115,16 +115,16 @@ class Layout:
 
     @cached_property
     def every_step_width(self) -> int:
-        """Return the width of a row of a step on which attention is not looked at."""
+        """Return the width of a row of a step on which attention is not sampled."""
         return max((block.end for block in self.blocks.values() if block.family.every_step), default=LOGIT_WIDTH)
 
     @cached_property
     def full_width(self) -> int:
-        """Return the width of a row of a step on which attention is looked at."""
+        """Return the width of a row of a step on which attention is sampled."""
         return max((block.end for block in self.blocks.values()), default=LOGIT_WIDTH)
 
     def width(self, *, attention: bool) -> int:
-        """Return the width of a row of a step on which attention is looked at, or is not."""
+        """Return the width of a row of a step on which attention is sampled, or is not."""
         return self.full_width if attention else self.every_step_width
 
     def ends(self, family: str) -> bool:
