@@ -28,8 +28,7 @@ SCHEMA_VERSION: Final = "0.1"
 DEFINITIONS: Final = definitions.DEFINITIONS
 """Kind and name -> what is declared of it."""
 
-_SHARE: Final = (0.0, 1.0)
-
+_FRACTION: Final = (0.0, 1.0)
 
 SCOPE_NAME: Final = "opentelemetry_instrumentation_corevital"
 
@@ -52,7 +51,7 @@ GEN_AI_REQUEST_TEMPERATURE: Final = attribute(
     "gen_ai.request.temperature", "double", "1", "sampling temperature; absent in greedy decoding", between=(0.0, None)
 )
 GEN_AI_REQUEST_TOP_P: Final = attribute(
-    "gen_ai.request.top_p", "double", "1", "nucleus mass; absent in greedy decoding", between=_SHARE
+    "gen_ai.request.top_p", "double", "1", "nucleus mass; absent in greedy decoding", between=_FRACTION
 )
 GEN_AI_REQUEST_TOP_K: Final = attribute(
     "gen_ai.request.top_k", "int", "{token}", "top-k cut-off; absent in greedy decoding"
@@ -96,7 +95,7 @@ CAPTURE_RATIO: Final = attribute(
     "double",
     "1",
     "share of the calls that are measured, where it is below 1",
-    between=_SHARE,
+    between=_FRACTION,
 )
 CAPTURE_ATTENTION_EVERY: Final = attribute(
     "corevital.capture.attention_every",
@@ -299,7 +298,7 @@ STEP_RISK_SO_FAR: Final = step_attribute(
     "1",
     "risk of the run up to this step, without what only the whole run tells: a middle layer's anomaly, -Inf logits, a "
     "collapse that the profile tells",
-    between=_SHARE,
+    between=_FRACTION,
 )
 STEP_WARNINGS: Final = step_attribute("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
 

@@ -212,7 +212,7 @@ def test_heads_that_are_collapsed_all_along_are_told_by_the_profile(profile: Pro
     for seed, each in enumerate(wide):
         each.columns["collapsed_head_rate"][:] += 0.1 * (seed % 5 == 0)
     limits = dataclasses.replace(DEFAULT, profile=fit_profile(wide))
-    assert judge_health(run, limits).attention_collapse_detected is False, "such shares are known of healthy runs"
+    assert judge_health(run, limits).attention_collapse_detected is False, "such fractions are known of healthy runs"
     run.columns["collapsed_head_rate"][20:] += 0.16
     assert "before" in judge_health(run, thresholds).evidence["attention_collapse_detected"], "a rise comes first"
 

@@ -14,7 +14,7 @@ from opentelemetry_instrumentation_corevital.store.comparison import (
     in_common,
 )
 from opentelemetry_instrumentation_corevital.store.filters import FLAGS
-from opentelemetry_instrumentation_corevital.store.intervals import paired_share, paired_t, welch
+from opentelemetry_instrumentation_corevital.store.intervals import paired_fraction, paired_t, welch
 
 count = iter(range(10_000))
 
@@ -123,7 +123,7 @@ def test_flags_and_labels_are_shares() -> None:
     ours = [make(p, repetition_loop_detected=p < "d", nan_detected=False, label="correct") for p in "abcdef"]
     theirs = [make(p, repetition_loop_detected=False, nan_detected=False, label="incorrect") for p in "abcdef"]
     found = by_measure(ours, theirs)
-    ends = paired_share(np.array([1.0, 1, 1, 0, 0, 0]))
+    ends = paired_fraction(np.array([1.0, 1, 1, 0, 0, 0]))
     for name in ("repetition_loop_detected", "flagged"):
         assert (found[name].mean, found[name].reference_mean) == (0.5, 0)
         assert (found[name].low, found[name].high) == pytest.approx(ends)

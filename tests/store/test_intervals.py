@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opentelemetry_instrumentation_corevital.store.intervals import (
-    paired_share,
+    paired_fraction,
     paired_t,
     student_t,
-    two_shares,
+    two_fractions,
     welch,
     within,
 )
@@ -36,17 +36,17 @@ def test_shares_by_hand() -> None:
     differences = np.array([1.0] * 5 + [-1.0] + [0.0] * 14)
     p, q = 6 / 22, 2 / 22
     reach = 1.959964 * np.sqrt((p + q - (p - q) ** 2) / 22)
-    assert paired_share(differences) == pytest.approx((p - q - reach, p - q + reach))
+    assert paired_fraction(differences) == pytest.approx((p - q - reach, p - q + reach))
     a, b = np.array([1.0] * 7 + [0.0] * 3), np.array([1.0] * 2 + [0.0] * 8)
     p, q = 8 / 12, 3 / 12
     reach = 1.959964 * np.sqrt(p * (1 - p) / 12 + q * (1 - q) / 12)
-    assert two_shares(a, b) == pytest.approx((p - q - reach, p - q + reach))
+    assert two_fractions(a, b) == pytest.approx((p - q - reach, p - q + reach))
 
 
 def test_no_spread_is_no_certainty() -> None:
     assert paired_t(np.full(10, 0.1) * 3) is None
     assert welch(np.full(5, 0.3), np.full(6, 0.1)) is None
-    low, high = paired_share(np.zeros(20))
+    low, high = paired_fraction(np.zeros(20))
     assert low < -0.05
     assert high > 0.05
 
@@ -64,8 +64,8 @@ def test_they_hold_the_truth_as_often_as_they_say(pairs: int) -> None:
     }
     ones = (chance.random((draws, pairs)) < 0.5).astype(float)
     rare = (chance.random((draws, pairs)) < 0.1).astype(float)
-    ends["paired_share"] = ([paired_share(row) for row in ones - rare], 0.4)
-    ends["two_shares"] = ([two_shares(a, b) for a, b in zip(ones, rare, strict=True)], 0.4)
+    ends["paired_fraction"] = ([paired_fraction(row) for row in ones - rare], 0.4)
+    ends["two_fractions"] = ([two_fractions(a, b) for a, b in zip(ones, rare, strict=True)], 0.4)
     for name, (found, true) in ends.items():
         held = np.mean([each is not None and each[0] <= true <= each[1] for each in found])
         assert 0.925 <= held <= 1.0, (name, held)
@@ -98,7 +98,7 @@ def test_ends_are_in_order_and_of_shares_within_bounds(a: list[float], b: list[f
     first, second = np.array(a), np.array(b)
     for ends in (welch(first, second), paired_t(first)):
         assert ends is None or ends[0] < ends[1]
-    for low, high in (two_shares(first, second), paired_share(first)):
+    for low, high in (two_fractions(first, second), paired_fraction(first)):
         assert -1 <= low < high <= 1
-    swapped = two_shares(second, first)
-    assert two_shares(first, second) == pytest.approx((-swapped[1], -swapped[0]))
+    swapped = two_fractions(second, first)
+    assert two_fractions(first, second) == pytest.approx((-swapped[1], -swapped[0]))

@@ -10,7 +10,7 @@ A healthy run blames nobody.
 - anomaly, without a profile: the neighbouring layers whose norms stand out together at the anomaly's step. The first of
   them is where it began: its severity grows with the robust z, from 0.45 at the threshold to 0.9 at twice that, the
   others' is half.
-- collapse: the layers whose share of collapsed heads has risen over the run's first steps. Severity is the rise, at
+- collapse: the layers whose fraction of collapsed heads has risen over the run's first steps. Severity is the rise, at
   most 0.8.
 """
 

@@ -4,7 +4,7 @@ One object takes a step at a time from bounded state; a finished run is judged b
 that what a live stream was told and what the span says cannot differ.
 
 `risk_so_far` is the `rules` risk (`risk.py`) of the run if it were cut off at the step, from the flags that bounded
-state can tell: NaN, infinity, repetition loop and attention collapse, and the share of high-entropy steps. Not in it:
+state can show: NaN, infinity, repetition loop, attention collapse, and the fraction of high-entropy steps. Not in it:
 the anomaly of a middle layer, which is measured against the layer's median over the whole run, a collapse that only the
 model's profile tells, and -Inf logits, which are a mask or a fault by whether their number stays the same to the end.
 
@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from ..baselines.profiled_signals import collapsed_shares
+from ..baselines.profiled_signals import collapsed_fractions
 from ..catalogue.verdict import WarningSignal
 from ..catalogue.verdicts import EARLY_WARNINGS
 from ..run import EarlyWarning, Run, middle_third
@@ -29,7 +29,7 @@ from .collapse import CollapseDetector
 from .failure_risk import failure_risk
 from .history import NormHistory, Window
 from .repetition import Repetition, RepetitionDetector
-from .risk import ENTROPY_SHARE_WEIGHT, FLAG_RISK, SCORE_DIGITS
+from .risk import ENTROPY_FRACTION_WEIGHT, FLAG_RISK, SCORE_DIGITS
 from .thresholds import DEFAULT, Thresholds
 
 SIGNALS: Final = tuple(warning.name for warning in EARLY_WARNINGS)
@@ -44,7 +44,7 @@ class Step(NamedTuple):
     top1_prob: float = math.nan
     nonfinite: bool = False
     collapsed: float = math.nan
-    """Share of collapsed heads over the layers."""
+    """Fraction of collapsed heads over the layers."""
     log_norms: Sequence[float] = ()
     """Natural logarithms of the norms of the middle third of the layers; empty where they were not measured."""
     first_middle: int = 0
@@ -138,8 +138,8 @@ class EarlyWarningMonitor:
             "attention_collapse_detected": self._collapse.collapsed,
         }
         worst = max((FLAG_RISK[flag] for flag, holds in raised.items() if holds), default=0.0)
-        share = self._high_entropy_steps / (self._step + 1)
-        return round(min(1.0, worst + ENTROPY_SHARE_WEIGHT * share), SCORE_DIGITS)
+        fraction = self._high_entropy_steps / (self._step + 1)
+        return round(min(1.0, worst + ENTROPY_FRACTION_WEIGHT * fraction), SCORE_DIGITS)
 
 
 def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarning:
@@ -189,8 +189,8 @@ def _steps(run: Run) -> Iterator[Step]:
     for name in ("hidden_nan", "hidden_inf"):
         if name in run.columns:
             nonfinite = nonfinite | (run.columns[name] > 0).any(1)
-    shares = collapsed_shares(run)
-    collapsed = nothing if shares is None else shares
+    fractions = collapsed_fractions(run)
+    collapsed = nothing if fractions is None else fractions
     first, norms = _log_norms(run)
     same = repeat(first, run.steps)
     rows = zip(run.tokens.tolist(), *columns, nonfinite.tolist(), collapsed.tolist(), norms, same, strict=True)

@@ -2,7 +2,7 @@
 
     failure_risk = 1 / (1 + exp(-(B0 + B1 x loop + B2 x recurring)))
 
-with `loop` 1 while a loop goes on and `recurring` the share of the last 24 tokens that recur (`repetition.py`); 1 once
+with `loop` 1 while a loop goes on and `recurring` the fraction of the last 24 tokens that recur; 1 once
 a logit was NaN or +Inf, or a layer's output NaN or infinite. A logistic regression (Cox 1958) on the run set of
 `benchmarks/runset`, on one half of its prompts: at a step of a run, both drawn at random, does the run get the flag
 `repetition_loop_detected`? `python benchmarks/judgement.py --fit` computes the coefficients anew;
@@ -25,7 +25,7 @@ def failure_risk(*, nonfinite: bool, loop: bool, recurring: float) -> float:
     Args:
         nonfinite: whether a number was NaN or infinite so far.
         loop: whether a loop goes on.
-        recurring: share of the last tokens that recur.
+        recurring: fraction of the last tokens that recur.
     """
     if nonfinite:
         return 1.0

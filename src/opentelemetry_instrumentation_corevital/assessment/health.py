@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..baselines.profiled_signals import collapsed_shares, windows
+from ..baselines.profiled_signals import collapsed_fractions, windows
 from ..catalogue.verdicts import FLAG
 from ..run import Deviation, Health, Run, middle_third
 from .collapse import CollapseDetector
@@ -119,23 +119,23 @@ def _seen(run: Run, logits: str, hidden: str | None) -> dict[str, int]:
 
 def _collapse(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
     """Return the numbers of an attention collapse, empty where there is none, None where it cannot be told."""
-    shares = collapsed_shares(run)
-    if shares is None:
+    fractions = collapsed_fractions(run)
+    if fractions is None:
         return None
     detector = CollapseDetector(thresholds)
-    for step, share in enumerate(shares.tolist()):
-        detector.update(step, share)
+    for step, fraction in enumerate(fractions.tolist()):
+        detector.update(step, fraction)
     if not detector.judged:
         return None
-    return detector.evidence() or _unusual_collapse(shares, thresholds)
+    return detector.evidence() or _unusual_collapse(fractions, thresholds)
 
 
-def _unusual_collapse(shares: NDArray[np.float64], thresholds: Thresholds) -> dict[str, Any]:
-    """Return the numbers of the first window whose share is unusual for the model; empty where there is none."""
+def _unusual_collapse(fractions: NDArray[np.float64], thresholds: Thresholds) -> dict[str, Any]:
+    """Return the numbers of the first window whose fraction is unusual for the model; empty where there is none."""
     known = None if thresholds.profile is None else thresholds.profile.signals.get("collapsed_share")
     if known is None:
         return {}
-    starts, medians = windows(shares)
+    starts, medians = windows(fractions)
     usual = float(known.windows.centre[0])
     far = known.windows.beyond(medians[:, None], thresholds.window_excess)[:, 0]
     far &= medians > usual + thresholds.collapse_rise

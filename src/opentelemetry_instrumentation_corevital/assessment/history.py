@@ -62,14 +62,14 @@ class NormHistory:
         self._count += 1
         if not self._means:
             self._means = list(log_norms)
-        means, share = self._means, 1.0 / self._count
+        means, weight = self._means, 1.0 / self._count
         if math.dist(log_norms, means) <= self._limit:  # no layer is further, and all are finite: most steps
-            self._means = [mean + (value - mean) * share for mean, value in zip(means, log_norms, strict=True)]
+            self._means = [mean + (value - mean) * weight for mean, value in zip(means, log_norms, strict=True)]
             return None
         # A layer without a mean so far gets its first; what is not finite leaves its mean where it was.
         means = [mean if math.isfinite(mean) else value for mean, value in zip(means, log_norms, strict=True)]
         off = [value - mean for mean, value in zip(means, log_norms, strict=True)]
         off = [each if math.isfinite(each) else 0.0 for each in off]
-        self._means = [mean + each * share for mean, each in zip(means, off, strict=True)]
+        self._means = [mean + each * weight for mean, each in zip(means, off, strict=True)]
         worst = max(range(len(off)), key=lambda index: abs(off[index]))
         return (worst, math.exp(off[worst])) if abs(off[worst]) > self._limit and self._count > self._steps else None

@@ -99,7 +99,7 @@ def anomaly(run: Run, thresholds: Thresholds) -> tuple[NormOutlier | None, list[
 
 
 def collapse(run: Run, thresholds: Thresholds) -> tuple[NDArray[np.int64], Columns] | None:
-    """Return the steps on which collapsed heads could be told, and each layer's share of them on these steps.
+    """Return the steps on which collapsed heads could be told, and each layer's fraction of them on these steps.
 
     None where attention was not sampled, or no row had enough keys.
     """

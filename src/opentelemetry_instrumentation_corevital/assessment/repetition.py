@@ -28,7 +28,7 @@ class Repetition(NamedTuple):
     period: int
     """Tokens of one copy; where copies differ in length the most frequent one."""
     copies: float
-    """Copies so far, the last one counted by its share."""
+    """Copies so far, the last one counted by its fraction."""
     start_step: int
     """Step of the first copy's first token."""
     onset_step: int
@@ -93,7 +93,7 @@ class RepetitionDetector:
 
     @property
     def recurring(self) -> float:
-        """Return the share of the last `loop_window` tokens that recur."""
+        """Return the fraction of the last `loop_window` tokens that recur."""
         return self._recurring.bit_count() / self._limits.loop_window
 
     def _remember(self, gram: int, stood: int) -> None:

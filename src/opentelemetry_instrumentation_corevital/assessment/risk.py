@@ -1,4 +1,4 @@
-"""Risk of a run, method `rules`: a score from definite failures and from the share of high-entropy steps.
+"""Risk of a run, method `rules`: a score from definite failures and from the fraction of high-entropy steps.
 
 score = min(1, worst + 0.5 x high-entropy steps / steps), where the worst raised flag counts the weight that
 the catalogue gives it: 1 where a value was NaN or infinite.
@@ -13,7 +13,7 @@ from .thresholds import DEFAULT, Thresholds
 
 METHOD: Final = "rules"
 FLAG_RISK: Final = {flag.name: flag.weight for flag in FLAGS}
-ENTROPY_SHARE_WEIGHT: Final = 0.5
+ENTROPY_FRACTION_WEIGHT: Final = 0.5
 SCORE_DIGITS: Final = 6
 """Of a score, and of one so far. They are rounded as they are made, so that every carrier has the same number."""
 
@@ -26,8 +26,8 @@ def judge_risk(run: Run, thresholds: Thresholds = DEFAULT) -> Risk | None:
         raised = [(flag, FLAG_RISK[flag]) for flag in health.raised()]
         factors += sorted(raised, key=lambda factor: -factor[1])[:1]
         if health.high_entropy_steps and run.steps:
-            share = min(1.0, health.high_entropy_steps / run.steps)
-            factors.append((HIGH_ENTROPY_SHARE, ENTROPY_SHARE_WEIGHT * share))
+            fraction = min(1.0, health.high_entropy_steps / run.steps)
+            factors.append((HIGH_ENTROPY_SHARE, ENTROPY_FRACTION_WEIGHT * fraction))
     if not factors and (run.column("entropy") is None or not run.steps):
         return None
     score = round(min(1.0, math.fsum(value for _, value in factors)), SCORE_DIGITS)

@@ -55,7 +55,7 @@ class Thresholds:
     """Windowed mean margin below which `margin_collapsing` warns."""
 
     confidence_share: float = 0.5
-    """Share of the run's earlier mean top-1 probability below which `confidence_drop` warns."""
+    """Fraction of the run's earlier mean top-1 probability below which `confidence_drop` warns."""
 
     norm_jump: float = 1.8
     """Times, or one over so many times, its geometric mean over the run that a middle layer's norm has to be for

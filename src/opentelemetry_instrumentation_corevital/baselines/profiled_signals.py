@@ -25,7 +25,7 @@ LAYER_SIGNALS: Final = names(of_profile("layer"))
 def step_signals(run: Run) -> dict[str, Values]:
     """Return what was measured of `STEP_SIGNALS` [steps], not finite where a step has none."""
     found = {name: run.columns[name].astype(np.float64) for name in STEP_SIGNALS if name in run.columns}
-    made = {"prompt_focus": prompt_focus(run), "collapsed_share": collapsed_shares(run)}
+    made = {"prompt_focus": prompt_focus(run), "collapsed_share": collapsed_fractions(run)}
     return found | {name: values for name, values in made.items() if values is not None}
 
 
@@ -66,8 +66,8 @@ def _change(values: Values) -> Values:
 def prompt_focus(run: Run) -> Values | None:
     """Return each step's attention to the prompt over what attention without a preference would give it [steps].
 
-    Of the weight that is not on the first 4 keys, the share on the rest of the prompt, meaned over layers, divided by
-    that rest's share of the visible keys. A sliding window makes it smaller than it is.
+    Of the weight that is not on the first 4 keys, the fraction on the rest of the prompt, meaned over layers, over
+    that rest's fraction of the visible keys. A sliding window makes it smaller than it is.
     """
     prompt, generated = run.column("attention_mass_prompt"), run.column("attention_mass_generated")
     rest = 0 if run.input_tokens is None else run.input_tokens - 4
@@ -79,8 +79,8 @@ def prompt_focus(run: Run) -> Values | None:
         return np.asarray(weight / (weight + mean_over_layers(generated)) * keys / rest, np.float64)
 
 
-def collapsed_shares(run: Run) -> Values | None:
-    """Return each step's share of collapsed heads over its layers [steps], NaN where it could not be told.
+def collapsed_fractions(run: Run) -> Values | None:
+    """Return each step's fraction of collapsed heads over its layers [steps], NaN where it could not be told.
 
     None where attention was not sampled.
     """

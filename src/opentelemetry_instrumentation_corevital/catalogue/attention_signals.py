@@ -96,8 +96,8 @@ SELF: Final = (
         name="collapsed_head_rate",
         family="attention",
         shape="layer",
-        definition="share of heads whose entropy, without the first 4 keys and renormalised, is below 0.03; NaN below "
-        "8 keys beside those",
+        definition="fraction of heads whose entropy, without the first 4 keys and renormalised, is below 0.03; NaN "
+        "below 8 keys beside those",
         lowest=0.0,
         highest=1.0,
         stored="float16",
@@ -114,7 +114,7 @@ SELF: Final = (
         name="focused_head_rate",
         family="attention",
         shape="layer",
-        definition="share of heads with a weight above 0.90",
+        definition="fraction of heads with a weight above 0.90",
         lowest=0.0,
         highest=1.0,
         stored="float16",

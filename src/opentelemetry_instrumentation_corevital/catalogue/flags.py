@@ -146,7 +146,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
                 "samples every 8th step in `summary` (option `attention_every`), at every one in `full`; without a "
                 "profile heads that are collapsed all along are taken for the model's own"
             ),
-            evidence="step, fraction (`rate`), fraction at first (`before`) or usual one (`usual`, `excess`), threshold",
+            evidence="step, fraction (`rate`), the first (`before`) or usual one (`usual`, `excess`), threshold",
             measured=(
                 "on healthy runs with any flag but the loop's, this one among them: {{figure Healthy runs with layer "
                 "data | with the profile: any but the loop's}}. No fault of the run set brings it about by itself, "

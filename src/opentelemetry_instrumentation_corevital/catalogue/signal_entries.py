@@ -115,13 +115,13 @@ MAX_WEIGHT: Final = SignalEntry(
     stands_out="read it beside `attention_mass_sink`: a large weight is mostly one on the first token",
 )
 HEAD_RATES: Final = SignalEntry(
-    definition="share of heads whose entropy, the first 4 keys left out and the row renormalised, is below 0.03 (none "
-    "below 8 keys beside those); share of heads with a weight above 0.90",
+    definition="fraction of heads whose entropy, the first 4 keys left out and the row renormalised, is below 0.03 "
+    "(none below 8 keys beside those); fraction of heads with a weight above 0.90",
     default=_ATTENTION,
     evidence="collapsed: `attention_collapse_detected`, `attention_collapsing`, blame. Focused: none",
     measured="`attention_collapsing` on runs without a fault: "
     "{{figure Warnings of the layers on runs without a fault | `attention_collapsing`}}",
-    stands_out="a share that rises in a run is a fault; one that was always there belongs to the model",
+    stands_out="a fraction that rises in a run is a fault; one that was always there belongs to the model",
 )
 MASSES: Final = SignalEntry(
     definition="weight on the first 4 visible keys (attention sinks, arXiv 2309.17453), on the rest of the prompt, on "
@@ -129,7 +129,7 @@ MASSES: Final = SignalEntry(
     default=_ATTENTION,
     evidence="prompt and generated: `context_loss`",
     measured="`context_loss` on healthy runs: {{figure Compound signals | `context_loss` on healthy runs}}",
-    stands_out="half and more on the sink is usual; the prompt's share falls as the answer grows",
+    stands_out="half and more on the sink is usual; the prompt's fraction falls as the answer grows",
 )
 PLACES: Final = SignalEntry(
     definition="weight on the prompt's middle third over what a uniform row has there (none below 3 prompt keys); "

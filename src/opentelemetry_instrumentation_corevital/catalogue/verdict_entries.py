@@ -23,7 +23,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     "failure_risk": Entry(
         definition=(
             "how likely the run is to end with `repetition_loop_detected`: 1 / (1 + exp({{failure_risk}})), with "
-            "loop = 1 while a loop goes on, and recurring the share of the last {{limit loop_window}} tokens that "
+            "loop = 1 while a loop goes on, and recurring the fraction of the last {{limit loop_window}} tokens that "
             "are in a second or later copy; 1 once a logit was NaN or +Inf, or a value of a layer's output NaN or "
             "infinite. A logistic regression on one half of the run set"
         ),

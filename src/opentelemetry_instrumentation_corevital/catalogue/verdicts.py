@@ -18,7 +18,7 @@ FLAG: Final = {flag.name: flag for flag in FLAGS}
 """The flags by name."""
 
 HIGH_ENTROPY_SHARE: Final = "high_entropy_share"
-"""A warning and a factor of the risk: the share of the steps above the entropy threshold."""
+"""A warning and a factor of the risk: the fraction of the steps above the entropy threshold."""
 
 
 def check() -> None:

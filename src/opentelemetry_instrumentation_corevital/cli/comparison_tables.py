@@ -113,7 +113,7 @@ def _rough(rows: Sequence[Difference]) -> list[str]:
 
 
 def _titled(measure: Measure) -> str:
-    unit = "%" if measure.share else measure.unit
+    unit = "%" if measure.fraction else measure.unit
     return f"{measure.title}{f', {unit}' if unit else ''}"
 
 
@@ -129,8 +129,8 @@ def _fraction(spread: Spread | None) -> str:
 def _number(measure: Measure, value: float | None, sign: str = "") -> str:
     if value is None:
         return "-"
-    digits = 0 if measure.share or measure.name == "output_tokens" else 2
-    shown = round(100 * value if measure.share else value, digits) + 0.0  # which makes -0 a 0
+    digits = 0 if measure.fraction or measure.name == "output_tokens" else 2
+    shown = round(100 * value if measure.fraction else value, digits) + 0.0  # which makes -0 a 0
     return f"{shown:{sign}.{digits}f}"
 
 
@@ -157,7 +157,9 @@ def csv_rows(found: Sequence[ModelFigures], different: Sequence[Difference]) -> 
         for measure in MEASURES:
             spread = each.measures.get(measure.name)
             told = (
-                ("count", "mean") if measure.share else ("count", "mean", "minimum", "q10", "median", "q90", "maximum")
+                ("count", "mean")
+                if measure.fraction
+                else ("count", "mean", "minimum", "q10", "median", "q90", "maximum")
             )
             row |= {f"{measure.name}_{what}": None if spread is None else getattr(spread, what) for what in told}
         for measure in MEASURES:

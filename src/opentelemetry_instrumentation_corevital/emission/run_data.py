@@ -40,7 +40,7 @@ def _stored(values: NDArray[Any], dtype: Dtype | None) -> NDArray[Any]:
 
 
 def most_bytes(sequences: int) -> int:
-    """Return how many bytes of run data each of a call's sequences may have: its share, less its verdict's record."""
+    """Return how many bytes of run data each of a call's sequences may have: its part, less its verdict's record."""
     return max(0, MAX_RECORDS // sequences - 1) * CHUNK_BYTES
 
 

@@ -233,7 +233,7 @@ def _end(recording: "_Recording", result: Any, error: BaseException | None) -> N
 
 
 def chosen(trace_id: int, ratio: float) -> bool:
-    """Whether a call is in the share that is measured: by its trace id, so that a trace's calls are so together.
+    """Whether a call is in the fraction that is measured: by its trace id, so that a trace's calls are so together.
 
     The rule of OpenTelemetry's `TraceIdRatioBased` sampler; without a trace id a number from the system stands in.
     """

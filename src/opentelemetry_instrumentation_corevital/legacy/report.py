@@ -213,7 +213,7 @@ def _kept_timeline(columns: "Mapping[str, NDArray[Any]]", rest: Sequence[Step]) 
 
 
 def _count_heads(timeline: list[dict[str, Any]], heads: int | None) -> None:
-    """Add how many heads are collapsed and focused to their shares."""
+    """Add how many heads are collapsed and focused to their fractions."""
     for layer in (layer for step in timeline for layer in step.get("layers", ())):
         found = layer.get("attention_summary", {})
         for kind in _HEADS:

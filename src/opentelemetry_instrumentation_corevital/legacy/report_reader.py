@@ -271,7 +271,7 @@ def _layers(columns: Columns) -> dict[str, Any]:
 
 
 def _derive(columns: Columns, heads: Any) -> None:
-    """Add the shares of heads that a report gives as counts."""
+    """Add the fractions of heads that a report gives as counts."""
     for kind in ("collapsed", "focused"):
         counts = columns.get(f"report.attention_summary.{kind}_head_count")
         if counts is not None and f"{kind}_head_rate" not in columns and isinstance(heads, int) and heads > 0:

@@ -137,10 +137,10 @@ def _cell(value: float, fault: bool, low: float, high: float) -> tuple[str, str]
         return _BAD, "bold red"
     if not np.isfinite(value):
         return "·", "dim"
-    share = (value - low) / (high - low) if high > low else 0.0
-    shade = _SHADES[min(len(_SHADES) - 1, int(share * len(_SHADES)))]
-    colour = _COLOURS[min(len(_COLOURS) - 1, int(share * len(_COLOURS)))]
-    return shade, f"{'black' if share > 0.6 else 'white'} on {colour}"
+    fraction = (value - low) / (high - low) if high > low else 0.0
+    shade = _SHADES[min(len(_SHADES) - 1, int(fraction * len(_SHADES)))]
+    colour = _COLOURS[min(len(_COLOURS) - 1, int(fraction * len(_COLOURS)))]
+    return shade, f"{'black' if fraction > 0.6 else 'white'} on {colour}"
 
 
 def layer_table(attributes: Mapping[str, Any]) -> RenderableType | None:

@@ -89,11 +89,11 @@ def _bars_first(text: str) -> tuple[str, str]:
 
 
 def _tokens(steps: int, token_text: Sequence[str] | None, found: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return what the page says of every step: its text, its signals, and each of them as a share of 0 to 1."""
+    """Return what the page says of every step: its text, its signals, and each of them as a fraction of 0 to 1."""
     tokens: list[dict[str, Any]] = [
         {
             "text": token_text[step] if token_text is not None and step < len(token_text) else None,
-            "shares": {},
+            "fractions": {},
             "says": [f"step {step}"],
         }
         for step in range(steps)
@@ -105,8 +105,10 @@ def _tokens(steps: int, token_text: Sequence[str] | None, found: Sequence[Any]) 
                 continue
             tokens[step]["says"].append(f"{line.signal.replace('_', ' ')} {value:.3f} {line.unit}".strip())
             if line.signal in COLOURS and high > low:
-                share = (value - low) / (high - low)
-                tokens[step]["shares"][line.signal] = round(1 - share if COLOURS[line.signal] == "low" else share, 3)
+                fraction = (value - low) / (high - low)
+                tokens[step]["fractions"][line.signal] = round(
+                    1 - fraction if COLOURS[line.signal] == "low" else fraction, 3
+                )
     return tokens
 
 
@@ -127,8 +129,8 @@ def _maps(run: RunShape) -> list[dict[str, Any]]:
         cells = buckets(found.values, count)
         faulty = buckets(found.faulty.astype(np.float64), count) > 0
         low, high = value_range(cells)
-        share = (cells - low) / (high - low) if high > low else np.where(np.isnan(cells), np.nan, 0.0)
-        codes = np.where(np.isnan(share), _MISSING, np.round(np.nan_to_num(share) * _SHADES)).astype(np.uint8)
+        fraction = (cells - low) / (high - low) if high > low else np.where(np.isnan(cells), np.nan, 0.0)
+        codes = np.where(np.isnan(fraction), _MISSING, np.round(np.nan_to_num(fraction) * _SHADES)).astype(np.uint8)
         codes[faulty] = _BAD
         maps.append(
             {

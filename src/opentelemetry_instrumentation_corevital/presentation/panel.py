@@ -299,5 +299,5 @@ def sparkline(values: Sequence[float], width: int = 60, *, top: float | None = N
 
 
 def _bar(value: float, top: float) -> str:
-    share = max(0.0, value) / top if top > 0 else 0.0
-    return BARS[min(len(BARS) - 1, int(share * len(BARS)))]
+    fraction = max(0.0, value) / top if top > 0 else 0.0
+    return BARS[min(len(BARS) - 1, int(fraction * len(BARS)))]

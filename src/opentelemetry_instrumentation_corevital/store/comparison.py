@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from .filters import FLAGS
-from .intervals import FEWEST, ROUGH, Interval, Values, paired_share, paired_t, two_shares, welch, within
+from .intervals import FEWEST, ROUGH, Interval, Values, paired_fraction, paired_t, two_fractions, welch, within
 from .stored_run import RunSummary
 
 
@@ -26,8 +26,8 @@ class Measure:
     unit: str
     value: Callable[[RunSummary], float | None]
     """Of a run; None where it was not measured or not judged."""
-    share: bool = False
-    """Whether values are 0 and 1, so that a mean is a share of the runs."""
+    fraction: bool = False
+    """Whether values are 0 and 1, so that a mean is a fraction of the runs."""
     largest: float = math.inf
     """No value is larger, and none is below 0."""
 
@@ -49,15 +49,15 @@ def _correct(run: RunSummary) -> float | None:
     return {"correct": 1.0, "incorrect": 0.0}.get(run.label or "")
 
 
-def _share(name: str, title: str, value: Callable[[RunSummary], float | None]) -> Measure:
-    return Measure(name, title, "", value, share=True, largest=1)
+def _fraction(name: str, title: str, value: Callable[[RunSummary], float | None]) -> Measure:
+    return Measure(name, title, "", value, fraction=True, largest=1)
 
 
 MEASURES: Final = (
     Measure("risk_score", "risk", "", lambda run: run.risk_score, largest=1),
-    _share("flagged", "any flag", _flagged),
-    *(_share(flag, flag.removesuffix("_detected").replace("_", " "), _flag(flag)) for flag in FLAGS),
-    _share("correct", "labelled correct", _correct),
+    _fraction("flagged", "any flag", _flagged),
+    *(_fraction(flag, flag.removesuffix("_detected").replace("_", " "), _flag(flag)) for flag in FLAGS),
+    _fraction("correct", "labelled correct", _correct),
     Measure("entropy_mean", "entropy", "bit", lambda run: run.entropy_mean),
     Measure("surprisal_mean", "surprisal", "bit", lambda run: run.surprisal_mean),
     Measure("margin_mean", "margin", "", lambda run: run.margin_mean, largest=1),
@@ -71,7 +71,7 @@ MEASURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a measure is distributed over a model's runs; of a share only count and mean tell anything."""
+    """How a measure is distributed over a model's runs; of a fraction only count and mean have a meaning."""
 
     count: int
     """Runs that have it."""
@@ -176,12 +176,12 @@ class Difference:
 def differences(
     model: str, runs: Sequence[RunSummary], reference: str, reference_runs: Sequence[RunSummary]
 ) -> list[Difference]:
-    """Return how a model differs from the reference, for each measure that both have but shares that are 0 in both."""
+    """Return how a model differs from the reference, for each measure of both but fractions that are 0 in both."""
     found = []
     for measure in MEASURES:
         ours, theirs = _by_prompt(measure, runs), _by_prompt(measure, reference_runs)
         made = _difference(measure, ours, theirs, model, reference)
-        if made is not None and not (measure.share and made.mean == made.reference_mean == 0):
+        if made is not None and not (measure.fraction and made.mean == made.reference_mean == 0):
             found.append(made)
     return found
 
@@ -231,7 +231,7 @@ def _means(values: Prompts, keys: Iterable[object]) -> Values:
 
 
 def _interval(a: Values, b: Values, measure: Measure, *, in_pairs: bool) -> Interval | None:
-    if measure.share:
-        return paired_share(a - b) if in_pairs else two_shares(a, b)
+    if measure.fraction:
+        return paired_fraction(a - b) if in_pairs else two_fractions(a, b)
     ends = paired_t(a - b) if in_pairs else welch(a, b)
     return None if ends is None else within(ends, measure.largest)

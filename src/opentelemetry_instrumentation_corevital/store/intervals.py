@@ -2,8 +2,8 @@
 
     quantities, in pairs      Student's t over the differences
     quantities, not in pairs  Welch's t
-    shares, in pairs          Bonett and Price 2012: Wald's with one more pair that speaks for each side
-    shares, not in pairs      Agresti and Caffo 2000: the same idea for two groups
+    fractions, in pairs       Bonett and Price 2012: Wald's with one more pair that speaks for each side
+    fractions, not in pairs   Agresti and Caffo 2000: the same idea for two groups
 
 Unlike Wald's own, the last two hold near 0 and 1 and for few pairs. A quantity that has bounds has an interval within
 them (`within`): what is cut off cannot be the truth, so the interval holds it as often as before.
@@ -46,8 +46,8 @@ def welch(a: Values, b: Values) -> Interval | None:
     return _around(float(a.mean() - b.mean()), math.sqrt(total), freedom)
 
 
-def paired_share(differences: Values) -> Interval:
-    """Return the interval of a difference of two shares of the same prompts.
+def paired_fraction(differences: Values) -> Interval:
+    """Return the interval of a difference of two fractions of the same prompts.
 
     Bonett and Price 2012 (J. Educ. Behav. Stat. 37): one more pair that speaks for each side. With differences
     [pairs] of -1, 0 and 1 it is their formula; those of prompts that were run several times lie between.
@@ -59,8 +59,8 @@ def paired_share(differences: Values) -> Interval:
     return within((mean - reach, mean + reach), 1.0)
 
 
-def two_shares(a: Values, b: Values) -> Interval:
-    """Return the interval of a difference of two shares of different prompts, each [prompts] in 0 to 1.
+def two_fractions(a: Values, b: Values) -> Interval:
+    """Return the interval of a difference of two fractions of different prompts, each [prompts] in 0 to 1.
 
     Agresti and Caffo 2000 (Am. Stat. 54): one more of both outcomes on each side.
     """

@@ -18,7 +18,7 @@ SLICE: Final = 64
 _CHECK_SECONDS: Final = 600.0
 _CHECK_BATCHES: Final = 8
 _TARGET: Final = 0.95
-"""Share of the largest size that removing goes down to, so that it does not begin again with the next run."""
+"""Fraction of the largest size that removing goes down to, so that it does not begin again with the next run."""
 
 LABELLED: Final = "EXISTS (SELECT 1 FROM labels WHERE labels.trace_id = {table}.trace_id)"
 _OLDEST_SPANS: Final = (
