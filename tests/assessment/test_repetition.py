@@ -118,7 +118,7 @@ def test_state_is_bounded(tokens: list[int]) -> None:
     for token in tokens:
         detector.update(token)
         assert len(detector._seen) <= DEFAULT.max_period
-    assert len(detector._grams) == DEFAULT.max_period
+    assert len(detector._ngrams) == DEFAULT.max_period
 
 
 def test_what_is_told_depends_on_which_tokens_are_equal_and_on_nothing_else() -> None:

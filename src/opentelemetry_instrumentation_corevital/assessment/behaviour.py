@@ -103,11 +103,11 @@ def _logits(entropy: Numbers, surprisal: Numbers, margin: Numbers, top1: Numbers
 
 def _tokens(tokens: NDArray[np.int32]) -> list[float]:
     distinct, kinds = np.unique(tokens, return_inverse=True)
-    grams = kinds[: len(kinds) - DEFAULT.gram + 1].astype(np.uint64)
+    ngrams = kinds[: len(kinds) - DEFAULT.gram + 1].astype(np.uint64)
     for offset in range(1, DEFAULT.gram):  # one number for each group; no two alike below 2^16 distinct tokens
-        grams = grams * np.uint64(len(distinct)) + kinds[offset : offset + len(grams)].astype(np.uint64)
-    stood = np.ones(len(grams), bool)
-    stood[np.unique(grams, return_index=True)[1]] = False
+        ngrams = ngrams * np.uint64(len(distinct)) + kinds[offset : offset + len(ngrams)].astype(np.uint64)
+    stood = np.ones(len(ngrams), bool)
+    stood[np.unique(ngrams, return_index=True)[1]] = False
     before = np.lib.stride_tricks.sliding_window_view(np.concatenate((np.full(_RECENT, -1), tokens)), _RECENT)[:-1]
     recent = (before == tokens[:, None]).any(1)
     return [float(stood.mean()), float(stood[-_LATE:].mean()), float(recent.mean())]

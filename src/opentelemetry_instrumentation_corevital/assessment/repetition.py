@@ -1,9 +1,9 @@
 """Repetition in a token stream, found online: bounded state, constant time per token, no text.
 
-A token *recurs* when the gram of `gram` tokens that it ends stood before, at most `max_period` tokens ago. The detector
-counts how often a gram stood: once, and the token that ends it is in a second copy; twice, and it is in a third. A gram
-that stays away for longer than `max_period` begins anew. Real loops change a word, a number or a line break between
-copies. That breaks every comparison with one fixed lag, but only a few of the grams.
+A token *recurs* when the n-gram of `gram` tokens that it ends stood before, at most `max_period` tokens ago. The
+detector counts how often an n-gram stood: once, and the token that ends it is in a second copy; twice, and it is in a
+third. An n-gram that stays away for longer than `max_period` begins anew. Real loops change a word, a number or a line
+break between copies. That breaks every comparison with one fixed lag, but only a few of the n-grams.
 
 - *Second copy*: of the last `repetition_window` tokens `repetition_recurring` recur.
 - *Loop*: of the last `loop_window` tokens `loop_recurring` are in a third or later copy, and all copies together span
@@ -55,10 +55,10 @@ class RepetitionDetector:
     def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
         self._limits = thresholds
         self._step = -1
-        self._gram = 0
-        self._gram_bits = (1 << _TOKEN_BITS * thresholds.gram) - 1
-        self._seen: dict[int, tuple[int, int]] = {}  # gram -> where it last ended, how often it has stood
-        self._grams = [-1] * thresholds.max_period  # of the last steps, a ring
+        self._ngram = 0
+        self._ngram_bits = (1 << _TOKEN_BITS * thresholds.gram) - 1
+        self._seen: dict[int, tuple[int, int]] = {}  # n-gram -> where it last ended, how often it has stood
+        self._ngrams = [-1] * thresholds.max_period  # of the last steps, a ring
         self._window_bits = (1 << thresholds.loop_window) - 1
         self._short_bits = (1 << thresholds.repetition_window) - 1
         self._recurring = self._third = 0  # the last tokens as bits, the newest lowest
@@ -80,11 +80,11 @@ class RepetitionDetector:
         """Take the next token; tell whether a repetition is going on."""
         self._step = step = self._step + 1
         limits = self._limits
-        gram = self._gram = (self._gram << _TOKEN_BITS | token) & self._gram_bits
+        ngram = self._ngram = (self._ngram << _TOKEN_BITS | token) & self._ngram_bits
         if step < limits.gram - 1:
             return False
-        before, stood = self._seen.get(gram, _NEVER)
-        self._remember(gram, stood + 1)
+        before, stood = self._seen.get(ngram, _NEVER)
+        self._remember(ngram, stood + 1)
         if stood:
             self._recurs(step, step - before)
         self._recurring = (self._recurring << 1 | (stood > 0)) & self._window_bits
@@ -96,14 +96,14 @@ class RepetitionDetector:
         """Return the fraction of the last `loop_window` tokens that recur."""
         return self._recurring.bit_count() / self._limits.loop_window
 
-    def _remember(self, gram: int, stood: int) -> None:
-        """Keep a gram for `max_period` steps."""
+    def _remember(self, ngram: int, stood: int) -> None:
+        """Keep an n-gram for `max_period` steps."""
         step, reach = self._step, self._limits.max_period
-        oldest = self._grams[step % reach]
+        oldest = self._ngrams[step % reach]
         if self._seen.get(oldest, _NEVER)[0] == step - reach:  # else it has come again since
             self._seen.pop(oldest, None)
-        self._grams[step % reach] = gram
-        self._seen[gram] = (step, stood)
+        self._ngrams[step % reach] = ngram
+        self._seen[ngram] = (step, stood)
 
     def _recurs(self, step: int, distance: int) -> None:
         """Take note of a token that recurs."""

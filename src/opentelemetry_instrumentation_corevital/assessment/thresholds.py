@@ -19,10 +19,10 @@ class Thresholds:
     """A run with a larger fraction of high-entropy steps is warned about."""
 
     gram: int = 4
-    """Tokens that have to recur together; a changed token breaks as many grams."""
+    """Tokens that have to recur together; a changed token breaks as many n-grams."""
 
     max_period: int = 256
-    """Tokens after which a gram that did not recur is forgotten: the longest period that is found."""
+    """Tokens after which an n-gram that did not recur is forgotten: the longest period that is found."""
 
     repetition_window: int = 8
     """Of so many last tokens ..."""
