@@ -46,7 +46,7 @@ from opentelemetry_instrumentation_corevital.emission.judgements import default_
 from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
-from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
+from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
 from opentelemetry_instrumentation_corevital.run import Run
 
 sys.path.append(str(Path(__file__).parent.parent))  # the servers of the tests
@@ -80,7 +80,7 @@ def reported(run: Run, settings: Settings, tracer: Tracer, logger: Logger) -> Sp
     start = start_attributes(run.model.name, chat=False)
     span = tracer.start_span(f"text_completion {run.model.name}", attributes=start, start_time=run.start_ns)
     hint = PromptHint(text="Tell me everything.")
-    Report(
+    CallReport(
         settings=settings,
         tracer=tracer,
         instruments=Instruments(NoOpMeter("none")),

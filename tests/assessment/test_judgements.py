@@ -11,7 +11,7 @@ from opentelemetry.trace import INVALID_SPAN
 
 from opentelemetry_instrumentation_corevital.assessment.early_warning import (
     EarlyWarningMonitor,
-    Step,
+    StepNumbers,
     judge_early_warning,
 )
 from opentelemetry_instrumentation_corevital.assessment.fingerprint import judge_fingerprint, normalize_prompt
@@ -347,7 +347,7 @@ def test_the_finished_run_says_what_the_live_monitor_said() -> None:
     monitor = EarlyWarningMonitor()
     for step in range(300):
         told = monitor.update(
-            Step(
+            StepNumbers(
                 int(run.tokens[step]),
                 float(run.columns["entropy"][step]),
                 float(run.columns["margin"][step]),

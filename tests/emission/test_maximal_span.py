@@ -24,7 +24,7 @@ from opentelemetry_instrumentation_corevital.emission.judgements import default_
 from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
-from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
+from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
 from tests.support.described_spans import assert_described, encoded_bytes
 from tests.support.largest_run import LAYERS, run_with_everything
 
@@ -72,7 +72,7 @@ def reported(capture: str, message: str, profile: str) -> ReadableSpan:
     tracer, start = provider.get_tracer(semconv.SCOPE_NAME), start_attributes(run.model.name, chat=True)
     span = tracer.start_span(f"chat {run.model.name}", attributes=start)
     hint = PromptHint("What is it? " * 20, chat=True, tokenizer=Words(), seed=7)
-    report = Report(
+    report = CallReport(
         settings=settings,
         tracer=tracer,
         instruments=Instruments(NoOpMeter("none")),

@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNALS, Signal
+from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNALS, OtlpSignal
 from opentelemetry_instrumentation_corevital.store.maintenance import check
 from opentelemetry_instrumentation_corevital.store.otlp import key_values
 from opentelemetry_instrumentation_corevital.store.otlp_json import to_line
@@ -282,7 +282,7 @@ def messages(draw: st.DrawFn, kind: type[Message], depth: int = 0) -> Any:
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=[signal.name for signal in SIGNALS])
 @pytest.mark.parametrize("examples", [20, pytest.param(300, marks=pytest.mark.acceptance)])
-def test_messages_of_any_content_get_an_answer(tmp_path: Path, signal: Signal, examples: int) -> None:
+def test_messages_of_any_content_get_an_answer(tmp_path: Path, signal: OtlpSignal, examples: int) -> None:
     with collecting(tmp_path) as receiver:
         sender = Sender(receiver)
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.catalogue.verdict import SQL_TYPES, ValueType
+from opentelemetry_instrumentation_corevital.catalogue.verdict import SQL_TYPES, VerdictType
 from opentelemetry_instrumentation_corevital.store.run_columns import COLUMN_ATTRIBUTES, VERDICT_COLUMNS, VerdictColumn
 from opentelemetry_instrumentation_corevital.store.stored_run import COLUMNS
 from opentelemetry_instrumentation_corevital.store.versions import statements
 
-VALUES: list[tuple[ValueType, Any, Any]] = [
+VALUES: list[tuple[VerdictType, Any, Any]] = [
     ("boolean", True, 1),
     ("boolean", False, 0),
     ("boolean", 1, None),
@@ -34,7 +34,7 @@ VALUES: list[tuple[ValueType, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("kind", "value", "stored"), VALUES)
-def test_a_new_column_is_filled_from_the_spans_that_are_there(kind: ValueType, value: Any, stored: Any) -> None:
+def test_a_new_column_is_filled_from_the_spans_that_are_there(kind: VerdictType, value: Any, stored: Any) -> None:
     column = VerdictColumn("toy", "corevital.toy", kind, 4)
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("CREATE TABLE runs (attributes TEXT)")

@@ -13,7 +13,7 @@ from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
 from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
 from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
-from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
+from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
 from opentelemetry_instrumentation_corevital.run import Risk
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
 from tests.support.made_runs import add_layers, make_run
@@ -64,7 +64,7 @@ def report(
     start = start_attributes(runs[0].model.name, chat=False)
     span = tracer.start_span("text_completion org/model", within, attributes=start, start_time=runs[0].start_ns)
     context = set_span_in_context(span, within)
-    Report(
+    CallReport(
         settings=settings,
         tracer=tracer,
         instruments=Instruments(telemetry.meter_provider.get_meter(semconv.SCOPE_NAME)),

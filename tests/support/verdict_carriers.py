@@ -19,7 +19,7 @@ from opentelemetry_instrumentation_corevital.emission.judgements import default_
 from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
-from opentelemetry_instrumentation_corevital.instrumentation.reporting import Report
+from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
 
 Attributes = dict[str, Any]
 
@@ -41,7 +41,7 @@ def reported(runs: list[Run], limit: int = 128) -> tuple[list[Any], list[tuple[s
     tracer = tracers.get_tracer(semconv.SCOPE_NAME)
     span = tracer.start_span("call", attributes=start_attributes(runs[0].model.name, chat=True))
     hint = PromptHint("What is it?", chat=True, tokenizer=_Words(), seed=7)
-    Report(
+    CallReport(
         settings=settings,
         tracer=tracer,
         instruments=Instruments(NoOpMeter("none")),

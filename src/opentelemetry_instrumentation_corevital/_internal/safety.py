@@ -28,7 +28,7 @@ BREAKER_PAUSE: Final = 60.0
 BREAKER_LONGEST: Final = 3600.0
 """Seconds for which it opens at most."""
 
-Kind = tuple[str, str]
+ErrorKind = tuple[str, str]
 """Where an error was caught, and its class."""
 
 
@@ -63,10 +63,10 @@ class _Errors:
 
     def __init__(self) -> None:
         self._lock = held_by_forks(threading.Lock())
-        self._faults: dict[Kind, _Fault] = {}
+        self._faults: dict[ErrorKind, _Fault] = {}
         self._closes = 0.0
 
-    def add(self, kind: Kind, now: float) -> tuple[bool, float]:
+    def add(self, kind: ErrorKind, now: float) -> tuple[bool, float]:
         """Count an error; return whether it is the first of its kind, and for how many seconds it opens the breaker."""
         with self._lock:
             first = kind not in self._faults

@@ -25,7 +25,7 @@ FEWEST_STEPS: Final = 8
 _BITS, _TURN, _DOUBLINGS = 2.0, 0.1, 4.0
 _RECENT, _LATE = 32, 64
 
-Numbers = NDArray[np.float64]
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ COMPONENTS: Final = (
 _NEEDED: Final = ("entropy", "surprisal", "margin", "top1_prob", "topk_mass")
 
 
-def vector(run: Run) -> tuple[Numbers, str] | str:
+def vector(run: Run) -> tuple[Vector, str] | str:
     """Return the run's vector and its version, or why there is none."""
     if any(name not in run.columns for name in _NEEDED):
         return run.absent.get("entropy", "logits were not measured")
@@ -83,7 +83,7 @@ def vector(run: Run) -> tuple[Numbers, str] | str:
     return np.array([*logits, *internals]), VERSION
 
 
-def _logits(entropy: Numbers, surprisal: Numbers, margin: Numbers, top1: Numbers, topk: Numbers) -> list[float]:
+def _logits(entropy: Vector, surprisal: Vector, margin: Vector, top1: Vector, topk: Vector) -> list[float]:
     half = len(entropy) // 2
     drift = float(entropy[-half:].mean() - entropy[:half].mean())
     varies = entropy[1:].std() > 0 and entropy[:-1].std() > 0
@@ -133,18 +133,18 @@ def _internals(run: Run) -> list[float] | None:
     ]
 
 
-def _finite(values: NDArray[np.float32]) -> Numbers:
+def _finite(values: NDArray[np.float32]) -> Vector:
     return np.asarray(np.where(np.isfinite(values), values, np.nan), np.float64)
 
 
-def _of_layers(values: Numbers) -> Numbers:
+def _of_layers(values: Vector) -> Vector:
     """Return the mean over steps of each layer that has any number."""
     return np.asarray(np.nanmean(values[:, np.isfinite(values).any(0)], axis=0))
 
 
-def _thirds(layers: Numbers) -> Numbers:
+def _thirds(layers: Vector) -> Vector:
     return np.array([part.mean() for part in np.array_split(layers, 3)])
 
 
-def _squashed(values: Numbers, scale: float) -> list[float]:
+def _squashed(values: Vector, scale: float) -> list[float]:
     return [float(value / (value + scale)) for value in np.maximum(values, 0.0)]

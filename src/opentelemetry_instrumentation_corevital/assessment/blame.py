@@ -21,7 +21,7 @@ import numpy as np
 
 from ..run import BlamedLayer, Deviation, Run
 from .deviation import deviations, where_it_began
-from .layer_findings import anomaly, collapse, windows
+from .layer_findings import anomaly, collapse, moving_means
 from .thresholds import DEFAULT, Thresholds
 
 _REASONS: Final = {
@@ -89,7 +89,7 @@ def _collapsed(run: Run, thresholds: Thresholds) -> list[BlamedLayer]:
     if found is None:
         return []
     steps, rates = found
-    means = windows(rates, thresholds.collapse_steps)
+    means = moving_means(rates, thresholds.collapse_steps)
     blamed = []
     for layer in range(means.shape[1]):
         rise = means[:, layer] - means[0, layer]

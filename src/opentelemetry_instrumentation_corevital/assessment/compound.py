@@ -27,7 +27,7 @@ _WINDOW: Final = 8
 _LAST, _BEFORE = 16, 32
 
 
-Judge = Callable[[Run, Thresholds], Mapping[str, Any] | str]
+CompoundJudge = Callable[[Run, Thresholds], Mapping[str, Any] | str]
 """Returns the numbers of a signal that holds, nothing of one that does not, or why it could not be judged."""
 
 
@@ -112,7 +112,7 @@ def _lost_prompt(run: Run, profile: Profile, thresholds: Thresholds) -> dict[str
     }
 
 
-JUDGES: Final[dict[str, Judge]] = {
+JUDGES: Final[dict[str, CompoundJudge]] = {
     "context_loss": _context_loss,
     "degenerating_generation": _degenerating_generation,
     "confident_confusion": _confident_confusion,

@@ -35,7 +35,7 @@ from .thresholds import DEFAULT, Thresholds
 SIGNALS: Final = tuple(warning.name for warning in EARLY_WARNINGS)
 
 
-class Step(NamedTuple):
+class StepNumbers(NamedTuple):
     """One step's numbers; NaN where a signal was not measured."""
 
     token: int
@@ -77,7 +77,7 @@ class EarlyWarningMonitor:
         self.evidence: dict[str, dict[str, Any]] = {}
         """Signal -> the numbers of its first warning."""
 
-    def update(self, step: Step) -> Warned:
+    def update(self, step: StepNumbers) -> Warned:
         """Take the next step and return what holds at it."""
         token, entropy, margin, top1_prob, nonfinite, collapsed, log_norms, first = step
         limits = self._thresholds
@@ -180,7 +180,7 @@ def _why_absent(run: Run, warning: WarningSignal) -> str | None:
     return run.absent.get(warning.signal) or run.absent.get(warning.needs, f"needs {warning.signal}")
 
 
-def _steps(run: Run) -> Iterator[Step]:
+def _steps(run: Run) -> Iterator[StepNumbers]:
     nothing = np.full(run.steps, np.nan, np.float32)
     zero = np.zeros(run.steps, np.int32)
     columns = [run.columns.get(name, nothing).tolist() for name in ("entropy", "margin", "top1_prob")]
@@ -194,7 +194,7 @@ def _steps(run: Run) -> Iterator[Step]:
     first, norms = _log_norms(run)
     same = repeat(first, run.steps)
     rows = zip(run.tokens.tolist(), *columns, nonfinite.tolist(), collapsed.tolist(), norms, same, strict=True)
-    return map(Step._make, rows)
+    return map(StepNumbers._make, rows)
 
 
 def _log_norms(run: Run) -> tuple[int, list[Any]]:

@@ -16,7 +16,7 @@ from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
 
 
-class Found(NamedTuple):
+class FlagFinding(NamedTuple):
     """What a judge has found of its flag."""
 
     evidence: Mapping[str, Any] = {}
@@ -25,7 +25,7 @@ class Found(NamedTuple):
     """What could not be looked at -> the reason. With the flag's own name in it, the flag was not judged."""
 
 
-Judge = Callable[[Run, Thresholds, Sequence[Deviation] | None], Found]
+FlagJudge = Callable[[Run, Thresholds, Sequence[Deviation] | None], FlagFinding]
 """Judges a run for one flag; the last argument is what its layers leave of the model's profile, None without one."""
 
 
@@ -46,17 +46,17 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
     )
 
 
-def _nan(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
+def _nan(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
     del thresholds, deviating
-    return Found(_seen(run, "logits_nan", "hidden_nan"), _unseen("nan_detected", run))
+    return FlagFinding(_seen(run, "logits_nan", "hidden_nan"), _unseen("nan_detected", run))
 
 
-def _inf(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
+def _inf(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
     del thresholds, deviating
     absent = _unseen("inf_detected", run)
     if run.counts("hidden_nan") is None:  # NaN and infinity then speak of the logits alone
         absent["hidden_states"] = run.absent.get("hidden_states", "the layers were not measured")
-    return Found(_infinity(run), absent)
+    return FlagFinding(_infinity(run), absent)
 
 
 def _unseen(flag: str, run: Run) -> dict[str, str]:
@@ -69,31 +69,31 @@ def _reason(flag: str, run: Run, otherwise: str) -> str:
     return next((run.absent[need] for need in FLAG[flag].needs if need in run.absent), otherwise)
 
 
-def _repetition_loop(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
+def _repetition_loop(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
     del deviating
     if run.output_tokens is None:
         name = "repetition_loop_detected"
-        return Found(absent={name: _reason(name, run, "the tokens could not be read")})
+        return FlagFinding(absent={name: _reason(name, run, "the tokens could not be read")})
     loop = _loop(run, thresholds)
-    return Found({} if loop is None else loop.evidence())
+    return FlagFinding({} if loop is None else loop.evidence())
 
 
-def _attention_collapse(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
+def _attention_collapse(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
     del deviating
     collapsed = _collapse(run, thresholds)
     if collapsed is None:
-        return Found(absent={"attention_collapse_detected": _why_no_collapse(run)})
-    return Found(collapsed)
+        return FlagFinding(absent={"attention_collapse_detected": _why_no_collapse(run)})
+    return FlagFinding(collapsed)
 
 
-def _mid_layer_anomaly(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> Found:
+def _mid_layer_anomaly(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
     outlier = _outlying_middle(run, thresholds)
     if not outlier:
         usual = _unusual_middle(run, deviating)
         outlier = outlier if usual is None else usual
     if outlier is None:
-        return Found(absent={"mid_layer_anomaly_detected": _why_no_middle(run)})
-    return Found(outlier)
+        return FlagFinding(absent={"mid_layer_anomaly_detected": _why_no_middle(run)})
+    return FlagFinding(outlier)
 
 
 def _seen(run: Run, logits: str, hidden: str | None) -> dict[str, int]:
@@ -226,7 +226,7 @@ def _loop(run: Run, thresholds: Thresholds) -> Repetition | None:
     return last if last is not None and last.loop else None
 
 
-JUDGES: Final[dict[str, Judge]] = {
+JUDGES: Final[dict[str, FlagJudge]] = {
     "nan_detected": _nan,
     "inf_detected": _inf,
     "attention_collapse_detected": _attention_collapse,

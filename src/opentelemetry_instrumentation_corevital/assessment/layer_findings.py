@@ -12,7 +12,7 @@ from ..baselines.profiled_signals import median
 from ..run import Run, middle_third
 from .thresholds import Thresholds
 
-Columns = NDArray[np.float64]
+LayerValues = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class NormOutlier:
         }
 
 
-def norm_outliers(values: Columns, thresholds: Thresholds, *, first: int = 0) -> list[NormOutlier]:
+def norm_outliers(values: LayerValues, thresholds: Thresholds, *, first: int = 0) -> list[NormOutlier]:
     """Return every step and layer whose L2 norm stands out.
 
     A layer is compared with itself only: early layers of healthy models differ from late ones by orders of magnitude.
@@ -58,7 +58,7 @@ def norm_outliers(values: Columns, thresholds: Thresholds, *, first: int = 0) ->
     ]
 
 
-def _later_norms(run: Run) -> Columns | None:
+def _later_norms(run: Run) -> LayerValues | None:
     """Return the L2 norms after the first step [steps - 1, layers], NaN where not finite; None if not measured.
 
     The first step is left out, since a prompt of one token ends on the model's own sink.
@@ -67,7 +67,7 @@ def _later_norms(run: Run) -> Columns | None:
     return None if norms is None else np.where(np.isfinite(norms[1:]), norms[1:], np.nan).astype(np.float64)
 
 
-def _comparable(values: Columns, thresholds: Thresholds) -> NDArray[np.bool_]:
+def _comparable(values: LayerValues, thresholds: Thresholds) -> NDArray[np.bool_]:
     """Return which layers have values on enough steps [layers]."""
     return np.asarray(np.isfinite(values).sum(0) >= thresholds.norm_steps)
 
@@ -98,7 +98,7 @@ def anomaly(run: Run, thresholds: Thresholds) -> tuple[NormOutlier | None, list[
     return worst, [there[layer] for layer in range(first, last + 1)]
 
 
-def collapse(run: Run, thresholds: Thresholds) -> tuple[NDArray[np.int64], Columns] | None:
+def collapse(run: Run, thresholds: Thresholds) -> tuple[NDArray[np.int64], LayerValues] | None:
     """Return the steps on which collapsed heads could be told, and each layer's fraction of them on these steps.
 
     None where attention was not sampled, or no row had enough keys.
@@ -112,7 +112,7 @@ def collapse(run: Run, thresholds: Thresholds) -> tuple[NDArray[np.int64], Colum
     return steps, rates[steps].astype(np.float64)
 
 
-def windows(values: Columns, size: int) -> Columns:
+def moving_means(values: LayerValues, size: int) -> LayerValues:
     """Return the means over `size` steps in a row [steps - size + 1, ...], leaving out what is not finite."""
     return over_steps(np.nanmean, np.moveaxis(np.lib.stride_tricks.sliding_window_view(values, size, 0), -1, 0))
 
@@ -125,7 +125,7 @@ _WITHOUT_NAN: Final[dict[Callable[..., Any], Callable[..., Any]]] = {
 """What does the same, some times as fast, where there is no NaN."""
 
 
-def over_steps(reduce: Callable[..., Any], values: Columns) -> Columns:
+def over_steps(reduce: Callable[..., Any], values: LayerValues) -> LayerValues:
     """Reduce over the first axis, quietly: a column without a value is NaN, and that is what is meant."""
     if len(values) and not np.isnan(values).any():
         return np.asarray(_WITHOUT_NAN[reduce](values, axis=0), np.float64)

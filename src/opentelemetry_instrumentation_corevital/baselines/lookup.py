@@ -52,7 +52,7 @@ def _is_file(path: Path) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundProfile:
     """What became of looking for a profile: it, or the reason why there is none."""
 
     profile: Profile | None = None
@@ -72,7 +72,7 @@ class Profiles:
         """
         self._setting = setting
         self._lock = threading.Lock()
-        self._found: dict[ModelInfo, Found] = {}
+        self._found: dict[ModelInfo, FoundProfile] = {}
         self._named: Profile | None = None
         if setting not in (AUTO, OFF):
             file = find_file(setting)
@@ -83,7 +83,7 @@ class Profiles:
                 )
             self._named = read_profile(file)
 
-    def of(self, model: ModelInfo) -> Found:
+    def of(self, model: ModelInfo) -> FoundProfile:
         """Return the profile that runs of a model are judged with."""
         with self._lock:
             if model not in self._found:
@@ -92,25 +92,25 @@ class Profiles:
                     logger.warning("CoreVital: %s", found.reason)
             return self._found[model]
 
-    def _find(self, model: ModelInfo) -> Found:
+    def _find(self, model: ModelInfo) -> FoundProfile:
         if self._setting == OFF:
-            return Found()
+            return FoundProfile()
         profile = self._named
         if profile is None:
             try:
                 file = _own_file(model)
                 profile = None if file is None else read_profile(file)
             except ProfileError as error:
-                return Found(reason=f"{error}; runs are judged without it")
+                return FoundProfile(reason=f"{error}; runs are judged without it")
             if profile is None:
-                return Found()
+                return FoundProfile()
         differences, variations = profile.model.differences(model), profile.model.variations(model)
         if differences or (variations and self._named is None):
             told = ", ".join([*differences, *variations])
-            return Found(reason=f"{_another(profile, model)} ({told}); runs are judged without it")
+            return FoundProfile(reason=f"{_another(profile, model)} ({told}); runs are judged without it")
         if variations:
             logger.warning("CoreVital: %s (%s); it is used as asked", _another(profile, model), ", ".join(variations))
-        return Found(profile, differences=(*variations, *profile.model.roundings(model)))
+        return FoundProfile(profile, differences=(*variations, *profile.model.roundings(model)))
 
 
 def _own_file(model: ModelInfo) -> Path | None:

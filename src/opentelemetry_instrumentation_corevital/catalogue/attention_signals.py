@@ -3,7 +3,7 @@
 from typing import Final
 
 from . import signal_entries as entries
-from .signal import HeatMap, LayerArray, Line, Signal, SignalEntry, StepField
+from .signal import HeatMap, LayerArray, PanelLine, Signal, SignalEntry, StepField
 
 _ENTROPY: Final = "-sum w log w / log(visible keys) of the last query's row"
 _CROSS_ENTROPY: Final = "encoder-decoder models: the same of the row over the encoder's keys"
@@ -30,7 +30,7 @@ SELF: Final = (
             default=True,
             migrated=("report.attention_summary.entropy_mean", "attention entropy in nats, mean over heads"),
         ),
-        line=Line(title="attention", bars=True),
+        line=PanelLine(title="attention", bars=True),
         profile=40,
     ),
     Signal(

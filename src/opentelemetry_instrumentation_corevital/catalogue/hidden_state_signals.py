@@ -3,7 +3,7 @@
 from typing import Final
 
 from . import signal_entries as entries
-from .signal import HeatMap, LayerArray, Line, Signal, StepField, Timeline
+from .signal import HeatMap, LayerArray, PanelLine, Signal, StepField, Timeline
 
 _STATE: Final = "the layer's output at the last position, before the final norm"
 
@@ -39,7 +39,7 @@ SIGNALS: Final = (
         ),
         gauge="mean L2 norm of a layer's output in the last run",
         heat_map=HeatMap(rank=10, title="L2 norm over the layer's own median", relative=True, default=True),
-        line=Line(title="layer norms", bars=True),
+        line=PanelLine(title="layer norms", bars=True),
     ),
     Signal(
         name="hidden_max_abs",

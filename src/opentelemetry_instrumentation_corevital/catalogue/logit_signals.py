@@ -3,7 +3,7 @@
 from typing import Final
 
 from . import signal_entries as entries
-from .signal import Line, Signal, StepField, Summary, Timeline
+from .signal import PanelLine, Signal, StepField, Summary, Timeline
 
 _BITS: Final = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0)
 
@@ -29,7 +29,7 @@ SIGNALS: Final = (
         histogram="entropy of steps",
         buckets=_BITS,
         timeline=Timeline(rank=20, title="entropy of the next token", colours="high"),
-        line=Line(title="entropy", bars=True, figures=(("mean", ".2f"), ("max", ".2f"), ("slope", "+.3f"))),
+        line=PanelLine(title="entropy", bars=True, figures=(("mean", ".2f"), ("max", ".2f"), ("slope", "+.3f"))),
         profile=10,
     ),
     Signal(
@@ -51,7 +51,7 @@ SIGNALS: Final = (
         histogram="surprisal of steps",
         buckets=_BITS,
         timeline=Timeline(rank=10, title="surprisal of the chosen token", colours="high"),
-        line=Line(title="surprisal", figures=(("mean", ".2f"), ("max", ".2f"), ("sum", ".1f"))),
+        line=PanelLine(title="surprisal", figures=(("mean", ".2f"), ("max", ".2f"), ("sum", ".1f"))),
         profile=20,
     ),
     Signal(
@@ -71,7 +71,7 @@ SIGNALS: Final = (
         step=StepField(meaning="probability of the first token less the second's", telling="min", heading="margin"),
         gauge="mean margin of the last run",
         timeline=Timeline(rank=30, title="margin between the two likeliest tokens", colours="low"),
-        line=Line(title="margin", figures=(("mean", ".3f"), ("min", ".3f"))),
+        line=PanelLine(title="margin", figures=(("mean", ".3f"), ("min", ".3f"))),
         profile=30,
     ),
     Signal(

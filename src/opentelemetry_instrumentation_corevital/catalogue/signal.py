@@ -106,7 +106,7 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class PanelLine:
     """A line of the verdict's panel in the terminal: bars, and numbers of the whole run."""
 
     title: str
@@ -186,7 +186,7 @@ class Signal:
     """Bounds of the histogram."""
     heat_map: HeatMap | None = None
     timeline: Timeline | None = None
-    line: Line | None = None
+    line: PanelLine | None = None
     profile: int | None = None
     """Its place in a baseline profile, from the lowest; None: profiles do not know it."""
 

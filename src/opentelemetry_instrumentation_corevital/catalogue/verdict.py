@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, get_args
 
 from . import measured, signals
 
-ValueType = Literal["boolean", "int", "double", "string", "string[]", "int[]", "double[]"]
+VerdictType = Literal["boolean", "int", "double", "string", "string[]", "int[]", "double[]"]
 SQLType = Literal["INTEGER", "REAL", "TEXT"]
 
 About = Literal["numbers", "text", "layers"]
@@ -27,7 +27,7 @@ fewer attributes than a run has."""
 _WORD: Final = re.compile("[a-z][a-z0-9_]*")
 _PATH: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
-SQL_TYPES: Final[Mapping[ValueType, SQLType]] = {
+SQL_TYPES: Final[Mapping[VerdictType, SQLType]] = {
     "boolean": "INTEGER",
     "int": "INTEGER",
     "double": "REAL",
@@ -141,7 +141,7 @@ class Carried:
 
     path: str
     """Its attribute's name after `corevital.`."""
-    type: ValueType
+    type: VerdictType
     meaning: str
     role: Role
     unit: str = ""
@@ -241,7 +241,7 @@ def _wrong_carried(each: Carried) -> list[str]:
         found.append(f"{each.attribute}: a column is one word in lower case")
     if each.longest is not None and each.longest < 1:
         found.append(f"{each.attribute}: no text has at most {each.longest} characters")
-    if each.type not in get_args(ValueType):
+    if each.type not in get_args(VerdictType):
         found.append(f"{each.attribute}: there is no type {each.type}")
     elif each.column and each.type not in SQL_TYPES:
         found.append(f"{each.attribute}: the store has no column of type {each.type}")

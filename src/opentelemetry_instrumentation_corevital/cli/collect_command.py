@@ -17,7 +17,7 @@ from .options import Database, database_file
 from .printing import echo
 
 if TYPE_CHECKING:
-    from ..receiver.server import BoundAddresses, Options
+    from ..receiver.server import BoundAddresses, ReceiverOptions
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")]
 HttpPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of OTLP over HTTP; 0: any free one.")]
@@ -57,13 +57,13 @@ def collect(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from ..receiver.binding import ReceiverError, Tls
-        from ..receiver.server import Options, serve
+        from ..receiver.server import ReceiverOptions, serve
     except ModuleNotFoundError as error:
         raise UserError(
             f"`corevital collect` needs {error.name}: pip install 'opentelemetry-instrumentation-corevital[collect]'"
         ) from None
     settings = load_settings()
-    options = Options(
+    options = ReceiverOptions(
         database_file(db),
         host,
         port,
@@ -104,7 +104,7 @@ def _log_to_standard_error() -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
-def _tell(options: "Options", listening: "BoundAddresses") -> None:
+def _tell(options: "ReceiverOptions", listening: "BoundAddresses") -> None:
     host = f"[{listening.host}]" if ":" in listening.host else listening.host
     scheme = "https" if options.tls else "http"
     echo(

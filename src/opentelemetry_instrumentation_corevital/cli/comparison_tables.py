@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .._internal.printable import one_line, printable
-from ..store.comparison import MEASURES, Difference, Measure, ModelFigures, Spread
+from ..store.comparison import MEASURES, Difference, Distribution, Measure, ModelFigures
 from ..store.filters import FLAGS
 from ..store.intervals import ROUGH
 from .printing import console
@@ -62,7 +62,7 @@ def _models(found: Sequence[ModelFigures]) -> Table:
     return table
 
 
-def _quantile(spread: Spread | None, *names: str) -> str:
+def _quantile(spread: Distribution | None, *names: str) -> str:
     return "-" if spread is None else "-".join(f"{getattr(spread, name):.2f}" for name in names)
 
 
@@ -122,7 +122,7 @@ def _mean(each: ModelFigures, name: str) -> float | None:
     return None if spread is None else spread.mean
 
 
-def _fraction(spread: Spread | None) -> str:
+def _fraction(spread: Distribution | None) -> str:
     return "-" if spread is None else f"{round(spread.mean * spread.count)} of {spread.count}"
 
 

@@ -50,7 +50,7 @@ from .call_context import (
 )
 from .chat_memory import recent_chats
 from .prompt_and_response import PromptAndResponse
-from .reporting import Report
+from .reporting import CallReport
 
 if TYPE_CHECKING:
     from ..capture.session.call_facts import Call
@@ -286,7 +286,7 @@ class _Recording:
         self.captured = wanted and unmeasured is None
         self.live = self._live()
         self.session = self._session(call.model) if self.captured else None
-        self.report = Report(
+        self.report = CallReport(
             settings=self.settings,
             tracer=recorder.tracer,
             instruments=recorder.instruments,
@@ -305,12 +305,12 @@ class _Recording:
 
     def _session(self, model: Any) -> "Session":
         from ..capture.attach.module_hooks import attach
-        from ..capture.collector.collector import Options, StepCollector
+        from ..capture.collector.collector import CollectorOptions, StepCollector
         from ..capture.session.session import Session
 
         collector = None
         with shielded("capture.attach"):
-            options = Options(self.settings.attention_steps, LayerSelection(self.settings.layers))
+            options = CollectorOptions(self.settings.attention_steps, LayerSelection(self.settings.layers))
             collector = StepCollector(model, attach(model), options)
         kernels = self.settings.kernels == "auto"
         return Session(self.call, self.model, self.clock, self.start_ns, collector, kernels=kernels, follower=self.live)

@@ -45,7 +45,7 @@ _process_bytes = budget.ByteBucket()
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CallReport:
     """What is told of one call.
 
     Attributes:

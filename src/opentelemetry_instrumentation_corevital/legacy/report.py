@@ -15,7 +15,7 @@ from .. import semconv
 from .._internal.json_text import json_object, too_deep
 from ..store.checked_attributes import is_id
 from ..store.stored_run import StoredRun
-from .report_timeline import Columns, Step, field_of, unpack
+from .report_timeline import ReportColumns, ReportStep, field_of, unpack
 from .report_words import risk_factors
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def report_of(run: StoredRun) -> dict[str, Any]:
     return {**made, "timeline": list(steps)}
 
 
-def report_and_steps(run: StoredRun) -> tuple[dict[str, Any], Iterator[Step]]:
+def report_and_steps(run: StoredRun) -> tuple[dict[str, Any], Iterator[ReportStep]]:
     """Return a run's report with an empty timeline, and the steps that belong there, which are made as they are taken.
 
     All steps of a long run at once would take a thousand bytes each.
@@ -163,7 +163,7 @@ def _superset(run: StoredRun) -> dict[str, Any]:
     return _present({**ids, **times, "service_name": summary.service_name, **more})
 
 
-def _timeline(run: StoredRun) -> Iterator[Step]:
+def _timeline(run: StoredRun) -> Iterator[ReportStep]:
     """Yield the steps, from the run data; without them from the recorded steps."""
     first, heads = run.summary.input_tokens or 0, run.attributes.get(semconv.MODEL_HEAD_COUNT)
     if not run.columns:
@@ -173,7 +173,7 @@ def _timeline(run: StoredRun) -> Iterator[Step]:
     for begin in range(0, steps, _BLOCK):
         some = {name: values[begin : begin + _BLOCK] for name, values in columns.items()}
         ids = some["tokens"].tolist() if "tokens" in some else None
-        rest: list[Step] = [
+        rest: list[ReportStep] = [
             {
                 "step_index": first + step,
                 "token": _present({"token_id": ids[step - begin] if ids else None, "is_prompt_token": False}),
@@ -194,9 +194,9 @@ def _timeline(run: StoredRun) -> Iterator[Step]:
         yield from made
 
 
-def _of_most_steps(columns: "Mapping[str, NDArray[Any]]") -> tuple[Columns, int]:
+def _of_most_steps(columns: "Mapping[str, NDArray[Any]]") -> tuple[ReportColumns, int]:
     """Return the columns that a timeline is made of, each read once, and its steps; a column of fewer is left out."""
-    steps, found = 0, Columns()
+    steps, found = 0, ReportColumns()
     for name, values in columns.items():
         steps = max(steps, len(values))
         if name == "tokens" or name in _PER_STEP or field_of(name) is not None:
@@ -204,7 +204,7 @@ def _of_most_steps(columns: "Mapping[str, NDArray[Any]]") -> tuple[Columns, int]
     return {name: values for name, values in found.items() if len(values) == steps}, steps
 
 
-def _kept_timeline(columns: "Mapping[str, NDArray[Any]]", rest: Sequence[Step]) -> Iterator[Step]:
+def _kept_timeline(columns: "Mapping[str, NDArray[Any]]", rest: Sequence[ReportStep]) -> Iterator[ReportStep]:
     """Yield the steps of a migrated report's timeline."""
     fitting = {name: values for name, values in columns.items() if field_of(name) and len(values) == len(rest)}
     for begin in range(0, len(rest), _BLOCK):

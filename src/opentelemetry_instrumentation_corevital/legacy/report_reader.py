@@ -30,7 +30,7 @@ from ..store.common_rows import Record, source_of
 from ..store.run_data_rows import whole_run_data
 from ..store.span_rows import SpanFields, rows_of
 from .report_extensions import own_run, without_own
-from .report_timeline import Columns, pack
+from .report_timeline import ReportColumns, pack
 
 SCHEMAS: Final = ("0.3", "0.4")
 _CONTENT: Final = frozenset(
@@ -239,7 +239,7 @@ def _narrative(report: Mapping[str, Any], *, content: bool) -> str | None:
     )
 
 
-def _summaries(columns: Columns) -> dict[str, Any]:
+def _summaries(columns: ReportColumns) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for each in signals.with_summaries():
         values = columns.get(each.name)
@@ -257,7 +257,7 @@ def _summaries(columns: Columns) -> dict[str, Any]:
     return made | _layers(columns)
 
 
-def _layers(columns: Columns) -> dict[str, Any]:
+def _layers(columns: ReportColumns) -> dict[str, Any]:
     """Return the layer arrays, of those signals that every layer has."""
     made = {}
     for each in signals.SIGNALS:
@@ -270,7 +270,7 @@ def _layers(columns: Columns) -> dict[str, Any]:
     return made
 
 
-def _derive(columns: Columns, heads: Any) -> None:
+def _derive(columns: ReportColumns, heads: Any) -> None:
     """Add the fractions of heads that a report gives as counts."""
     for kind in ("collapsed", "focused"):
         counts = columns.get(f"report.attention_summary.{kind}_head_count")
@@ -303,7 +303,7 @@ def _messages(prompt: Any, answer: Any) -> dict[str, Any]:
     return made
 
 
-def _tokens(ids: Any, steps: int) -> Columns:
+def _tokens(ids: Any, steps: int) -> ReportColumns:
     fits = isinstance(ids, list) and len(ids) == steps and all(isinstance(each, int) for each in ids)
     return {"tokens": np.array(ids, np.int32)} if fits and steps else {}
 

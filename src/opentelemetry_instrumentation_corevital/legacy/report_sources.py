@@ -17,7 +17,7 @@ _DATABASES: Final = (".db", ".sqlite", ".sqlite3")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundReport:
     """A report that was found, or why what looked like one is none."""
 
     where: str
@@ -26,7 +26,7 @@ class Found:
     problem: str | None = None
 
 
-def find(folder: Path, *, but: Path) -> Iterator[Found]:
+def find(folder: Path, *, but: Path) -> Iterator[FoundReport]:
     """Yield the reports in a folder and those below it.
 
     Args:
@@ -48,46 +48,46 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield Path(root, name)
 
 
-def _file(path: Path) -> Found:
+def _file(path: Path) -> FoundReport:
     try:
         return _parsed(str(path), read_regular(path, MOST_BYTES))
     except OddFileError as error:
-        return Found(str(path), problem=f"{error.strerror}, which no report does")
+        return FoundReport(str(path), problem=f"{error.strerror}, which no report does")
     except OSError as error:
-        return Found(str(path), problem=f"cannot be read ({error.strerror})")
+        return FoundReport(str(path), problem=f"cannot be read ({error.strerror})")
 
 
-def _parsed(where: str, data: bytes | str) -> Found:
+def _parsed(where: str, data: bytes | str) -> FoundReport:
     try:
-        return Found(where, parsed_json(data))
+        return FoundReport(where, parsed_json(data))
     except NoJsonError as error:
-        return Found(where, problem=f"{error}{'; the file is cut off' if error.cut_off else ''}")
+        return FoundReport(where, problem=f"{error}{'; the file is cut off' if error.cut_off else ''}")
 
 
-def _database(path: Path) -> Iterator[Found]:
+def _database(path: Path) -> Iterator[FoundReport]:
     try:
         if kind := kind_of(path):
-            yield Found(str(path), problem=f"is {kind}, not a file")
+            yield FoundReport(str(path), problem=f"is {kind}, not a file")
             return
         for row in report_rows(path):
             yield _row(row, path)
     except OSError as error:
-        yield Found(str(path), problem=f"cannot be read ({error})")
+        yield FoundReport(str(path), problem=f"cannot be read ({error})")
     except StoreError as error:
-        yield Found(str(path), problem=str(error))
+        yield FoundReport(str(path), problem=str(error))
 
 
-def _row(row: ReportRow, path: Path) -> Found:
+def _row(row: ReportRow, path: Path) -> FoundReport:
     where = f"{path}, row {row.row_id}"
     if row.problem is not None:
-        return Found(where, problem=row.problem)
+        return FoundReport(where, problem=row.problem)
     where = f"{where} ({row.trace_id})"
     if row.content is None:
-        return Found(where, problem="neither report_json nor report_blob holds anything")
+        return FoundReport(where, problem="neither report_json nor report_blob holds anything")
     try:
         return _parsed(where, row.content if isinstance(row.content, str) else _unpacked(row.content))
     except (ValueError, zlib.error) as error:
-        return Found(where, problem=str(error))
+        return FoundReport(where, problem=str(error))
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-Columns = dict[str, NDArray[Any]]
-Step = dict[str, Any]
+ReportColumns = dict[str, NDArray[Any]]
+ReportStep = dict[str, Any]
 
 _PREFIX: Final = "report."
 _STEP_GROUPS: Final = ("logits_summary",)
@@ -49,13 +49,13 @@ def field_of(column: str) -> tuple[str, str] | None:
     return (group, key) if column.startswith(_PREFIX) and key else None
 
 
-def pack(timeline: Sequence[Step]) -> tuple[Columns, list[Step]]:
+def pack(timeline: Sequence[ReportStep]) -> tuple[ReportColumns, list[ReportStep]]:
     """Return a timeline's finite numbers as columns, [steps] or [steps, layers], and the timeline without them.
 
     A number is kept as it is: in single precision where that loses nothing, else in double.
     """
     rest = copy.deepcopy(list(timeline))
-    columns: Columns = {}
+    columns: ReportColumns = {}
     for group in _STEP_GROUPS:
         parts = [[step.get(group)] for step in rest]
         columns |= {name: values[:, 0] for name, values in _take(group, parts).items()}
@@ -66,7 +66,7 @@ def pack(timeline: Sequence[Step]) -> tuple[Columns, list[Step]]:
     return columns, rest
 
 
-def unpack(columns: Mapping[str, NDArray[Any]], rest: Sequence[Step]) -> list[Step]:
+def unpack(columns: Mapping[str, NDArray[Any]], rest: Sequence[ReportStep]) -> list[ReportStep]:
     """Return the timeline that `pack` took apart, or one made of columns, its steps named by `rest`."""
     timeline = copy.deepcopy(list(rest))
     for name, values in columns.items():
@@ -83,22 +83,22 @@ def unpack(columns: Mapping[str, NDArray[Any]], rest: Sequence[Step]) -> list[St
     return timeline
 
 
-def _layers(step: Step) -> list[Any]:
+def _layers(step: ReportStep) -> list[Any]:
     found = step.get("layers")
     return found if isinstance(found, list) and all(isinstance(layer, dict) for layer in found) else []
 
 
-def _grown(step: Step, count: int) -> list[Step]:
+def _grown(step: ReportStep, count: int) -> list[ReportStep]:
     """Return a step's layers, made where they are missing."""
-    found: list[Step] = step.setdefault("layers", [])
+    found: list[ReportStep] = step.setdefault("layers", [])
     found += [{"layer_index": index} for index in range(len(found), count)]
     return found
 
 
-def _take(group: str, parts: Sequence[Sequence[Any]]) -> Columns:
+def _take(group: str, parts: Sequence[Sequence[Any]]) -> ReportColumns:
     """Move the numbers of a group, one dictionary per step (and layer), out of it into columns."""
     keys = dict.fromkeys(key for row in parts for part in row if isinstance(part, dict) for key in part)
-    columns: Columns = {}
+    columns: ReportColumns = {}
     for key in keys:
         values = [[_number(part, key) for part in row] for row in parts]
         flat = [value for row in values for value in row]
@@ -129,7 +129,7 @@ def _array(values: Sequence[Sequence[Any]], *, whole: bool) -> NDArray[Any]:
     return single if np.array_equal(single.astype(np.float64), numbers, equal_nan=True) else numbers
 
 
-def _put(part: Step, group: str, key: str, value: Any) -> None:
+def _put(part: ReportStep, group: str, key: str, value: Any) -> None:
     if isinstance(value, np.floating) and not np.isfinite(value):
         return
     found = part.get(group)

@@ -36,7 +36,7 @@ _SETTINGS: Final = {
     "seed": semconv.GEN_AI_REQUEST_SEED,
 }
 
-Attributes = Mapping[str, Any]
+SpanAttributes = Mapping[str, Any]
 
 CUT: Final = "cut off by the SDK's limit on the length of values (OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT)"
 
@@ -46,7 +46,7 @@ def level_style(level: str | None) -> str:
     return _STYLES.get(level or "", "dim")
 
 
-def verdict_panel(attributes: Attributes, dropped: Dropped = WHOLE) -> RenderableType:
+def verdict_panel(attributes: SpanAttributes, dropped: Dropped = WHOLE) -> RenderableType:
     """Return the whole verdict of one run; `dropped` is what the SDK's limits took from its span."""
     level, score = attributes.get(semconv.RISK_LEVEL), attributes.get(semconv.RISK_SCORE)
     title = Text("risk not known" if dropped.attributes else "risk not judged", "dim")
@@ -61,7 +61,7 @@ def verdict_panel(attributes: Attributes, dropped: Dropped = WHOLE) -> Renderabl
     return Panel(Group(narrative, Text(""), table), title=title, title_align="left", border_style=level_style(level))
 
 
-def verdict_lines(attributes: Attributes, dropped: Dropped = WHOLE) -> list[tuple[str, str | Text]]:
+def verdict_lines(attributes: SpanAttributes, dropped: Dropped = WHOLE) -> list[tuple[str, str | Text]]:
     """Return what there is to say of a run, each line with its name; what was dropped is unknown, never none."""
     return [(name, _shown(line)) for name, line in _lines(attributes, dropped)]
 
@@ -78,7 +78,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _MOST_LINE else f"{text[: _MOST_LINE - 1]}{ELLIPSIS}"
 
 
-def _lines(attributes: Attributes, dropped: Dropped) -> list[tuple[str, str | Text]]:
+def _lines(attributes: SpanAttributes, dropped: Dropped) -> list[tuple[str, str | Text]]:
     get = attributes.get
     absent = parsed(get(semconv.CAPTURE_ABSENT))
     unknown = UNKNOWN if dropped.attributes else "not judged"
@@ -111,7 +111,7 @@ def _lines(attributes: Attributes, dropped: Dropped) -> list[tuple[str, str | Te
     return lines
 
 
-def _further(attributes: Attributes, absent: Mapping[str, Any], dropped: Dropped) -> list[tuple[str, str | Text]]:
+def _further(attributes: SpanAttributes, absent: Mapping[str, Any], dropped: Dropped) -> list[tuple[str, str | Text]]:
     """Return compound signals and blamed layers, where there are any or it is not known."""
     signals, layers = attributes.get(semconv.COMPOUND_SIGNALS), attributes.get(semconv.BLAME_LAYERS)
     lines: list[tuple[str, str | Text]] = []
@@ -145,7 +145,7 @@ def _dropped(dropped: Dropped) -> str:
     return f"by the SDK's limits: {what}. What is missing here may have been measured."
 
 
-def _line(signal: Signal, attributes: Attributes) -> tuple[str, str | Text] | None:
+def _line(signal: Signal, attributes: SpanAttributes) -> tuple[str, str | Text] | None:
     """Return a signal's line; None where it has none, or no value."""
     if signal.line is None:
         return None
@@ -160,7 +160,7 @@ def _line(signal: Signal, attributes: Attributes) -> tuple[str, str | Text] | No
     return (signal.line.title, f"{bars}  {', '.join(figures)}{unit}".strip()) if bars or figures else None
 
 
-def _flags(attributes: Attributes, absent: Mapping[str, Any], dropped: Dropped) -> Text:
+def _flags(attributes: SpanAttributes, absent: Mapping[str, Any], dropped: Dropped) -> Text:
     evidence = parsed(attributes.get(semconv.HEALTH_EVIDENCE))
     lines = []
     for attribute, name in _FLAGS.items():
@@ -196,7 +196,7 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(f"{each[0]}-{each[-1]}" if len(each) > 2 else ", ".join(map(str, each)) for each in groups)
 
 
-def _early_warnings(attributes: Attributes, unknown: str) -> Text:
+def _early_warnings(attributes: SpanAttributes, unknown: str) -> Text:
     signals = attributes.get(semconv.EARLY_WARNING_SIGNALS)
     evidence = attributes.get(semconv.EARLY_WARNING_EVIDENCE)
     text = Text(unknown) if signals is None else _with_evidence(signals, evidence)
@@ -230,7 +230,7 @@ def _number(name: str, value: Any) -> str:
     return f"{name} {value}"
 
 
-def _tokens(attributes: Attributes) -> str:
+def _tokens(attributes: SpanAttributes) -> str:
     get = attributes.get
     prompt = get(semconv.SEQUENCE_INPUT_TOKENS, get(semconv.GEN_AI_USAGE_INPUT_TOKENS))
     text = f"{get(semconv.STEPS_TOTAL, 'an unknown number')} generated"
@@ -240,7 +240,7 @@ def _tokens(attributes: Attributes) -> str:
     return f"{text}, finish reason {finish[0]}" if finish else text
 
 
-def _model(attributes: Attributes) -> str:
+def _model(attributes: SpanAttributes) -> str:
     get = attributes.get
     name = get(semconv.MODEL_NAME, get(semconv.GEN_AI_REQUEST_MODEL))
     details = (
@@ -252,12 +252,12 @@ def _model(attributes: Attributes) -> str:
     return f"{'unknown' if name is None else name}{f' ({known})' if known else ''}"
 
 
-def _retrieved(attributes: Attributes) -> str:
+def _retrieved(attributes: SpanAttributes) -> str:
     counted = ((semconv.RAG_CONTEXT_TOKEN_COUNT, "tokens"), (semconv.RAG_DOCUMENT_COUNT, "documents"))
     return ", ".join(f"{attributes[name]} {what}" for name, what in counted if name in attributes)
 
 
-def _decoding(attributes: Attributes) -> str:
+def _decoding(attributes: SpanAttributes) -> str:
     settings = [str(attributes.get(semconv.DECODING_STRATEGY, "strategy unknown"))]
     settings += [f"{word} {attributes[name]:g}" for word, name in _SETTINGS.items() if name in attributes]
     mode = attributes.get(semconv.CAPTURE_MODE)

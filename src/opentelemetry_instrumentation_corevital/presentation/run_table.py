@@ -14,7 +14,7 @@ from .._internal.printable import ELLIPSIS, one_line
 from .panel import level_style
 from .shapes import SummaryShape
 
-Columns = dict[str, list[str]]
+TableColumns = dict[str, list[str]]
 
 _ID_LENGTH: Final = 12
 _GAP: Final = 2
@@ -59,7 +59,7 @@ def runs_table(runs: Sequence[SummaryShape], width: int) -> tuple[Table, list[st
     return table, left_out
 
 
-def _columns(runs: Sequence[SummaryShape]) -> Columns:
+def _columns(runs: Sequence[SummaryShape]) -> TableColumns:
     now = time.time_ns()
     calls = Counter((run.trace_id, run.sequence_index) for run in runs)
     return {
@@ -95,7 +95,7 @@ def _name(run: SummaryShape, *, alone: bool) -> str:
     return one_line(run.trace_id[:_ID_LENGTH]) + (f":{run.sequence_index}" if run.operation is None else "")
 
 
-def _needed(columns: Columns) -> int:
+def _needed(columns: TableColumns) -> int:
     """Return the width at which only warnings are wrapped, and those between their names."""
     total = _GAP * (len(columns) - 1)
     for name, cells in columns.items():

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from .answers import BUSY_SECONDS, DISK_SECONDS, Answer, Fault, Later, Refused, RefusedError, busy
 from .bodies import JSON, PROTOBUF, protobuf_of
 from .intake import Intake
-from .otlp_signals import Signal
+from .otlp_signals import OtlpSignal
 from .prometheus_statistics import Statistics
 from .sender_limits import Limits
 
@@ -85,7 +85,7 @@ class Admission:
             self.waiting_bytes -= visit.bytes
 
     async def take(
-        self, signal: Signal, protocol: str, visit: Visit, body: bytes, encoding: str = "", kind: str = PROTOBUF
+        self, signal: OtlpSignal, protocol: str, visit: Visit, body: bytes, encoding: str = "", kind: str = PROTOBUF
     ) -> Answer:
         """Store a request and return the answer to its sender.
 
@@ -123,7 +123,7 @@ class Admission:
             return busy("too many requests wait here.")
         return await asyncio.shield(done)
 
-    def count(self, signal: Signal, protocol: str, answer: Answer, size: int = 0, seconds: float = 0.0) -> None:
+    def count(self, signal: OtlpSignal, protocol: str, answer: Answer, size: int = 0, seconds: float = 0.0) -> None:
         """Count an answer."""
         self.statistics.answered(signal.name, protocol, answer, size, seconds)
 
@@ -134,7 +134,9 @@ class Admission:
         return not wait(set(self._jobs), timeout).not_done
 
 
-def _unpacked(body: bytes, encoding: str, kind: str, signal: Signal, limits: Limits) -> tuple[bytes, float] | Answer:
+def _unpacked(
+    body: bytes, encoding: str, kind: str, signal: OtlpSignal, limits: Limits
+) -> tuple[bytes, float] | Answer:
     """Return the request in protobuf, and the processor's time that it took."""
     began = time.thread_time()
     try:

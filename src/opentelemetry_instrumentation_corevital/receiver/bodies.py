@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..store.otlp_json import from_json
 from .answers import Fault, RefusedError
-from .otlp_signals import Signal
+from .otlp_signals import OtlpSignal
 from .sender_limits import Limits
 
 ENCODINGS: Final = ("gzip", "deflate")
@@ -19,7 +19,7 @@ _PIECE: Final = 64 * 1024
 _EITHER: Final = 32 + zlib.MAX_WBITS  # gzip or zlib, as the first bytes have it
 
 
-def protobuf_of(body: bytes, encoding: str, content_type: str, signal: Signal, limits: Limits) -> bytes:
+def protobuf_of(body: bytes, encoding: str, content_type: str, signal: OtlpSignal, limits: Limits) -> bytes:
     """Return the OTLP request that a body holds, in protobuf.
 
     Raises:
@@ -94,7 +94,7 @@ def too_large(most: int) -> RefusedError:
     )
 
 
-def _from_json(body: bytes, signal: Signal) -> bytes:
+def _from_json(body: bytes, signal: OtlpSignal) -> bytes:
     try:
         message: Any = json.loads(body)
         if not isinstance(message, dict):

@@ -10,7 +10,7 @@ from .admission import Admission, BusyError
 from .answers import Accepted, Answer, Fault, Later, Refused, busy
 from .bearer_token import DENIED, Guard
 from .grpc_gate import Gate
-from .otlp_signals import SIGNALS, Signal
+from .otlp_signals import SIGNALS, OtlpSignal
 from .rpc_status import code_of, status_of
 
 _SLOT_SECONDS: Final = 5.0
@@ -48,7 +48,7 @@ class Rpc:
         self.server.add_generic_rpc_handlers(tuple(handlers))
         self.server.add_insecure_port(gate.behind)
 
-    def _handler(self, signal: Signal) -> grpc.GenericRpcHandler:
+    def _handler(self, signal: OtlpSignal) -> grpc.GenericRpcHandler:
         async def export(messages: AsyncIterator[bytes], context: Any) -> bytes:
             answer = await self._answer(signal, messages, context)
             if isinstance(answer, Accepted):
@@ -59,7 +59,7 @@ class Rpc:
         method = grpc.stream_unary_rpc_method_handler(export)  # without a deserializer: the message's bytes
         return grpc.method_handlers_generic_handler(signal.service, {"Export": method})
 
-    async def _answer(self, signal: Signal, messages: AsyncIterator[bytes], context: Any) -> Answer:
+    async def _answer(self, signal: OtlpSignal, messages: AsyncIterator[bytes], context: Any) -> Answer:
         answer: Answer = DENIED
         body = b""
         try:

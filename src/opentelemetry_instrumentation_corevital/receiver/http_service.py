@@ -16,7 +16,7 @@ from .admission import Admission, BusyError, Visit
 from .answers import Accepted, Answer, Fault, Later, Refused, RefusedError
 from .bearer_token import DENIED, Guard
 from .bodies import ENCODINGS, JSON, PROTOBUF, too_large
-from .otlp_signals import SIGNALS, Signal
+from .otlp_signals import SIGNALS, OtlpSignal
 from .rpc_status import status_of
 
 _CODES: Final = {
@@ -53,7 +53,7 @@ class Web:
             app = PlainTextResponse("the length of the body is given twice.", 400, {"connection": "close"})
         await app(scope, receive, send)
 
-    def _endpoint(self, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
+    def _endpoint(self, signal: OtlpSignal) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             encoding = request.headers.get("content-encoding", "").strip().lower()
@@ -64,7 +64,7 @@ class Web:
 
         return endpoint
 
-    async def _answer(self, signal: Signal, request: Request, encoding: str, kind: str) -> Answer:
+    async def _answer(self, signal: OtlpSignal, request: Request, encoding: str, kind: str) -> Answer:
         body, answer = b"", None
         try:
             self._check(request, encoding, kind)
@@ -122,7 +122,7 @@ def _ambiguous(scope: Scope) -> bool:
     return b"transfer-encoding" in given and (b"content-length" in given or scope["http_version"] == "1.0")
 
 
-def _response(signal: Signal, answer: Answer, kind: str) -> Response:
+def _response(signal: OtlpSignal, answer: Answer, kind: str) -> Response:
     if isinstance(answer, Accepted):
         return _message(signal.answer(answer.rejected, answer.reason), 200, kind, {})
     headers = dict[str, str]()

@@ -15,7 +15,7 @@ from ..store.writer import BATCH_RECORDS, StoreWriter
 from .answers import DISK_SECONDS, Accepted, Answer, Later, RefusedError, busy
 from .checks import problem, weight
 from .envelope import Scoped, open_envelope
-from .otlp_signals import Signal
+from .otlp_signals import OtlpSignal
 from .sender_limits import MIB, Limits
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Intake:
         """
         return self._failed_at is None or time.monotonic() - self._failed_at > _UNHEALTHY_SECONDS
 
-    def take(self, signal: Signal, body: bytes, spent: float = 0.0) -> Answer:
+    def take(self, signal: OtlpSignal, body: bytes, spent: float = 0.0) -> Answer:
         """Store a request and wait until it is committed; never raises.
 
         Args:
@@ -77,7 +77,7 @@ class Intake:
             logger.error("internal error with a request of %d bytes, please report it: %s", len(body), describe(error))
             return Later(f"internal error ({type(error).__name__}).", DISK_SECONDS)
 
-    def _take(self, signal: Signal, body: bytes, spent: float) -> Answer:
+    def _take(self, signal: OtlpSignal, body: bytes, spent: float) -> Answer:
         rejected, end = _Rejected(), time.thread_time() + self._limits.decode_seconds - spent
         for records in _slices(_records(open_envelope(body, self._limits), signal, self._limits, rejected, end)):
             receipt = self._writer.store(records, timeout=self._limits.store_seconds)
@@ -107,7 +107,7 @@ class Intake:
 
 
 def _records(
-    opened: Iterable[Scoped], signal: Signal, limits: Limits, rejected: _Rejected, end: float
+    opened: Iterable[Scoped], signal: OtlpSignal, limits: Limits, rejected: _Rejected, end: float
 ) -> Iterator[Record]:
     for scoped in opened:
         if scoped.source is None:
@@ -124,7 +124,7 @@ def _records(
                 yield read
 
 
-def _record(packed: bytes, scoped: Scoped, signal: Signal, limits: Limits, rejected: _Rejected) -> Record | None:
+def _record(packed: bytes, scoped: Scoped, signal: OtlpSignal, limits: Limits, rejected: _Rejected) -> Record | None:
     if len(packed) > limits.item_bytes:
         rejected.add(1, f"one of the {signal.name} has more than {limits.item_bytes} bytes.")
         return None

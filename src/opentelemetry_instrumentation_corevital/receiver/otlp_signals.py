@@ -16,7 +16,7 @@ from ..store.otlp import Read, read_log, read_metric, read_span
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class OtlpSignal:
     """One signal."""
 
     name: str
@@ -46,7 +46,7 @@ def _service(module: Any, name: str) -> str:
 
 
 SIGNALS: Final = (
-    Signal(
+    OtlpSignal(
         "traces",
         "/v1/traces",
         _service(trace_service, "TraceService"),
@@ -56,7 +56,7 @@ SIGNALS: Final = (
         read_span,
         "rejected_spans",
     ),
-    Signal(
+    OtlpSignal(
         "logs",
         "/v1/logs",
         _service(logs_service, "LogsService"),
@@ -66,7 +66,7 @@ SIGNALS: Final = (
         read_log,
         "rejected_log_records",
     ),
-    Signal(
+    OtlpSignal(
         "metrics",
         "/v1/metrics",
         _service(metrics_service, "MetricsService"),

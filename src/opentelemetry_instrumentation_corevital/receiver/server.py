@@ -32,7 +32,7 @@ _FILES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ReceiverOptions:
     """What `corevital collect` was told."""
 
     path: str
@@ -54,7 +54,7 @@ class BoundAddresses:
     grpc_port: int
 
 
-def serve(options: Options, started: Callable[[BoundAddresses], None]) -> bool:
+def serve(options: ReceiverOptions, started: Callable[[BoundAddresses], None]) -> bool:
     """Receive until the process is told to stop by SIGTERM or SIGINT; what was acknowledged is in the store then.
 
     Args:
@@ -75,7 +75,7 @@ def serve(options: Options, started: Callable[[BoundAddresses], None]) -> bool:
     return asyncio.run(_serve(options, pair, started))
 
 
-async def _serve(options: Options, pair: Pair | None, started: Callable[[BoundAddresses], None]) -> bool:
+async def _serve(options: ReceiverOptions, pair: Pair | None, started: Callable[[BoundAddresses], None]) -> bool:
     limits, loop, stop = options.limits, asyncio.get_running_loop(), asyncio.Event()
     writer = StoreWriter(options.path, patience=limits.locked_seconds, synchronous="FULL", retention=options.retention)
     admission = Admission(Intake(writer, limits), limits, Statistics())

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from .filters import FLAGS
-from .intervals import FEWEST, ROUGH, Interval, Values, paired_fraction, paired_t, two_fractions, welch, within
+from .intervals import FEWEST, ROUGH, Interval, Sample, paired_fraction, paired_t, two_fractions, welch, within
 from .stored_run import RunSummary
 
 
@@ -70,7 +70,7 @@ MEASURES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Distribution:
     """How a measure is distributed over a model's runs; of a fraction only count and mean have a meaning."""
 
     count: int
@@ -96,7 +96,7 @@ class ModelFigures:
     failed: int
     """Runs that ended with an error."""
     high_risk: int
-    measures: dict[str, Spread]
+    measures: dict[str, Distribution]
     """By name; what no run has is not there."""
 
 
@@ -115,12 +115,12 @@ def figures(model: str, runs: Sequence[RunSummary]) -> ModelFigures:
     )
 
 
-def spread(values: Sequence[float]) -> Spread | None:
+def spread(values: Sequence[float]) -> Distribution | None:
     """Return how values are distributed; None where there are none."""
     if not values:
         return None
     q = [float(each) for each in np.percentile(values, (0, 10, 50, 90, 100))]
-    return Spread(len(values), math.fsum(values) / len(values), *q)
+    return Distribution(len(values), math.fsum(values) / len(values), *q)
 
 
 def prompt_of(run: RunSummary) -> tuple[str | None, str] | None:
@@ -226,11 +226,11 @@ def _difference(measure: Measure, ours: Prompts, theirs: Prompts, model: str, re
     )
 
 
-def _means(values: Prompts, keys: Iterable[object]) -> Values:
+def _means(values: Prompts, keys: Iterable[object]) -> Sample:
     return np.asarray([math.fsum(values[key]) / len(values[key]) for key in keys])
 
 
-def _interval(a: Values, b: Values, measure: Measure, *, in_pairs: bool) -> Interval | None:
+def _interval(a: Sample, b: Sample, measure: Measure, *, in_pairs: bool) -> Interval | None:
     if measure.fraction:
         return paired_fraction(a - b) if in_pairs else two_fractions(a, b)
     ends = paired_t(a - b) if in_pairs else welch(a, b)

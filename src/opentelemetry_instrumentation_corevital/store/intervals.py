@@ -26,17 +26,17 @@ _Z: Final = 1.959964  # 97.5 % quantile of the normal distribution
 _NOISE: Final = 1e-12  # below it a spread is what rounding leaves
 
 Interval = tuple[float, float]
-Values = NDArray[Any]
+Sample = NDArray[Any]
 
 
-def paired_t(differences: Values) -> Interval | None:
+def paired_t(differences: Sample) -> Interval | None:
     """Return Student's interval of the mean of differences [pairs]; None where they are all the same."""
     n = len(differences)
     error = float(differences.std(ddof=1)) / math.sqrt(n)
     return _around(float(differences.mean()), error, n - 1)
 
 
-def welch(a: Values, b: Values) -> Interval | None:
+def welch(a: Sample, b: Sample) -> Interval | None:
     """Return Welch's interval of mean(a) - mean(b) (Satterthwaite's degrees of freedom); None where nothing varies."""
     parts = [float(each.var(ddof=1)) / len(each) for each in (a, b)]
     total = math.fsum(parts)
@@ -46,7 +46,7 @@ def welch(a: Values, b: Values) -> Interval | None:
     return _around(float(a.mean() - b.mean()), math.sqrt(total), freedom)
 
 
-def paired_fraction(differences: Values) -> Interval:
+def paired_fraction(differences: Sample) -> Interval:
     """Return the interval of a difference of two fractions of the same prompts.
 
     Bonett and Price 2012 (J. Educ. Behav. Stat. 37): one more pair that speaks for each side. With differences
@@ -59,7 +59,7 @@ def paired_fraction(differences: Values) -> Interval:
     return within((mean - reach, mean + reach), 1.0)
 
 
-def two_fractions(a: Values, b: Values) -> Interval:
+def two_fractions(a: Sample, b: Sample) -> Interval:
     """Return the interval of a difference of two fractions of different prompts, each [prompts] in 0 to 1.
 
     Agresti and Caffo 2000 (Am. Stat. 54): one more of both outcomes on each side.

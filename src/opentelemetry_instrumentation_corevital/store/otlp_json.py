@@ -32,7 +32,7 @@ _M = TypeVar("_M", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FileLine:
     """A line of a file: what it holds, or what is wrong with it."""
 
     number: int
@@ -40,7 +40,7 @@ class Line:
     problem: str | None = None
 
 
-def read_lines(path: str) -> Iterator[Line]:
+def read_lines(path: str) -> Iterator[FileLine]:
     """Yield the lines of a file; `-` is standard input, and gzip is unpacked.
 
     Raises:
@@ -75,23 +75,23 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
             yield file
 
 
-def _line(number: int, line: bytes) -> Line:
+def _line(number: int, line: bytes) -> FileLine:
     try:
         message = json.loads(line)
     except ValueError as error:
         where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        return Line(number, [], f"not JSON{where}; was the file cut off?")
+        return FileLine(number, [], f"not JSON{where}; was the file cut off?")
     except RecursionError:
-        return Line(number, [], "not OTLP: nested too deeply")
+        return FileLine(number, [], "not OTLP: nested too deeply")
     if not isinstance(message, dict):
-        return Line(number, [], "not an OTLP message: a JSON object was expected")
+        return FileLine(number, [], "not an OTLP message: a JSON object was expected")
     for names, kind, read in _KINDS:
         if any(name in message for name in names):
             try:
-                return Line(number, list(read(from_json(message, kind))))
+                return FileLine(number, list(read(from_json(message, kind))))
             except (ValueError, RecursionError) as error:
-                return Line(number, [], f"not OTLP: {error}")
-    return Line(number, [], "not OTLP: one of resourceSpans, resourceLogs, resourceMetrics was expected")
+                return FileLine(number, [], f"not OTLP: {error}")
+    return FileLine(number, [], "not OTLP: one of resourceSpans, resourceLogs, resourceMetrics was expected")
 
 
 _KINDS: Final[tuple[tuple[tuple[str, str], Callable[[], Any], Callable[[Any], Iterator[Read]]], ...]] = (

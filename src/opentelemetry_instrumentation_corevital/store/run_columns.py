@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .. import semconv
-from ..catalogue.verdict import SQL_TYPES, ValueType
+from ..catalogue.verdict import SQL_TYPES, VerdictType
 from ..catalogue.verdicts import CARRIED, FLAGS
 
 
@@ -15,7 +15,7 @@ class VerdictColumn:
 
     name: str
     attribute: str
-    type: ValueType
+    type: VerdictType
     since: int
     """The version of the store that first has it."""
 
@@ -34,7 +34,7 @@ class VerdictColumn:
         return f"coalesce({kept}, 'null')" if self.type.endswith("[]") else kept
 
 
-_JSON_TYPES: Final[Mapping[ValueType, str]] = {
+_JSON_TYPES: Final[Mapping[VerdictType, str]] = {
     "int": "'integer'",
     "double": "'real', 'integer'",
     "string": "'text'",

@@ -20,7 +20,7 @@ _MAX_WIDTH: Final = 256
 FAMILY_OF: Final[Mapping[AttentionKind, str]] = {"self": "attention", "cross": "cross"}
 """Kind of attention -> the family of signals that it has over its heads."""
 
-Reported = tuple[nn.Module, Tensor, Tensor, Tensor | None, Mapping[str, Any], Implementation]
+ReportedAttention = tuple[nn.Module, Tensor, Tensor, Tensor | None, Mapping[str, Any], Implementation]
 """What an attention function got: module, query [B, H, Q, D], key [B, KV heads, K, D], mask, further arguments; and
 which function it was."""
 
@@ -28,7 +28,7 @@ which function it was."""
 class Reports:
     """A step's attentions in the order in which they ran, and what can differ from step to step."""
 
-    def __init__(self, reports: Sequence[Reported]) -> None:
+    def __init__(self, reports: Sequence[ReportedAttention]) -> None:
         self.all = reports
         self.modules = [module for module, *_ in reports]
         self.queries = [report[1].data_ptr() for report in reports]
@@ -55,7 +55,7 @@ class Place(NamedTuple):
     """Where each head's weight on the previous key goes; -1: nowhere."""
 
 
-class Group:
+class AttentionGroup:
     """Attentions that differ only in their addresses: one launch reduces them."""
 
     def __init__(self, members: Sequence[int], taken: Sequence[Attended], places: Sequence[Place]) -> None:
@@ -141,7 +141,7 @@ class Plan:
         for member, (one, place) in enumerate(zip(taken, places, strict=True)):
             found.setdefault((place.kind, *_likeness(one)), []).append(member)
         self.groups = [
-            Group(members, [taken[member] for member in members], [places[member] for member in members])
+            AttentionGroup(members, [taken[member] for member in members], [places[member] for member in members])
             for members in found.values()
         ]
         self._modules: list[nn.Module] = []

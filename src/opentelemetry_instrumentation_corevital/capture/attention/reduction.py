@@ -17,7 +17,7 @@ from ..definitions.attention_weights import (
 )
 from ..definitions.hidden_states import cosine, hidden_statistics
 from ..row.stacking import stacked
-from .plan import Group
+from .plan import AttentionGroup
 from .scores import SLICE_BYTES, Scores, products
 
 
@@ -70,7 +70,7 @@ def _reduce_group(group: list[Scores], *, family: str, generated: int) -> tuple[
 
 
 def reduce_attended(
-    queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group, *, generated: int
+    queries: Sequence[Tensor], keys: Sequence[Tensor], group: AttentionGroup, *, generated: int
 ) -> tuple[Tensor, Tensor]:
     """Reduce a group of attentions as `reduce_scores`, from their last queries and keys.
 
@@ -88,7 +88,7 @@ def reduce_attended(
 
 
 def sum_attended(
-    queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group, *, generated: int
+    queries: Sequence[Tensor], keys: Sequence[Tensor], group: AttentionGroup, *, generated: int
 ) -> tuple[AttentionSums, VisibleKeys]:
     """Sum the attention rows [layers, B, H] of a group without learned sinks over their keys, and say what they see."""
     values = _multiplied(queries, keys, group)
@@ -97,13 +97,13 @@ def sum_attended(
 
 
 def _reduce_attended(
-    queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group, sinks: Sequence[Tensor], generated: int
+    queries: Sequence[Tensor], keys: Sequence[Tensor], group: AttentionGroup, sinks: Sequence[Tensor], generated: int
 ) -> tuple[Tensor, Tensor]:
     values = _multiplied(queries, keys, group)
     return _reduce_values(values, group.visible, sinks, family=group.family, generated=generated)
 
 
-def _multiplied(queries: Sequence[Tensor], keys: Sequence[Tensor], group: Group) -> Tensor:
+def _multiplied(queries: Sequence[Tensor], keys: Sequence[Tensor], group: AttentionGroup) -> Tensor:
     """Return the softmax's inputs [layers, B, H, K]."""
     shared = group.sequences * group.shared
     plain = group.dtype == torch.float32 and not torch.is_autocast_enabled(keys[0].device.type)

@@ -14,7 +14,7 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from ..attention.plan import Group, Plan
+from ..attention.plan import AttentionGroup, Plan
 from ..row.host_transfer import RING_SLOTS
 from ..row.layout import LOGIT_WIDTH
 from ..row.pinned_memory import borrow, give_back
@@ -65,7 +65,7 @@ class Fused:
         self._index = device.index
         self._state: tuple[int, torch.dtype] = 0, torch.float32
         self._nothing = torch.empty(1, dtype=torch.int32, device=device)
-        self._known_places: WeakKeyDictionary[Group, Tensor] = WeakKeyDictionary()
+        self._known_places: WeakKeyDictionary[AttentionGroup, Tensor] = WeakKeyDictionary()
         self._slots: list[tuple[Tensor, memoryview]] = []
         self._table = torch.empty(0, dtype=torch.int64, device=device)
         self._blocks: list[Tensor] = []
@@ -187,7 +187,7 @@ class Fused:
         if not ends:
             self._last = None
 
-    def _attention(self, table: Tensor, row: Tensor, group: Group, generated: int) -> None:
+    def _attention(self, table: Tensor, row: Tensor, group: AttentionGroup, generated: int) -> None:
         sequences, heads, shared, keys, width = self._sequences, group.heads, group.shared, group.keys, group.width
         programs = group.layers * sequences * shared
         block = _KEYS_BLOCK if width * group.dtype.itemsize <= _WIDE_KEY else _KEYS_BLOCK // 2
@@ -228,7 +228,7 @@ class Fused:
         )
         return ranks, seen
 
-    def _places(self, group: Group) -> Tensor:
+    def _places(self, group: AttentionGroup) -> Tensor:
         """Return where the numbers of a group go, on the device: the same at every step of a plan."""
         known = self._known_places.get(group)
         if known is None:

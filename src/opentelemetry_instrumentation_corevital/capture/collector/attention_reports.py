@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from ..attention.plan import FAMILY_OF, Place, Plan, Reported, Reports, takes
+from ..attention.plan import FAMILY_OF, Place, Plan, ReportedAttention, Reports, takes
 from ..attention.reduction import reduce_attended, reduce_scores, sum_attended
 from ..attention.scores import SLICE_BYTES, Attended, Scores, from_query, is_brief, unread
 from ..definitions.attention_weights import AttentionSums, VisibleKeys
@@ -53,7 +53,7 @@ class StepAttention:
         """id of a projection -> its output, until its attention module is through."""
         self._attentions = attentions
         self._step = 0
-        self._collected: list[Reported] = []
+        self._collected: list[ReportedAttention] = []
         self._reports = Reports(())
         self._attended: dict[Key, Attended] = {}
         self._scores: dict[Key, Scores] = {}
@@ -61,7 +61,7 @@ class StepAttention:
         self._plan: Plan | None = None
         self._pending_bytes = 0
 
-    def begin(self, step: int) -> Callable[[Reported], None]:
+    def begin(self, step: int) -> Callable[[ReportedAttention], None]:
         """Forget the last step; return what takes what attention functions get in this one.
 
         Of a step that can be expected to be like an earlier one everything is collected, to be compared at once.
@@ -88,7 +88,7 @@ class StepAttention:
 
     # --- taken ------------------------------------------------------------------------------------------------------
 
-    def _inspect(self, report: Reported) -> None:
+    def _inspect(self, report: ReportedAttention) -> None:
         """Take what an attention function got."""
         module, query, key, _, arguments, implementation = report
         if id(module) not in self._attentions:

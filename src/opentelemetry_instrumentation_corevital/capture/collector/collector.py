@@ -18,7 +18,7 @@ from ..._internal.greenlets import Owner, loaded
 from ..._internal.safety import shielded
 from ...catalogue import signals
 from ...run import middle_third
-from ..attention.plan import FAMILY_OF, Place, Reported
+from ..attention.plan import FAMILY_OF, Place, ReportedAttention
 from ..isolation.dispatch_modes import unseen, watched
 from ..model.structure import Anatomy
 from .attention_reports import Key, StepAttention
@@ -29,7 +29,7 @@ from .step import LayerStates, Step
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CollectorOptions:
     """What is measured of the internals."""
 
     attention_every: int = 1
@@ -51,7 +51,7 @@ class StepCollector:
         on_attention: gets what an attention function gets; None where this step's attention is not sampled.
     """
 
-    def __init__(self, model: nn.Module, anatomy: Anatomy, options: Options) -> None:
+    def __init__(self, model: nn.Module, anatomy: Anatomy, options: CollectorOptions) -> None:
         self.presence = Presence(len(anatomy.layers))
         selected = frozenset(options.layers(len(anatomy.layers)))
         # Weak: a cycle would keep the model and its tensors until the cyclic collector runs.
@@ -71,7 +71,7 @@ class StepCollector:
         # Called by the hooks for every layer: bound methods of those above, not ours, see `begin`.
         self.on_layer: Callable[[nn.Module, Any], None] = self.hidden.begin(0)
         self.on_output: Callable[[nn.Module, Any], None] | None = None
-        self.on_attention: Callable[[Reported], None] | None = None
+        self.on_attention: Callable[[ReportedAttention], None] | None = None
         self._model = model
         self._anatomy = anatomy
         self._options = options

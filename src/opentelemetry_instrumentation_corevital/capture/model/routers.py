@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..._internal.values import whole
 from .description import text_config
-from .target import Found
+from .target import FoundModule
 
 _KEY: Final = "router_logits"
 _NOT_ROUTED: Final = re.compile(r"shared|top_k|activ|zero|per_tok")
@@ -47,7 +47,7 @@ def router_numbers(logits: Tensor) -> Mapping[str, Tensor]:
     return {"router_entropy": entropy.clamp(0.0, 1.0), "router_top1_prob": p.amax(-1)}
 
 
-def find_routers(model: nn.Module, layers: Sequence[nn.Module]) -> list[Found] | str:
+def find_routers(model: nn.Module, layers: Sequence[nn.Module]) -> list[FoundModule] | str:
     """Return the routers of a model's decoder layers; the reason where it has experts, but no such routers."""
     experts = _experts(text_config(getattr(model, "config", None)))
     found = _declared(model, layers) or _linear(layers, experts)
@@ -79,12 +79,12 @@ def _experts(config: Any) -> set[int]:
     }
 
 
-def _declared(model: nn.Module, layers: Sequence[nn.Module]) -> list[Found]:
+def _declared(model: nn.Module, layers: Sequence[nn.Module]) -> list[FoundModule]:
     """Return the modules that the classes of the model, and of models inside it, declare."""
     declarations = [getattr(module, "_can_record_outputs", None) for module in model.modules()]
     recorders = {each for one in declarations if isinstance(one, dict) for each in _recorders(one.get(_KEY))}
     return [
-        Found(at, name, partial(_logits_of, index))
+        FoundModule(at, name, partial(_logits_of, index))
         for at, layer in enumerate(layers)
         for name, module in layer.named_modules()
         for kind, index, path in recorders
@@ -102,10 +102,10 @@ def _recorders(declared: Any) -> Iterator[tuple[type, int, str]]:
             yield kind, int(getattr(each, "index", 0)), "" if name is None else f".{name.strip('.')}."
 
 
-def _linear(layers: Sequence[nn.Module], experts: set[int]) -> list[Found]:
+def _linear(layers: Sequence[nn.Module], experts: set[int]) -> list[FoundModule]:
     """Return the linear maps to as many numbers as there are experts, by their names."""
     return [
-        Found(at, name, partial(_logits_of, 0))
+        FoundModule(at, name, partial(_logits_of, 0))
         for at, layer in enumerate(layers)
         for name, module in layer.named_modules()
         if isinstance(module, nn.Linear) and module.out_features in experts and _ROUTER.search(name)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundModule:
     """A module whose output is measured."""
 
     layer: int
@@ -28,7 +28,7 @@ class Target:
     family: str
     what: str
     """What the outputs are, for the reason where they are missing: "the routers' logits"."""
-    find: Callable[[nn.Module, Sequence[nn.Module]], Sequence[Found] | str]
+    find: Callable[[nn.Module, Sequence[nn.Module]], Sequence[FoundModule] | str]
     """Model and its decoder layers -> at most one module of each layer; none where the model has no such thing, the
     reason where it has but it cannot be told."""
     reduce: Callable[[Tensor], Mapping[str, Tensor]]
