@@ -35,9 +35,9 @@ def _pipeline_hint(pipeline: Any, inputs: Any) -> PromptHint:
         return PromptHint(text=tuple(prompts), tokenizer=tokenizer)
     if prompts is None:
         return PromptHint(tokenizer=tokenizer)
-    prompt_texts = [last_user_text(messages) for messages in conversations(prompts)]
-    known = tuple(text for text in prompt_texts if text is not None)
-    return PromptHint(text=known if len(known) == len(prompt_texts) else None, chat=True, tokenizer=tokenizer)
+    found = [last_user_text(messages) for messages in conversations(prompts)]
+    known = tuple(text for text in found if text is not None)
+    return PromptHint(text=known if len(known) == len(found) else None, chat=True, tokenizer=tokenizer)
 
 
 def streamer_made(wrapped: Callable[..., Any], streamer: Any, args: Any, kwargs: Any) -> Any:

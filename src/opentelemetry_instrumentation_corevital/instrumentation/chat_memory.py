@@ -58,11 +58,11 @@ class ChatMemory:
         """Remember the tokens of text that a template has made; of other text nothing."""
         if not self._by_text:
             return
-        prompt_texts = [text] if isinstance(text, str) else text
-        if not isinstance(prompt_texts, list | tuple) or not all(isinstance(item, str) for item in prompt_texts):
+        prompts = [text] if isinstance(text, str) else text
+        if not isinstance(prompts, list | tuple) or not all(isinstance(item, str) for item in prompts):
             return
         with self._lock:
-            chats = [self._by_text.get(item) for item in prompt_texts]
+            chats = [self._by_text.get(item) for item in prompts]
         if any(chats):
             made = zip(map(_digest, token_rows(result)), chats, strict=False)
             self._add(self._by_tokens, [(key, chat) for key, chat in made if chat is not None])

@@ -226,7 +226,7 @@ def over_heads(row: AttentionRow) -> dict[str, Tensor]:
         row: signals [..., B, H].
 
     Returns:
-        each float32 [..., B]. Rates are shares of the heads that could be judged.
+        each float32 [..., B]. Rates are fractions of the heads that could be judged.
     """
     mean = row.entropy.mean(-1)
     plain = {
