@@ -151,6 +151,37 @@ def test_every_exception_is_still_needed() -> None:
     assert RELEASED.keys() | ORDINARY.keys() <= used
 
 
+OPTIONS: Final = {"Flag", "Label", "Level"}
+"""Options of commands by which runs are filtered: named for the class that they filter by."""
+
+
+def named(code: str) -> Iterator[str]:
+    """Yield the classes and the type aliases of a module; type variables are none."""
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign) and not ast.unparse(node.value).startswith("TypeVar("):
+            yield from (
+                name for name in map(ast.unparse, node.targets) if re.fullmatch("[A-Z][a-z]+([A-Z][a-z]+)*", name)
+            )
+
+
+def doubled(code: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the names of classes and aliases that several modules give."""
+    found: dict[str, list[str]] = {}
+    for path, text in code:
+        for name in named(text):
+            found.setdefault(name, []).append(path)
+    return {name: paths for name, paths in found.items() if len(paths) > 1}
+
+
+def test_no_two_classes_or_aliases_have_one_name() -> None:
+    assert doubled(modules()).keys() - OPTIONS == set()
+    assert doubled(iter([("a.py", "class Found: ..."), ("b.py", "Found = dict[str, int]")])) == {
+        "Found": ["a.py", "b.py"]
+    }
+
+
 @pytest.mark.parametrize(
     "code",
     ["class LayerTap: ...", "def f(high_share): ...", "_untap = 1", "x.inside", "repeatedGrams = 2", "CallTexts()"],
