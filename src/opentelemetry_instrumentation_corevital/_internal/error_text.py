@@ -1,4 +1,4 @@
-"""What CoreVital logs of an exception: types and places. Its message can quote a prompt, and logs may be exported."""
+"""What CoreVital tells of an exception: types and places. Its message can quote a prompt, and logs may be exported."""
 
 import os
 import traceback
@@ -25,6 +25,12 @@ def describe(error: BaseException) -> str:
     if _messages:
         return "".join(traceback.format_exception(error)).rstrip()
     return ", caused by ".join(f"{type(each).__qualname__} at {_places(each)}" for each in _chain(error))
+
+
+def error_name(error: BaseException) -> str:
+    """Return an exception's class as OpenTelemetry's `error.type` wants it."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -27,6 +27,7 @@ from opentelemetry.trace import (
 from .. import semconv
 from .._internal import generate_state
 from .._internal.clock import Clock
+from .._internal.error_text import error_name
 from .._internal.greenlets import PerGreenlet
 from .._internal.layer_selection import LayerSelection
 from .._internal.safety import breaker_open, report_internal_error, shielded
@@ -384,8 +385,6 @@ class _Recording:
             self.session.release()
 
     def _metrics(self, runs: Sequence[Run], result: Any, error: BaseException | None, seconds: float) -> None:
-        from ..capture.session.run_maker import error_name
-
         instruments = self.recorder.instruments
         if self.captured:
             tokens = call_tokens(runs) if runs else (None, None)

@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
 
 from .. import semconv
+from .._internal.error_text import error_name
 from .._internal.safety import shielded
 from ..assessment.verdict_attributes import call_attributes
 from ..catalogue.fitting import fitting
@@ -129,8 +130,6 @@ class CallReport:
 
     def write_failure(self, error: BaseException) -> None:
         """Say that the call ended with an exception."""
-        from ..capture.session.run_maker import error_name
-
         description = shortened(str(error), MESSAGE_BYTES) if self.settings.content_on_span else None
         self.span.set_status(Status(StatusCode.ERROR, description))
         self.span.set_attribute(semconv.ERROR_TYPE, error_name(error))
@@ -239,8 +238,6 @@ class CallReport:
 
     def _exception_event(self, error: BaseException, time_ns: int) -> None:
         """Add the exception as an event; its message and traceback may quote the prompt."""
-        from ..capture.session.run_maker import error_name
-
         event = {semconv.EXCEPTION_TYPE: error_name(error)}
         if self.settings.content_on_span:
             event[semconv.EXCEPTION_MESSAGE] = shortened(str(error), MESSAGE_BYTES)

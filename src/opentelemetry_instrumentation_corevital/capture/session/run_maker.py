@@ -5,6 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._internal.error_text import error_name
 from ..._internal.safety import shielded
 from ...run import FINISH_REASONS, LOGIT_SIGNALS, Decoding, ModelInfo, Run, StopReason
 from ..collector.presence import ATTENTION, Presence, why_no_attention
@@ -149,12 +150,6 @@ class RunMaker:
             else:
                 absent[ATTENTION] = why
         return columns, absent
-
-
-def error_name(error: BaseException) -> str:
-    """Return an exception's class as OpenTelemetry's `error.type` wants it."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _prompt_of(counts: list[int] | None, index: int, sequences: int) -> int:
