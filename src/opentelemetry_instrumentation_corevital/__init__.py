@@ -1,4 +1,4 @@
-"""CoreVital: OpenTelemetry instrumentation that watches the inside of Hugging Face `generate()` and judges each run.
+"""CoreVital watches the inside of Hugging Face `generate()` and judges each run, as OpenTelemetry instrumentation.
 
 The public names, each loaded when it is first used, so that importing the package costs next to nothing.
 """

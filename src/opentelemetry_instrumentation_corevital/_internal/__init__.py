@@ -1,1 +1,1 @@
-"""What several rooms need and no user imports: locks across forks, files, text, values, where our own errors end."""
+"""Holds what several rooms need and no user imports: locks across forks, files, text, where our own errors end."""

@@ -1,1 +1,4 @@
-"""From a `Run` to judgements. Pure functions on NumPy columns; this room knows neither torch nor OpenTelemetry."""
+"""Judges a finished run by its numbers: health flags, warnings, risk, blame, fingerprint, narrative.
+
+Pure functions on NumPy columns. This room knows neither torch nor OpenTelemetry.
+"""

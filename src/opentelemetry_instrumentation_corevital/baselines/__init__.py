@@ -1,1 +1,1 @@
-"""What is usual for a model: profiles of its healthy runs, read and looked up by its name."""
+"""Reads what is usual for a model, its baseline profile, and finds the one that a run is judged with."""

@@ -1,4 +1,4 @@
-"""What is usual for a model: baseline profiles, made from its healthy runs, kept as JSON, found by its name."""
+"""Learns what is usual for a model from its healthy runs and writes it as a baseline profile."""
 
 from ..baselines.lookup import Profiles, profiles_folder
 from ..baselines.profile import Identity, Profile, ProfileError, read_profile

@@ -1,1 +1,4 @@
-"""Tensors to numbers. This room knows torch and transformers, and nothing of OpenTelemetry."""
+"""Turns the tensors of a `generate()` call into numbers, a row each step, and these into one `Run` per sequence.
+
+This room knows torch and transformers, and nothing of OpenTelemetry.
+"""

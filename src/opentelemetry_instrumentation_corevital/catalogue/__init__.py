@@ -1,4 +1,4 @@
-"""What CoreVital measures and judges, declared once: the other rooms derive tables, layouts, columns and pages from it.
+"""Declares once what CoreVital measures and judges; other rooms derive tables, layouts, columns and pages from it.
 
 `signals` has one declaration per signal, `verdicts` one per verdict, `absence` what may be absent and why. Nothing here
 imports anything of ours, torch or OpenTelemetry. docs/extending.md says how to add to it.

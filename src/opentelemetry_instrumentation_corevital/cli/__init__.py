@@ -1,4 +1,4 @@
-"""The command `corevital`.
+"""Runs CoreVital from the command line: `corevital run`, `show`, `compare`, `doctor` and the others.
 
 Exit codes: 0 fine, 1 a user's error, 2 an internal one, 3 a run above `--fail-above`, 4 a damaged store, 130
 interrupted. A reader that closes its pipe early (`| head -1`) changes none of them; standard output that cannot be

@@ -1,1 +1,1 @@
-"""Whether a run would be recorded here and arrive: what `corevital doctor` finds out."""
+"""Finds out for `corevital doctor` whether a run would be recorded here and arrive."""

@@ -1,1 +1,4 @@
-"""From a judged `Run` to what a span, a metric or a log carries. Pure where it can be; knows nothing of torch."""
+"""Turns a judged `Run` into what OpenTelemetry carries: attributes, events, metrics, logs and run data.
+
+Pure where it can be. This room knows nothing of torch.
+"""

@@ -1,1 +1,1 @@
-"""Loads a model by name: a folder, a hub id, or the demo model; knows transformers."""
+"""Loads a model by its name: a folder, a hub id, or the demo model; knows transformers."""

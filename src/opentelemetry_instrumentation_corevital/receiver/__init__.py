@@ -1,1 +1,4 @@
-"""`corevital collect`: OTLP over HTTP and gRPC into the store. Needs the extra `[collect]`, not torch."""
+"""Receives OTLP over HTTP and gRPC into the store, for `corevital collect`.
+
+Needs the extra `[collect]`, not torch.
+"""

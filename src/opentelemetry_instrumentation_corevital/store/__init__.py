@@ -1,4 +1,7 @@
-"""The store: runs with their spans, logs, metrics and data. Needs neither torch nor transformers."""
+"""Keeps runs with their spans, logs, metrics and data, and finds them again.
+
+Needs neither torch nor transformers.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

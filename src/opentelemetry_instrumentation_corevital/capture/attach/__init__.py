@@ -1,1 +1,1 @@
-"""Where capture attaches: the generation loop, the model's modules, transformers' attention functions."""
+"""Puts our hooks where a call passes: the generation loop, the model's modules, transformers' attention functions."""

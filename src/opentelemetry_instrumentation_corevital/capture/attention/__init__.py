@@ -1,1 +1,1 @@
-"""The last query's attention: its scores, and which attentions are reduced together."""
+"""Computes the last query's attention scores and plans which attentions are reduced together."""

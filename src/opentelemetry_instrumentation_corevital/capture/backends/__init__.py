@@ -1,1 +1,1 @@
-"""Step to row: by torch, by torch over several steps on a CPU, by Triton kernels."""
+"""Makes the row of each step: by torch, by torch over several steps on a CPU, or by Triton kernels."""

@@ -1,1 +1,1 @@
-"""What the hooks of a thread saw of a step, and what of it is there."""
+"""Collects what the hooks of a thread see during one step, and knows what of it is missing and why."""

@@ -1,1 +1,1 @@
-"""What each signal is, as pure functions on tensors."""
+"""Defines each signal as a pure function on tensors; every faster form is tested against it."""

@@ -1,1 +1,1 @@
-"""Keeps our operations apart from the caller's: its dispatch modes, and what torch.compile compiles."""
+"""Keeps our operations apart from the caller's: its dispatch modes, and what `torch.compile` compiles."""

@@ -1,1 +1,1 @@
-"""What a model is: its description, its layers and attentions, its caches and routers."""
+"""Finds out what a model is: its description, its layers and attentions, its caches, routers and adapters."""

@@ -1,1 +1,1 @@
-"""A step's signal row: its layout, its way to the host, and which returned sequence it belongs to."""
+"""Lays out a step's signal row, brings it to the host, and knows which returned sequence it belongs to."""

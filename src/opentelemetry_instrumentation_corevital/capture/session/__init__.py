@@ -1,1 +1,1 @@
-"""One watched call: its arguments, its steps, its result, and the runs that are made of them."""
+"""Follows one watched call from its arguments to its result and makes the runs of its rows."""
