@@ -1,12 +1,13 @@
 """Writes what is made from the code: attributes, configuration, api, metrics, judgement, run-data (.md), schemas/.
 
-Also what names verdicts in collector/ (`collector_files.py`).
+Also the drawing of the rooms (architecture.svg), and what names verdicts in collector/ (`collector_files.py`).
 """
 
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import architecture_drawing
 import collector_files
 import public_api
 import run_schema
@@ -120,6 +121,7 @@ PAGES = {
     "attributes.md": attributes_page,
     "configuration.md": configuration_page,
     "api.md": public_api.page,
+    "architecture.svg": architecture_drawing.page,
     **{name: partial(templated.page, name) for name in ("metrics.md", "judgement.md", "run-data.md")},
 }
 

@@ -155,24 +155,10 @@ def test_the_figures_of_the_store_are_those_that_were_measured() -> None:
     assert measured["command"].removesuffix(" --runs 100000") in page
 
 
-def named_modules(page: str) -> set[str]:
-    """Return the files that the list of rooms names, relative to the package."""
-    block = page.partition("```\nsrc/opentelemetry_instrumentation_corevital/\n")[2].partition("```")[0]
-    rooms, found = [""], set[str]()
-    for line in block.splitlines():
-        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
-        del rooms[depth:]
-        if name.endswith("/"):
-            rooms.append(f"{rooms[-1]}{name}")
-        else:
-            found.add(f"{rooms[-1]}{name}")
-    return found
-
-
-def test_the_page_of_the_architecture_names_every_module() -> None:
-    named = named_modules((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
-    files = {path.relative_to(SOURCE).as_posix() for kind in ("*.py", "*.sql", "*.j2") for path in SOURCE.rglob(kind)}
-    assert named == {name for name in files if not name.endswith("/__init__.py")}
+def anchors(page: Path) -> set[str]:
+    """Return the places of a page that a link can name: its headings, as GitHub spells them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize(
