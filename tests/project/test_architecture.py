@@ -3,6 +3,7 @@
 import importlib
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -12,6 +13,10 @@ from tests.project.graph import PACKAGE, ROOT, SOURCE, graph, ours, room_of, roo
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "architecture.md").read_text("utf-8")
 SVG = "{http://www.w3.org/2000/svg}"
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("benchmarks/**/*.md"), *ROOT.glob("examples/**/*.md")]
+)
+PAGES.remove(ROOT / "CHANGELOG.md")  # of versions in which files had other names
 PACKAGES = sorted(path.parent.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*/__init__.py"))
 
 
@@ -44,12 +49,20 @@ def test_the_page_leads_into_every_room_of_a_room(package: str) -> None:
     assert f"`{package}/" in PAGE
 
 
-@pytest.mark.parametrize("page", ["architecture.md", "decisions.md"])
-def test_what_a_page_names_is_there(page: str) -> None:
-    text = (DOCS / page).read_text("utf-8")
-    named = set(re.findall(r"`((?:[\w.]+/)+[\w.]*|\w+\.(?:py|sql|md|svg|toml))`", text))
-    assert len(named) > 15
-    assert sorted(name for name in named if not any((root / name).exists() for root in (SOURCE, ROOT))) == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """A path begins at the package, the repository's root or the page; a test's data may go by their file's name."""
+    text = page.read_text("utf-8")
+    named = set(
+        re.findall(r"`((?:[\w.]+/)*\w+\.(?:py|sql|j2)|(?:tests|docs|benchmarks|collector|scripts)/[\w./]*)`", text)
+    )
+    named |= {name for name in re.findall(r"`((?:\w+/)+)`", text) if name.split("/")[0] in rooms()}
+    places = (SOURCE, ROOT, page.parent, ROOT / "tests" / "store", ROOT / "collector")
+    assert sorted(name for name in named if not any((place / name).exists() for place in places)) == []
+
+
+def test_the_page_names_what_to_open() -> None:
+    assert len(re.findall(r"`[\w/]+/\w+\.py`", PAGE)) > 20
 
 
 # --- the drawing ---------------------------------------------------------------------------------------------------
