@@ -6,6 +6,8 @@ The public names, each loaded when it is first used, so that importing the packa
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._internal.moved_names import open_pickles_of_before
+
 if TYPE_CHECKING:
     from .config import Settings, SettingsError
     from .instrumentation.call_context import disabled, rag_context
@@ -43,6 +45,8 @@ __all__ = [
     "open_store",
     "rag_context",
 ]
+
+open_pickles_of_before()
 
 
 def __getattr__(name: str) -> Any:
