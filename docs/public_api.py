@@ -60,6 +60,17 @@ PUBLIC: dict[str, dict[str, Stability]] = {
         "read_profile": "provisional",
         "write_profile": "provisional",
     },
+    f"{PACKAGE}.processors": {
+        "BlameProcessor": "provisional",
+        "CompoundProcessor": "provisional",
+        "EarlyWarningProcessor": "provisional",
+        "FingerprintProcessor": "provisional",
+        "HealthProcessor": "provisional",
+        "Judgement": "provisional",
+        "NarrativeProcessor": "provisional",
+        "RiskProcessor": "provisional",
+        "Thresholds": "provisional",
+    },
     f"{PACKAGE}.testing": {
         "InMemoryTelemetry": "provisional",
         "capture_runs": "provisional",

@@ -51,7 +51,11 @@ class RunJudgement(Protocol):
 
 
 class Judgement(SpanProcessor):
-    """Base class of judgements that can also be added to a tracer provider."""
+    """Base class of judgements that can also be added to a tracer provider.
+
+    Attributes:
+        role: what it judges. One of the seven roles takes the place of CoreVital's own; any other comes after them.
+    """
 
     role: ClassVar[str] = "other"
 
@@ -94,7 +98,12 @@ class Profiled(Judgement):
 
 
 class HealthProcessor(Profiled):
-    """Health flags with their evidence, and the count of high-entropy steps."""
+    """Health flags with their evidence, and the count of high-entropy steps.
+
+    Args:
+        thresholds: what the flags compare with; `high_entropy_bits` is for the count.
+        profiles: where the models' baseline profiles come from; None: without any.
+    """
 
     role: ClassVar[str] = "health"
 
@@ -109,7 +118,11 @@ class HealthProcessor(Profiled):
 
 
 class EarlyWarningProcessor(Judgement):
-    """What warned while the run went on."""
+    """What warned while the run went on.
+
+    Args:
+        thresholds: what the warnings compare with; `margin_collapsed`, say.
+    """
 
     role: ClassVar[str] = "early_warning"
 
@@ -125,7 +138,12 @@ class EarlyWarningProcessor(Judgement):
 
 
 class CompoundProcessor(Profiled):
-    """Signals made of several numbers."""
+    """Signals made of several numbers.
+
+    Args:
+        thresholds: what the signals compare with; `confusion_margin`, say.
+        profiles: where the models' baseline profiles come from; None: without any, and without `context_loss`.
+    """
 
     role: ClassVar[str] = "compound"
 
@@ -138,7 +156,13 @@ class CompoundProcessor(Profiled):
 
 
 class RiskProcessor(Judgement):
-    """The risk score, its level and its factors."""
+    """The risk score, its level and its factors.
+
+    The score is computed from `run.health`, so its thresholds are those of the health judgement.
+
+    Args:
+        thresholds: `risk_medium` and `risk_high`, from which the level is that.
+    """
 
     role: ClassVar[str] = "risk"
 
@@ -155,7 +179,13 @@ class RiskProcessor(Judgement):
 
 
 class BlameProcessor(Profiled):
-    """The layers that stand out."""
+    """The layers that stand out.
+
+    Args:
+        thresholds: what a layer's numbers are compared with; `norm_outlier`, say.
+        profiles: where the models' baseline profiles come from; None: without any. Where health was judged before, the
+            deviations that it found are used.
+    """
 
     role: ClassVar[str] = "blame"
 
@@ -169,7 +199,12 @@ class BlameProcessor(Profiled):
 
 
 class FingerprintProcessor(Judgement):
-    """How the run behaved, as a vector; hashes of the prompt and of the run's identity."""
+    """How the run behaved, as a vector; hashes of the prompt and of the run's identity.
+
+    Args:
+        hashed: whether the prompt and the run are hashed.
+        key: of an HMAC; None: a hash that whoever knows the prompt can make, too.
+    """
 
     role: ClassVar[str] = "fingerprint"
 
@@ -185,7 +220,11 @@ class FingerprintProcessor(Judgement):
 
 
 class NarrativeProcessor(Judgement):
-    """The run in two to four sentences."""
+    """The run in two to four sentences.
+
+    Args:
+        thresholds: `high_entropy_bits`, which the text names. Give it what the health judgement has.
+    """
 
     role: ClassVar[str] = "narrative"
 
