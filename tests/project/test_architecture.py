@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.project.graph import PACKAGE, ROOT, SOURCE, graph, ours, room_of, rooms
+from tests.support.import_graph import PACKAGE, ROOT, SOURCE, graph, ours, room_of, rooms
 
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "architecture.md").read_text("utf-8")

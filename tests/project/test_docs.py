@@ -155,12 +155,6 @@ def test_the_figures_of_the_store_are_those_that_were_measured() -> None:
     assert measured["command"].removesuffix(" --runs 100000") in page
 
 
-def anchors(page: Path) -> set[str]:
-    """Return the places of a page that a link can name: its headings, as GitHub spells them."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 @pytest.mark.parametrize(
     "page",
     [

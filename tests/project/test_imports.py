@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.project.graph import PACKAGE, SOURCE, contract, graph, layers, ours, room_of, rooms, sources
+from tests.support.import_graph import PACKAGE, SOURCE, contract, graph, layers, ours, room_of, rooms, sources
 
 ROOMS, CAPTURE = "every module is in a room", "rooms of capture"
 NO_TORCH, LAZY_TORCH, NO_OPENTELEMETRY = "never need torch", "through capture and loading", "nothing of OpenTelemetry"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.graph import SOURCE
+from tests.support.import_graph import SOURCE
 
 MODULES = sorted(SOURCE.rglob("*.py"))
 PACKAGES = [path for path in MODULES if path.name == "__init__.py"]

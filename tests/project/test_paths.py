@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from tests.project.graph import PACKAGE, ROOT, graph
+from tests.support.import_graph import PACKAGE, ROOT, graph
 
 TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
 
