@@ -107,6 +107,32 @@ def with_exception_in(code: CodeType, action: Callable[[], Any]) -> tuple[Any, i
         sys.setprofile(None)
 
 
+class Tokenizer:
+    def decode(self, tokens: Any, skip_special_tokens: bool) -> str:
+        return " ".join(map(str, tokens))
+
+
+def call_of(case: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Return a model, the arguments of its call, and the options of CoreVital."""
+    model, options = tiny_model(), {}
+    inputs: dict[str, Any] = padded_batch() if case == "batch" else {"input_ids": prompt()}
+    if case == "content":
+        options = {"capture_message_content": "span_only", "capture": "on_risk"}
+        inputs["tokenizer"] = Tokenizer()
+    if case == "eager":
+        model.set_attn_implementation("eager")
+        options = {"capture": "full"}
+    if case == "error":
+        inputs["streamer"] = FailingStreamer()
+    if case == "beams":
+        inputs |= {**padded_batch(), "num_beams": 2}
+    if case == "custom":
+        inputs |= {"custom_generate": only_new_tokens}
+    if case == "assisted":
+        inputs["assistant_model"] = tiny_model(seed=1)
+    return model, inputs, options
+
+
 _HEAVY = [pytest.param(case, marks=pytest.mark.acceptance) for case in ("assisted", "beams", "custom")]
 
 
@@ -119,28 +145,8 @@ def test_an_exception_at_any_function_of_ours_is_kept_from_the_caller(
     # So many runs in so short a time are cut: which functions run would depend on how fast they came.
     monkeypatch.setattr(reporting, "_process_bytes", budget.ByteBucket(capacity=10**12))
 
-    class Tokenizer:
-        def decode(self, tokens: Any, skip_special_tokens: bool) -> str:
-            return " ".join(map(str, tokens))
-
     caplog.set_level(logging.CRITICAL)
-    model, options = tiny_model(), {}
-    inputs: dict[str, Any] = padded_batch() if case == "batch" else {"input_ids": prompt()}
-    if case == "content":
-        options = {"capture_message_content": "span_only", "capture": "on_risk"}
-        inputs["tokenizer"] = Tokenizer()
-    if case == "eager":
-        model.set_attn_implementation("eager")
-        options = {"capture": "full"}
-    if case == "error":
-        inputs["streamer"] = FailingStreamer()
-
-    if case == "beams":
-        inputs |= {**padded_batch(), "num_beams": 2}
-    if case == "custom":
-        inputs |= {"custom_generate": only_new_tokens}
-    if case == "assisted":
-        inputs["assistant_model"] = tiny_model(seed=1)
+    model, inputs, options = call_of(case)
 
     def generate() -> Any:
         torch.manual_seed(5)

@@ -20,9 +20,6 @@ def report(
     """Return a report; numbers are those of a float32 tensor as JSON has them."""
     chance = np.random.default_rng(len(name) + steps)
 
-    def some() -> float:
-        return float(np.float32(chance.exponential()))
-
     made: dict[str, Any] = {
         "schema_version": version,
         "trace_id": name,
@@ -45,42 +42,7 @@ def report(
         },
         "prompt": {"text": PROMPT_TEXT, "token_ids": [1, 2, 3, 4, 5], "num_tokens": PROMPT},
         "generated": {"output_text": ANSWER, "token_ids": list(range(100, 100 + steps)), "num_tokens": steps},
-        "timeline": [
-            {
-                "step_index": PROMPT + step,
-                "token": {"token_id": 100 + step, "token_text": f" Smeaton{step}", "is_prompt_token": False},
-                "logits_summary": {
-                    "entropy": some(),
-                    "surprisal": some() if step else None,
-                    "top_k_margin": some(),
-                    "perplexity": some() + 1e-9,
-                    "topk": [{"token_id": 9, "token_text": " Smeaton", "prob": 0.5}],
-                },
-                "layers": [
-                    {
-                        "layer_index": layer,
-                        "hidden_summary": {
-                            "mean": some(),
-                            "std": some(),
-                            "l2_norm_mean": some() + 10 * layer,
-                            "max_abs": some(),
-                            "sketch": [],
-                            "clipped": False,
-                        },
-                        "attention_summary": {
-                            "entropy_mean": some(),
-                            "concentration_max": some(),
-                            "collapsed_head_count": int(chance.integers(0, HEADS)),
-                        },
-                        "anomalies": {"has_nan": step == 6 and layer == 2, "has_inf": False},
-                        "extensions": {},
-                    }
-                    for layer in range(LAYERS)
-                ],
-                "extensions": {},
-            }
-            for step in range(steps)
-        ],
+        "timeline": [_step(step, chance) for step in range(steps)],
         "summary": {
             "prompt_tokens": PROMPT,
             "generated_tokens": steps,
@@ -96,17 +58,7 @@ def report(
             "mid_layer_anomaly_detected": False,
             "high_entropy_steps": 2,
         },
-        "extensions": {
-            "risk": {
-                "risk_score": 0.93,
-                "risk_factors": ["repetition_loop", "high_entropy_steps"],
-                "blamed_layers": [0, 2] if version == "0.3.0" else [{"layer": 2, "reasons": ["NaN"], "severity": 1.0}],
-            },
-            "fingerprint": {"vector": [0.5] * 9, "prompt_hash": "00" * 32},
-            "early_warning": {"failure_risk": 0.9, "warning_signals": ["repetition_loop"]},
-            "narrative": {"summary": "This run had high risk. Entropy peaked at step 3 (' Smeaton3')."},
-            "rag": {"context_token_count": 12, "retrieved_doc_ids": ["lighthouse.txt"]},
-        },
+        "extensions": _extensions(version),
     }
     if version == "0.3.0":
         del made["extensions"]["rag"]
@@ -115,6 +67,61 @@ def report(
     else:
         made["prompt_analysis"] = {"layers": [], "layer_transformations": [0.25], "prompt_surprisals": [11.5, 1.0]}
     return made
+
+
+def _some(chance: np.random.Generator) -> float:
+    return float(np.float32(chance.exponential()))
+
+
+def _step(step: int, chance: np.random.Generator) -> dict[str, Any]:
+    return {
+        "step_index": PROMPT + step,
+        "token": {"token_id": 100 + step, "token_text": f" Smeaton{step}", "is_prompt_token": False},
+        "logits_summary": {
+            "entropy": _some(chance),
+            "surprisal": _some(chance) if step else None,
+            "top_k_margin": _some(chance),
+            "perplexity": _some(chance) + 1e-9,
+            "topk": [{"token_id": 9, "token_text": " Smeaton", "prob": 0.5}],
+        },
+        "layers": [_layer(step, layer, chance) for layer in range(LAYERS)],
+        "extensions": {},
+    }
+
+
+def _layer(step: int, layer: int, chance: np.random.Generator) -> dict[str, Any]:
+    return {
+        "layer_index": layer,
+        "hidden_summary": {
+            "mean": _some(chance),
+            "std": _some(chance),
+            "l2_norm_mean": _some(chance) + 10 * layer,
+            "max_abs": _some(chance),
+            "sketch": [],
+            "clipped": False,
+        },
+        "attention_summary": {
+            "entropy_mean": _some(chance),
+            "concentration_max": _some(chance),
+            "collapsed_head_count": int(chance.integers(0, HEADS)),
+        },
+        "anomalies": {"has_nan": step == 6 and layer == 2, "has_inf": False},
+        "extensions": {},
+    }
+
+
+def _extensions(version: str) -> dict[str, Any]:
+    return {
+        "risk": {
+            "risk_score": 0.93,
+            "risk_factors": ["repetition_loop", "high_entropy_steps"],
+            "blamed_layers": [0, 2] if version == "0.3.0" else [{"layer": 2, "reasons": ["NaN"], "severity": 1.0}],
+        },
+        "fingerprint": {"vector": [0.5] * 9, "prompt_hash": "00" * 32},
+        "early_warning": {"failure_risk": 0.9, "warning_signals": ["repetition_loop"]},
+        "narrative": {"summary": "This run had high risk. Entropy peaked at step 3 (' Smeaton3')."},
+        "rag": {"context_token_count": 12, "retrieved_doc_ids": ["lighthouse.txt"]},
+    }
 
 
 def write_file(folder: Path, made: dict[str, Any]) -> Path:
