@@ -25,7 +25,8 @@ from opentelemetry_instrumentation_corevital.processors import (
     RiskProcessor,
     Thresholds,
 )
-from tests.support import Keep, Telemetry, instrumented, prompt, tiny_model
+from tests.support.in_memory import Keep, Telemetry, instrumented
+from tests.support.tiny_models import prompt, tiny_model
 
 BITS = 0.5
 STEPS = 24

@@ -26,8 +26,9 @@ from transformers.generation.stopping_criteria import StoppingCriteriaList
 import opentelemetry_instrumentation_corevital as corevital
 from opentelemetry_instrumentation_corevital import calibration, processors, store
 from opentelemetry_instrumentation_corevital.assessment.thresholds import Thresholds
-from tests.assessment.runs import add_layers, make_run
-from tests.support import Keep, Telemetry, instrumented, prompt, tiny_model
+from tests.support.in_memory import Keep, Telemetry, instrumented
+from tests.support.made_runs import add_layers, make_run
+from tests.support.tiny_models import prompt, tiny_model
 
 PROTOCOL = 4
 plain = runpy.run_path(str(Path(__file__).with_name("plain.py")))["plain"]
