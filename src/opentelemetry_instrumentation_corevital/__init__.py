@@ -3,12 +3,13 @@
 The public names, each loaded when it is first used, so that importing the package costs next to nothing.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._internal.moved_names import open_pickles_of_before
-
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
     from .config import Settings, SettingsError
     from .instrumentation.call_context import disabled, rag_context
     from .instrumentation.instrumentor import CoreVitalInstrumentor
@@ -46,7 +47,20 @@ __all__ = [
     "rag_context",
 ]
 
-open_pickles_of_before()
+
+class _NamesOfBefore:
+    """Finds modules that have moved, where nothing else finds them: pickles of before name them."""
+
+    @staticmethod
+    def find_spec(name: str, _path: Any = None, _target: Any = None) -> "ModuleSpec | None":
+        if not name.startswith(f"{__name__}."):
+            return None
+        from ._internal.moved_names import spec_of
+
+        return spec_of(name)
+
+
+sys.meta_path.append(_NamesOfBefore)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Pickles and stores that were made before the modules moved (tests/data/pickles_0_1) open and are what they were."""
+"""Pickles and stores of before the modules moved (tests/support/pickles_0_1) open and are what they were."""
 
 import json
 import lzma
@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from opentelemetry_instrumentation_corevital._internal.moved_names import _FINDER, _PACKAGE, MOVED
+from opentelemetry_instrumentation_corevital._internal.moved_names import _PACKAGE, MOVED, spec_of
 
-DATA = Path(__file__).parent.parent / "data" / "pickles_0_1"
+DATA = Path(__file__).parent.parent / "support" / "pickles_0_1"
 PLAIN = json.loads((DATA / "plain.json").read_text(encoding="utf-8"))
 OF_GENERATION = ("generation-lists", "model")
 """Pickles that have classes of transformers, too."""
@@ -22,7 +22,7 @@ OF_GENERATION = ("generation-lists", "model")
 READ = """
 import json, pickle, runpy, sys
 from pathlib import Path
-plain = runpy.run_path("plain.py")["plain"]
+plain = runpy.run_path("plain_values.py")["plain"]
 for name in sys.argv[1:]:
     try:
         found = plain(pickle.loads(Path(f"{name}.pkl").read_bytes()))
@@ -33,7 +33,7 @@ for name in sys.argv[1:]:
 WITHOUT_THE_TABLE = f"""
 import sys
 import {_PACKAGE}
-sys.meta_path[:] = [each for each in sys.meta_path if type(each).__module__ != "{_PACKAGE}._internal.moved_names"]
+sys.meta_path.remove({_PACKAGE}._NamesOfBefore)
 """
 
 
@@ -79,7 +79,7 @@ def test_a_model_of_before_opens_and_generates_with_what_was_measured_then() -> 
         pytest.skip("transformers 5 made the pickled model")
     import pickle
 
-    from tests.data.pickles_0_1.plain import plain
+    from tests.support.pickles_0_1.plain_values import plain
 
     lists = pickle.loads((DATA / "generation-lists.pkl").read_bytes())
     assert plain(lists) == PLAIN["generation-lists"]
@@ -93,7 +93,9 @@ def test_a_model_of_before_opens_and_generates_with_what_was_measured_then() -> 
 def test_every_entry_is_needed_by_a_pickle_and_leads_to_a_name() -> None:
     named = set().union(*MOVED_IN.values())
     for module, names in MOVED.items():
-        assert find_spec(f"{_PACKAGE}.{module}").loader is _FINDER, f"{module} is there again"  # type: ignore[union-attr]
+        assert find_spec(f"{_PACKAGE}.{module}").loader is spec_of(f"{_PACKAGE}.{module}").loader, (
+            f"{module} is there again"
+        )  # type: ignore[union-attr]
         if "__main__" in names:
             continue
         assert module in named, module
@@ -118,7 +120,7 @@ def test_importing_an_old_module_loads_neither_its_successor_nor_torch() -> None
 import sys
 import {_PACKAGE}.calibration.find, {_PACKAGE}.store.stored, {_PACKAGE}.rag
 assert "torch" not in sys.modules and "{_PACKAGE}.instrumentation.rag" not in sys.modules
-assert sum(type(each).__name__ == "_Finder" for each in sys.meta_path) == 1
+assert sum(getattr(each, "__name__", "") == "_NamesOfBefore" for each in sys.meta_path) == 1
 """
     python(program)
 
@@ -134,7 +136,7 @@ def test_a_program_of_before_runs() -> None:
 
 def test_a_store_of_before_opens_with_the_same_run(tmp_path: Path) -> None:
     from opentelemetry_instrumentation_corevital.store import open_store
-    from tests.data.pickles_0_1.plain import plain
+    from tests.support.pickles_0_1.plain_values import plain
 
     path = tmp_path / "store.db"
     path.write_bytes(lzma.decompress((DATA / "store.db.xz").read_bytes()))

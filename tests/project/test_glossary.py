@@ -22,7 +22,6 @@ REPLACED = dict(re.findall(r"^\| ([a-z]+) \| ([a-z, -]+) \|$", TABLE.partition("
 FORMS: Final = {
     "desk": ("desk", "desks"),
     "gram": ("gram", "grams"),
-    "inside": ("inside",),
     "listening": ("listening",),
     "look": ("look", "looks", "looked", "looking"),
     "share": ("share", "shares"),
@@ -45,21 +44,18 @@ ORDINARY: Final = {
     "_texts_and_words": "of a signal's declaration, not of a run",
     "token_texts": "the text of each token, not of a prompt or response",
     "listening": "the state of a socket",
-    "inside": "the preposition",
 }
 ORDINARY_IN: Final = {
-    "texts": ("values.py", "capture/session/call_facts.py", "store/stored_run.py"),
+    "texts": ("_internal/values.py", "capture/session/call_facts.py", "store/stored_run.py"),
     "_texts_and_words": ("catalogue/signal_checks.py",),
     "token_texts": ("cli/html_file.py",),
     "listening": ("cli/collect_command.py",),
-    "inside": ("cli/sinks.py",),
 }
 """Ordinary word -> the only files that may use it."""
 
 PROSE: Final = {
     "desk": r"\bdesks?\b",
     "gram": r"(?<!n-)(?<!`)\bgrams?\b",
-    "inside": r"\bwhat is inside\b(?! a (call|transaction))|\bthe inside\b",
     "look": r"\b(a|per|\d|enough|first|last) looks?\b(?! (up|like))|\blooks at attention\b",
     "share": r"(?<!to )\bshares? of\b",
     "tap": r"\b(un)?tap(s|ped)?\b",

@@ -54,6 +54,13 @@ def test_what_is_released_has_its_schemas_frozen(run_schema: Any) -> None:
         assert set(run_schema.pages()) <= set(run_schema.released())
 
 
+def copy_definitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test change a copy of what is declared."""
+    copy = dict(semconv.DEFINITIONS)
+    for module in (semconv, definitions):
+        monkeypatch.setattr(module, "DEFINITIONS", copy)
+
+
 def redefine(kind: definitions.Kind, name: str, *declaration: Any, content: bool = False) -> None:
     """Declare a name anew in its place, as a change of the code would."""
     order = list(semconv.DEFINITIONS)
@@ -77,7 +84,7 @@ def redefine(kind: definitions.Kind, name: str, *declaration: Any, content: bool
 def test_a_released_version_cannot_be_changed(change: Any, run_schema: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     frozen = {name: run_schema.digest(text) for name, text in run_schema.pages().items()}
     run_schema.refuse_to_change_what_is_released(run_schema.pages(), frozen)
-    monkeypatch.setattr(semconv, "DEFINITIONS", dict(semconv.DEFINITIONS))
+    copy_definitions(monkeypatch)
     change()
     with pytest.raises(SystemExit, match="raise SCHEMA_VERSION"):
         run_schema.refuse_to_change_what_is_released(run_schema.pages(), frozen)
@@ -87,7 +94,7 @@ def test_a_released_version_cannot_be_changed(change: Any, run_schema: Any, monk
 
 def test_better_words_are_no_change(run_schema: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     before = run_schema.pages()
-    monkeypatch.setattr(semconv, "DEFINITIONS", dict(semconv.DEFINITIONS))
+    copy_definitions(monkeypatch)
     redefine("attribute", semconv.NARRATIVE, "string", "", "better words")
     assert run_schema.pages() == before
 

@@ -7,8 +7,6 @@ The old modules are made when somebody imports them, and only where Python finds
 but these names, each loaded when it is asked for.
 """
 
-import sys
-from collections.abc import Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
@@ -47,12 +45,8 @@ MOVED: Final[dict[str, dict[str, str]]] = {
 """Old module -> name -> new module, or `module:name` where the name is new, too; `__main__`: what `python -m` runs."""
 
 
-class _Finder:
-    """Finds the old modules after everything else that finds modules, and makes them."""
-
-    def find_spec(self, name: str, _path: Sequence[str] | None = None, _target: object = None) -> ModuleSpec | None:
-        package, _, inside = name.partition(".")
-        return ModuleSpec(name, self) if package == _PACKAGE and inside in MOVED else None  # type: ignore[arg-type]
+class _Loader:
+    """Makes the old modules."""
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Leave it to Python to make an empty module."""
@@ -73,16 +67,16 @@ class _Finder:
         return compile(run, name, "exec") if run else None
 
 
+_LOADER: Final = _Loader()
+
+
+def spec_of(name: str) -> ModuleSpec | None:
+    """Return what makes a module of before; None for any other."""
+    known = name.removeprefix(f"{_PACKAGE}.") in MOVED
+    return ModuleSpec(name, _LOADER) if known else None  # type: ignore[arg-type]
+
+
 def _place(module: str, name: str) -> tuple[str, str] | None:
     """Return the new module of an old name, and the name in it."""
     new_module, _, new_name = MOVED[module.removeprefix(f"{_PACKAGE}.")].get(name, "").partition(":")
     return (f"{_PACKAGE}.{new_module}", new_name or name) if new_module else None
-
-
-_FINDER: Final = _Finder()
-
-
-def open_pickles_of_before() -> None:
-    """Let Python find the old modules."""
-    if _FINDER not in sys.meta_path:
-        sys.meta_path.append(_FINDER)

@@ -53,7 +53,7 @@ Models = Annotated[
     ),
 ]
 ModelList = Annotated[str | None, typer.Option(metavar="A,B,...", help="The same, in one.")]
-Prompts = Annotated[
+PromptsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--prompt", "-p", help="Run this prompt with every one of --models first; may be given more than once."
@@ -75,7 +75,7 @@ def compare(
     run_ids: TwoRuns = None,
     model: Models = None,
     models: ModelList = None,
-    prompt: Prompts = None,
+    prompt: PromptsOption = None,
     max_new_tokens: AnswerTokens = None,
     temperature: AnswerTemperature = None,
     seed: AnswerSeed = None,

@@ -23,7 +23,7 @@ ModelName = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
-Prompt = Annotated[
+PromptOption = Annotated[
     str | None, typer.Option("--prompt", "-p", help="The prompt; - reads standard input.", rich_help_panel=_MODEL)
 ]
 PromptFile = Annotated[
@@ -47,7 +47,7 @@ RagContextFile = Annotated[
     ),
 ]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Generate at most so many tokens.", rich_help_panel=_DECODING)]
-Sample = Annotated[
+SampleOption = Annotated[
     bool | None,
     typer.Option(
         "--sample/--greedy",
@@ -69,11 +69,11 @@ Seed = Annotated[
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the fastest there is.", rich_help_panel=_MODEL)
 ]
-Dtype = Annotated[
+DtypeOption = Annotated[
     str | None, typer.Option(help="float32, bfloat16, float16; default: the checkpoint's.", rich_help_panel=_MODEL)
 ]
 Revision = Annotated[str | None, typer.Option(help="Revision of the hub repository.", rich_help_panel=_MODEL)]
-CaptureMode = Annotated[
+CaptureOption = Annotated[
     str | None,
     typer.Option(metavar="MODE", help="summary, full (default) or on_risk.", rich_help_panel=_RECORD),
 ]

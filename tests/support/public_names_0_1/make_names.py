@@ -2,7 +2,7 @@
 
 It was made at a76ec85, before the modules moved:
 
-    PYTHONPATH=src python make.py > names.json
+    PYTHONPATH=src python make_names.py > names.json
 
 A test compares it with the code of today. Whoever changes a public name on purpose changes it in names.json, too.
 """

@@ -1,4 +1,4 @@
-"""What users import and call is what it was (tests/data/public_names_0_1): it may only grow."""
+"""What users import and call is what it was (tests/support/public_names_0_1): it may only grow."""
 
 import json
 import subprocess
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital import __version__
-from tests.data.public_names_0_1.make import names, options
+from tests.support.public_names_0_1.make_names import names, options
 
-ROOT = Path(__file__).parent.parent
-BEFORE = json.loads((ROOT / "tests" / "data" / "public_names_0_1" / "names.json").read_text(encoding="utf-8"))
+ROOT = Path(__file__).parents[2]
+BEFORE = json.loads((ROOT / "tests" / "support" / "public_names_0_1" / "names.json").read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 

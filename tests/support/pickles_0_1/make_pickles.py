@@ -2,7 +2,7 @@
 
 They are frozen. This is how they were made, in the repository's root at the last commit of before, a76ec85:
 
-    PYTHONPATH=src:. python make.py FOLDER
+    PYTHONPATH=src:. python make_pickles.py FOLDER
 
 Every pickle is of a kind that a user can have. `plain.json` has what was in it, which the test compares with.
 """
@@ -31,7 +31,7 @@ from tests.support.made_runs import add_layers, make_run
 from tests.support.tiny_models import prompt, tiny_model
 
 PROTOCOL = 4
-plain = runpy.run_path(str(Path(__file__).with_name("plain.py")))["plain"]
+plain = runpy.run_path(str(Path(__file__).with_name("plain_values.py")))["plain"]
 
 
 class Kept(list[Any]):
@@ -43,6 +43,27 @@ class Kept(list[Any]):
             return self[-1]
 
         return made
+
+
+def write_pickles(folder: Path, made: dict[str, Any]) -> None:
+    told = {}
+    for name, value in made.items():
+        data = pickle.dumps(value, PROTOCOL)
+        (folder / f"{name}.pkl").write_bytes(data)
+        told[name] = plain(pickle.Unpickler(io.BytesIO(data)).load())
+        assert name == "generation-lists" or told[name] == plain(value), name
+    (folder / "plain.json").write_text(
+        json.dumps(told, separators=(",", ":")).replace('},"', '},\n"') + "\n", encoding="utf-8"
+    )
+
+
+def pack_store(folder: Path) -> None:
+    with sqlite3.connect(folder / "store.db") as connection:  # takes what is beside the file into it
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (folder / "store.db.xz").write_bytes(lzma.compress((folder / "store.db").read_bytes()))
+    for file in folder.glob("store.db*"):
+        if file.suffix != ".xz":
+            file.unlink()
 
 
 def main(folder: Path) -> None:
@@ -96,21 +117,8 @@ def main(folder: Path) -> None:
             *(getattr(processors, name) for name in vars(processors) if name.endswith("Processor")),
         ],
     }
-    told = {}
-    for name, value in made.items():
-        data = pickle.dumps(value, PROTOCOL)
-        (folder / f"{name}.pkl").write_bytes(data)
-        told[name] = plain(pickle.Unpickler(io.BytesIO(data)).load())
-        assert name == "generation-lists" or told[name] == plain(value), name
-    (folder / "plain.json").write_text(
-        json.dumps(told, separators=(",", ":")).replace('},"', '},\n"') + "\n", encoding="utf-8"
-    )
-    with sqlite3.connect(folder / "store.db") as connection:  # takes what is beside the file into it
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    (folder / "store.db.xz").write_bytes(lzma.compress((folder / "store.db").read_bytes()))
-    for file in folder.glob("store.db*"):
-        if file.suffix != ".xz":
-            file.unlink()
+    write_pickles(folder, made)
+    pack_store(folder)
 
 
 if __name__ == "__main__":
