@@ -411,8 +411,9 @@ def test_the_torch_free_rooms_work_without_torch() -> None:
         import sys
         sys.modules["torch"] = sys.modules["transformers"] = None
         from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Run, Settings, disabled
-        from opentelemetry_instrumentation_corevital import recorder, processors, store, run, config
-        from opentelemetry_instrumentation_corevital.store import exporters, queries, writer
+        from opentelemetry_instrumentation_corevital import processors, store, run, config
+        from opentelemetry_instrumentation_corevital.instrumentation import recorder
+        from opentelemetry_instrumentation_corevital.store import exporters, sqlite_source, writer
         from opentelemetry_instrumentation_corevital.cli import app
         CoreVitalInstrumentor().instrument(skip_dep_check=True)
         CoreVitalInstrumentor().uninstrument()

@@ -142,7 +142,7 @@ def test_children_of_a_process_that_stores_everything_store_theirs(tmp_path: Pat
     code = """
         import os, sys, threading
         from opentelemetry_instrumentation_corevital.store import (
-            SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter, sharing)
+            SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter, shared_writers)
         from tests.support.logs_and_metrics import emitted, log
         from tests.support.spans import make_spans
         from tests.support.logs_and_metrics import gauge

@@ -240,7 +240,7 @@ HELD = """
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
-    from opentelemetry_instrumentation_corevital import flushing, termination
+    from opentelemetry_instrumentation_corevital.instrumentation import flushing, termination
     from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, writer
     from opentelemetry_instrumentation_corevital.store.database import open_database
     open_database(sys.argv[1]).close()
