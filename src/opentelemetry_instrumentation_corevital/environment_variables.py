@@ -63,7 +63,7 @@ OTEL_COREVITAL_STEP_EVENTS = "OTEL_COREVITAL_STEP_EVENTS"
 """
 .. envvar:: OTEL_COREVITAL_STEP_EVENTS
 
-Carrier of the `corevital.step` events: `span` (default) or `off`.
+Carrier of the `corevital.step` events: `span` (default), `logs` (as log events, all, while the run goes on) or `off`.
 """
 
 OTEL_COREVITAL_MAX_STEP_EVENTS = "OTEL_COREVITAL_MAX_STEP_EVENTS"

@@ -1,4 +1,4 @@
-"""Who is told of telemetry that could not be stored: the metric `corevital.dropped` of whoever instruments."""
+"""Telemetry that was lost because it could not be stored: who is told, for the metric `corevital.dropped`."""
 
 import logging
 from collections.abc import Callable

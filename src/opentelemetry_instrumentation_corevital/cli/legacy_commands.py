@@ -1,4 +1,4 @@
-"""Options of the first CoreVital's commands that are none here, and what does the same."""
+"""What to say of commands and options that only the first CoreVital had: what does the same today."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -3,7 +3,7 @@
 A judgement is a class with a `role` and `on_run_ending(span, run)`. The recorder calls it once per generated sequence
 while the span still records, since the SDK freezes a span's attributes before `SpanProcessor` methods see its end.
 A user replaces one of ours by giving another of the same role, either to `instrument(judgements=[...])` or to the
-tracer provider with `add_span_processor` (then derive from `Judgement`, whose `on_start` enlists it for the run).
+tracer provider with `add_span_processor` (then derive from `Judgement`, whose `on_start` enlists it for the call).
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ ROLES: Final = ("health", "early_warning", "compound", "risk", "blame", "fingerp
 """The order in which judgements are made; other roles come after them."""
 
 ENLISTED_KEY: Final = otel_context.create_key("corevital-enlisted-judgements")
-"""Context key of the list to which judgements on the tracer provider append themselves as a run's span starts."""
+"""Context key of the list to which judgements on the tracer provider append themselves as a call's span starts."""
 
 
 @runtime_checkable
@@ -60,7 +60,7 @@ class Judgement(SpanProcessor):
     role: ClassVar[str] = "other"
 
     def on_start(self, span: SDKSpan, parent_context: otel_context.Context | None = None) -> None:
-        """Enlist for the run whose span starts, if it is one."""
+        """Enlist for the call whose span starts, if it is one."""
         del span
         enlisted = otel_context.get_value(ENLISTED_KEY, parent_context) if parent_context is not None else None
         if isinstance(enlisted, list):

@@ -1,4 +1,4 @@
-"""The bearer token."""
+"""Checks the bearer token of a request."""
 
 import hmac
 from typing import Final

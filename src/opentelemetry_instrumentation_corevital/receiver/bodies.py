@@ -1,4 +1,4 @@
-"""The body of an HTTP request -> the bytes of an OTLP request in protobuf."""
+"""From the body of an HTTP request to the bytes of an OTLP request in protobuf."""
 
 import json
 import time

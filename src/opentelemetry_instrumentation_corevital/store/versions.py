@@ -1,4 +1,4 @@
-"""Versions of the schema, and the way forward from each."""
+"""Versions of the schema, and the migration from each to the next."""
 
 import sqlite3
 from contextlib import closing

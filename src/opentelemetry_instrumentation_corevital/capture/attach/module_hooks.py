@@ -1,4 +1,4 @@
-"""Hooks of a model: permanent ones on its decoder layers, and wrappers in transformers' attention registry.
+"""Hooks on a model's modules: its layers, measured modules inside them, attention that computes its own weights.
 
 All of them are gated: they do nothing on a thread without a collector, and nothing while a graph is being
 compiled. There a hook would have to write into buffers of the graph; `is_compiling()` is a constant to the compiler, so

@@ -1,4 +1,4 @@
-"""A step's numbers by torch's own operations, batched over layers: on every device, and where `kernels` cannot read."""
+"""Numbers of attention, hidden states and other outputs by torch, batched over layers: where no kernel makes them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Rows by the kernels: see `fused`. What they cannot read is reduced by torch."""
+"""Rows made by Triton kernels, launched by `kernel_launches`. What they cannot read is reduced by torch."""
 
 import contextlib
 from collections.abc import Collection

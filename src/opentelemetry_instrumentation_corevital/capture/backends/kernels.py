@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
-"""The numbers of `signals`, fused: all layers, heads and sequences of a step in a handful of Triton launches.
+"""Triton kernels for the signals of a step: all layers, heads and sequences of a step in a handful of launches.
 
 Eager decoding waits for the host, which needs some microseconds per launch; so a step's numbers must not cost a launch
 per layer. What the layers have left is scattered in memory: the kernels find it through a table of addresses, shapes
@@ -9,7 +9,7 @@ All arithmetic is float32, products of half-precision numbers are exact, sums ar
 over keys, tokens and splits are joined as in online softmax (Milakov and Gimelshein 2018, arXiv 1805.02867): each part
 keeps its maximum m, total = sum e and weighted = sum e z with z = score - m, e = exp z.
 
-Nothing here decides what is looked at: see `fused`. Definitions: see `signals`.
+Nothing here decides what is measured: see `kernel_launches`. Definitions: see `capture/definitions/`.
 """
 
 import triton

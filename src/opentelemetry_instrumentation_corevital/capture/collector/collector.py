@@ -1,4 +1,4 @@
-"""What the hooks see of one call's steps: logits apart, everything that a step's row is made of.
+"""What the hooks see of one call's steps: everything that a step's row is made of, except the logits.
 
 Hooks and wrapped attention functions run in the caller's thread, somewhere below `generate()`. They find the collector
 of the call under way in `thread`, and only there. That is a `threading.local`, never a `ContextVar`: reading one of
