@@ -22,6 +22,7 @@ REPLACED = dict(re.findall(r"^\| ([a-z]+) \| ([a-z, -]+) \|$", TABLE.partition("
 FORMS: Final = {
     "desk": ("desk", "desks"),
     "gram": ("gram", "grams"),
+    "inside": ("inside",),
     "listening": ("listening",),
     "look": ("look", "looks", "looked", "looking"),
     "share": ("share", "shares"),
@@ -56,6 +57,7 @@ ORDINARY_IN: Final = {
 PROSE: Final = {
     "desk": r"\bdesks?\b",
     "gram": r"(?<!n-)(?<!`)\bgrams?\b",
+    "inside": r"\bwhat is inside\b(?! a (call|transaction))|\bthe inside\b",
     "look": r"\b(a|per|\d|enough|first|last) looks?\b(?! (up|like))|\blooks at attention\b",
     "share": r"(?<!to )\bshares? of\b",
     "tap": r"\b(un)?tap(s|ped)?\b",
