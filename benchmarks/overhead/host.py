@@ -16,7 +16,7 @@ from call import Bench
 from cases import ARMS
 
 from opentelemetry_instrumentation_corevital.capture.attach.module_hooks import LayerHook
-from opentelemetry_instrumentation_corevital.capture.collector.attention_reports import StepAttention
+from opentelemetry_instrumentation_corevital.capture.collector.step_attention import StepAttention
 from opentelemetry_instrumentation_corevital.capture.session.session import Session
 from opentelemetry_instrumentation_corevital.config import SUMMARY_ATTENTION_EVERY
 from opentelemetry_instrumentation_corevital.instrumentation.recorder import Recorder, _Recording

@@ -316,12 +316,12 @@ def test_what_one_call_has_learned_of_the_layers_does_not_mislead_the_next() -> 
 
 
 def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital.capture.collector import attention_reports
+    from opentelemetry_instrumentation_corevital.capture.collector import step_attention
 
     model = sharpen(tiny_model(num_hidden_layers=5))
     arguments = {**padded_batch(), "max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
     whole, _ = measure(model, **arguments)
-    monkeypatch.setattr(attention_reports, "PENDING_BYTES", 800)
+    monkeypatch.setattr(step_attention, "PENDING_BYTES", 800)
     parts, _ = measure(model, **arguments)
     for run, other in zip(parts, whole, strict=True):
         for name, values in other.columns.items():
@@ -333,7 +333,7 @@ def test_scores_beyond_the_limit_are_reduced_before_the_end_of_the_step(monkeypa
 def test_scores_are_reduced_in_slices(architecture: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice is some layers, or some sequences of one: with biases, learned sinks, padding, cross-attention."""
     from opentelemetry_instrumentation_corevital.capture.attention import reduction
-    from opentelemetry_instrumentation_corevital.capture.collector import attention_reports
+    from opentelemetry_instrumentation_corevital.capture.collector import step_attention
 
     if architecture == "t5":
         model = sharpen(tiny_encoder_decoder("t5", num_layers=5, num_decoder_layers=5))
@@ -351,7 +351,7 @@ def test_scores_are_reduced_in_slices(architecture: str, limit: int, monkeypatch
 
     monkeypatch.setattr(reduction, "_reduce_values", watched)
     monkeypatch.setattr(reduction, "SLICE_BYTES", limit)
-    monkeypatch.setattr(attention_reports, "SLICE_BYTES", limit)
+    monkeypatch.setattr(step_attention, "SLICE_BYTES", limit)
     parts, _ = measure(model, **arguments)
     assert max(sizes) <= max(limit, 4 * 4 * 16), "one sequence of one layer, at the least"
     for run, other in zip(parts, whole, strict=True):
@@ -376,7 +376,7 @@ def tiny_gpt_oss() -> Any:
 
 
 def test_a_second_attention_of_a_layer_is_seen_after_a_flush_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    from opentelemetry_instrumentation_corevital.capture.collector import attention_reports
+    from opentelemetry_instrumentation_corevital.capture.collector import step_attention
 
     model = sharpen(tiny_model(num_hidden_layers=3))
     layer = model.model.layers[1]
@@ -391,8 +391,8 @@ def test_a_second_attention_of_a_layer_is_seen_after_a_flush_too(monkeypatch: py
 
     layer.self_attn.forward = both
     arguments = {"input_ids": prompt(), "max_new_tokens": 4, "do_sample": False, "eos_token_id": None}
-    for limit in (attention_reports.PENDING_BYTES, 1):
-        monkeypatch.setattr(attention_reports, "PENDING_BYTES", limit)
+    for limit in (step_attention.PENDING_BYTES, 1):
+        monkeypatch.setattr(step_attention, "PENDING_BYTES", limit)
         (run,), _ = measure(model, **arguments)
         entropy = run.columns["attention_entropy"]
         assert np.isnan(entropy[:, 1]).all(), limit
@@ -498,7 +498,7 @@ def test_flash_attention_is_recomputed_with_its_window_and_soft_cap(monkeypatch:
             seen.append(weights[:, :, -1])
 
     register_flash(watched, softcap=5.0, sliding_window=8)
-    from opentelemetry_instrumentation_corevital.capture.collector.attention_reports import StepAttention
+    from opentelemetry_instrumentation_corevital.capture.collector.step_attention import StepAttention
 
     real = StepAttention.begin
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList, StoppingCriteria
 
-from opentelemetry_instrumentation_corevital.capture.collector.attention_reports import StepAttention
 from opentelemetry_instrumentation_corevital.capture.collector.layer_outputs import StepHidden
+from opentelemetry_instrumentation_corevital.capture.collector.step_attention import StepAttention
 from tests.support.identity import Observed, assert_same, attributes, observe
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.tiny_models import (

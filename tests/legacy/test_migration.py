@@ -17,8 +17,8 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.assessment.fingerprint import hash_text
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.legacy import report_sources
-from opentelemetry_instrumentation_corevital.legacy.migration import Outcome, migrate
 from opentelemetry_instrumentation_corevital.legacy.report import report_of
+from opentelemetry_instrumentation_corevital.legacy.report_migration import Outcome, migrate
 from opentelemetry_instrumentation_corevital.legacy.report_timeline import pack, unpack
 from opentelemetry_instrumentation_corevital.store import StoreError, open_store
 from tests.support.legacy_reports import ANSWER, PROMPT_TEXT, report, write_database, write_file

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreError, open_store, versions
+from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreError, migrations, open_store
 from opentelemetry_instrumentation_corevital.store.database import SCHEMA_VERSION, open_database
 from tests.support.spans import make_spans, rows
 from tests.support.store_versions import made_by
@@ -66,8 +66,8 @@ def test_reading_an_older_file_says_what_brings_it_up_to_date(v1: Path) -> None:
 
 
 def test_an_upgrade_that_fails_leaves_the_file_as_it_was(v1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, statements = shape(v1), versions.statements()
-    monkeypatch.setattr(versions, "statements", lambda: [*statements, "CREATE TABLE broken ("])
+    before, statements = shape(v1), migrations.statements()
+    monkeypatch.setattr(migrations, "statements", lambda: [*statements, "CREATE TABLE broken ("])
     with pytest.raises(StoreError):
         open_database(v1)
     assert shape(v1) == before

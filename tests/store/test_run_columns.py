@@ -9,9 +9,9 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.catalogue.verdict import SQL_TYPES, VerdictType
+from opentelemetry_instrumentation_corevital.store.migrations import statements
 from opentelemetry_instrumentation_corevital.store.run_columns import COLUMN_ATTRIBUTES, VERDICT_COLUMNS, VerdictColumn
 from opentelemetry_instrumentation_corevital.store.stored_run import COLUMNS
-from opentelemetry_instrumentation_corevital.store.versions import statements
 
 VALUES: list[tuple[VerdictType, Any, Any]] = [
     ("boolean", True, 1),

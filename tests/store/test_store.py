@@ -21,8 +21,8 @@ from opentelemetry_instrumentation_corevital.store import (
     StoreError,
     StoreWriter,
     database,
+    migrations,
     open_store,
-    versions,
 )
 from opentelemetry_instrumentation_corevital.store.database import (
     SCHEMA_VERSION,
@@ -190,16 +190,16 @@ def test_a_store_that_another_process_makes_meanwhile_is_not_a_foreign_file(
 
 
 def test_one_process_makes_the_tables_while_others_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, read, refused = tmp_path / "runs.db", versions.statements, []
+    path, read, refused = tmp_path / "runs.db", migrations.statements, []
 
     def read_while_another_tries() -> list[str]:
-        monkeypatch.setattr(versions, "statements", read)
+        monkeypatch.setattr(migrations, "statements", read)
         with pytest.raises(StoreError, match="locked") as caught:
             open_database(path, busy_seconds=0.05)
         refused.append(caught)
         return read()
 
-    monkeypatch.setattr(versions, "statements", read_while_another_tries)
+    monkeypatch.setattr(migrations, "statements", read_while_another_tries)
     open_database(path).close()
     assert refused
     open_database(path).close()

@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 
-from opentelemetry_instrumentation_corevital._internal import generate_state, losses
+from opentelemetry_instrumentation_corevital._internal import dropped_telemetry, generate_state
 from opentelemetry_instrumentation_corevital.store import (
     SQLiteLogExporter,
     SQLiteMetricExporter,
@@ -126,11 +126,11 @@ def test_what_is_lost_fails_the_flush_once_and_is_counted_for_whoever_instrument
     path, told = tmp_path / "runs.db", list[int]()
     path.mkdir()
     exporter = SQLiteSpanExporter(path)
-    losses.listen(told.append)
+    dropped_telemetry.listen(told.append)
     try:
         assert exporter.export(make_spans(3)) is SpanExportResult.FAILURE
     finally:
-        losses.ignore(told.append)
+        dropped_telemetry.ignore(told.append)
     assert sum(told) == exporter.dropped == 3
     assert not exporter.force_flush(), "three spans are lost"
     assert exporter.force_flush(), "and no more since"

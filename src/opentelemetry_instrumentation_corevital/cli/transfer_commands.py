@@ -35,7 +35,7 @@ from .printing import echo, named_damage, tell_damage
 from .report_export import report_text, reports_in_pieces, write_reports
 
 if TYPE_CHECKING:
-    from ..store.all_or_nothing import Together
+    from ..store.record_group import Together
 
 _BATCH: Final = 512
 _BATCH_BYTES: Final = 8 * 1024**2
@@ -248,8 +248,8 @@ class _ImportedLine:
 
 def _batches(files: list[str]) -> Iterator[list[_ImportedLine]]:
     """Yield the lines of files, as many at a time as one transaction takes; those before an error of reading, too."""
-    from ..store.all_or_nothing import Together
     from ..store.otlp_json import read_lines, split
+    from ..store.record_group import Together
 
     batch, size = list[_ImportedLine](), 0
     try:
@@ -313,8 +313,8 @@ def migrate(
 
     Example: corevital migrate --from-dir old-runs --to-db runs/corevital.db
     """
-    from ..legacy.migration import Outcome
-    from ..legacy.migration import migrate as move
+    from ..legacy.report_migration import Outcome
+    from ..legacy.report_migration import migrate as move
 
     target, outcome = Path(database_file(to_db, "--to-db")), Outcome()
     for outcome in move(from_dir, target, load_settings(), content=with_content, dry_run=dry_run):  # noqa: B007

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from .._internal import generate_state, losses
+from .._internal import dropped_telemetry, generate_state
 from .._internal.error_text import allow_messages, describe
 from .._internal.package import _instruments
 from .._internal.safety import shielded
@@ -23,7 +23,7 @@ from .chat_memory import recent_chats
 from .declarative_config import declared_options
 from .flushing import finish, providers
 from .patches import ClassPatch, PatchTable
-from .termination import flush_at_sigterm, leave_sigterm
+from .sigterm import flush_at_sigterm, leave_sigterm
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -104,7 +104,7 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         allow_messages(settings.content)
         type(self)._recorder = recorder
         exporter_options.give(kwargs)
-        losses.listen(recorder.instruments.record_unstored)
+        dropped_telemetry.listen(recorder.instruments.record_unstored)
         _patches.apply(_imported)
         _leave_to_python()
 
@@ -115,7 +115,7 @@ class CoreVitalInstrumentor(BaseInstrumentor):
         child_processes.prepare_none()
         exporter_options.take_back()
         if recorder is not None:
-            losses.ignore(recorder.instruments.record_unstored)
+            dropped_telemetry.ignore(recorder.instruments.record_unstored)
             recorder.close()
         _patches.remove()
         recent_chats.clear()

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from .._internal.file_io import kind_of
+from .migrations import SCHEMA_VERSION, bring_up_to_date
 from .store_error import StoreError
 from .store_paths import expanded, why_no_file
-from .versions import SCHEMA_VERSION, bring_up_to_date
 
 APPLICATION_ID: Final = 0x43564954  # "CVIT": tells our file from any other SQLite file
 BUSY_SECONDS: Final = 5.0

@@ -13,9 +13,9 @@ from .._internal.json_text import json_object
 from .checked_attributes import checked_name
 from .database import LockedError, explain, log_of, open_for_reading
 from .editing import editing, opened
+from .migrations import differences, make_what_is_missing
 from .retention import DAY_NS, LABELLED, Removed, Retention, prune, remove_orphans, used_bytes
 from .store_error import StoreError
-from .versions import differences, make_what_is_missing
 
 TABLES: Final = (
     "runs",

@@ -10,7 +10,7 @@ import time
 from dataclasses import astuple, dataclass
 from typing import Final, Self
 
-from .versions import NOW_NS
+from .migrations import NOW_NS
 
 DAY_NS: Final = 86_400 * 10**9
 SLICE: Final = 64

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, Literal
 
-from .._internal import losses
+from .._internal import dropped_telemetry
 from .._internal.error_text import describe
 from . import writers_across_forks
 from .common_rows import Lost, Record
@@ -216,7 +216,7 @@ class StoreWriter:
             self.dropped += count
             first = reason not in self._told
             self._told.add(reason)
-        losses.tell(count)
+        dropped_telemetry.tell(count)
         if first:
             # A handler or filter of the program's own may raise: neither this thread nor the writer's ends of that.
             with suppress(Exception):

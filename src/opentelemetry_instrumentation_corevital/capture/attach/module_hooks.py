@@ -19,8 +19,8 @@ from torch.compiler import is_compiling
 
 from ..._internal.forks import held_by_forks
 from ..attention.scores import from_projections, from_weights, tells_visible
-from ..collector.attention_reports import StepAttention
 from ..collector.collector import attention_here, failed, thread
+from ..collector.step_attention import StepAttention
 from ..isolation.dispatch_modes import unseen
 from ..model.caches import holds_keys
 from ..model.description import text_config

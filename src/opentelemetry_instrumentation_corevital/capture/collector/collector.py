@@ -21,11 +21,11 @@ from ...run import middle_third
 from ..attention.plan import FAMILY_OF, Place, ReportedAttention
 from ..isolation.dispatch_modes import unseen, watched
 from ..model.structure import Anatomy
-from .attention_reports import Key, StepAttention
 from .layer_outputs import StepHidden
 from .module_outputs import StepOutputs
 from .presence import ATTENTION, HIDDEN_STATES, Presence
 from .step import LayerStates, Step
+from .step_attention import Key, StepAttention
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..attention.plan import Plan
-from .attention_reports import StepAttention
+from .step_attention import StepAttention
 
 
 @dataclass(slots=True)
