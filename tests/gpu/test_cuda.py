@@ -12,7 +12,7 @@ from opentelemetry_instrumentation_corevital.capture.backends.kernel_backend imp
 from opentelemetry_instrumentation_corevital.capture.backends.torch_backend import TorchBackend
 from opentelemetry_instrumentation_corevital.capture.collector.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.collector.step import Step
-from opentelemetry_instrumentation_corevital.capture.row.host_transfer import RING_SLOTS, PinnedRows, carrier_for
+from opentelemetry_instrumentation_corevital.capture.row.host_transfer import RING_SLOTS, PinnedRows, transfer_for
 from opentelemetry_instrumentation_corevital.run import COLUMNS, LOGIT_SIGNALS
 from tests.support.cuda import cuda, synchronisations
 from tests.support.in_memory import Keep, instrumented
@@ -42,7 +42,7 @@ pytestmark = [
 def test_signals_on_the_device_equal_their_definition(row: list[float], kernels: bool) -> None:
     token = len(row) - 1
     logits = torch.tensor([row], device="cuda")
-    carrier = carrier_for(logits.device, Clock())
+    carrier = transfer_for(logits.device, Clock())
     backend = backend_for(logits, Presence(0), carrier, kernels=kernels)
     assert isinstance(backend, KernelBackend if kernels else TorchBackend)
     step = Step(0, logits, edited=True)
@@ -60,7 +60,7 @@ def test_signals_on_the_device_equal_their_definition(row: list[float], kernels:
 
 
 def test_a_ring_keeps_every_row_also_when_the_host_runs_ahead() -> None:
-    carrier = carrier_for(torch.device("cuda", 0), Clock())
+    carrier = transfer_for(torch.device("cuda", 0), Clock())
     assert isinstance(carrier, PinnedRows)
     busy = torch.randn(4096, 4096, device="cuda")
     count = 10 * RING_SLOTS

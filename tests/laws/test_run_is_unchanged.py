@@ -287,7 +287,7 @@ def test_what_is_not_recorded_is_not_measured(monkeypatch: pytest.MonkeyPatch) -
         raise AssertionError("measured")
 
     monkeypatch.setattr(torch_backend, "logit_signals", forbidden)
-    monkeypatch.setattr(session, "carrier_for", forbidden)
+    monkeypatch.setattr(session, "transfer_for", forbidden)
     model = tiny_model()
     with instrumented(Telemetry(sampler=ALWAYS_OFF)) as telemetry:
         found = model.generate(prompt(), max_new_tokens=5, do_sample=False)

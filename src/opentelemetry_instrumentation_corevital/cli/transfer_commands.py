@@ -35,7 +35,7 @@ from .printing import echo, named_damage, tell_damage
 from .report_export import report_text, reports_in_pieces, write_reports
 
 if TYPE_CHECKING:
-    from ..store.record_group import Together
+    from ..store.record_group import RecordGroup
 
 _BATCH: Final = 512
 _BATCH_BYTES: Final = 8 * 1024**2
@@ -242,14 +242,14 @@ class _ImportedLine:
     """A line of a file that is imported: its records, and what is wrong with it."""
 
     where: str
-    records: "Together"
+    records: "RecordGroup"
     problems: list[str]
 
 
 def _batches(files: list[str]) -> Iterator[list[_ImportedLine]]:
     """Yield the lines of files, as many at a time as one transaction takes; those before an error of reading, too."""
     from ..store.otlp_json import read_lines, split
-    from ..store.record_group import Together
+    from ..store.record_group import RecordGroup
 
     batch, size = list[_ImportedLine](), 0
     try:
@@ -257,7 +257,7 @@ def _batches(files: list[str]) -> Iterator[list[_ImportedLine]]:
             for line in read_lines(name):
                 records, lost = split(line.records)
                 problems = [line.problem] if line.problem else [each.reason for each in lost]
-                batch.append(_ImportedLine(f"{name}:{line.number}", Together(records), problems))
+                batch.append(_ImportedLine(f"{name}:{line.number}", RecordGroup(records), problems))
                 size += batch[-1].records.bytes
                 if len(batch) >= _BATCH or size >= _BATCH_BYTES:
                     yield batch

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from .answers import BUSY_SECONDS, DISK_SECONDS, Answer, Fault, Later, Refused, RefusedError, busy
+from .answers import BUSY_SECONDS, DISK_SECONDS, Answer, Fault, Refused, RefusedError, RetryLater, busy
 from .bodies import JSON, PROTOBUF, protobuf_of
 from .intake import Intake
 from .otlp_signals import OtlpSignal
@@ -20,7 +20,7 @@ T = TypeVar("T")
 class BusyError(Exception):
     """Raised where there is no room for a request now."""
 
-    def __init__(self, answer: Later) -> None:
+    def __init__(self, answer: RetryLater) -> None:
         super().__init__(answer.reason)
         self.answer = answer
 
@@ -73,7 +73,7 @@ class Admission:
             BusyError: if there are too many, or the receiver is about to stop.
         """
         if self.stopping:
-            raise BusyError(Later("the receiver is stopping.", BUSY_SECONDS))
+            raise BusyError(RetryLater("the receiver is stopping.", BUSY_SECONDS))
         if self.requests >= self.limits.requests:
             raise BusyError(busy("too many requests wait here."))
         self.requests += 1
@@ -108,7 +108,7 @@ class Admission:
         self.count(signal, protocol, answer, len(body), time.perf_counter() - started)
         return answer
 
-    async def _run(self, large: bool, work: Callable[..., T], *arguments: Any) -> T | Later:
+    async def _run(self, large: bool, work: Callable[..., T], *arguments: Any) -> T | RetryLater:
         """Have a worker do something; give up if none begins in time, or if nobody waits for it any more."""
         job = (self._large_worker if large else self._workers).submit(work, *arguments)
         self._jobs.add(job)
@@ -144,6 +144,6 @@ def _unpacked(
     except RefusedError as error:
         return error.answer
     except MemoryError:
-        return Later("no memory is left.", DISK_SECONDS)
+        return RetryLater("no memory is left.", DISK_SECONDS)
     except Exception as error:  # a body that no parser foresaw is not one of OTLP
         return Refused(Fault.MALFORMED, f"the body cannot be read ({type(error).__name__}).")

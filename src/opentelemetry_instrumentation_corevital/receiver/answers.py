@@ -34,7 +34,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class RetryLater:
     """Not everything is committed; the sender is asked to try again. What is stored already is not stored twice."""
 
     reason: str
@@ -43,7 +43,7 @@ class Later:
     """Too much waits here, rather than that the store cannot be written."""
 
 
-Answer = Accepted | Refused | Later
+Answer = Accepted | Refused | RetryLater
 
 
 class RefusedError(Exception):
@@ -54,6 +54,6 @@ class RefusedError(Exception):
         self.answer = Refused(fault, reason)
 
 
-def busy(reason: str) -> Later:
+def busy(reason: str) -> RetryLater:
     """Return the answer to one request too many."""
-    return Later(reason, BUSY_SECONDS, busy=True)
+    return RetryLater(reason, BUSY_SECONDS, busy=True)

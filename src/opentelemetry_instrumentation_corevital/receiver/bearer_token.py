@@ -8,7 +8,7 @@ from .answers import Fault, Refused
 DENIED: Final = Refused(Fault.UNAUTHENTICATED, "a bearer token is needed, and there is none, or a wrong one.")
 
 
-class Guard:
+class TokenCheck:
     """Lets those in who know the token; everybody where there is none.
 
     Args:

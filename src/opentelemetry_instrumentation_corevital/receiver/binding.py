@@ -22,7 +22,7 @@ class Tls:
     certificate: str
     key: str
 
-    def read(self) -> "Pair":
+    def read(self) -> "TlsContexts":
         """Return what they hold.
 
         Raises:
@@ -44,11 +44,11 @@ class Tls:
                 f"--tls-cert {self.certificate}, --tls-key {self.key}: cannot be used ({reason}); "
                 "give a certificate and its key without a password, both in PEM."
             ) from None
-        return Pair(http, grpc)
+        return TlsContexts(http, grpc)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TlsContexts:
     """What a certificate and its key make possible."""
 
     http: ssl.SSLContext

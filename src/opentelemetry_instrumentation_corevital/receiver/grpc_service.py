@@ -7,8 +7,8 @@ from typing import Any, Final
 import grpc
 
 from .admission import Admission, BusyError
-from .answers import Accepted, Answer, Fault, Later, Refused, busy
-from .bearer_token import DENIED, Guard
+from .answers import Accepted, Answer, Fault, Refused, RetryLater, busy
+from .bearer_token import DENIED, TokenCheck
 from .grpc_gate import Gate
 from .otlp_signals import SIGNALS, OtlpSignal
 from .rpc_status import code_of, status_of
@@ -17,7 +17,7 @@ _SLOT_SECONDS: Final = 5.0
 _DETAILS: Final = "grpc-status-details-bin"
 
 
-class Rpc:
+class GrpcService:
     """The gRPC side of a receiver.
 
     The methods are registered as if they took a stream: to a client that is the same, and the message is read when the
@@ -29,7 +29,7 @@ class Rpc:
         gate: where connections come in; the server listens behind it.
     """
 
-    def __init__(self, admission: Admission, guard: Guard, gate: Gate) -> None:
+    def __init__(self, admission: Admission, guard: TokenCheck, gate: Gate) -> None:
         self._admission = admission
         self._gate = gate
         self._guard = guard
@@ -74,7 +74,7 @@ class Rpc:
         except BusyError as error:
             answer = error.answer
         except TimeoutError:
-            answer = Later("the message did not come in time.", 1)
+            answer = RetryLater("the message did not come in time.", 1)
         except StopAsyncIteration:
             answer = Refused(Fault.MALFORMED, "there was no message.")
         self._admission.count(signal, "grpc", answer, len(body))

@@ -7,7 +7,7 @@ from typing import Any, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .bearer_token import Guard
+from .bearer_token import TokenCheck
 from .handshakes import shaking_hands
 from .peers import Peers, address_of
 from .sender_limits import Limits
@@ -22,7 +22,7 @@ class _LimitedConnection(H11Protocol):
 
     _limits: Limits
     _peers: Peers
-    _guard: Guard
+    _guard: TokenCheck
     _deadline: asyncio.TimerHandle | None = None
     _made = _lost = _turn_comes = False
 
@@ -111,7 +111,7 @@ class _LimitedConnection(H11Protocol):
             self._deadline = None
 
 
-def protocol(limits: Limits, context: ssl.SSLContext | None, guard: Guard) -> type[asyncio.Protocol]:
+def protocol(limits: Limits, context: ssl.SSLContext | None, guard: TokenCheck) -> type[asyncio.Protocol]:
     """Return the class of a server's connections, which speak TLS where there is a context."""
     peers = Peers(limits)
 

@@ -13,8 +13,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .admission import Admission, BusyError, Visit
-from .answers import Accepted, Answer, Fault, Later, Refused, RefusedError
-from .bearer_token import DENIED, Guard
+from .answers import Accepted, Answer, Fault, Refused, RefusedError, RetryLater
+from .bearer_token import DENIED, TokenCheck
 from .bodies import ENCODINGS, JSON, PROTOBUF, too_large
 from .otlp_signals import SIGNALS, OtlpSignal
 from .rpc_status import status_of
@@ -27,7 +27,7 @@ _CODES: Final = {
 }
 
 
-class Web:
+class HttpService:
     """The HTTP side of a receiver.
 
     Args:
@@ -35,7 +35,7 @@ class Web:
         guard: who may come in.
     """
 
-    def __init__(self, admission: Admission, guard: Guard) -> None:
+    def __init__(self, admission: Admission, guard: TokenCheck) -> None:
         self._admission = admission
         self._guard = guard
         routes = [Route(signal.path, self._endpoint(signal), methods=["POST"]) for signal in SIGNALS]
@@ -75,7 +75,7 @@ class Web:
         except (RefusedError, BusyError) as error:
             answer = error.answer
         except TimeoutError:  # not 408, after which a sender gives up: the network may be faster another time
-            answer = Later("the body did not come in time.", 1)
+            answer = RetryLater("the body did not come in time.", 1)
         except ClientDisconnect:
             answer = Refused(Fault.MALFORMED, "the body broke off.")
         self._admission.count(signal, "http", answer, len(body))
@@ -126,7 +126,7 @@ def _response(signal: OtlpSignal, answer: Answer, kind: str) -> Response:
     if isinstance(answer, Accepted):
         return _message(signal.answer(answer.rejected, answer.reason), 200, kind, {})
     headers = dict[str, str]()
-    if isinstance(answer, Later):
+    if isinstance(answer, RetryLater):
         code = 429 if answer.busy else 503
         headers["retry-after"] = str(answer.seconds)
     else:

@@ -12,7 +12,7 @@ from .._internal.error_text import describe
 from ..store.common_rows import Lost, Record
 from ..store.receipt import Receipt
 from ..store.writer import BATCH_RECORDS, StoreWriter
-from .answers import DISK_SECONDS, Accepted, Answer, Later, RefusedError, busy
+from .answers import DISK_SECONDS, Accepted, Answer, RefusedError, RetryLater, busy
 from .checks import problem, weight
 from .envelope import Scoped, open_envelope
 from .otlp_signals import OtlpSignal
@@ -75,7 +75,7 @@ class Intake:
             return error.answer
         except Exception as error:  # nothing is known of it, so it must not be lost
             logger.error("internal error with a request of %d bytes, please report it: %s", len(body), describe(error))
-            return Later(f"internal error ({type(error).__name__}).", DISK_SECONDS)
+            return RetryLater(f"internal error ({type(error).__name__}).", DISK_SECONDS)
 
     def _take(self, signal: OtlpSignal, body: bytes, spent: float) -> Answer:
         rejected, end = _Rejected(), time.thread_time() + self._limits.decode_seconds - spent
@@ -90,7 +90,7 @@ class Intake:
                 rejected.add(0, note)
         return Accepted(rejected.count, " ".join(rejected.reasons))
 
-    def _later(self, receipt: Receipt) -> Later:
+    def _later(self, receipt: Receipt) -> RetryLater:
         if receipt.crowded:
             return busy("too much waits for the disk.")
         reason = " ".join(receipt.reasons) or "the disk did not answer in time."
@@ -98,7 +98,7 @@ class Intake:
             logger.error("%s Senders are asked to try again.", reason)
         self.trouble, self._failed_at = reason, time.monotonic()
         # The file's name is nobody's business but its owner's, who finds it in the log.
-        return Later("the store cannot be written.", DISK_SECONDS)
+        return RetryLater("the store cannot be written.", DISK_SECONDS)
 
     def _well(self) -> None:
         if self.trouble:

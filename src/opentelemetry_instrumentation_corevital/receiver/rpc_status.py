@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from .answers import Fault, Later, Refused
+from .answers import Fault, Refused, RetryLater
 
 _FAULTS: Final = {
     Fault.MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
@@ -17,16 +17,16 @@ _FAULTS: Final = {
 }
 
 
-def code_of(answer: Refused | Later) -> grpc.StatusCode:
+def code_of(answer: Refused | RetryLater) -> grpc.StatusCode:
     """Return gRPC's code."""
     if isinstance(answer, Refused):
         return _FAULTS[answer.fault]
     return grpc.StatusCode.RESOURCE_EXHAUSTED if answer.busy else grpc.StatusCode.UNAVAILABLE
 
 
-def status_of(answer: Refused | Later) -> Status:
+def status_of(answer: Refused | RetryLater) -> Status:
     """Return an answer as a status; where the sender should try again with the time after which."""
     status = Status(code=code_of(answer).value[0], message=answer.reason)
-    if isinstance(answer, Later):
+    if isinstance(answer, RetryLater):
         status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=answer.seconds)))
     return status

@@ -15,12 +15,12 @@ from ..store.database import open_database
 from ..store.retention import Retention
 from ..store.writer import StoreWriter
 from .admission import Admission
-from .bearer_token import Guard
-from .binding import Pair, Tls, listen
+from .bearer_token import TokenCheck
+from .binding import Tls, TlsContexts, listen
 from .grpc_gate import Gate
-from .grpc_service import Rpc
+from .grpc_service import GrpcService
 from .http_connections import protocol
-from .http_service import Web
+from .http_service import HttpService
 from .intake import Intake
 from .prometheus_statistics import Statistics
 from .sender_limits import Limits
@@ -75,17 +75,17 @@ def serve(options: ReceiverOptions, started: Callable[[BoundAddresses], None]) -
     return asyncio.run(_serve(options, pair, started))
 
 
-async def _serve(options: ReceiverOptions, pair: Pair | None, started: Callable[[BoundAddresses], None]) -> bool:
+async def _serve(options: ReceiverOptions, pair: TlsContexts | None, started: Callable[[BoundAddresses], None]) -> bool:
     limits, loop, stop = options.limits, asyncio.get_running_loop(), asyncio.Event()
     writer = StoreWriter(options.path, patience=limits.locked_seconds, synchronous="FULL", retention=options.retention)
     admission = Admission(Intake(writer, limits), limits, Statistics())
-    guard, gate = Guard(options.token), Gate(limits)
+    guard, gate = TokenCheck(options.token), Gate(limits)
     listeners = list[socket.socket]()
     try:
         listeners.append(listen("--port", options.host, options.port))
         listeners.append(listen("--grpc-port", options.host, options.grpc_port))
-        rpc = Rpc(admission, guard, gate)
-        web = _Server(_configuration(Web(admission, guard), limits, pair, guard))
+        rpc = GrpcService(admission, guard, gate)
+        web = _Server(_configuration(HttpService(admission, guard), limits, pair, guard))
         await rpc.server.start()
         await gate.open(listeners[1], pair.grpc if pair else None)
         serving = asyncio.create_task(web.serve(sockets=listeners[:1]))
@@ -133,7 +133,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _configuration(web: Web, limits: Limits, pair: Pair | None, guard: Guard) -> uvicorn.Config:
+def _configuration(web: HttpService, limits: Limits, pair: TlsContexts | None, guard: TokenCheck) -> uvicorn.Config:
     return uvicorn.Config(
         web.app,
         http=protocol(limits, pair.http if pair else None, guard),

@@ -10,7 +10,7 @@ from .file_connection import DATA_ERRORS
 _SAVEPOINT: Final = "corevital_together"
 
 
-class Together:
+class RecordGroup:
     """Several records as one: one transaction takes them all, but for those that no row can hold.
 
     Args:

@@ -8,7 +8,7 @@ from opentelemetry_instrumentation_corevital.capture.row.host_transfer import (
     DeviceRows,
     HostRows,
     RowStore,
-    carrier_for,
+    transfer_for,
 )
 
 
@@ -36,32 +36,32 @@ def test_a_row_store_keeps_what_few_rows_have_apart() -> None:
 
 
 def test_carriers_copy_what_they_are_given() -> None:
-    for carrier in (HostRows(Clock()), DeviceRows(Clock(), torch.device("cpu"))):
+    for transfer in (HostRows(Clock()), DeviceRows(Clock(), torch.device("cpu"))):
         buffers = [torch.full((2, 3), float(step)) for step in range(5)]
         for row in buffers:
-            carrier.push(row)
-        store = carrier.finish()
+            transfer.push(row)
+        store = transfer.finish()
         store.width = 3
         assert store.rows[:, 0, 0].tolist() == [0, 1, 2, 3, 4]
         assert (np.diff(store.times) >= 0).all()
 
 
 def test_a_cpu_row_is_safe_from_later_edits() -> None:
-    carrier = carrier_for(torch.device("cpu"), Clock())
+    transfer = transfer_for(torch.device("cpu"), Clock())
     row = torch.ones(1, 2)
-    carrier.push(row)
+    transfer.push(row)
     row.zero_()
-    store = carrier.finish()
+    store = transfer.finish()
     store.width = 2
     assert store.rows.tolist() == [[[1, 1]]]
 
 
 def test_a_row_may_be_written_where_it_stays() -> None:
-    for carrier in (HostRows(Clock()), DeviceRows(Clock(), torch.device("cpu"))):
+    for transfer in (HostRows(Clock()), DeviceRows(Clock(), torch.device("cpu"))):
         for step in range(5):
-            room = carrier.room(2, 3)
+            room = transfer.room(2, 3)
             room.fill_(step)
-            carrier.push(room)
-        store = carrier.finish()
+            transfer.push(room)
+        store = transfer.finish()
         store.width = 3
         assert store.rows[:, 1, 2].tolist() == [0, 1, 2, 3, 4]

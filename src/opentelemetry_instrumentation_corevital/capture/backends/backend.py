@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..collector.presence import Presence
 from ..collector.step import Step
-from ..row.host_transfer import Numbers, RowCarrier
+from ..row.host_transfer import Numbers, RowTransfer
 from .batched_backend import BatchedBackend
 from .kernel_availability import kernels_for
 from .kernel_backend import KernelBackend
@@ -45,21 +45,21 @@ class Backend(Protocol):
 
 
 def backend_for(
-    logits: Tensor, presence: Presence, carrier: RowCarrier, *, kernels: bool, at_once: bool = True
+    logits: Tensor, presence: Presence, transfer: RowTransfer, *, kernels: bool, at_once: bool = True
 ) -> Backend:
     """Return what makes the rows of a call.
 
     Args:
         logits: of its first step.
         presence: of the call.
-        carrier: where the rows go.
+        transfer: where the rows go.
         kernels: whether kernels may make them.
         at_once: whether somebody reads each row as soon as it has been pushed.
     """
     device = logits.device
     fused = kernels_for(device) if kernels and logits.dtype == torch.float32 and logits.stride(-1) == 1 else None
     if fused is not None:
-        return KernelBackend(presence, carrier, fused(device, logits.shape[0]), device)
+        return KernelBackend(presence, transfer, fused(device, logits.shape[0]), device)
     if device.type == "cpu" and not at_once:
-        return BatchedBackend(presence, carrier)
+        return BatchedBackend(presence, transfer)
     return TorchBackend(presence)

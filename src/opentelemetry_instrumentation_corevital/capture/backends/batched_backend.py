@@ -17,7 +17,7 @@ from ..collector.presence import Presence
 from ..collector.step import LayerStates, Step
 from ..definitions.attention_weights import AttentionSums, VisibleKeys, attention_signals, over_heads
 from ..definitions.logits import logit_signals, numbers_of
-from ..row.host_transfer import Numbers, RowCarrier
+from ..row.host_transfer import Numbers, RowTransfer
 from ..row.layout import DONE, LOGITS, TOKEN, Layout
 from ..row.stacking import stacked
 from .hidden_state_numbers import HiddenNumbers
@@ -38,12 +38,12 @@ class BatchedBackend:
 
     Args:
         presence: of the call.
-        carrier: gives memory for rows, all of it NaN.
+        transfer: gives memory for rows, all of it NaN.
     """
 
-    def __init__(self, presence: Presence, carrier: RowCarrier) -> None:
+    def __init__(self, presence: Presence, transfer: RowTransfer) -> None:
         self._presence = presence
-        self._carrier = carrier
+        self._transfer = transfer
         self._numbers = HiddenNumbers()
         self._logits = torch.empty(0, 0, 0, device="cpu")
         """[steps, sequences, vocabulary], one for each of `_logit_rows`."""
@@ -120,7 +120,7 @@ class BatchedBackend:
         assert tokens is not None
         assert done is not None
         attends = "attention" in self._parts or self._keeps_sums is not None
-        row = self._carrier.room(step.sequences, layout.width(attention=attends))
+        row = self._transfer.room(step.sequences, layout.width(attention=attends))
         numbers = row.numpy()
         numbers[:, TOKEN], numbers[:, DONE] = tokens.numpy(), done.numpy()
         for family, part in self._parts.items():

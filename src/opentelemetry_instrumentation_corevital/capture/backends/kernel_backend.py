@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..collector.presence import Presence
 from ..collector.step import LayerStates, Step
-from ..row.host_transfer import Numbers, RowCarrier
+from ..row.host_transfer import Numbers, RowTransfer
 from ..row.layout import LOGIT_WIDTH, Layout
 from .hidden_state_numbers import HiddenNumbers
 from .kernel_availability import break_kernels
@@ -28,14 +28,14 @@ class KernelBackend:
 
     Args:
         presence: of the call.
-        carrier: gives memory for rows that the device can write.
+        transfer: gives memory for rows that the device can write.
         fused: launches the kernels.
         device: of the model and of the rows.
     """
 
-    def __init__(self, presence: Presence, carrier: RowCarrier, fused: "Fused", device: torch.device) -> None:
+    def __init__(self, presence: Presence, transfer: RowTransfer, fused: "Fused", device: torch.device) -> None:
         self._presence = presence
-        self._carrier = carrier
+        self._transfer = transfer
         self._fused = fused
         self._device = device
         self._numbers = HiddenNumbers()
@@ -105,7 +105,7 @@ class KernelBackend:
         internals, tokens, done = self._internals, step.tokens, step.done
         assert tokens is not None
         assert done is not None
-        row = self._carrier.room(step.sequences, LOGIT_WIDTH if internals is None else internals.shape[1])
+        row = self._transfer.room(step.sequences, LOGIT_WIDTH if internals is None else internals.shape[1])
         with self._current():
             self._fused.tokens(tokens, done, row, internals)
         return row

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..._internal.clock import Clock
 from .ancestry import BeamAncestry
-from .host_transfer import RowCarrier, RowStore, carrier_for
+from .host_transfer import RowStore, RowTransfer, transfer_for
 
 _LN2: Final = 0.6931471805599453
 _NUMBERS: Final = 3  # of a candidate
@@ -30,7 +30,7 @@ class Beams:
     def __init__(self, beams: int, returned: int, clock: Clock) -> None:
         self._beams, self._returned = beams, returned
         self._clock = clock
-        self._carrier: RowCarrier | None = None
+        self._transfer: RowTransfer | None = None
         self._output: Tensor | None = None
         """The model's logits of the step under way [rows, vocabulary]."""
         self._log_probs: Tensor | None = None
@@ -72,9 +72,9 @@ class Beams:
         assert log_probs is not None
         tokens, rows = sequences[:, :, self._column].flatten(), ancestors[:, :, step].flatten()
         surprisal = (0.0 - log_probs[rows.long(), tokens]) / _LN2
-        if self._carrier is None:
-            self._carrier = carrier_for(log_probs.device, self._clock)
-        self._carrier.push(torch.stack((rows.float(), tokens.float(), surprisal), -1))
+        if self._transfer is None:
+            self._transfer = transfer_for(log_probs.device, self._clock)
+        self._transfer.push(torch.stack((rows.float(), tokens.float(), surprisal), -1))
         return running[:, :, step].flatten().long()
 
     def ancestry(self, beam_indices: Tensor | None = None) -> BeamAncestry:
@@ -87,6 +87,6 @@ class Beams:
         ancestors = None
         if beam_indices is not None:
             ancestors = beam_indices[:, : self._returned].flatten(0, 1).to("cpu", torch.int64).numpy()
-        candidates = RowStore() if self._carrier is None else self._carrier.finish()
+        candidates = RowStore() if self._transfer is None else self._transfer.finish()
         candidates.width = _NUMBERS
         return BeamAncestry(self._beams, self._returned, ancestors, candidates)

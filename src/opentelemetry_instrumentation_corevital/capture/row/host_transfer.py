@@ -40,7 +40,7 @@ class RowStore:
         return len(self._kept)
 
     def append(self, row: NDArray[np.float32], time_ns: int) -> None:
-        """Add one step's row [sequences, signals]; one on the host may be written until the carrier has finished."""
+        """Add one step's row [sequences, signals]; one on the host may be written until the transfer has finished."""
         self._kept.append(row)
         self._times.append(time_ns)
 
@@ -82,7 +82,7 @@ class RowStore:
         return np.array(self._times, np.int64)
 
 
-class RowCarrier(Protocol):
+class RowTransfer(Protocol):
     """Takes rows on the device during the run and has them all on the host after `finish`."""
 
     store: RowStore
@@ -243,7 +243,7 @@ class PinnedRows:
         self._free.append(slot)
 
 
-def carrier_for(device: torch.device, clock: Clock) -> RowCarrier:
+def transfer_for(device: torch.device, clock: Clock) -> RowTransfer:
     """Return what carries rows from this device to the host."""
     if device.type == "cpu":
         return HostRows(clock)

@@ -17,7 +17,7 @@ from ..collector.step import Step
 from ..isolation.dispatch_modes import has_numbers, unseen
 from ..row.ancestry import Ancestry, RowPerSequence
 from ..row.beam_search import Beams
-from ..row.host_transfer import HostRows, RowCarrier, RowStore, carrier_for
+from ..row.host_transfer import HostRows, RowStore, RowTransfer, transfer_for
 from ..row.layout import DONE, TOKEN
 from .call_facts import Call, Generated
 from .failed_step import Faults, add_failed_step, faults_of
@@ -62,7 +62,7 @@ class Session:
         self._maker = RunMaker(call, model, start_ns, None if collector is None else collector.presence)
         self._following = None if follower is None else Following(follower, self._maker.part)
         self._backend: Backend | None = None
-        self._carrier: RowCarrier | None = None
+        self._transfer: RowTransfer | None = None
         self._beams: Beams | None = None
         self._rows = 0
         """Rows of every step: sequences, or beams."""
@@ -148,9 +148,9 @@ class Session:
     def _measure(self, logits: Tensor, input_ids: Any, *, edited: bool) -> None:
         if self._backend is None:
             self._rows = logits.shape[0]
-            self._carrier = carrier_for(logits.device, self._clock)
+            self._transfer = transfer_for(logits.device, self._clock)
             at_once = self._following is not None and self._beams is None
-            self._backend = backend_for(logits, self.presence, self._carrier, kernels=self._kernels, at_once=at_once)
+            self._backend = backend_for(logits, self.presence, self._transfer, kernels=self._kernels, at_once=at_once)
             if self.call.custom and isinstance(input_ids, Tensor) and input_ids.ndim == 2:
                 self.call.loop_prompts = input_ids
         step = Step(self._steps, logits, edited)
@@ -173,7 +173,7 @@ class Session:
         if self._beams is not None:
             return
         step, self._step = self._step, None
-        if step is None or self._backend is None or self._carrier is None:
+        if step is None or self._backend is None or self._transfer is None:
             return
         try:
             with unseen():
@@ -182,10 +182,10 @@ class Session:
                     self._lose(flags)
                     return
                 step.choose(input_ids[:, -1], flags)
-                self._carrier.push(self._backend.row(step))
+                self._transfer.push(self._backend.row(step))
                 self._steps += 1
                 if self._following is not None:
-                    self._following.go_on(self._carrier.store, self._width())
+                    self._following.go_on(self._transfer.store, self._width())
             if self.collector is not None:
                 self.collector.begin(self._steps)
         except Exception as error:
@@ -194,13 +194,13 @@ class Session:
     def on_beams(self, sequences: Any, ancestors: Any, running: Any) -> None:
         """Take a beam search's candidates, and which rows its next step goes on from, see `Beams.choose`."""
         step, self._step = self._step, None
-        if step is None or self._beams is None or self._backend is None or self._carrier is None:
+        if step is None or self._beams is None or self._backend is None or self._transfer is None:
             return
         try:
             with unseen():
                 parents = self._beams.choose(sequences, ancestors, running, self._steps)
                 step.choose_none()
-                self._carrier.push(self._backend.row(step))
+                self._transfer.push(self._backend.row(step))
                 self._backend.reorder(parents)
                 self._steps += 1
             if self.collector is not None:
@@ -301,7 +301,7 @@ class Session:
     def release(self) -> None:
         """Refer to no tensor and no module any more. Custom generation code may have kept the lists with the hooks."""
         self._open, self._step = False, None
-        self.collector = self._backend = self._carrier = self._following = self._beams = None
+        self.collector = self._backend = self._transfer = self._following = self._beams = None
         self.call.release()
 
     def _failed_step(self) -> list[Faults] | None:
@@ -317,7 +317,7 @@ class Session:
             step.choose_none()
             rows = self._backend.read(self._backend.row(step))
         except RuntimeError as error:
-            if isinstance(self._carrier, HostRows):
+            if isinstance(self._transfer, HostRows):
                 self._give_up(error)
             # On CUDA sampling refuses logits by an assertion after which the device does not answer any more.
             self._failed_step_unread = True
@@ -331,14 +331,14 @@ class Session:
         return None
 
     def _finish_rows(self) -> RowStore | None:
-        if self._carrier is None or self._backend is None or not self._steps:
+        if self._transfer is None or self._backend is None or not self._steps:
             self._absent_reason = self._absent_reason or "no step was observed"
             return None
         try:
             if self._absent_reason is not None:
                 return None
             self._backend.finish()
-            rows = self._carrier.finish()
+            rows = self._transfer.finish()
             self._backend.release()
             rows.width = self._width()
             return rows
