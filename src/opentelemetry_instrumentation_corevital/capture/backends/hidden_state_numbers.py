@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from ..attention.reduction import flat, moved, reduce_hidden, reduce_states
 from ..definitions.hidden_states import cosine
 from ..row.stacking import stacked
+from .layer_reduction import flat, moved, reduce_hidden, reduce_states
 
 
 class HiddenNumbers:

@@ -6,7 +6,6 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ..attention.reduction import flat, moved, reduce_outputs
 from ..collector.presence import Presence, in_row
 from ..collector.step import Step
 from ..definitions.logits import LogitSignals, logit_signals, numbers_of
@@ -16,6 +15,7 @@ from ..row.host_transfer import Numbers
 from ..row.layout import Layout
 from ..row.stacking import ordered
 from .hidden_state_numbers import HiddenNumbers
+from .layer_reduction import flat, moved, reduce_outputs
 
 _REDUCED: Final[Sequence[tuple[str, AttentionKind, int]]] = (
     ("attention", "self", 0),
