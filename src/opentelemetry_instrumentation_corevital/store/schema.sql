@@ -2,7 +2,7 @@
 -- run, the run data, and the labels that people gave.
 --
 -- This text makes the newest version. It is also run on a file of an older version, which gets the tables that it lacks;
--- what an older table lacks is in `versions.py`. Verdicts are declared in the catalogue: `versions.py` puts their columns
+-- what an older table lacks is in `migrations.py`. Verdicts are declared in the catalogue: `migrations.py` puts their columns
 -- and indexes in the place of {verdict columns}, {flag columns} and {flag indexes}.
 -- Works on SQLite 3.31 and later: no STRICT (3.37), no ->> (3.38), no JSONB (3.45).
 -- Ids are lowercase hexadecimal text, as every other tool prints them, so that a person can join by eye and by SQL.
