@@ -39,6 +39,16 @@ def test_every_room_says_whether_it_needs_torch() -> None:
     assert sources(NO_TORCH) | sources(LAZY_TORCH) == rooms() - KNOW_TORCH
 
 
+def test_the_package_itself_is_in_a_contract() -> None:
+    """Whatever it imports, every user of any room pays for."""
+    itself = contract("the package itself")
+    assert itself["source_modules"] == [PACKAGE]
+    assert not itself["as_packages"], "else it would be about every room"
+    assert {*contract(NO_TORCH)["forbidden_modules"], *contract(NO_OPENTELEMETRY)["forbidden_modules"]} <= {
+        *itself["forbidden_modules"]
+    }
+
+
 def test_every_room_that_can_do_without_opentelemetry_is_kept_free_of_it() -> None:
     free = {
         room for room in rooms() if not graph().chain_exists(f"{PACKAGE}.{room}", "opentelemetry", as_packages=True)
