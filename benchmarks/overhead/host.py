@@ -23,7 +23,7 @@ from opentelemetry_instrumentation_corevital.instrumentation.recorder import Rec
 
 IN_STEPS: Final = {
     "layers": (LayerHook, "__call__"),
-    "attention": (StepAttention, "_look_at"),
+    "attention": (StepAttention, "_inspect"),
     "logits": (Session, "on_logits"),
     "tokens": (Session, "on_tokens"),
 }

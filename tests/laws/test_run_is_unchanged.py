@@ -151,9 +151,9 @@ def test_assisted_decoding_is_bit_identical_and_nothing_runs_in_the_assistant(
     def forbidden(*args: Any) -> Any:
         raise AssertionError("measured")
 
-    monkeypatch.setattr(StepHidden, "_look_at", forbidden)
+    monkeypatch.setattr(StepHidden, "_inspect", forbidden)
     monkeypatch.setattr(StepAttention, "on_scores", forbidden)
-    monkeypatch.setattr(StepAttention, "_look_at", forbidden)
+    monkeypatch.setattr(StepAttention, "_inspect", forbidden)
     make = tiny_encoder_decoder if architecture in ENCODER_DECODERS else tiny_model
     model, assistant = make(architecture), make(architecture, seed=1)
     for name, settings in ASSISTED.items():
