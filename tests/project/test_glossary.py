@@ -44,13 +44,11 @@ ORDINARY: Final = {
     "texts": "values.texts: attribute values that are strings, not prompt and response",
     "_texts_and_words": "of a signal's declaration, not of a run",
     "token_texts": "the text of each token, not of a prompt or response",
-    "listening": "the state of a socket",
 }
 ORDINARY_IN: Final = {
     "texts": ("_internal/values.py", "capture/session/call_facts.py", "store/stored_run.py"),
     "_texts_and_words": ("catalogue/signal_checks.py",),
     "token_texts": ("cli/html_file.py",),
-    "listening": ("cli/collect_command.py",),
 }
 """Ordinary word -> the only files that may use it."""
 

@@ -74,7 +74,7 @@ def collect(
     )
     _log_to_standard_error()
     try:
-        idle = serve(options, lambda listening: _tell(options, listening))
+        idle = serve(options, lambda bound: _tell(options, bound))
     except ReceiverError as error:
         raise UserError(str(error)) from None
     echo("stopped; what was acknowledged is stored", err=True)
@@ -104,15 +104,14 @@ def _log_to_standard_error() -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
-def _tell(options: "ReceiverOptions", listening: "BoundAddresses") -> None:
-    host = f"[{listening.host}]" if ":" in listening.host else listening.host
+def _tell(options: "ReceiverOptions", bound: "BoundAddresses") -> None:
+    host = f"[{bound.host}]" if ":" in bound.host else bound.host
     scheme = "https" if options.tls else "http"
     echo(
-        f"OTLP over HTTP at {scheme}://{host}:{listening.port}, over gRPC at {host}:{listening.grpc_port}, "
-        f"into {options.path}",
+        f"OTLP over HTTP at {scheme}://{host}:{bound.port}, over gRPC at {host}:{bound.grpc_port}, into {options.path}",
         err=True,
     )
-    if options.token is None and not _loopback(listening.host):
+    if options.token is None and not _loopback(bound.host):
         echo(
             "anybody who reaches these ports can store here: set COREVITAL_COLLECT_TOKEN, and --tls-cert and --tls-key",
             err=True,
