@@ -10,7 +10,7 @@ from typing import Final
 from .database import explain, open_database, roll_back
 from .store_paths import expanded, why_no_file
 
-# What is wrong with the rows, not with the file. Types are checked in `rows`; this is for what nobody thought of.
+# What is wrong with the rows, not with the file. `common_rows` checks types; this is for what nobody thought of.
 DATA_ERRORS: Final = (
     sqlite3.DataError,
     sqlite3.IntegrityError,

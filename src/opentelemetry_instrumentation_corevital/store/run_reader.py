@@ -1,4 +1,4 @@
-"""What a source has of a run, made a run: every value from anywhere passes `checked` here, whatever the source is."""
+"""What a source has of a run, made a run: every value is checked here, whatever the source is."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
