@@ -96,8 +96,8 @@ def _blamed(
         "thresholds, and without the change of attention, had been seen before.",
         "A cache of zeros hardly shows in layers that attend to the first token almost alone: their attention stays "
         "within what is usual over all kinds of text, and only its change at the fault's step gives most of them away. "
-        "A change takes 16 looks at attention in a row, so `summary` has to do without; it looks four times in most of "
-        "these runs, which have 32 steps.",
+        "A change takes 16 attention samples in a row, so `summary` has to do without; it takes four in most of these "
+        "runs, which have 32 steps.",
         "Missed: " + (", ".join(f"{what} ({count})" for what, count in sorted(missed.items())) or "none") + ".",
     ]
     return Section("Blame of planted faults, with the profile", rows, notes)
