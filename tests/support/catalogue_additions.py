@@ -146,7 +146,7 @@ FLAG: Final = (
         "assessment/health.py",
         "JUDGES",
         """
-    "toy_detected": lambda run, thresholds, deviating: Found(
+    "toy_detected": lambda run, thresholds, deviating: FlagFinding(
         {"layer": 2} if "hidden_nan" in run.columns else {},
         {} if "hidden_nan" in run.columns else {"toy_detected": "the layers were not measured"},
     ),""",
