@@ -16,13 +16,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from judged.replay import as_run
 from runset import store as runset
 
-from opentelemetry_instrumentation_corevital import calibration
+from opentelemetry_instrumentation_corevital import baselines
 from opentelemetry_instrumentation_corevital.baselines.lookup import file_name
 from opentelemetry_instrumentation_corevital.baselines.profile import last_part
 from opentelemetry_instrumentation_corevital.calibration import Profile, fit_profile, write_profile
 from planted.store import load
 
-FOLDER = Path(calibration.__file__).with_name("profiles")
+FOLDER = Path(baselines.__file__).with_name("profiles")
 
 
 KINDS = ("long", "short", "repeat", "free")
