@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from opentelemetry_instrumentation_corevital.receiver.admission import Admission
-from opentelemetry_instrumentation_corevital.receiver.answers import Accepted, Answer, Later
+from opentelemetry_instrumentation_corevital.receiver.answers import Accepted, Answer, RetryLater
 from opentelemetry_instrumentation_corevital.receiver.intake import Intake
 from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNALS
 from opentelemetry_instrumentation_corevital.receiver.prometheus_statistics import Statistics
@@ -57,10 +57,10 @@ def test_who_waits_too_long_for_a_worker_is_told_so_while_the_worker_is_still_at
         first = asyncio.ensure_future(send(1))
         await asyncio.sleep(0.1)
         started = time.monotonic()
-        assert await send(2) == Later("too many requests wait here.", 1, busy=True)
+        assert await send(2) == RetryLater("too many requests wait here.", 1, busy=True)
         assert time.monotonic() - started < 1
         assert not first.done()
-        assert await first == Later("the store cannot be written.", 5)
+        assert await first == RetryLater("the store cannot be written.", 5)
 
     visited(path, Limits(workers=1, worker_seconds=0.2), play)
 

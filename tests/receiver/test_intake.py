@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from opentelemetry_instrumentation_corevital.receiver.answers import Accepted, Fault, Later, Refused
+from opentelemetry_instrumentation_corevital.receiver.answers import Accepted, Fault, Refused, RetryLater
 from opentelemetry_instrumentation_corevital.receiver.intake import Intake
 from opentelemetry_instrumentation_corevital.receiver.otlp_signals import SIGNALS
 from opentelemetry_instrumentation_corevital.receiver.sender_limits import Limits
@@ -142,7 +142,7 @@ def test_a_locked_file_asks_the_sender_to_come_again(path: Path) -> None:
     assert take(path, spans_request(1)) == Accepted()
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert take(path, spans_request(2)) == Later("the store cannot be written.", 5)
+        assert take(path, spans_request(2)) == RetryLater("the store cannot be written.", 5)
     assert take(path, spans_request(2)) == Accepted()
     assert rows(path, "SELECT count(*) FROM spans") == [(2,)]
 
@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_written_is_trouble_until_it_can(tmp_path: Path) -
     writer = StoreWriter(folder / "store.db", synchronous="FULL")
     intake = Intake(writer, Limits())
     body = spans_request(1).SerializeToString()
-    assert isinstance(intake.take(TRACES, body), Later)
+    assert isinstance(intake.take(TRACES, body), RetryLater)
     assert not intake.healthy
     assert "its folder cannot be made" in intake.trouble
     folder.unlink()
@@ -167,7 +167,7 @@ def test_a_full_queue_is_busy_and_a_slow_disk_is_not_acknowledged(path: Path) ->
     assert take(path, b"") == Accepted()
     writer = StoreWriter(path, synchronous="FULL", queue_bytes=10)
     answer = Intake(writer, Limits()).take(TRACES, spans_request(1).SerializeToString())
-    assert answer == Later("too much waits for the disk.", 1, busy=True)
+    assert answer == RetryLater("too much waits for the disk.", 1, busy=True)
     writer.close()
     assert take(path, spans_request(1)) == Accepted()
     writer = StoreWriter(path, synchronous="FULL", patience=5.0)
@@ -175,6 +175,6 @@ def test_a_full_queue_is_busy_and_a_slow_disk_is_not_acknowledged(path: Path) ->
         other.execute("BEGIN IMMEDIATE")
         started = time.monotonic()
         answer = Intake(writer, replace(Limits(), store_seconds=0.3)).take(TRACES, spans_request(3).SerializeToString())
-        assert answer == Later("the store cannot be written.", 5)
+        assert answer == RetryLater("the store cannot be written.", 5)
         assert time.monotonic() - started < 3
     writer.close()

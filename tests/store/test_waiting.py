@@ -240,7 +240,7 @@ HELD = """
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
-    from opentelemetry_instrumentation_corevital.instrumentation import flushing, termination
+    from opentelemetry_instrumentation_corevital.instrumentation import flushing, sigterm
     from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, writer
     from opentelemetry_instrumentation_corevital.store.database import open_database
     open_database(sys.argv[1]).close()
@@ -259,7 +259,7 @@ def test_sigterm_while_an_export_waits_ends_the_process_all_the_same(tmp_path: P
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    assert termination.flush_at_sigterm(lambda: flushing.providers(()))
+    assert sigterm.flush_at_sigterm(lambda: flushing.providers(()))
     threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     provider.get_tracer("").start_span("span").end()  # the main thread waits for the file
     time.sleep(120)
