@@ -78,9 +78,9 @@ def _open_file(path: str) -> RunSource:
     from .database import BUSY_SECONDS
     from .sqlite_source import Store
 
-    sharing = sys.modules.get(f"{__package__}.sharing")  # not imported: then nothing was exported
-    if sharing is not None:
-        sharing.flush(path, generate_state.patience(BUSY_SECONDS))
+    shared_writers = sys.modules.get(f"{__package__}.shared_writers")  # not imported: then nothing was exported
+    if shared_writers is not None:
+        shared_writers.flush(path, generate_state.patience(BUSY_SECONDS))
     return Store(path)
 
 
