@@ -24,9 +24,9 @@ def limited(**limits: float) -> str:
     changes = ", ".join(f"{name}={value}" for name, value in limits.items())
     return (
         "import dataclasses\n"
-        "from opentelemetry_instrumentation_corevital.receiver import limits, server\n"
+        "from opentelemetry_instrumentation_corevital.receiver import sender_limits, server\n"
         "serve = server.serve\n"
-        f"changed = limits.Limits({changes})\n"
+        f"changed = sender_limits.Limits({changes})\n"
         "server.serve = lambda options, started: serve(dataclasses.replace(options, limits=changed), started)\n"
     )
 
