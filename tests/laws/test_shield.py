@@ -133,10 +133,12 @@ def call_of(case: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     return model, inputs, options
 
 
-_HEAVY = [pytest.param(case, marks=pytest.mark.acceptance) for case in ("assisted", "beams", "custom")]
+_HEAVY = [
+    pytest.param(case, marks=pytest.mark.acceptance) for case in ("assisted", "batch", "beams", "custom", "eager")
+]
 
 
-@pytest.mark.parametrize("case", ["one", "batch", "content", "eager", "error", "unsampled", *_HEAVY])
+@pytest.mark.parametrize("case", ["one", "content", "error", "unsampled", *_HEAVY])
 def test_an_exception_at_any_function_of_ours_is_kept_from_the_caller(
     case: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
