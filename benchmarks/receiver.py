@@ -115,7 +115,9 @@ def over_http(port: int) -> Iterator[Send]:
         text = answer.read()
         if answer.status == 200 and not text:
             return None
-        return float(answer.headers["retry-after"])  # there for 429 and 503; anything else ends the benchmark
+        if answer.status not in (429, 503):
+            raise RuntimeError(f"the receiver answered {answer.status}: {text!r}")
+        return float(answer.headers["retry-after"])
 
     with closing(connection):
         yield send
@@ -131,11 +133,14 @@ def over_grpc(port: int) -> Iterator[Send]:
             try:
                 answer = call(body, timeout=60)
             except grpc.RpcError as error:
-                details = dict(error.trailing_metadata())["grpc-status-details-bin"]
+                details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+                if details is None:
+                    raise
                 info = RetryInfo()
                 Status.FromString(details).details[0].Unpack(info)
                 return info.retry_delay.seconds or 1.0
-            assert not answer, "a partial success"
+            if answer:
+                raise RuntimeError(f"the receiver answered with a partial success: {answer!r}")
             return None
 
         yield send

@@ -31,6 +31,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import set_span_in_context
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.catalogue.signals import signal
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.emission.run_data import pack, records
@@ -55,17 +56,24 @@ REPEATS = 9
 Telemetry = tuple[list[ReadableSpan], list[Any]]
 
 
+def _in_range(chance: np.random.Generator, name: str, shape: tuple[int, ...]) -> Any:
+    """Return noise within a signal's range: what is outside reads as absent."""
+    declared = signal(name)
+    if declared.highest is None:
+        return chance.exponential(1, shape).astype(np.float32)
+    return chance.uniform(0, min(declared.highest, 10.0), shape).astype(np.float32)
+
+
 def noise(steps: int, seed: int) -> Run:
     """Return a run whose signals are noise."""
     chance = np.random.default_rng(seed)
-    columns: dict[str, Any] = {name: chance.exponential(1, steps).astype(np.float32) for name in LOGIT_SIGNALS}
-    columns |= {name: np.zeros(steps, np.int32) for name in NONFINITE_COUNTS}
-    columns |= {name: chance.normal(5, 1, (steps, LAYERS)).astype(np.float32) for name in HIDDEN_SIGNALS}
-    columns |= {name: np.zeros((steps, LAYERS), np.float32) for name in ("hidden_nan", "hidden_inf")}
-    columns |= {name: chance.uniform(0, 1, (steps, LAYERS)).astype(np.float32) for name in SELF_SIGNALS}
-    columns["hidden_cosine"] = chance.uniform(0, 1, steps).astype(np.float32)
     middle = LAYERS - 2 * (LAYERS // 3)
-    columns["attention_previous_heads"] = chance.uniform(0, 1, (steps, middle, HEADS)).astype(np.float32)
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys((*LOGIT_SIGNALS, "hidden_cosine"), (steps,))
+    shapes |= dict.fromkeys((*HIDDEN_SIGNALS, *SELF_SIGNALS), (steps, LAYERS))
+    shapes["attention_previous_heads"] = (steps, middle, HEADS)
+    columns: dict[str, Any] = {name: _in_range(chance, name, shape) for name, shape in shapes.items()}
+    columns |= {name: np.zeros(steps, np.int32) for name in NONFINITE_COUNTS}
+    columns |= {name: np.zeros((steps, LAYERS), np.float32) for name in ("hidden_nan", "hidden_inf")}
     start = time.time_ns()
     return Run(
         model=ModelInfo(name=MODELS[seed % len(MODELS)], architecture="LlamaForCausalLM", layer_count=LAYERS),
