@@ -59,8 +59,9 @@ Telemetry = tuple[list[ReadableSpan], list[Any]]
 def _in_range(chance: np.random.Generator, name: str, shape: tuple[int, ...]) -> Any:
     """Return noise within a signal's range: what is outside reads as absent."""
     declared = signal(name)
-    if declared.highest is None:
-        return chance.exponential(1, shape).astype(np.float32)
+    if declared.highest is None:  # those of layers are far from 0, as a model's are
+        free = chance.normal(5, 1, shape) if len(shape) > 1 else chance.exponential(1, shape)
+        return free.astype(np.float32)
     return chance.uniform(0, min(declared.highest, 10.0), shape).astype(np.float32)
 
 
