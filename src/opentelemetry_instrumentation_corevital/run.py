@@ -16,6 +16,11 @@ from .catalogue.verdicts import FLAG
 
 FinishReason = Literal["stop", "length", "error"]
 StopReason = Literal["eos", "stop_string", "length", "time", "criterion", "policy", "cancelled", "error"]
+InterventionKind = Literal["stop", "cool_down", "roll_back", "break_reasoning", "retry"]
+InterventionOutcome = Literal["stopped", "continued", "failed"]
+"""`stopped`: it ended the sequence. `continued`: generation went on, changed. `failed`: it could not be carried out."""
+RollbackMode = Literal["crop", "prefill"]
+"""How the cache was cut back: in place, or by computing it again from the tokens that were kept."""
 RiskLevel = Literal["low", "medium", "high"]
 PromptHashSource = Literal["text", "decoded"]
 
@@ -26,7 +31,7 @@ FINISH_REASONS: Mapping[StopReason, FinishReason] = {
     "time": "length",
     "criterion": "stop",
     "policy": "stop",
-    "cancelled": "error",
+    "cancelled": "stop",
     "error": "error",
 }
 """Why a sequence ended -> the word of the GenAI conventions for it."""
@@ -219,6 +224,27 @@ class EarlyWarning:
 
 
 @dataclass(frozen=True, slots=True)
+class Intervention:
+    """What a policy did to a run while it went on."""
+
+    kind: InterventionKind
+    trigger: str
+    """What it acted on: a flag or warning by its name in the catalogue, `risk>0.9`, `callback` or a function's name."""
+    step: int
+    """The step at which it acted, from the numbers of the step before."""
+    outcome: InterventionOutcome
+    time_ns: int
+    """Unix time."""
+    tokens_left: int | None = None
+    """The limit minus what was generated then; None where there is no limit."""
+    rollback_mode: RollbackMode | None = None
+    to_step: int | None = None
+    """Of a rollback: the tokens before this step were kept."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """The numbers of its trigger, and what was changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class CompoundSignal:
     """Several numbers that mean more together than each alone."""
 
@@ -312,6 +338,7 @@ class Run:
         error_type: qualified class of the exception that ended the call.
         failed_step: counts of what was not finite at the step at which the call failed before a token was chosen, each
             [1] or [1, layers] under its column's name. Empty where there was no such step or nothing wrong with it.
+        interventions: what policies did to it, in order; empty where they did nothing or there were none.
         health, early_warning, compound, risk, blame, fingerprint, narrative, warnings: the judgements, once made.
     """
 
@@ -332,6 +359,7 @@ class Run:
     absent: dict[str, str] = field(default_factory=dict)
     error_type: str | None = None
     failed_step: dict[str, NDArray[Any]] = field(default_factory=dict)
+    interventions: tuple[Intervention, ...] = ()
     health: Health | None = None
     early_warning: EarlyWarning | None = None
     compound: tuple[CompoundSignal, ...] | None = None
