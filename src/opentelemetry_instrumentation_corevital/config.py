@@ -14,6 +14,7 @@ from ._internal.forks import held_by_forks
 from ._internal.layer_selection import LayerSelection
 from ._internal.unknown_variables import PREFIX as ENV_PREFIX
 from ._internal.unknown_variables import UnknownVariable, unknown_variables
+from .policies import stop_on
 
 logger = logging.getLogger(__name__)
 # pydantic sets things up in the first validation, behind a lock of its own: for a process forked meanwhile that would
@@ -82,6 +83,14 @@ class Settings(BaseSettings):
     risk_threshold: float = Field(
         0.7, ge=0, le=1, allow_inf_nan=False, description="capture=on_risk reports in full from this risk on"
     )
+    stop_on: str | None = Field(
+        None,
+        description="ends a sequence where one of these begins to be true, with commas between them: health flags such "
+        "as `repetition_loop`, early warnings, `risk>0.9`, `failure_risk>0.9`; default: nothing is ended",
+    )
+    max_interventions: int = Field(
+        3, ge=0, description="largest number of times that policies change how one sequence goes on; ending it is free"
+    )
     prompt_hash: Literal["sha256", "hmac", "off"] = Field(
         "sha256", description="how the prompt's text is hashed; default `hmac` where hash_key is given"
     )
@@ -115,6 +124,13 @@ class Settings(BaseSettings):
     @classmethod
     def _selects(cls, value: str) -> str:
         LayerSelection(value)
+        return value
+
+    @field_validator("stop_on")
+    @classmethod
+    def _conditions(cls, value: str | None) -> str | None:
+        if value is not None:
+            stop_on(value)
         return value
 
     @model_validator(mode="before")

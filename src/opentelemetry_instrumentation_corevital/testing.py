@@ -22,8 +22,8 @@ from opentelemetry.trace import Span
 
 from . import semconv
 from .config import load_settings
-from .instrumentation import instrumentor
-from .instrumentation.instrumentor import CoreVitalInstrumentor
+from .instrumentation.instrumentor import CoreVitalInstrumentor, make_recorder
+from .instrumentation.patched_methods import process_recorder, set_process_recorder
 from .run import Run
 
 if TYPE_CHECKING:
@@ -175,21 +175,23 @@ def capture_runs(**options: Any) -> Iterator[InMemoryTelemetry]:
 @contextmanager
 def _taken_over(telemetry: InMemoryTelemetry, judgements: list[Any], options: dict[str, Any]) -> Iterator[None]:
     ours = CoreVitalInstrumentor()
-    before = CoreVitalInstrumentor._recorder
+    before = process_recorder()
     if before is not None:
-        recorder = instrumentor._recorder(load_settings(options), **telemetry.providers, judgements=judgements)
-        CoreVitalInstrumentor._recorder = recorder
+        policies = options.pop("policies", ())
+        settings = load_settings(options)
+        recorder = make_recorder(settings, **telemetry.providers, judgements=judgements, policies=policies)
+        set_process_recorder(recorder)
         try:
             yield
         finally:
             recorder.close()
-            if CoreVitalInstrumentor._recorder is recorder:  # else the block has uninstrumented it
-                CoreVitalInstrumentor._recorder = before
+            if process_recorder() is recorder:  # else the block has uninstrumented it
+                set_process_recorder(before)
         return
     if ours.is_instrumented_by_opentelemetry:  # with enabled=false: nothing is patched
         ours.uninstrument()
     ours.instrument(**telemetry.providers, judgements=judgements, **options)
-    if CoreVitalInstrumentor._recorder is None:
+    if process_recorder() is None:
         raise RuntimeError("transformers is not installed in a version that is supported: there is nothing to capture")
     try:
         yield

@@ -19,7 +19,7 @@ from opentelemetry_instrumentation_corevital.doctor import installed, instrument
 from opentelemetry_instrumentation_corevital.doctor.advice import after_failure
 from opentelemetry_instrumentation_corevital.doctor.redaction import without_secrets
 from opentelemetry_instrumentation_corevital.doctor.sdk_limits import _ATTRIBUTES, _EVENT_ATTRIBUTES, _EVENTS, _LENGTH
-from opentelemetry_instrumentation_corevital.instrumentation import instrumentor, uninstrumented
+from opentelemetry_instrumentation_corevital.instrumentation import patched_methods, uninstrumented
 from opentelemetry_instrumentation_corevital.semconv import content_attributes
 from tests.support.command_line import Cli
 from tests.support.described_spans import emit, long_run
@@ -164,7 +164,7 @@ def test_torch_is_not_loaded_and_it_is_quick(tmp_path: Path) -> None:
 
 def test_the_methods_it_looks_for_are_those_that_are_patched() -> None:
     patched: dict[str, dict[str, tuple[str, ...]]] = {}
-    for module, make in instrumentor._patches._makers.items():
+    for module, make in patched_methods._patches._makers.items():
         if module in (*uninstrumented.OWN_GENERATE, uninstrumented.CONTINUOUS_BATCHING_MODULE):
             continue  # patched to say that they are not seen
         for class_name, patch in make():

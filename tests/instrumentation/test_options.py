@@ -193,17 +193,19 @@ READ_BY: dict[str, dict[str, int]] = {
     "run_data": {"instrumentation.reporting.CallReport._run_data": 1},
     "step_events": {
         "emission.span._fitting_events": 1,
-        "instrumentation.recorder._Recording._live": 1,
+        "instrumentation.recorder._Recording._live_steps": 1,
         "instrumentation.reporting.CallReport._live_steps": 1,
     },
     "max_step_events": {"emission.span._fitting_events": 1},
     "max_span_bytes": {"instrumentation.reporting.CallReport._span_limit": 1},
     "high_entropy_bits": {
-        "emission.live_step_events.LiveSteps.__init__": 1,
         "emission.judgements.default_judgements": 1,
+        "instrumentation.live_call.LiveCall.__init__": 1,
     },
     "profile": {"emission.judgements.default_judgements": 1},
     "risk_threshold": {"emission.span.is_upgraded": 1},
+    "stop_on": {"instrumentation.instrumentor.make_recorder": 1},
+    "max_interventions": {"instrumentation.live_call.LiveCall.__init__": 1},
     "prompt_hash": {
         "emission.judgements.default_judgements": 2,
         "instrumentation.prompt_and_response.PromptAndResponse.give_prompts": 1,
@@ -235,6 +237,7 @@ def read_by_calls(folder: Path) -> dict[str, dict[str, int]]:
             (ALWAYS_ON, {"step_events": "logs", "prompt_hash": "off"}),
             (ALWAYS_ON, {"capture_ratio": 0.0}),
             (ALWAYS_OFF, {}),
+            (ALWAYS_ON, {"stop_on": "nan"}),
         ):
             with instrumented(Telemetry(sampler=sampler), **{**everything, **options}) as telemetry:
                 telemetry.tracer_provider.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter()))

@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerFast, TextStreamer, pipeline
 from transformers.generation.utils import GenerationMixin
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
-from opentelemetry_instrumentation_corevital.instrumentation import call_context, instrumentor
+from opentelemetry_instrumentation_corevital.instrumentation import call_context, patched_methods
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.subprocesses import run
 from tests.support.tiny_models import prompt, tiny_model
@@ -33,7 +33,7 @@ from tests.support.tiny_models import prompt, tiny_model
 
 def patched_names() -> Iterator[tuple[type, str]]:
     """Yield class and name of every method that CoreVital patches, as far as this version of transformers has it."""
-    for module, make in instrumentor._patches._makers.items():
+    for module, make in patched_methods._patches._makers.items():
         try:
             found = importlib.import_module(module)
         except ModuleNotFoundError:

@@ -29,7 +29,7 @@ PACKAGE = str(Path(opentelemetry_instrumentation_corevital.__file__).parent)
 SHIELDS = {
     ("instrumentation/patches.py", "ClassPatch._around.<locals>.method"),
     ("instrumentation/instrumentor.py", "_generate"),
-    ("instrumentation/instrumentor.py", "_generation_patches.<locals>.logits_processor"),
+    ("instrumentation/patched_methods.py", "_generation_patches.<locals>.logits_processor"),
     ("instrumentation/recorder.py", "_unseen"),
     ("instrumentation/recorder.py", "Recorder.generate"),
     ("instrumentation/recorder.py", "Recorder._generate"),

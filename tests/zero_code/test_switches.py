@@ -128,8 +128,8 @@ def test_the_declarative_file_switches_off_and_names_the_store(enabled: bool, tm
     )
     code = """if True:
         from opentelemetry import trace
-        from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
-        print(CoreVitalInstrumentor._recorder is not None)
+        from opentelemetry_instrumentation_corevital.instrumentation.patched_methods import process_recorder
+        print(process_recorder() is not None)
         trace.get_tracer("program").start_span("span").end()
     """
     found = run(

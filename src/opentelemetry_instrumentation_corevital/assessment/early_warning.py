@@ -106,6 +106,11 @@ class EarlyWarningMonitor:
             repetition,
         )
 
+    @property
+    def collapsed(self) -> bool:
+        """Return whether attention has collapsed so far."""
+        return self._collapse.collapsed
+
     def follow(self, part: Run) -> Iterator[Warned]:
         """Take the steps of a run, or of its next part, and yield what holds at each."""
         for step in _steps(part):

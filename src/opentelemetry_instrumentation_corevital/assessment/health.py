@@ -219,8 +219,11 @@ def _infinity(run: Run) -> dict[str, int]:
 
 
 def _loop(run: Run, thresholds: Thresholds) -> Repetition | None:
-    """Return the loop that was still going on when the run was cut off; one that it left or ended is no failure."""
-    if run.finish_reason == "stop":
+    """Return the loop that was still going on when the run was cut off; one that it left or ended is no failure.
+
+    A run that a policy or its caller ended was cut off, too.
+    """
+    if run.finish_reason == "stop" and run.stop_reason not in ("policy", "cancelled"):
         return None
     last = RepetitionDetector(thresholds).last(run.tokens.tolist())
     return last if last is not None and last.loop else None

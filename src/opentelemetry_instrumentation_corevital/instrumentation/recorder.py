@@ -38,6 +38,7 @@ from ..emission.instruments import Instruments, call_tokens
 from ..emission.judgements import ENLISTED_KEY, RunJudgement, in_order
 from ..emission.live_step_events import LiveSteps
 from ..emission.run_data import takes_logs
+from ..policies import Policy
 from ..run import ModelInfo, Run
 from ..version import __version__
 from .call_context import (
@@ -50,6 +51,8 @@ from .call_context import (
     lasting,
 )
 from .chat_memory import recent_chats
+from .live_call import LiveCall
+from .live_consumer import current_consumer
 from .prompt_and_response import PromptAndResponse
 from .reporting import CallReport
 
@@ -77,12 +80,14 @@ class Recorder:
         instruments: Instruments,
         logger: Logger,
         judgements: Sequence[RunJudgement],
+        policies: Sequence[Policy] = (),
     ) -> None:
         self.settings = settings
         self.tracer = tracer
         self.instruments = instruments
         self.logger = logger
         self.judgements = judgements
+        self.policies = policies
         self._nowhere_told = False
         self._greenlets_told = False
 
@@ -279,13 +284,18 @@ class _Recording:
             start_time=self.start_ns,
         )
         self.context: Context = set_span_in_context(self.span, parent)
-        wanted = self.span.is_recording() or self.settings.capture_unsampled
-        if unmeasured is None and not chosen(self.span.get_span_context().trace_id, self.settings.capture_ratio):
+        self.consumer = current_consumer(parent)
+        watched = self.consumer is not None or bool(recorder.policies)
+        wanted = watched or self.span.is_recording() or self.settings.capture_unsampled
+        trace_id = self.span.get_span_context().trace_id
+        if unmeasured is None and not watched and not chosen(trace_id, self.settings.capture_ratio):
             unmeasured = f"not chosen by capture_ratio={self.settings.capture_ratio:g}"
         self.unmeasured = unmeasured
         """Why this call is not measured, though it is recorded."""
         self.captured = wanted and unmeasured is None
-        self.live = self._live()
+        self.live = self._live_call()
+        if self.consumer is not None:
+            call.is_cancelled = self.consumer.is_cancelled
         self.session = self._session(call.model) if self.captured else None
         self.report = CallReport(
             settings=self.settings,
@@ -298,7 +308,7 @@ class _Recording:
             model=self.model,
             prompt_and_response=PromptAndResponse(self.settings, self.hint, self.call),
             start=self.start,
-            live=self.live,
+            live=None if self.live is None else self.live.steps,
             rag=current_rag(parent),
         )
         self._token: Any = None
@@ -314,10 +324,27 @@ class _Recording:
             options = CollectorOptions(self.settings.attention_steps, LayerSelection(self.settings.layers))
             collector = StepCollector(model, attach(model), options)
         kernels = self.settings.kernels == "auto"
-        return Session(self.call, self.model, self.clock, self.start_ns, collector, kernels=kernels, follower=self.live)
+        steering = self.live if self.live is not None and self.live.engine is not None else None
+        return Session(
+            self.call,
+            self.model,
+            self.clock,
+            self.start_ns,
+            collector,
+            kernels=kernels,
+            follower=self.live,
+            steering=steering,
+        )
 
-    def _live(self) -> LiveSteps | None:
-        """Return what reports the steps while the call goes on, if that is wanted and somebody takes them."""
+    def _live_call(self) -> LiveCall | None:
+        """Return what follows the call while it goes on; None where nobody wants that."""
+        policies, steps = self.recorder.policies, self._live_steps()
+        if not self.captured or (self.consumer is None and not policies and steps is None):
+            return None
+        return LiveCall(self.settings, self.consumer, policies, steps, self.call.max_new_tokens)
+
+    def _live_steps(self) -> LiveSteps | None:
+        """Return what emits the steps as log events, if that is wanted and somebody takes them."""
         if not (self.captured and self.settings.step_events == "logs" and self.span.is_recording()):
             return None
         logger = self.recorder.logger
@@ -352,12 +379,18 @@ class _Recording:
             with shielded("recorder.close"):
                 if self.session is not None:
                     runs = self.session.close(result, error, self.hint.seed)
+            with shielded("recorder.interventions"):
+                if self.live is not None:
+                    self.live.report(runs)
             with shielded("recorder.error"):
                 if error is not None:
                     self.report.write_failure(error)
             with shielded("recorder.runs"):
                 if runs:
                     self.report.write(runs, error)
+            with shielded("recorder.consumer"):
+                if self.consumer is not None and self.consumer.finished is not None:
+                    self.consumer.finished(runs, self.span.get_span_context())
             with shielded("recorder.unmeasured"):
                 if self.session is None and self.span.is_recording():
                     self._write_unmeasured(result)

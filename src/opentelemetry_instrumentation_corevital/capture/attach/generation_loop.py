@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.generation.logits_process import LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteriaList
@@ -19,6 +20,8 @@ from ..._internal.safety import report_internal_error, shielded
 from ..isolation.dispatch_modes import unseen
 from ..session.call_facts import Call
 from ..session.session import Session
+from ..session.steering import steered_scores
+from ..session.stopping import CancelledCriterion, PolicyCriterion
 from .thread_state import thread
 
 
@@ -35,6 +38,9 @@ class HookedLogits(LogitsProcessorList):
                 session.on_logits(input_ids, scores, edited=len(self) > 0)
         except Exception as error:
             report_internal_error("capture.logits", error)
+        sampling = None if session is None else session.sampling
+        if sampling is not None:
+            return steered_scores(list(self), input_ids, scores, sampling, **kwargs)
         processed: Tensor = super().__call__(input_ids, scores, **kwargs)
         return processed
 
@@ -63,11 +69,18 @@ class HookedCriteria(StoppingCriteriaList):
             self._verdicts = None
         call, session = self.call, self.session
         try:
+            ends = None
+            if session is not None and session.active:
+                ends = session.on_tokens(input_ids, done)
+            if ends is not None:
+                verdicts.append((PolicyCriterion(), ends))
+                done = done | ends
             if call is not None:
+                if call.is_cancelled():
+                    verdicts.append((CancelledCriterion(), True))
+                    done = torch.ones_like(done)
                 with unseen():
                     call.stops.take(input_ids, verdicts)
-            if session is not None and session.active:
-                session.on_tokens(input_ids, done)
         except Exception as error:
             report_internal_error("capture.tokens", error)
         return done
@@ -127,7 +140,7 @@ def hook_stopping_criteria(wrapped: Callable[..., Any], _model: Any, args: Any, 
         if call is not None:
             call.stops.attached = False
         if call is not None and type(criteria) is StoppingCriteriaList:
-            call.stops.attach(criteria, beams=call.beams > 1)
+            call.stops.attach(criteria, beams=call.beams > 1, steered=session is not None and session.steered)
             hooked = HookedCriteria(criteria)
             hooked.call = call
             if session is not None and session.active:

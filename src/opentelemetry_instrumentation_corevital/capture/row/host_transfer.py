@@ -93,6 +93,9 @@ class RowTransfer(Protocol):
     def push(self, row: Tensor) -> None:
         """Take one step's row [sequences, signals]; must not wait for the device."""
 
+    def arrive(self, steps: int) -> None:
+        """Wait until the rows of so many steps are on the host."""
+
     def finish(self) -> RowStore:
         """Wait for what is under way and return all rows."""
 
@@ -116,6 +119,9 @@ class HostRows:
         numbers = row.numpy()
         self.store.append(numbers if row is self._room else numbers.copy(), self._clock.now())
 
+    def arrive(self, steps: int) -> None:
+        """Wait for nothing: rows are on the host."""
+
     def finish(self) -> RowStore:
         """Return all rows."""
         return self.store
@@ -128,7 +134,7 @@ class DeviceRows:
         self.store = RowStore()
         self._clock = clock
         self._device = device
-        self._waiting: list[tuple[Tensor, int]] = []
+        self._waiting: deque[tuple[Tensor, int]] = deque()
 
     def room(self, sequences: int, width: int) -> Tensor:
         """Return memory for a row."""
@@ -138,12 +144,15 @@ class DeviceRows:
         """Take one step's row."""
         self._waiting.append((row, self._clock.now()))
 
+    def arrive(self, steps: int) -> None:
+        """Copy the rows of so many steps to the host."""
+        while self._waiting and self.store.steps < steps:
+            row, time_ns = self._waiting.popleft()
+            self.store.append(row.cpu().numpy(), time_ns)
+
     def finish(self) -> RowStore:
         """Copy all rows to the host and return them."""
-        if self._waiting:
-            for row, time_ns in self._waiting:
-                self.store.append(row.cpu().numpy(), time_ns)
-            self._waiting.clear()
+        self.arrive(self.store.steps + len(self._waiting))
         return self.store
 
 
@@ -207,6 +216,12 @@ class PinnedRows:
             self._stream = torch.cuda.current_stream(self._device)
         slot.event.record(self._stream)
         self._under_way.append((slot, slot.view(*room.shape)[1]))
+
+    def arrive(self, steps: int) -> None:
+        """Wait for the rows of so many steps."""
+        while self._under_way and self.store.steps < steps:
+            self._under_way[0][0].event.synchronize()
+            self._take_in()
 
     def finish(self) -> RowStore:
         """Wait for the last rows and return all; of a device that has failed those that have arrived."""

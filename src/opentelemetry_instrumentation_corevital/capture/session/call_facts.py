@@ -1,6 +1,6 @@
 """One outermost `generate()` call: what its arguments, its resolved generation config and its result say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,10 @@ _POSITIONAL = (
     "assistant_model",
     "streamer",
 )
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Call:
         self.paged = self.arguments.get("cache_implementation") == "paged"
         """Whether transformers hands the call to continuous batching."""
         self._delegated = False
+        self.is_cancelled: Callable[[], bool] = _never
+        """Tells at every step whether somebody has cancelled the call, so that all its sequences end there."""
 
     @property
     def custom(self) -> bool:
@@ -86,6 +92,7 @@ class Call:
         """Refer to nothing of the caller's any more: who has kept a part of the call keeps no model by it."""
         self.arguments, self.model, self.config = {}, None, None
         self.stops, self.beam_indices, self.loop_prompts = Stops(), None, None
+        self.is_cancelled = _never
 
     def strategy(self) -> str | None:
         """Return transformers' generation mode, e.g. `greedy_search`; None before the config is resolved."""

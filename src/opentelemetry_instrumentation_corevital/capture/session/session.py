@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from .call_facts import Call, Generated
 from .failed_step import Faults, add_failed_step, faults_of
 from .live_steps import Follower, Following
 from .run_maker import RunMaker
+from .steering import Sampling, Steering
 from .stopping import flags_of, reason_of_error
 
 STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
@@ -49,6 +51,7 @@ class Session:
         *,
         kernels: bool = True,
         follower: Follower | None = None,
+        steering: Steering | None = None,
     ) -> None:
         self.call = call
         self.model = model
@@ -61,6 +64,9 @@ class Session:
         self._kernels = kernels
         self._maker = RunMaker(call, model, start_ns, None if collector is None else collector.presence)
         self._following = None if follower is None else Following(follower, self._maker.part)
+        self._steering = steering
+        self.sampling: Sampling | None = None
+        """How policies want the next tokens chosen; None: as the call says."""
         self._backend: Backend | None = None
         self._transfer: RowTransfer | None = None
         self._beams: Beams | None = None
@@ -90,10 +96,19 @@ class Session:
             self._absent_reason = "vocabulary too large for a vitals row"
         elif strategy in BEAM_STRATEGIES:
             self._beams = Beams(self.call.beams, self.call.returned, self._clock)
+        if self._steering is not None:
+            self._steering.prepared(strategy)
+        if self._steering is not None and (self._absent_reason or self._beams is not None):
+            self._steering.refuse(self._absent_reason or f"no policy can act on decoding strategy {strategy}")
         if self._absent_reason is None and self.collector is not None:
             self.collector.attention.keeps_keys = self.call.keeps_keys(cache)
             self.collector.begin(0)
         return self._absent_reason is None
+
+    @property
+    def steered(self) -> bool:
+        """Whether policies may act on the call."""
+        return self._steering is not None
 
     @property
     def active(self) -> bool:
@@ -165,22 +180,29 @@ class Session:
                 why = self.presence.absent[HIDDEN_STATES]
                 self._lose(f"whose logits a custom loop hands over cannot be told: {why}")
 
-    def on_tokens(self, input_ids: Tensor, done: Any) -> None:
+    def on_tokens(self, input_ids: Tensor, done: Any) -> Tensor | None:
         """Take a step's chosen tokens, the last column of `input_ids`, and which sequences are done [sequences].
 
         A beam search shows its candidates here; which of them it goes on with is told by `on_beams`.
+
+        Returns:
+            bool [sequences], the sequences that a policy ends here; None where it ends none.
         """
         if self._beams is not None:
-            return
+            return None
         step, self._step = self._step, None
         if step is None or self._backend is None or self._transfer is None:
-            return
+            return None
+        ends = None
         try:
             with unseen():
                 flags = self._flags(input_ids, done)
                 if isinstance(flags, str):
                     self._lose(flags)
-                    return
+                    return None
+                if self._steering is not None:
+                    ends = self._steer(flags)
+                    flags = flags if ends is None else flags | ends
                 step.choose(input_ids[:, -1], flags)
                 self._transfer.push(self._backend.row(step))
                 self._steps += 1
@@ -190,6 +212,25 @@ class Session:
                 self.collector.begin(self._steps)
         except Exception as error:
             self._give_up(error)
+        return ends
+
+    def _steer(self, flags: Tensor) -> Tensor | None:
+        """Let policies act on this step; return which sequences they end, bool [sequences]; None: none.
+
+        They judge the numbers of the steps before it, and wait for these: so a run that is repeated acts at the same
+        step, however far the host is ahead of the device.
+        """
+        if self._steering is None or self._transfer is None or self._following is None:
+            return None
+        self._transfer.arrive(self._steps)
+        self._following.go_on(self._transfer.store, self._width(), self._steps)
+        orders = self._steering.act(self._steps, self._rows, flags.tolist)
+        self.sampling = orders.sampling
+        if not orders.stop:
+            return None
+        ends = torch.zeros(self._rows, dtype=torch.bool)
+        ends[list(orders.stop)] = True
+        return ends.to(flags.device)
 
     def on_beams(self, sequences: Any, ancestors: Any, running: Any) -> None:
         """Take a beam search's candidates, and which rows its next step goes on from, see `Beams.choose`."""
@@ -229,7 +270,9 @@ class Session:
 
     def _lose(self, reason: str) -> None:
         """Declare the steps absent as a whole: a run with a hole would be judged wrongly."""
-        self._step = None
+        self._step = self.sampling = None
+        if self._steering is not None:
+            self._steering.refuse(reason)
         if self.collector is not None:
             self.collector.stop()
         self._absent_reason = reason
@@ -302,6 +345,7 @@ class Session:
         """Refer to no tensor and no module any more. Custom generation code may have kept the lists with the hooks."""
         self._open, self._step = False, None
         self.collector = self._backend = self._transfer = self._following = self._beams = None
+        self._steering = self.sampling = None
         self.call.release()
 
     def _failed_step(self) -> list[Faults] | None:

@@ -22,17 +22,36 @@ from transformers.generation.stopping_criteria import (
 
 from ...run import StopReason
 
-PRECEDENCE: Final[tuple[StopReason, ...]] = ("eos", "stop_string", "criterion", "length", "time")
+PRECEDENCE: Final[tuple[StopReason, ...]] = (
+    "eos",
+    "stop_string",
+    "criterion",
+    "policy",
+    "cancelled",
+    "length",
+    "time",
+)
 """Which reason is given where several criteria end a sequence at the same step: what its tokens say, then what the
 caller says, then the limits."""
+
+
+class PolicyCriterion:
+    """Stands for a policy among the criteria of a step."""
+
+
+class CancelledCriterion:
+    """Stands for somebody who has cancelled the call."""
+
 
 _KINDS: Final[tuple[tuple[type, StopReason], ...]] = (
     (EosTokenCriteria, "eos"),
     (StopStringCriteria, "stop_string"),
     (MaxLengthCriteria, "length"),
     (MaxTimeCriteria, "time"),
+    (PolicyCriterion, "policy"),
+    (CancelledCriterion, "cancelled"),
 )
-_OF_ROWS: Final = frozenset(("stop_string", "criterion"))
+_OF_ROWS: Final = frozenset(("stop_string", "criterion", "policy"))
 """Kinds that may end one row of a batch, and cannot be told from the row's tokens afterwards."""
 _CANCELLED: Final = ("Cancelled", "Canceled", "CancelledError", "CanceledError")
 
@@ -76,10 +95,16 @@ class Stops:
         self._lengths: Tensor | None = None
         """int32 [sequences], columns of each row when it ended."""
 
-    def attach(self, criteria: Sequence[Any], *, beams: bool) -> None:
-        """Take note of the call's criteria. With `beams`, the rows that they judge are candidates, not sequences."""
+    def attach(self, criteria: Sequence[Any], *, beams: bool, steered: bool = False) -> None:
+        """Take note of the call's criteria.
+
+        Args:
+            criteria: of the loop that begins.
+            beams: whether the rows that they judge are candidates, not sequences.
+            steered: whether policies may end a row, too.
+        """
         self.attached, self._beams = True, beams
-        self.kinds = frozenset(map(kind_of, criteria))
+        self.kinds = frozenset(map(kind_of, criteria)) | ({"policy"} if steered else set())
         self._ends = [one.eos_token_id for one in criteria if isinstance(one, EosTokenCriteria)]
 
     def take(self, input_ids: Any, verdicts: Verdicts) -> None:

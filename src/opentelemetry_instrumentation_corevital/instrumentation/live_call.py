@@ -1,0 +1,145 @@
+"""One call while it goes on: each step is judged once, handed to who listens, and policies act on it."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from .._internal.error_text import describe
+from .._internal.safety import shielded
+from ..assessment.live_judge import Judged, LiveJudge
+from ..assessment.thresholds import Thresholds
+from ..config import Settings
+from ..emission.live_step_events import LiveSteps
+from ..policies import CoolDown, Policy
+from ..run import Intervention, Run
+from .live_consumer import LiveConsumer
+from .policy_engine import PolicyEngine
+
+if TYPE_CHECKING:
+    from ..capture.session.steering import Orders
+
+logger = logging.getLogger(__name__)
+
+_STOP: Final = "stop"
+
+
+class LiveCall:
+    """Follows one call, and steers it where policies are given.
+
+    Args:
+        settings: of who records the call.
+        consumer: who watches it; None: nobody but log events.
+        policies: what may act on it, in the order in which they are asked.
+        steps: emits each step as a log event; None: nobody wants them.
+        limit: returns the largest number of new tokens; None where there is no limit.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        consumer: LiveConsumer | None,
+        policies: Sequence[Policy],
+        steps: LiveSteps | None,
+        limit: Callable[[], int | None],
+    ) -> None:
+        self._consumer = consumer or LiveConsumer()
+        self.steps = steps
+        """What emits each step as a log event."""
+        self._judges: dict[int, LiveJudge] = {}
+        self._thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits)
+        self._listener_failed = False
+        self._judging = bool(policies) or self._consumer.listener is not None or (steps is not None and steps.layers)
+        may_stop = self._consumer.listener is not None and self._consumer.may_stop
+        self.engine: PolicyEngine | None = None
+        """What acts; None where nothing may."""
+        if policies or may_stop:
+            self.engine = PolicyEngine(policies, settings.max_interventions, limit, self._intervened)
+
+    @property
+    def layers(self) -> bool:
+        """Return whether a step has its layers' signals, too."""
+        return self._judging
+
+    def __call__(self, step: int, parts: Sequence[Run]) -> None:
+        """Take a step, given as a Run of its own for every sequence that still goes on."""
+        for part in parts:
+            judged = self._judge(step, part) if self._judging else None
+            if self.steps is not None:
+                with shielded("live.log_event"):
+                    self.steps.emit(step, part, None if judged is None else judged.warned)
+            if judged is None:
+                continue
+            if self.engine is not None:
+                with shielded("live.policies"):
+                    self.engine.judged(part.sequence_index, judged)
+            if self._listen(judged) == _STOP and self._consumer.may_stop and self.engine is not None:
+                self.engine.ask_to_stop(part.sequence_index)
+
+    def go_back(self, sequence: int, steps: Sequence[Run]) -> None:
+        """Judge a sequence anew, whose tokens have been taken back but for these steps."""
+        judge = self._judges[sequence] = self._new_judge()
+        for step, part in enumerate(steps):
+            judge.judge(step, part)
+        if self._consumer.rolled_back is not None:
+            with shielded("live.rolled_back"):
+                self._consumer.rolled_back(sequence, len(steps))
+
+    def report(self, runs: Sequence[Run]) -> None:
+        """Give the finished runs what policies did to them, or why they could not."""
+        if self.engine is None:
+            return
+        refusals = [self.engine.refused] if self.engine.refused else self.engine.refusals.values()
+        for run in runs:
+            run.interventions = tuple(self.engine.interventions[run.sequence_index])
+            if refusals:
+                run.absent["interventions"] = ". ".join(refusals)
+
+    def _new_judge(self) -> LiveJudge:
+        return LiveJudge(self._thresholds, early_warning=self._consumer.early_warning)
+
+    def _judge(self, step: int, part: Run) -> Judged:
+        judge = self._judges.get(part.sequence_index)
+        if judge is None:
+            judge = self._judges[part.sequence_index] = self._new_judge()
+        text = None
+        if self._consumer.token_texts is not None:
+            with shielded("live.token_text"):
+                text = self._consumer.token_texts(part.sequence_index, int(part.tokens[0]))
+        return judge.judge(step, part, text)
+
+    def _listen(self, judged: Judged) -> object:
+        """Hand a step to the listener; what it raises is its own fault, said once, and changes nothing."""
+        if self._consumer.listener is None:
+            return None
+        try:
+            return self._consumer.listener(judged.event)
+        except Exception as error:
+            if not self._listener_failed:
+                self._listener_failed = True
+                logger.warning("CoreVital: the callback of a step failed, and is called on: %s", describe(error))
+            return None
+
+    def _intervened(self, sequence: int, intervention: Intervention) -> None:
+        if self._consumer.intervened is not None:
+            with shielded("live.intervened"):
+                self._consumer.intervened(sequence, intervention)
+
+    # --- Steering ----------------------------------------------------------------------------------------------------
+
+    def refuse(self, reason: str) -> None:
+        """Take note that nothing can act on this call."""
+        if self.engine is not None:
+            self.engine.refuse(reason)
+
+    def prepared(self, strategy: str | None) -> None:
+        """Take note of how the call decodes, and refuse what cannot act on that."""
+        if self.engine is not None and strategy == "greedy_search":
+            self.engine.refuse_kind(CoolDown, "greedy decoding has no temperature")
+
+    def act(self, step: int, sequences: int, done: Callable[[], Sequence[bool]]) -> "Orders":
+        """Decide at a step from the numbers of the steps before it."""
+        from ..capture.session.steering import NO_ORDERS
+
+        if self.engine is None:
+            return NO_ORDERS
+        return self.engine.act(step, sequences, done)

@@ -1,0 +1,238 @@
+"""What may act on a run while it goes on: policies, and the conditions on which they act. Off unless they are given.
+
+    from opentelemetry_instrumentation_corevital.policies import RollBack, Stop
+
+    CoreVitalInstrumentor().instrument(policies=[RollBack(on="repetition_loop"), Stop(on=("nan", "inf", "risk>0.9"))])
+
+A condition is the name of a health flag that can be judged while a run goes on (its `_detected` may be left out), the
+name of an early warning, a threshold of `risk` or `failure_risk` such as `risk>0.9`, or a function of the step's event
+that returns whether to act. A policy has one or several of them, and acts when the first one begins to be true. Step k
+is judged from the numbers of step k-1, so a run that is repeated acts at the same step.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal
+
+from .catalogue.flags import FLAGS
+from .catalogue.warnings import EARLY_WARNINGS
+
+LIVE_FLAGS: Final = ("nan_detected", "inf_detected", "repetition_loop_detected", "attention_collapse_detected")
+"""The flags that can be judged while a run goes on; the others are judged when it is over."""
+
+_COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {">": operator.gt, ">=": operator.ge}
+_THRESHOLD: Final = re.compile(r"(risk|failure_risk)\s*(>=?)\s*(\S+)")
+_READ_AS: Final = {"risk": "risk_so_far", "failure_risk": "failure_risk"}
+
+Trigger = str | Callable[[Any], object]
+"""A condition as a user writes it."""
+
+
+class PolicyError(ValueError):
+    """A policy or a condition cannot be what it says; the message names it and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When a policy acts."""
+
+    name: str
+    """A flag or a warning by its name in the catalogue, a threshold such as `risk>0.9`, or a function's name."""
+    holds: Callable[[Any], object] = field(compare=False)
+    """Tells of a step's event whether it is true."""
+
+
+def condition(trigger: Trigger) -> Condition:
+    """Read a condition.
+
+    Raises:
+        PolicyError: if it is none.
+    """
+    if callable(trigger):
+        return Condition(getattr(trigger, "__name__", type(trigger).__name__), trigger)
+    if not isinstance(trigger, str):
+        raise PolicyError(f"a policy acts on names, thresholds or functions, not on {trigger!r}")
+    text = trigger.strip()
+    if match := _THRESHOLD.fullmatch(text):
+        return _threshold(text, *match.groups())
+    flag = next((name for name in LIVE_FLAGS if text in (name, name.removesuffix("_detected"))), None)
+    if flag is not None:
+        return Condition(flag, lambda event: flag in event.flags)
+    if any(text in (each.name, each.name.removesuffix("_detected")) for each in FLAGS):
+        raise PolicyError(f"no policy can act on {text!r}: it is judged when the run is over. {_allowed()}")
+    for warning in EARLY_WARNINGS:
+        if text == warning.name:
+            return Condition(text, lambda event: text in event.get("warning_signals", ()))
+    raise PolicyError(f"no policy can act on {text!r}. {_allowed()}")
+
+
+def _threshold(text: str, of: str, comparison: str, number: str) -> Condition:
+    try:
+        limit = float(number)
+    except ValueError:
+        limit = -1.0
+    if not 0.0 <= limit <= 1.0:
+        raise PolicyError(f"{text!r}: a threshold of {of} is a number from 0 to 1")
+    compare, read = _COMPARISONS[comparison], _READ_AS[of]
+    return Condition(f"{of}{comparison}{limit:g}", lambda event: compare(event.get(read, 0.0), limit))
+
+
+def _allowed() -> str:
+    flags = ", ".join(name.removesuffix("_detected") for name in LIVE_FLAGS)
+    warnings = ", ".join(warning.name for warning in EARLY_WARNINGS)
+    return f"Flags: {flags}. Early warnings: {warnings}. Thresholds: risk>0.9, failure_risk>0.9"
+
+
+def conditions(on: Trigger | Sequence[Trigger]) -> tuple[Condition, ...]:
+    """Read one condition or several.
+
+    Raises:
+        PolicyError: if one of them is none, or there is none.
+    """
+    triggers = [on] if isinstance(on, str) or callable(on) else list(on)
+    if not triggers:
+        raise PolicyError(f"a policy needs something to act on. {_allowed()}")
+    return tuple(map(condition, triggers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    on: Trigger | Sequence[Trigger]
+    conditions: tuple[Condition, ...] = field(init=False, repr=False, compare=False)
+
+    def _read(self) -> None:
+        object.__setattr__(self, "conditions", conditions(self.on))
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(_Policy):
+    """Ends a sequence; the others of its batch go on."""
+
+    kind: ClassVar[Literal["stop"]] = "stop"
+    on: Trigger | Sequence[Trigger] = "repetition_loop"
+
+    def __post_init__(self) -> None:
+        self._read()
+
+
+@dataclass(frozen=True, slots=True)
+class CoolDown(_Policy):
+    """Samples at another temperature for some steps, and for as long as its condition is true.
+
+    Greedy decoding has no temperature: there it does nothing, and says so.
+    """
+
+    kind: ClassVar[Literal["cool_down"]] = "cool_down"
+    on: Trigger | Sequence[Trigger] = "repetition_risk"
+    temperature: float = 0.3
+    """Above 0."""
+    steps: int = 16
+    """At least 1."""
+
+    def __post_init__(self) -> None:
+        self._read()
+        if not self.temperature > 0:
+            raise PolicyError(f"CoolDown: temperature is {self.temperature!r}, but has to be above 0")
+        _at_least("CoolDown", "steps", self.steps, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class RollBack(_Policy):
+    """Takes back the tokens since the repetition began and goes on from there with other settings.
+
+    The ids are cut back to the end of the first copy. The cache is cropped where it can be, else computed again.
+    """
+
+    kind: ClassVar[Literal["roll_back"]] = "roll_back"
+    on: Trigger | Sequence[Trigger] = "repetition_loop"
+    to: Literal["onset"] | int = "onset"
+    """`onset`: to the end of the first copy; a number: by so many tokens."""
+    changes: Mapping[str, Any] = field(default_factory=lambda: dict(ROLL_BACK_CHANGES))
+    """Keywords of `generate()` for what comes after."""
+
+    def __post_init__(self) -> None:
+        self._read()
+        if self.to != "onset":
+            _at_least("RollBack", "to", self.to, 1)
+        _check_changes("RollBack", self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakReasoning(_Policy):
+    """Ends a model's reasoning instead of its run: forces the tokens that end it, once in a sequence."""
+
+    kind: ClassVar[Literal["break_reasoning"]] = "break_reasoning"
+    on: Trigger | Sequence[Trigger] = "repetition_loop"
+    tokens: Sequence[int] = ()
+    """Ids of the tokens, such as those of `</think>`."""
+
+    def __post_init__(self) -> None:
+        self._read()
+        object.__setattr__(self, "tokens", tuple(self.tokens))
+        whole = all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in self.tokens)
+        if not self.tokens or not whole:
+            raise PolicyError("BreakReasoning: tokens has to be the ids of the tokens that end the reasoning")
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(_Policy):
+    """Runs the prompt again with other settings where the finished run was bad. For `CoreVitalMonitor` alone."""
+
+    kind: ClassVar[Literal["retry"]] = "retry"
+    on: Trigger | Sequence[Trigger] = "repetition_loop"
+    changes: Mapping[str, Any] = field(default_factory=lambda: dict(ROLL_BACK_CHANGES))
+    """Keywords of `generate()` for the new run."""
+    max: int = 1
+    """At least 1: how often."""
+
+    def __post_init__(self) -> None:
+        self._read()
+        _at_least("Retry", "max", self.max, 1)
+        _check_changes("Retry", self.changes)
+
+
+ROLL_BACK_CHANGES: Final[Mapping[str, Any]] = {"do_sample": True, "temperature": 1.0, "repetition_penalty": 1.2}
+"""What is changed after a rollback where the caller names nothing."""
+
+Policy = Stop | CoolDown | RollBack | BreakReasoning | Retry
+
+
+def stop_on(text: str) -> Stop:
+    """Return the policy that the option `stop_on` means: conditions with commas between them.
+
+    Raises:
+        PolicyError: if one of them is none.
+    """
+    return Stop(on=[each for each in (part.strip() for part in text.split(",")) if each])
+
+
+def check_policies(policies: Sequence[Any], *, retry: bool = False) -> tuple[Policy, ...]:
+    """Return policies as they were given.
+
+    Args:
+        policies: that somebody gave.
+        retry: whether `Retry` may be among them.
+
+    Raises:
+        PolicyError: if one is none, or cannot work here.
+    """
+    for policy in policies:
+        if not isinstance(policy, Policy):
+            raise PolicyError(
+                f"policies: {policy!r} is no policy; there are Stop, CoolDown, RollBack, BreakReasoning, Retry"
+            )
+        if isinstance(policy, Retry) and not retry:
+            raise PolicyError("policies: Retry runs a prompt again, which only CoreVitalMonitor can do")
+    return tuple(policies)
+
+
+def _at_least(policy: str, name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise PolicyError(f"{policy}: {name} is {value!r}, but has to be a whole number from {least} on")
+
+
+def _check_changes(policy: str, changes: Any) -> None:
+    if not isinstance(changes, Mapping) or not all(isinstance(name, str) for name in changes):
+        raise PolicyError(f"{policy}: changes has to be keywords of generate() with their values, not {changes!r}")
