@@ -1,7 +1,7 @@
 """Judges a run's steps as they arrive."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from ..run import Run
 from .early_warning import EarlyWarningMonitor, Warned
 from .repetition import Repetition
+from .settled_loop import SettledLoop
 from .step_event import StepEvent
 from .thresholds import DEFAULT, Thresholds
 
@@ -33,10 +34,18 @@ class LiveJudge:
     Args:
         thresholds: of the judgements.
         early_warning: whether events have early warnings.
+        prompt: returns the prompt's tokens; asked when a loop goes on.
     """
 
-    def __init__(self, thresholds: Thresholds = DEFAULT, *, early_warning: bool = True) -> None:
+    def __init__(
+        self,
+        thresholds: Thresholds = DEFAULT,
+        *,
+        early_warning: bool = True,
+        prompt: Callable[[], Sequence[int]] | None = None,
+    ) -> None:
         self._monitor = EarlyWarningMonitor(thresholds)
+        self._settled = SettledLoop(thresholds, prompt)
         self._early_warning = early_warning
         self._flags: dict[str, Mapping[str, Any]] = {}
 
@@ -64,12 +73,16 @@ class LiveJudge:
         return Judged(StepEvent(values), warned, {**self._monitor.evidence, **self._flags, **thresholds})
 
     def _raise(self, step: int, part: Run, warned: Warned) -> None:
-        """Raise the flags that this step raises; a flag stays raised, but for that of a loop that ends."""
+        """Raise the flags of this step. They stay raised, but for that of a loop, which holds while it is settled."""
         for flag, names in (("nan_detected", _NAN), ("inf_detected", _INF)):
             found = {name: int(np.nansum(part.columns[name])) for name in names if name in part.columns}
             if flag not in self._flags and any(found.values()):
                 self._flags[flag] = {"step": step, **{name: count for name, count in found.items() if count}}
-        if warned.repetition is not None and warned.repetition.loop:
+        surprisal = _number(part, "surprisal")
+        settled = self._settled.update(
+            step, int(part.tokens[0]), math.nan if surprisal is None else surprisal, warned.repetition
+        )
+        if settled and warned.repetition is not None:
             self._flags["repetition_loop_detected"] = warned.repetition.evidence()
         else:
             self._flags.pop("repetition_loop_detected", None)

@@ -39,6 +39,24 @@ class Thresholds:
     loop_tokens: int = 32
     """... and all copies have to span so many: three short copies alone are common in lists and tables."""
 
+    settled_copies: float = 2.8
+    """Copies, all alike, after which a loop can have settled, so that policies act on it ..."""
+
+    settled_bits: float = 10.0
+    """... if its last copy's surprisals sum up to at most so much ..."""
+
+    short_period: int = 4
+    """... and, where its period is at most so many tokens, ..."""
+
+    short_tokens: int = 96
+    """... it spans so many, ..."""
+
+    quoted: float = 0.3
+    """... and, where this fraction of a copy stands in the prompt, ..."""
+
+    quoted_tokens: int = 128
+    """... so many."""
+
     window: int = 8
     """Steps over which early-warning signals average."""
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .._internal.error_text import describe
@@ -32,6 +33,7 @@ class LiveCall:
         policies: what may act on it, in the order in which they are asked.
         steps: emits each step as a log event; None: nobody wants them.
         limit: returns the largest number of new tokens; None where there is no limit.
+        prompts: returns each prompt's tokens; None where it has none. Asked when a loop goes on.
     """
 
     def __init__(
@@ -41,10 +43,13 @@ class LiveCall:
         policies: Sequence[Policy],
         steps: LiveSteps | None,
         limit: Callable[[], int | None],
+        prompts: Callable[[], list[list[int]] | None],
     ) -> None:
         self._consumer = consumer or LiveConsumer()
         self.steps = steps
         """What emits each step as a log event."""
+        self._read_prompts = prompts
+        self._prompts: list[list[int]] | None = None
         self._judges: dict[int, LiveJudge] = {}
         self._thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits)
         self._listener_failed = False
@@ -77,7 +82,7 @@ class LiveCall:
 
     def go_back(self, sequence: int, steps: Sequence[Run]) -> None:
         """Judge a sequence anew, whose tokens have been taken back but for these steps."""
-        judge = self._judges[sequence] = self._new_judge()
+        judge = self._judges[sequence] = self._new_judge(sequence, 1)
         for step, part in enumerate(steps):
             judge.judge(step, part)
         if self._consumer.rolled_back is not None:
@@ -94,13 +99,21 @@ class LiveCall:
             if refusals:
                 run.absent["interventions"] = ". ".join(refusals)
 
-    def _new_judge(self) -> LiveJudge:
-        return LiveJudge(self._thresholds, early_warning=self._consumer.early_warning)
+    def _new_judge(self, sequence: int, sequences: int) -> LiveJudge:
+        prompt = partial(self._prompt, sequence, sequences)
+        return LiveJudge(self._thresholds, early_warning=self._consumer.early_warning, prompt=prompt)
+
+    def _prompt(self, sequence: int, sequences: int) -> Sequence[int]:
+        """Return the tokens of a sequence's prompt; none where they are not known."""
+        if self._prompts is None:
+            self._prompts = self._read_prompts() or []
+        each = sequences // len(self._prompts) if self._prompts else 0
+        return self._prompts[sequence // each] if each else ()
 
     def _judge(self, step: int, part: Run) -> Judged:
         judge = self._judges.get(part.sequence_index)
         if judge is None:
-            judge = self._judges[part.sequence_index] = self._new_judge()
+            judge = self._judges[part.sequence_index] = self._new_judge(part.sequence_index, part.sequence_count)
         text = None
         if self._consumer.token_texts is not None:
             with shielded("live.token_text"):

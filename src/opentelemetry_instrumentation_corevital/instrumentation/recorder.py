@@ -341,7 +341,8 @@ class _Recording:
         policies, steps = self.recorder.policies, self._live_steps()
         if not self.captured or (self.consumer is None and not policies and steps is None):
             return None
-        return LiveCall(self.settings, self.consumer, policies, steps, self.call.max_new_tokens)
+        limit, prompts = self.call.max_new_tokens, self.call.prompt_tokens
+        return LiveCall(self.settings, self.consumer, policies, steps, limit, prompts)
 
     def _live_steps(self) -> LiveSteps | None:
         """Return what emits the steps as log events, if that is wanted and somebody takes them."""
