@@ -27,6 +27,11 @@ RUNS, LAYERS, LABELS, PROMPTS = "runs.npz.xz", "layers.npz.xz", "labels.json", "
 Half = Literal["fit", "report"]
 
 
+def half_of(prompt: dict[str, Any]) -> Half:
+    """Return the half of a prompt: all prompts of a group have the same."""
+    return "fit" if hashlib.sha256(prompt["group"].encode()).digest()[0] % 2 else "report"
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """What is known of a run beside its numbers."""
@@ -66,7 +71,7 @@ class Sample:
     @property
     def half(self) -> Half:
         """Return its half: thresholds are chosen on one and figures reported on the other, split by prompt group."""
-        return "fit" if hashlib.sha256(self.prompt["group"].encode()).digest()[0] % 2 else "report"
+        return half_of(self.prompt)
 
     @property
     def degenerate(self) -> bool:
