@@ -272,6 +272,8 @@ SELECT
     SpanAttributes['corevital.fingerprint.prompt_hash'] AS PromptHash,
     JSONExtract(SpanAttributes['corevital.warnings'], 'Array(String)') AS Warnings,
     SpanAttributes['corevital.narrative'] AS Narrative,
+    SpanAttributes['corevital.stop_reason'] AS StopReason,
+    SpanAttributes['corevital.intervention.kind'] AS Intervention,
     arrayFilter(
         flag -> SpanAttributes[concat('corevital.health.', flag)] = 'true',
         ['nan_detected', 'inf_detected', 'repetition_loop_detected', 'attention_collapse_detected', 'mid_layer_anomaly_detected']

@@ -369,6 +369,12 @@ class Run:
     narrative: str | None = None
     warnings: list[str] = field(default_factory=list)
 
+    def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
+        """Take what a pickle or a copy holds; a pickle of an earlier version has no interventions."""
+        _, values = state
+        for name, value in {"interventions": (), **values}.items():
+            setattr(self, name, value)
+
     @property
     def steps(self) -> int:
         """Return the number of generated tokens that are known, T."""

@@ -8,17 +8,7 @@ the GenAI semantic conventions are spelled out here because no published Python 
 from typing import Final
 
 from .catalogue import definitions, signals
-from .catalogue.definitions import (
-    LONG,
-    MOST_LAYERS,
-    MOST_STEPS,
-    ValueType,
-    attribute,
-    define,
-    known,
-    metric,
-    step_attribute,
-)
+from .catalogue.definitions import MOST_LAYERS, MOST_STEPS, ValueType, attribute, define, known, metric, step_attribute
 from .catalogue.signals import signal
 from .catalogue.verdicts import CARRIED, FLAGS
 
@@ -41,11 +31,7 @@ GEN_AI_REQUEST_MODEL: Final = attribute(
     "gen_ai.request.model", "string", "", "hub id of the model, or the last part of its local path"
 )
 GEN_AI_REQUEST_MAX_TOKENS: Final = attribute(
-    "gen_ai.request.max_tokens",
-    "int",
-    "{token}",
-    "largest number of new tokens that the call allows a sequence",
-    between=(0, None),
+    "gen_ai.request.max_tokens", "int", "{token}", "most new tokens that the call allows a sequence", between=(0, None)
 )
 GEN_AI_REQUEST_TEMPERATURE: Final = attribute(
     "gen_ai.request.temperature", "double", "1", "sampling temperature; absent in greedy decoding", between=(0.0, None)
@@ -91,11 +77,7 @@ CAPTURE_UPGRADED: Final = attribute(
     "corevital.capture.upgraded", "boolean", "", "mode `on_risk`: the run triggered and is reported in full"
 )
 CAPTURE_RATIO: Final = attribute(
-    "corevital.capture.ratio",
-    "double",
-    "1",
-    "share of the calls that are measured, where it is below 1",
-    between=_FRACTION,
+    "corevital.capture.ratio", "double", "1", "share of the calls that are measured, if below 1", between=_FRACTION
 )
 CAPTURE_ATTENTION_EVERY: Final = attribute(
     "corevital.capture.attention_every",
@@ -108,7 +90,7 @@ CAPTURE_LAYERS: Final = attribute(
     "corevital.capture.layers", "string", "", "the setting `layers`, where it is not `all`"
 )
 CAPTURE_ABSENT: Final = attribute(
-    "corevital.capture.absent", "string", "", "JSON object: what is not there, and the reason", longest=LONG
+    "corevital.capture.absent", "string", "", "JSON object: what is not there, and the reason", longest=definitions.LONG
 )
 DECODING_STRATEGY: Final = attribute(
     "corevital.decoding.strategy", "string", "", "transformers' generation mode, e.g. `greedy_search`, `sample`"
@@ -278,6 +260,13 @@ FINGERPRINT_PROMPT_HASH_SOURCE: Final = VERDICTS["fingerprint.prompt_hash_source
 FINGERPRINT_RUN_HASH: Final = VERDICTS["fingerprint.run_hash"]
 WARNINGS: Final = VERDICTS["warnings"]
 NARRATIVE: Final = VERDICTS["narrative"]
+STOP_REASON: Final = VERDICTS["stop_reason"]
+INTERVENTION_KIND: Final = VERDICTS["intervention.kind"]
+INTERVENTION_TRIGGER: Final = VERDICTS["intervention.trigger"]
+INTERVENTION_STEP: Final = VERDICTS["intervention.step"]
+INTERVENTION_TOKENS_LEFT: Final = VERDICTS["intervention.tokens_left"]
+INTERVENTION_OUTCOME: Final = VERDICTS["intervention.outcome"]
+INTERVENTION_ROLLBACK_MODE: Final = VERDICTS["intervention.rollback_mode"]
 
 # --- step events --------------------------------------------------------------------------------------------------
 STEP_EVENT: Final = define("event", "corevital.step", "-", "", "one decoding step, at the time of its token")
@@ -301,6 +290,18 @@ STEP_RISK_SO_FAR: Final = step_attribute(
     between=_FRACTION,
 )
 STEP_WARNINGS: Final = step_attribute("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
+
+# --- what policies did --------------------------------------------------------------------------------------------
+INTERVENTION_EVENT: Final = define("event", "corevital.intervention", "-", "", "what a policy did to the sequence")
+for _each in CARRIED:
+    if _each.path.startswith("intervention."):
+        step_attribute(_each.attribute, _each.type, _each.unit, "as on the span, of this one", longest=_each.longest)
+INTERVENTION_TO_STEP: Final = step_attribute(
+    "corevital.intervention.to_step", "int", "{step}", "of a rollback: the tokens before this step were kept"
+)
+INTERVENTION_EVIDENCE: Final = step_attribute(
+    "corevital.intervention.evidence", "string", "", "JSON: its numbers, and what changed", longest=definitions.LONG
+)
 
 EXCEPTION_EVENT: Final = define("event", "exception", "-", "", "the exception that ended the call")
 EXCEPTION_TYPE: Final = define("event attribute", "exception.type", "string", "", "qualified class")
@@ -378,6 +379,7 @@ METRIC_TIME_PER_OUTPUT_TOKEN: Final = metric(
 METRIC_RUNS: Final = metric("corevital.runs", "counter", "{run}", "calls of generate() (captured) or sequences judged")
 METRIC_HEALTH_FLAGS: Final = metric("corevital.health.flags", "counter", "{flag}", "health flags raised")
 METRIC_WARNINGS: Final = metric("corevital.warnings", "counter", "{warning}", "warnings given")
+METRIC_INTERVENTIONS: Final = metric("corevital.interventions", "counter", "{intervention}", "what policies did")
 METRIC_DROPPED: Final = metric("corevital.dropped", "counter", "{item}", "what CoreVital had to leave out")
 
 LABEL_CAPTURED: Final = define(

@@ -54,10 +54,23 @@ def named_by(file: str) -> set[str]:
 MOVED_IN = {name: named_by(f"{name}.pkl") & set(MOVED) for name in PLAIN}
 
 
+NOTHING = (None, [], {}, {"tuple": []})
+
+
+def as_before(found: Any, before: Any) -> Any:
+    """Return what was found without what there is in addition today, of which a value of before has nothing."""
+    if isinstance(found, dict) and isinstance(before, dict):
+        kept = {name: value for name, value in found.items() if name in before or value not in NOTHING}
+        return {name: as_before(value, before.get(name)) for name, value in kept.items()}
+    if isinstance(found, list) and isinstance(before, list) and len(found) == len(before):
+        return [as_before(*each) for each in zip(found, before, strict=True)]
+    return found
+
+
 def test_pickles_of_before_open_in_a_fresh_process_and_are_what_they_were() -> None:
     names = sorted(set(PLAIN) - set(OF_GENERATION))
     for name, line in zip(names, python(READ, *names), strict=True):
-        assert json.loads(line) == PLAIN[name], name
+        assert as_before(json.loads(line), PLAIN[name]) == PLAIN[name], name
 
 
 def test_without_the_table_those_that_name_an_old_module_do_not_open() -> None:
@@ -136,11 +149,13 @@ def test_a_program_of_before_runs() -> None:
 
 def test_a_store_of_before_opens_with_the_same_run(tmp_path: Path) -> None:
     from opentelemetry_instrumentation_corevital.store import open_store
+    from opentelemetry_instrumentation_corevital.store.database import open_database
     from tests.support.pickles_0_1.plain_values import plain
 
     path = tmp_path / "store.db"
     path.write_bytes(lzma.decompress((DATA / "store.db.xz").read_bytes()))
+    open_database(path).close()  # as whatever writes to it does
     with open_store(path) as store:
         stored: Any = plain(store.run("last"))
-        assert stored == PLAIN["stored-run"]
-        assert plain(store.runs()) == PLAIN["run-list"]
+        assert as_before(stored, PLAIN["stored-run"]) == PLAIN["stored-run"]
+        assert as_before(plain(store.runs()), PLAIN["run-list"]) == PLAIN["run-list"]

@@ -25,7 +25,7 @@ from opentelemetry_instrumentation_corevital.emission.run_attributes import star
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
-from tests.support.described_spans import assert_described, encoded_bytes
+from tests.support.described_spans import MOST_ATTRIBUTES, assert_described, encoded_bytes
 from tests.support.largest_run import LAYERS, run_with_everything
 
 ELSEWHERE = {
@@ -94,6 +94,11 @@ def reported(capture: str, message: str, profile: str) -> ReadableSpan:
     return finished
 
 
+def cut_of(span: ReadableSpan) -> dict[str, str]:
+    """Return what is absent, with the reason."""
+    return dict(json.loads(str((span.attributes or {})[semconv.CAPTURE_ABSENT])))
+
+
 @pytest.mark.parametrize(("capture", "limit"), [("summary", 48 * 1024), ("full", 80 * 1024), ("on_risk", 80 * 1024)])
 @pytest.mark.parametrize("message", ["short", "long " * 5000])
 def test_it_has_every_attribute_and_keeps_to_its_limits(capture: str, limit: int, message: str, profile: str) -> None:
@@ -102,14 +107,19 @@ def test_it_has_every_attribute_and_keeps_to_its_limits(capture: str, limit: int
     every = {name for kind, name in semconv.DEFINITIONS if kind == "attribute"} - ELSEWHERE
     if capture != "on_risk":
         every.remove(semconv.CAPTURE_UPGRADED)
-    cut = {name for name, why in json.loads(str(attributes[semconv.CAPTURE_ABSENT])).items() if why.startswith("cut")}
+    cut = {name for name, why in cut_of(span).items() if why.startswith("cut")}
     assert every - attributes.keys() <= cut & semconv.content_attributes(), "nothing but message text is left out"
-    assert len(attributes) <= 100
+    assert len(attributes) <= MOST_ATTRIBUTES
     assert attributes[semconv.GEN_AI_OPERATION_NAME] == "chat"
     assert span.dropped_attributes == span.dropped_events == 0
     assert encoded_bytes(span) <= limit
     assert_described(span)
     assert {"series", "layers"}.isdisjoint(cut)
+    assert [event.name for event in span.events[-16:]] == [semconv.INTERVENTION_EVENT] * 15 + [semconv.EXCEPTION_EVENT]
+    evidence = [semconv.INTERVENTION_EVIDENCE in (event.attributes or {}) for event in span.events[-16:-1]]
+    told, more = "4 cut: a span has the last 15", "; evidence cut: span too large"
+    assert (evidence, cut_of(span)["interventions"]) in (([True] * 15, told), ([False] * 15, told + more))
+    assert all(evidence) or capture == "summary"
     (exception,) = [dict(event.attributes or {}) for event in span.events if event.name == semconv.EXCEPTION_EVENT]
     for told in (span.status.description, exception[semconv.EXCEPTION_MESSAGE]):
         assert str(told).startswith(message[:400])

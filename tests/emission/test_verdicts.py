@@ -36,9 +36,11 @@ def test_a_run_that_has_everything_has_the_same_verdicts_everywhere() -> None:
     assert said == verdict_attributes(run)
     assert said.keys() == set(EVERY), "this run has every verdict that there is"
     by_role = [name for role in ROLES for name in verdict_attributes(run, role)]  # type: ignore[arg-type]
-    assert [name for name in said if name != semconv.WARNINGS] == by_role
+    no_judgement = {semconv.WARNINGS, *verdict_attributes(run, "outcome")}
+    assert [name for name in said if name not in no_judgement] == by_role
     routed = carried_attributes(run, "route")
-    assert list(routed) == [semconv.RISK_SCORE, semconv.RISK_LEVEL, *semconv.HEALTH_FLAGS.values()]
+    outcome = [semconv.STOP_REASON, semconv.INTERVENTION_KIND]
+    assert list(routed) == [*outcome, semconv.RISK_SCORE, semconv.RISK_LEVEL, *semconv.HEALTH_FLAGS.values()]
     assert routed == {name: said[name] for name in routed}
     assert {name for name, _ in logs} == {semconv.EVALUATION_EVENT, semconv.RUN_DATA_EVENT, semconv.CONTENT_EVENT}
     for _, attributes in logs:

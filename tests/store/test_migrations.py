@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoreError, migrations, open_store
 from opentelemetry_instrumentation_corevital.store.database import SCHEMA_VERSION, open_database
 from tests.support.spans import make_spans, rows
@@ -36,7 +37,8 @@ def test_an_upgraded_file_is_like_a_new_one_and_keeps_its_runs(version: int, tmp
     open_database(tmp_path / "new.db").close()
     assert shape(v1) != shape(tmp_path / "new.db")
     exporter = SQLiteSpanExporter(v1)
-    exporter.export(make_spans(**{"corevital.health.attention_collapse_detected": True}))
+    said = {semconv.STOP_REASON: "policy", semconv.INTERVENTION_KIND: "stop"}
+    exporter.export(make_spans(**{"corevital.health.attention_collapse_detected": True}, **said))
     exporter.shutdown()
     assert exporter.last_error is None
     assert shape(v1) == shape(tmp_path / "new.db")
@@ -49,6 +51,9 @@ def test_an_upgraded_file_is_like_a_new_one_and_keeps_its_runs(version: int, tmp
         assert (old.nan_detected, old.attention_collapse_detected) == (True, None)
         assert (old.entropy_mean, old.surprisal_mean, old.risk_method, old.label) == (1.5, None, "rules", None)
         assert old.damage == {}, "what was refused before is not known"
+        assert (old.stop_reason, old.intervention) == (None, None), "what an old span does not say is not known"
+        assert store.runs(stop_reason="policy") == store.runs(intervened=True) == [newest]
+        assert store.runs(intervened=False) == [old]
         assert [run.trace_id for run in store.runs(longer_than=1e-9, until_ns=10)] == []
         assert [run.trace_id for run in store.runs(flag="attention_collapse_detected")] == [newest.trace_id]
 

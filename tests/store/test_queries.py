@@ -139,6 +139,10 @@ def traced(tmp_path: Path) -> Iterator[tuple[Store, list[str]]]:
         {"risk_above": 0.1},
         {"longer_than": 1.0, "tokens_above": 3},
         {"since_ns": 5},
+        {"stop_reason": "policy"},
+        {"intervened": True},
+        {"intervened": False},
+        {"stop_reason": "eos", "intervened": True, "model": "org/model"},
         {"prompt_hash": "abab"},
         *({"flag": flag} for flag in FLAGS),
         {"model": "org/model", "risk_above": 0.1, "flag": FLAGS[2], "since_ns": 5, "prompt_hash": "ab"},
@@ -149,7 +153,7 @@ def test_every_list_uses_an_index_and_no_json(traced: tuple[Store, list[str]], f
     store.runs(**filters)
     statements = list(statements)
     assert len(statements) == 2, "what is dated ahead comes behind"
-    alone = set(filters) in ({"model"}, {"flag"})
+    alone = set(filters) in ({"model"}, {"flag"}, {"stop_reason"}, {"intervened"}) and filters != {"intervened": False}
     for statement in statements:
         assert "json" not in statement.lower()
         assert "spans" not in statement
@@ -159,11 +163,14 @@ def test_every_list_uses_an_index_and_no_json(traced: tuple[Store, list[str]], f
         assert ("USING INDEX runs_" if alone else "USING COVERING INDEX runs_filters") in choice, plan
 
 
+MANY = {semconv.HEALTH_NAN: True, semconv.STOP_REASON: "policy", semconv.INTERVENTION_KIND: "stop"}
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of 1,200 runs."""
     starts = range(DAY_NS, DAY_NS + 1200)
-    return stored(tmp_path_factory.mktemp("many") / "runs.db", spans_at(starts, **{semconv.HEALTH_NAN: True}))
+    return stored(tmp_path_factory.mktemp("many") / "runs.db", spans_at(starts, **MANY))
 
 
 @pytest.mark.parametrize(
@@ -173,6 +180,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"model": "org/model"},
         {"level": "low"},
         {"flag": "nan_detected"},
+        {"stop_reason": "policy"},
+        {"intervened": True},
         {"risk_above": 0.1, "prompt_hash": "ab"},
         {"since_ns": 5, "until_ns": 2 * DAY_NS},
         {"model": "org/model", "until_ns": 2 * DAY_NS},

@@ -131,6 +131,13 @@ FILTERS: tuple[dict[str, Any], ...] = (
     {"longer_than": 1.0},
     {"tokens_above": 40},
     {"tokens_above": 10**30},
+    {"stop_reason": "policy"},
+    {"stop_reason": "length"},
+    {"stop_reason": "time"},
+    {"stop_reason": "policy", "model": "org/other"},
+    {"intervened": True},
+    {"intervened": False},
+    {"intervened": True, "stop_reason": "length"},
 )
 
 
@@ -143,6 +150,9 @@ def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     for start, text in enumerate(("ab" * 32, "ac" * 32, "b0" * 32), 4_000):
         changes = {semconv.FINGERPRINT_PROMPT_HASH: text, semconv.GEN_AI_USAGE_OUTPUT_TOKENS: 10 + start}
         place.add(spans_at([start], **changes, **{semconv.HEALTH_NAN: True, semconv.GEN_AI_REQUEST_MODEL: "org/other"}))
+    place.add(spans_at([4_010, 4_011], **{semconv.STOP_REASON: "policy", semconv.INTERVENTION_KIND: "stop"}))
+    place.add(spans_at([4_012], **{semconv.STOP_REASON: "length", semconv.INTERVENTION_KIND: "cool_down"}))
+    place.add(spans_at([4_013], **{semconv.STOP_REASON: "length"}))
     place.add(make_call(2))
     with place.open() as source:
         source.set_label(source.runs(limit=None)[3], "incorrect")
@@ -154,7 +164,7 @@ def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_filters_find_what_meets_them(mixed: Place, filters: dict[str, Any]) -> None:
     with mixed.open() as source:
         everything = source.runs(limit=None)
-        assert len(everything) == 11
+        assert len(everything) == 15
         wanted = RunFilter(**filters)
         expected = [run for run in everything if meets(run, wanted)]
         assert source.runs(limit=None, **filters) == expected
@@ -180,7 +190,12 @@ def test_a_condition_that_there_is_not_is_refused(place: Place) -> None:
         for use in (source.runs, source.models):
             with pytest.raises(TypeError, match="colour"):
                 use(colour="red")
-            for conditions in ({"flag": "sad"}, {"level": "huge"}, {"risk_above": float("nan")}):
+            for conditions in (
+                {"flag": "sad"},
+                {"level": "huge"},
+                {"stop_reason": "bored"},
+                {"risk_above": float("nan")},
+            ):
                 with pytest.raises(StoreError):
                     use(**conditions)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from opentelemetry_instrumentation_corevital import Run
-from opentelemetry_instrumentation_corevital.run import Decoding, ModelInfo
+from opentelemetry_instrumentation_corevital.run import Decoding, Intervention, ModelInfo
 from tests.support.described_spans import long_run
 from tests.support.made_runs import NOT_REPEATING, add_layers, add_what_some_models_have
 
@@ -30,6 +30,26 @@ def run_with_everything(attention_every: int) -> Run:
         *("flash_attention_2", "bitsandbytes_4bit", "0123456789abcdef" * 2),
         adapters=("an-adapter",),
     )
-    run.error_type, run.finish_reason = "ValueError", "error"
+    run.error_type, run.finish_reason, run.stop_reason = "ValueError", "error", "error"
+    run.interventions = tuple(
+        Intervention(
+            kind="roll_back",
+            trigger="repetition_loop_detected",
+            step=step,
+            outcome="continued",
+            time_ns=int(run.time_ns[step]),
+            tokens_left=STEPS - step,
+            rollback_mode="prefill",
+            to_step=step - 40,
+            evidence={
+                "period": 20,
+                "copies": 2.5,
+                "start_step": step - 60,
+                "onset_step": step - 40,
+                "temperature": 0.9,
+            },
+        )
+        for step in range(100, 2000, 100)
+    )
     run.decoding = Decoding("sample", STEPS, 0.7, 0.9, 50, stop_strings=("\n\n", "###"), seed=7)
     return run

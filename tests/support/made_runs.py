@@ -11,6 +11,7 @@ from opentelemetry_instrumentation_corevital.run import (
     NONFINITE_COUNTS,
     SELF_SIGNALS,
     Decoding,
+    Intervention,
     ModelInfo,
     Run,
 )
@@ -38,6 +39,37 @@ def make_run(steps: int = 40, *, tokens: Any = None, logits: bool = True, **colu
         finish_reason="length",
         absent={} if logits else {"entropy": reason, "nonfinite": reason},
     )
+
+
+ROLLED_BACK = Intervention(
+    kind="roll_back",
+    trigger="repetition_risk",
+    step=20,
+    outcome="continued",
+    time_ns=1_021_000_000,
+    tokens_left=20,
+    rollback_mode="crop",
+    to_step=12,
+    evidence={"period": 4, "temperature": 0.9},
+)
+STOPPED = Intervention(
+    kind="stop",
+    trigger="repetition_loop_detected",
+    step=30,
+    outcome="stopped",
+    time_ns=1_031_000_000,
+    tokens_left=10,
+    evidence={"period": 10, "copies": 2.5},
+)
+
+
+def intervened(*interventions: Intervention, run: Run | None = None) -> Run:
+    """Return a run to which policies did something: one that they ended, where the last of it was a stop."""
+    run = make_run() if run is None else run
+    run.interventions = interventions
+    ended = interventions[-1].outcome == "stopped"
+    run.stop_reason, run.finish_reason = ("policy", "stop") if ended else ("length", "length")
+    return run
 
 
 def add_layers(run: Run, layers: int, *, heads: int = 8, every: int = 1, seed: int = 0) -> Run:

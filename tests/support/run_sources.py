@@ -57,6 +57,8 @@ def meets(run: RunSummary, wanted: RunFilter) -> bool:
             wanted.prompt_hash is None or (prompt is not None and prompt.startswith(wanted.prompt_hash)),
             wanted.label is None or label in {"any": known - {None}, "none": {None}}.get(wanted.label, {wanted.label}),
             wanted.longer_than is None or run.seconds > wanted.longer_than,
+            wanted.stop_reason is None or run.stop_reason == wanted.stop_reason,
+            wanted.intervened is None or (run.intervention is not None) is wanted.intervened,
             wanted.tokens_above is None or (tokens is not None and tokens > wanted.tokens_above),
         )
     )

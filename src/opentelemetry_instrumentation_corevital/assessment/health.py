@@ -221,7 +221,7 @@ def _infinity(run: Run) -> dict[str, int]:
 def _loop(run: Run, thresholds: Thresholds) -> Repetition | None:
     """Return the loop that was still going on when the run was cut off; one that it left or ended is no failure.
 
-    A run that a policy or its caller ended was cut off, too.
+    A policy and whoever cancels cut a run off as well, though the conventions' word for both is `stop`.
     """
     if run.finish_reason == "stop" and run.stop_reason not in ("policy", "cancelled"):
         return None

@@ -1,12 +1,13 @@
 """The run in two to four sentences: facts with their step numbers, no content."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
+from ..catalogue.definitions import LONGEST_TRIGGER
 from ..catalogue.verdicts import EARLY_WARNINGS, FLAGS
-from ..run import Run
+from ..run import Intervention, Run
 from .thresholds import DEFAULT, Thresholds
 
 _WARNING_TEXT: Final = {warning.name: warning.sentence for warning in EARLY_WARNINGS}
@@ -21,11 +22,31 @@ _HOW_IT_ENDED: Mapping[str | None, str] = {
     "cancelled": "and was cancelled",
     "error": "and failed",
 }
+_WHAT_A_POLICY_DID: Mapping[tuple[str, str], str] = {
+    ("stop", "stopped"): "stopped it",
+    ("stop", "failed"): "could not stop it",
+    ("cool_down", "continued"): "changed its temperature",
+    ("cool_down", "failed"): "could not change its temperature",
+    ("roll_back", "continued"): "rolled it back",
+    ("roll_back", "failed"): "could not roll it back",
+    ("break_reasoning", "continued"): "ended its reasoning",
+    ("break_reasoning", "failed"): "could not end its reasoning",
+    ("retry", "stopped"): "stopped it, to try again",
+    ("retry", "continued"): "let it be tried again",
+    ("retry", "failed"): "could not let it be tried again",
+}
+"""Kind and outcome of an intervention -> what the policy did."""
+_TRIGGERS: Mapping[str, str] = {
+    **{name: flag.label for flag in FLAGS for name in (flag.name, flag.short)},
+    **{warning.name: warning.name.replace("_", " ") for warning in EARLY_WARNINGS},
+    "callback": "a callback asked for it",
+}
+"""What an intervention acted on -> in words; what is not here is a threshold or the name of a user's function."""
 
 
 def tell(run: Run, thresholds: Thresholds = DEFAULT) -> str:
     """Return the narrative of a judged run."""
-    sentences = [_outcome(run), *_found(run)]
+    sentences = [_outcome(run), *_interventions(run.interventions), *_found(run)]
     if uncertainty := _uncertainty(run, thresholds):
         sentences.append(uncertainty)
     if warning := _first_warning(run):
@@ -46,6 +67,22 @@ def _outcome(run: Run) -> str:
     if run.risk is None:
         return f"{what}."
     return f"{what}; its risk is {run.risk.level} ({run.risk.score:.2f})."
+
+
+def _interventions(done: Sequence[Intervention]) -> list[str]:
+    """Return a sentence about the first intervention and one about the last, which says how many came between."""
+    if not done:
+        return []
+    told = [_intervention(each) for each in (done if len(done) < 3 else (done[0], done[-1]))]
+    if len(done) > 2:
+        told[-1] += f"; {len(done) - 2} more came between"
+    return [f"{each}." for each in told]
+
+
+def _intervention(each: Intervention) -> str:
+    did = _WHAT_A_POLICY_DID.get((each.kind, each.outcome), f"acted ({each.kind.replace('_', ' ')}, {each.outcome})")
+    to = "" if each.to_step is None else f" to step {each.to_step}"
+    return f"A policy {did} at step {each.step}{to}: {_TRIGGERS.get(each.trigger, each.trigger[:LONGEST_TRIGGER])}"
 
 
 def _found(run: Run) -> list[str]:

@@ -10,10 +10,11 @@ from typing import Any, Final, NamedTuple
 
 from .. import semconv
 from .._internal.values import number, plain
+from ..catalogue.definitions import LONGEST_TRIGGER
 from ..catalogue.fitting import fitting
 from ..catalogue.verdict import Carrier, Role
 from ..catalogue.verdicts import CARRIED
-from ..run import Run
+from ..run import Intervention, Run
 
 MOST_BLAMED: Final = 16
 """Layers that a span names; all of them are on the run."""
@@ -61,6 +62,21 @@ def _json(evidence: Mapping[str, Any]) -> str | None:
 def _flag(name: str, _run: Run, health: Any) -> bool | None:
     found: bool | None = health.flags().get(name)
     return found
+
+
+INTERVENTION: Final[dict[str, Callable[[Intervention], Any]]] = {
+    semconv.INTERVENTION_KIND: lambda each: each.kind,
+    semconv.INTERVENTION_TRIGGER: lambda each: each.trigger[:LONGEST_TRIGGER],
+    semconv.INTERVENTION_STEP: lambda each: each.step,
+    semconv.INTERVENTION_TOKENS_LEFT: lambda each: each.tokens_left,
+    semconv.INTERVENTION_OUTCOME: lambda each: each.outcome,
+    semconv.INTERVENTION_ROLLBACK_MODE: lambda each: each.rollback_mode,
+}
+"""Attribute -> its value, of an intervention: the span has the last one's, each event its own."""
+
+
+def _of_last(name: str, run: Run, _: Any) -> Any:
+    return INTERVENTION[name](run.interventions[-1]) if run.interventions else None
 
 
 class Verdict(NamedTuple):
@@ -125,6 +141,13 @@ VERDICTS: Final[dict[Role, Verdict]] = {
             semconv.FINGERPRINT_PROMPT_HASH: lambda _, found: found.prompt_hash,
             semconv.FINGERPRINT_PROMPT_HASH_SOURCE: lambda _, found: found.prompt_hash_source,
             semconv.FINGERPRINT_RUN_HASH: lambda _, found: found.run_hash,
+        },
+    ),
+    "outcome": Verdict(
+        lambda run: run,
+        {
+            semconv.STOP_REASON: lambda run, _: run.stop_reason,
+            **{name: partial(_of_last, name) for name in INTERVENTION},
         },
     ),
     "warnings": Verdict(lambda run: run.warnings, {semconv.WARNINGS: lambda _, names: list(names)}),

@@ -27,6 +27,7 @@ _TELEMETRY: Final[Mapping[str, str]] = {
     "series": "points of the series",
     "step_events": "events of single steps",
     "run_data": "columns of the run data",
+    "interventions": "the first events of interventions, or the evidence of all of them",
 }
 
 REASONS: Final[tuple[str, ...]] = (
@@ -116,6 +117,7 @@ REASONS: Final[tuple[str, ...]] = (
     "{} of {} steps are not finite and left out",
     "cut: span too large",
     "{} cut: span too large",
+    "{} cut: a span has the last {}",
     "cut: larger than {} bytes",
     "left out for its size: {}",
     "step_events=logs, but no LoggerProvider takes log events",

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from .definitions import LONG, MOST_LAYERS
+from .definitions import LONG, LONGEST_TRIGGER, LONGEST_WORD, MOST_LAYERS
 from .verdict import Carried
 
 CARRIED: Final[tuple[Carried, ...]] = (
@@ -187,6 +187,75 @@ CARRIED: Final[tuple[Carried, ...]] = (
         since=1,
         view="Narrative",
         carriers=("keep",),
+    ),
+    Carried(
+        path="stop_reason",
+        type="string",
+        longest=LONGEST_WORD,
+        meaning=(
+            "what ended the sequence: `eos`, `stop_string`, `length`, `time`, `criterion` (a stopping criterion of the "
+            "caller's), `policy`, `cancelled` or `error`; not on the span of a call with several sequences"
+        ),
+        role="outcome",
+        column="stop_reason",
+        since=5,
+        view="StopReason",
+        carriers=("route", "keep"),
+    ),
+    Carried(
+        path="intervention.kind",
+        type="string",
+        longest=LONGEST_WORD,
+        meaning=(
+            "what a policy did to the sequence: `stop`, `cool_down`, `roll_back`, `break_reasoning` or `retry`; this "
+            "and the names that follow are those of the last time, and absent where no policy did anything"
+        ),
+        role="outcome",
+        column="intervention",
+        since=5,
+        view="Intervention",
+        carriers=("route", "keep"),
+    ),
+    Carried(
+        path="intervention.trigger",
+        type="string",
+        longest=LONGEST_TRIGGER,
+        meaning=(
+            "what it acted on: a flag or an early warning by its name, `risk>0.9` or `failure_risk>0.5`, `callback`, "
+            "or the name of a function"
+        ),
+        role="outcome",
+    ),
+    Carried(
+        path="intervention.step",
+        type="int",
+        unit="{step}",
+        meaning="the step at which it acted, from the numbers of the step before",
+        role="outcome",
+    ),
+    Carried(
+        path="intervention.tokens_left",
+        type="int",
+        unit="{token}",
+        meaning="the limit minus what was generated then: no guess of what was saved; absent where there is no limit",
+        role="outcome",
+    ),
+    Carried(
+        path="intervention.outcome",
+        type="string",
+        longest=LONGEST_WORD,
+        meaning=(
+            "`stopped`: it ended the sequence; `continued`: generation went on, changed; `failed`: it could not be "
+            "carried out"
+        ),
+        role="outcome",
+    ),
+    Carried(
+        path="intervention.rollback_mode",
+        type="string",
+        longest=LONGEST_WORD,
+        meaning="of a rollback: `crop`, the cache was cut back; `prefill`, it was computed again from the kept tokens",
+        role="outcome",
     ),
 )
 """In the order in which docs/attributes.md and the columns of a row have them."""

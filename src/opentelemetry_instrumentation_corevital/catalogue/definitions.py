@@ -6,6 +6,10 @@ from typing import Final, Literal
 MOST_LAYERS: Final = 4096
 LONG: Final = 2**20
 """Most characters of JSON and of what is read as a whole."""
+LONGEST_WORD: Final = 32
+"""Of one word of a list that is known; a later version may have more words than this one."""
+LONGEST_TRIGGER: Final = 128
+"""Of what a policy acted on: a name of the catalogue's, a threshold, or what somebody called a function."""
 
 Kind = Literal["attribute", "event", "event attribute", "metric", "metric attribute"]
 ValueType = Literal[
@@ -94,10 +98,16 @@ def attribute(
 
 
 def step_attribute(
-    name: str, type_: ValueType, unit: str, meaning: str, *, between: tuple[float | None, float | None] | None = None
+    name: str,
+    type_: ValueType,
+    unit: str,
+    meaning: str,
+    *,
+    between: tuple[float | None, float | None] | None = None,
+    longest: int | None = None,
 ) -> str:
-    """Declare an attribute of a step's event."""
-    return define("event attribute", name, type_, unit, meaning, between=between)
+    """Declare an attribute of an event of a span."""
+    return define("event attribute", name, type_, unit, meaning, between=between, longest=longest)
 
 
 def metric(name: str, type_: ValueType, unit: str, meaning: str) -> str:

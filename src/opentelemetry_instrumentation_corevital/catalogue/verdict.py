@@ -17,8 +17,11 @@ About = Literal["numbers", "text", "layers"]
 The narrative has a sentence for the gravest flag about numbers or text, and one for the gravest about layers unless
 numbers were not finite, from which the rest follows."""
 
-Role = Literal["health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative", "warnings"]
-"""Whose verdict it is: the roles of the judgements in their order, and the union of their warnings."""
+Role = Literal[
+    "health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative", "warnings", "outcome"
+]
+"""Whose verdict it is: the roles of the judgements in their order, the union of their warnings, and what is no
+judgement but known of every run: what ended it, and what policies did to it."""
 
 Carrier = Literal["route", "keep"]
 """What has it beside a run's span. `route`: its log events, by which routers choose. `keep`: a span whose SDK allows

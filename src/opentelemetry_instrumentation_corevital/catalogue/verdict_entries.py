@@ -111,8 +111,9 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     ),
     "narrative": Entry(
         definition=(
-            "two to four sentences from templates: how the run ended, its risk, what was found, entropy, the first "
-            "warning; facts with their steps, no content"
+            "two to four sentences from templates: how the run ended, its risk, what policies did (two of "
+            "them at most, and how many more), what was found, entropy, the first warning; facts with their steps, no "
+            "content"
         ),
         unit="text",
         default="every run",

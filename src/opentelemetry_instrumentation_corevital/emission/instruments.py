@@ -13,6 +13,7 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from .. import semconv
 from .._internal.values import number
+from ..assessment.verdict_attributes import INTERVENTION
 from ..catalogue import signals
 from ..catalogue.fitting import fitting
 from ..run import Run
@@ -26,6 +27,7 @@ _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 2
 _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 _FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+_INTERVENTION_LABELS: Final = (semconv.INTERVENTION_KIND, semconv.INTERVENTION_TRIGGER, semconv.INTERVENTION_OUTCOME)
 _RISK = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -64,6 +66,7 @@ class Instruments:
         self.runs = counter(semconv.METRIC_RUNS)
         self.health_flags = counter(semconv.METRIC_HEALTH_FLAGS)
         self.warnings = counter(semconv.METRIC_WARNINGS)
+        self.interventions = counter(semconv.METRIC_INTERVENTIONS)
         self.dropped = counter(semconv.METRIC_DROPPED)
 
     def close(self) -> None:
@@ -138,6 +141,9 @@ class Instruments:
             self.health_flags.add(1, {**labels, semconv.LABEL_FLAG: flag}, apart)
         for warning in run.warnings:
             self.warnings.add(1, fitting({**labels, semconv.LABEL_WARNING: warning}), apart)
+        for each in run.interventions:
+            told = {name: INTERVENTION[name](each) for name in _INTERVENTION_LABELS}
+            self.interventions.add(1, fitting({**labels, **told}), apart)
 
     def record_dropped(self, kind: str, count: int, context: Context) -> None:
         """Count what had to be left out."""

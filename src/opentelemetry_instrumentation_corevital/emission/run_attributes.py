@@ -12,7 +12,7 @@ from .. import semconv
 from .._internal.values import plain
 from ..catalogue import signals
 from ..catalogue.fitting import fitting, unfit
-from ..run import Decoding, ModelInfo, Run
+from ..run import FINISH_REASONS, Decoding, ModelInfo, Run, StopReason
 
 PROVIDER: Final = "huggingface"
 SERIES_POINTS: Final = 256
@@ -96,6 +96,12 @@ def usage_attributes(model: str, tokens: tuple[int | None, int | None]) -> Attri
     )
 
 
+def stop_attributes(stop: StopReason | None) -> Attributes:
+    """Return what ended a call of which no sequence is known, in both vocabularies."""
+    reasons = None if stop is None else [FINISH_REASONS[stop]]
+    return fitting({semconv.STOP_REASON: stop, semconv.GEN_AI_RESPONSE_FINISH_REASONS: reasons})
+
+
 def call_input_tokens(runs: Sequence[Run]) -> int | None:
     """Return the prompt tokens of a call: a prompt with several sequences counts once."""
     counts = {run.prompt_index: run.input_tokens for run in runs}
@@ -144,6 +150,7 @@ def sequence_attributes(run: Run) -> Attributes:
             semconv.SEQUENCE_INPUT_TOKENS: run.input_tokens,
             semconv.SEQUENCE_OUTPUT_TOKENS: run.output_tokens,
             semconv.GEN_AI_RESPONSE_FINISH_REASONS: [run.finish_reason] if run.finish_reason else None,
+            semconv.STOP_REASON: run.stop_reason,
             semconv.ERROR_TYPE: run.error_type,
         }
     )

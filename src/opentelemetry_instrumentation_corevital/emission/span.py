@@ -12,6 +12,7 @@ from ..catalogue.fitting import fitting
 from ..config import Settings
 from ..run import Run
 from . import budget
+from .intervention_events import bytes_of, intervention_events
 from .layer_arrays import layer_attributes
 from .run_attributes import SERIES_POINTS, absent_attribute, series_attributes, summary_attributes
 from .step_events import StepEvents, choose_steps
@@ -44,7 +45,7 @@ class _Room:
 def emit_run(
     span: Span, run: Run, settings: Settings, limit: int, messages: Mapping[str, Any] | None = None, *, live: int = 0
 ) -> Reported:
-    """Set a judged run's attributes and add its step events.
+    """Set a judged run's attributes and add its step events, and those of what policies did.
 
     What does not fit into `limit` bytes is cut in this order, and `corevital.capture.absent` says so: step events,
     points of the series, layer arrays, evidence, message text. Verdicts and GenAI names always stay.
@@ -58,7 +59,9 @@ def emit_run(
         live: steps that were told as log events already.
     """
     attributes = _run_attributes(run, settings, upgraded=is_upgraded(run, settings))
-    room = _Room(limit - budget.SPAN_OVERHEAD - _already(span) - budget.attributes_bytes(attributes) - 1024)
+    interventions, cut = intervention_events(run, limit)
+    others = budget.SPAN_OVERHEAD + _already(span) + budget.attributes_bytes(attributes) + bytes_of(interventions)
+    room = _Room(limit - others - 1024, cut)
     layers = _fitting_layers(run, room)
     evidence = _evidence_cut(span, room)
     text = _fitting_messages(messages or {}, room)
@@ -69,6 +72,8 @@ def emit_run(
 
     for time_ns, event in events:
         span.add_event(semconv.STEP_EVENT, event, time_ns)
+    for time_ns, event in interventions:  # last: an SDK with a lower limit drops the first ones
+        span.add_event(semconv.INTERVENTION_EVENT, event, time_ns)
     recorded = {semconv.STEPS_RECORDED: live + max(0, len(events) - int(getattr(span, "dropped_events", 0) or 0))}
     absent = absent_attribute({**run.absent, **holes, **room.cut})
     span.set_attributes(fitting(attributes | evidence | layers | series | text | absent | recorded))
@@ -101,6 +106,7 @@ def _run_attributes(run: Run, settings: Settings, *, upgraded: bool) -> dict[str
             semconv.DECODING_STRATEGY: run.decoding.strategy,
             semconv.STEPS_TOTAL: run.output_tokens,
             **verdict_attributes(run, "warnings"),
+            **verdict_attributes(run, "outcome"),
             **summary_attributes(run),
         }
     )

@@ -39,7 +39,7 @@ from ..emission.judgements import ENLISTED_KEY, RunJudgement, in_order
 from ..emission.live_step_events import LiveSteps
 from ..emission.run_data import takes_logs
 from ..policies import Policy
-from ..run import ModelInfo, Run
+from ..run import ModelInfo, Run, StopReason
 from ..version import __version__
 from .call_context import (
     PromptHint,
@@ -376,7 +376,11 @@ class _Recording:
     def end(self, result: Any, error: BaseException | None) -> None:
         """Judge what was generated and end the span at the time at which generate() ended."""
         runs: list[Run] = []
+        stop: StopReason | None = None
         try:
+            with shielded("recorder.stop"):
+                stop = None if error is None else self.call.reason_of(error)
+            failure = None if stop == "cancelled" else error
             with shielded("recorder.close"):
                 if self.session is not None:
                     runs = self.session.close(result, error, self.hint.seed)
@@ -384,19 +388,19 @@ class _Recording:
                 if self.live is not None:
                     self.live.report(runs)
             with shielded("recorder.error"):
-                if error is not None:
-                    self.report.write_failure(error)
+                if failure is not None:
+                    self.report.write_failure(failure)
             with shielded("recorder.runs"):
                 if runs:
-                    self.report.write(runs, error)
+                    self.report.write(runs, failure)
             with shielded("recorder.consumer"):
                 if self.consumer is not None and self.consumer.finished is not None:
                     self.consumer.finished(runs, self.span.get_span_context())
             with shielded("recorder.unmeasured"):
                 if self.session is None and self.span.is_recording():
-                    self._write_unmeasured(result)
+                    self._write_unmeasured(result, stop)
             with shielded("recorder.metrics"):
-                self._metrics(runs, result, error, (self.end_ns - self.start_ns) / 1e9)
+                self._metrics(runs, result, failure, (self.end_ns - self.start_ns) / 1e9)
             with shielded("recorder.required"):
                 # The SDK drops the oldest attributes beyond its limit: these must be the newest.
                 self.span.set_attributes(self.start)
@@ -406,9 +410,9 @@ class _Recording:
             finally:
                 self._release()
 
-    def _write_unmeasured(self, result: Any) -> None:
+    def _write_unmeasured(self, result: Any, stop: StopReason | None) -> None:
         decoding, tokens = self.call.decoding(self.hint.seed), self.call.usage(result)
-        self.report.write_unmeasured(decoding, tokens, self.unmeasured or "not measured")
+        self.report.write_unmeasured(decoding, tokens, self.unmeasured or "not measured", stop)
 
     def _release(self) -> None:
         """Refer to nothing of the call any more: the traceback of an exception that its caller keeps refers to us."""

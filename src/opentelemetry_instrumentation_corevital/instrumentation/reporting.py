@@ -36,7 +36,7 @@ from ..emission.live_step_events import LiveSteps
 from ..emission.run_data import pack, records, takes_logs
 from ..emission.span import capture_attributes, emit_run, in_full
 from ..emission.verdict_event import emit_verdict
-from ..run import Decoding, ModelInfo, Run
+from ..run import Decoding, ModelInfo, Run, StopReason
 from .call_context import lasting
 from .prompt_and_response import PromptAndResponse
 from .rag import RAGContext
@@ -110,17 +110,21 @@ class CallReport:
                 if len(runs) == 1:  # by which a store knows a run
                     self.span.set_attributes(fitting({semconv.STEPS_TOTAL: runs[0].output_tokens}))
 
-    def write_unmeasured(self, decoding: Decoding, tokens: tuple[int | None, int | None], reason: str) -> None:
+    def write_unmeasured(
+        self, decoding: Decoding, tokens: tuple[int | None, int | None], reason: str, stop: StopReason | None = None
+    ) -> None:
         """Say on the span of a call that was not measured what it was, and why.
 
         Args:
             decoding: how it decoded.
             tokens: its tokens (input, output).
             reason: why it was not measured.
+            stop: what ended it, which only an exception tells of such a call; None where it returned.
         """
         self.span.set_attributes(
             emitted.request_attributes(decoding, content=self.settings.content_on_span)
             | emitted.usage_attributes(self.model.name, tokens)
+            | emitted.stop_attributes(stop)
             | emitted.model_attributes(self.model)
             | capture_attributes(self.settings)
             | ({} if self.rag is None else rag_attributes(self.rag, content=False)[0])

@@ -1,14 +1,18 @@
 """What to look for among runs: conditions as data, for any source of runs."""
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import zip_longest
+from typing import Any, Final
 
 from .. import semconv
+from ..run import FINISH_REASONS
 from .store_error import StoreError
 
 FLAGS: Final = tuple(semconv.HEALTH_FLAGS)
 LEVELS: Final = ("low", "medium", "high")
+STOP_REASONS: Final = tuple(FINISH_REASONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,11 @@ class RunFilter:
         label: its label; `any` for any label, `none` for none.
         longer_than: it took more than so many seconds.
         tokens_above: it generated more than so many tokens.
+        stop_reason: what ended it, one of `STOP_REASONS`.
+        intervened: True: a policy did something to it; False: none did, as far as is known.
 
     Raises:
-        StoreError: for a flag or level that there is not, or a number that is none.
+        StoreError: for a flag, level or stop reason that there is not, or a number that is none.
     """
 
     model: str | None = None
@@ -41,6 +47,8 @@ class RunFilter:
     label: str | None = None
     longer_than: float | None = None
     tokens_above: int | None = None
+    stop_reason: str | None = None
+    intervened: bool | None = None
 
     def __post_init__(self) -> None:
         """Check the conditions, and write flag and hash as runs have them."""
@@ -49,10 +57,17 @@ class RunFilter:
             raise StoreError("a filter is not a number (NaN).")
         if self.level is not None and self.level not in LEVELS:
             raise StoreError(f"unknown level {self.level!r}; levels are {', '.join(LEVELS)}.")
+        if self.stop_reason is not None and self.stop_reason not in STOP_REASONS:
+            raise StoreError(f"unknown stop reason {self.stop_reason!r}; stop reasons are {', '.join(STOP_REASONS)}.")
         if self.flag is not None:
             object.__setattr__(self, "flag", _whole_name(self.flag))
         if self.prompt_hash is not None:
             object.__setattr__(self, "prompt_hash", self.prompt_hash.lower())
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        """Take what a pickle holds; one of an earlier version lacks the last conditions, which were not asked for."""
+        for each, value in zip_longest(fields(self), state):
+            object.__setattr__(self, each.name, value)
 
 
 def _whole_name(flag: str) -> str:

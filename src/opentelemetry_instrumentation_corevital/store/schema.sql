@@ -1,4 +1,4 @@
--- CoreVital's store, version 4: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
+-- CoreVital's store, version 5: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
 -- run, the run data, and the labels that people gave.
 --
 -- This text makes the newest version. It is also run on a file of an older version, which gets the tables that it lacks;
@@ -107,9 +107,12 @@ CREATE INDEX IF NOT EXISTS runs_level ON runs (risk_level, start_ns) WHERE risk_
 CREATE INDEX IF NOT EXISTS runs_risk ON runs (risk_score, start_ns) WHERE risk_score IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_prompt ON runs (prompt_hash, start_ns) WHERE prompt_hash IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_label ON runs (label, start_ns) WHERE label IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_stop ON runs (stop_reason, start_ns) WHERE stop_reason IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_intervened ON runs (start_ns) WHERE intervention IS NOT NULL;
 -- Everything that a list filters by, newest last: several conditions at once are one walk along this index.
 CREATE INDEX IF NOT EXISTS runs_filters ON runs (
-  start_ns, sequence_index, end_ns, risk_score, output_tokens, model, risk_level, label, prompt_hash,
+  start_ns, sequence_index, end_ns, risk_score, output_tokens, model, risk_level, label, prompt_hash, stop_reason,
+  intervention,
   {flag columns}
 );
 CREATE INDEX IF NOT EXISTS runs_duration ON runs (duration_ns);

@@ -178,11 +178,11 @@ class RunSource(Protocol):
             wanted: which runs.
             limit: how many at most; None: all.
             conditions: those of `RunFilter`, by name, in addition: `model`, `risk_above`, `level`, `flag`, `since_ns`,
-                `until_ns`, `prompt_hash`, `label`, `longer_than`, `tokens_above`.
+                `until_ns`, `prompt_hash`, `label`, `longer_than`, `tokens_above`, `stop_reason`, `intervened`.
 
         Raises:
             TypeError: for a condition that there is not.
-            StoreError: for an unknown flag or level, too.
+            StoreError: for an unknown flag, level or stop reason, too.
         """
         wanted = replace(wanted, **conditions)
         found, after = RunList(), None

@@ -11,6 +11,8 @@ ORDER: Final = "ORDER BY start_ns DESC, trace_id, sequence_index, span_id"
 """The order of `Cursor`."""
 _SECOND_NS: Final = 10**9
 _MOST: Final = 2**63 - 1
+_INDEXED: Final = ("model", "level", "flag", "label", "stop_reason", "intervened")
+"""Conditions that have an index of their own."""
 _FIELDS: Final = tuple(field.name for field in fields(RunFilter))
 
 
@@ -20,7 +22,8 @@ def index(wanted: RunFilter) -> str:
     A planner without statistics takes the wrong one, and then looks up every row.
     """
     given = [name for name in _FIELDS if getattr(wanted, name) is not None]
-    alone = len(given) == 1 and given[0] in ("model", "level", "flag", "label") and wanted.label != "none"
+    without = wanted.label == "none" or wanted.intervened is False  # an index has what is there
+    alone = len(given) == 1 and given[0] in _INDEXED and not without
     return "" if alone else "INDEXED BY runs_filters"
 
 
@@ -44,6 +47,7 @@ def where(
         ("model = ?", wanted.model),
         ("risk_score > ?", wanted.risk_above),
         ("risk_level = ?", wanted.level),
+        ("stop_reason = ?", wanted.stop_reason),
         ("start_ns >= ?", _int64(oldest)),
         ("start_ns <= ?", _int64(newest)),
         ("end_ns - start_ns > ?", _int64(duration)),
@@ -58,6 +62,8 @@ def where(
     values = [value for _, value in given if value is not None]
     if wanted.label in ANY_OR_NONE:
         conditions.append(f"label IS {'NOT ' if wanted.label == 'any' else ''}NULL")
+    if wanted.intervened is not None:
+        conditions.append(f"intervention IS {'NOT ' if wanted.intervened else ''}NULL")
     if wanted.flag is not None:
         conditions.append(f"{wanted.flag} = 1")
     if after is not None:

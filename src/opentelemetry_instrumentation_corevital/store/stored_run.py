@@ -73,6 +73,16 @@ class RunSummary:
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     @property
+    def stop_reason(self) -> str | None:
+        """Return what ended it."""
+        return self.others.get("stop_reason")
+
+    @property
+    def intervention(self) -> str | None:
+        """Return what a policy did to it last; None where none did anything."""
+        return self.others.get("intervention")
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """Return the flags that are raised."""
         return tuple(flag for flag in FLAGS if getattr(self, flag))
@@ -160,6 +170,11 @@ class StoredRun:
     def steps(self) -> tuple[StoredEvent, ...]:
         """Return the recorded steps."""
         return tuple(event for event in self.events if event.name == semconv.STEP_EVENT)
+
+    @property
+    def interventions(self) -> tuple[StoredEvent, ...]:
+        """Return what policies did, in order; of many the last ones."""
+        return tuple(event for event in self.events if event.name == semconv.INTERVENTION_EVENT)
 
     @cached_property
     def columns(self) -> "Mapping[str, NDArray[Any]]":

@@ -2,28 +2,18 @@
 
 import asyncio
 import concurrent.futures
-import string
 import time
 from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models
-from transformers import MaxLengthCriteria, PreTrainedTokenizerFast, StoppingCriteria
+from transformers import MaxLengthCriteria, StoppingCriteria
 
 from opentelemetry_instrumentation_corevital import Run
+from opentelemetry_instrumentation_corevital.run import FINISH_REASONS
 from tests.support.in_memory import Keep, Telemetry, instrumented
-from tests.support.tiny_models import EOS, TRANSFORMERS_4, VOCABULARY, padded_batch, prompt, tiny_model
-
-_WORDS = [*string.ascii_letters, *string.digits, *(a + b for a in "xyz" for b in string.ascii_lowercase)][:VOCABULARY]
-
-
-def tokenizer() -> Any:
-    """Return a tokenizer in which each token is a word of its own."""
-    vocabulary = {word: index for index, word in enumerate(_WORDS)}
-    made = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab=vocabulary, merges=[])))
-    made.backend_tokenizer.decoder = decoders.Fuse()
-    return made
+from tests.support.tiny_models import EOS, TRANSFORMERS_4, padded_batch, prompt, tiny_model
+from tests.support.word_tokenizer import WORDS, tokenizer
 
 
 class At(StoppingCriteria):
@@ -115,7 +105,7 @@ def test_the_clock_is_a_limit(beams: int) -> None:
 @pytest.mark.parametrize("last", [False, True], ids=["before the limit", "at the last allowed token"])
 @pytest.mark.parametrize("batch", [1, 3], ids=["one", "batch"])
 def test_a_stop_string_is_told_from_the_limits(last: bool, batch: int) -> None:
-    stop = _WORDS[words()[0][2]]
+    stop = WORDS[words()[0][2]]
     limits = {"max_new_tokens": 3 if last else 6, "max_time": 1000.0}
     runs = generated(batch=batch, stop_strings=[stop], tokenizer=tokenizer(), **limits)
     assert [run.stop_reason for run in runs] == ["stop_string", "length", "length"][:batch]
@@ -125,7 +115,7 @@ def test_a_stop_string_is_told_from_the_limits(last: bool, batch: int) -> None:
 
 
 def test_a_stop_string_that_ends_a_beam_at_the_last_token() -> None:
-    stop = _WORDS[words(num_beams=2)[0][2]]
+    stop = WORDS[words(num_beams=2)[0][2]]
     runs = generated(batch=2, num_beams=2, stop_strings=[stop], tokenizer=tokenizer(), max_new_tokens=3)
     assert [run.stop_reason for run in runs] == ["stop_string", "length"]
 
@@ -189,7 +179,32 @@ class _GenerationCancelled(Exception):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
-def test_a_streamer_that_raises_ends_the_run(error: BaseException, reason: str) -> None:
+def test_an_exception_ends_the_run_as_its_class_says(error: BaseException, reason: str) -> None:
+    class Raises:
+        seen = 0
+
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            self.seen += 1
+            if self.seen == 3:
+                raise error
+            return scores
+
+    telemetry = Telemetry()
+    with instrumented(telemetry, judgements=[telemetry]), pytest.raises(type(error)) as caught:
+        tiny_model().generate(prompt(6), max_new_tokens=9, do_sample=False, logits_processor=[Raises()])
+    assert caught.value is error
+    run, attributes = telemetry.run, dict(telemetry.span.attributes or {})
+    assert (run.stop_reason, run.finish_reason, run.output_tokens) == (reason, FINISH_REASONS[run.stop_reason], 2)
+    assert ("error.type" in attributes) is (run.error_type is not None) is (reason == "error")
+    assert telemetry.span.status.is_unset is (reason == "cancelled")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError(), StopIteration(), KeyboardInterrupt(), asyncio.CancelledError(), _GenerationCancelled()],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_streamer_that_raises_ends_the_run(error: BaseException) -> None:
     class Raises:
         seen = 0
 
@@ -206,7 +221,7 @@ def test_a_streamer_that_raises_ends_the_run(error: BaseException, reason: str) 
     run = telemetry.run
     # transformers 4 gives a token to the streamer before it checks whether to stop: that step has not ended.
     tokens = 1 if TRANSFORMERS_4 else 2
-    assert (run.stop_reason, run.finish_reason, run.output_tokens) == (reason, "error", tokens)
+    assert (run.stop_reason, run.finish_reason, run.output_tokens) == ("cancelled", "stop", tokens)
 
 
 def test_a_loop_that_ends_by_itself_has_no_reason() -> None:

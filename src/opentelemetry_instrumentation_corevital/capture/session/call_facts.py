@@ -14,7 +14,7 @@ from ..isolation.dispatch_modes import has_numbers
 from ..model.caches import holds_keys
 from ..row.ancestry import Ids
 from .returned_tokens import new_tokens, token_ids
-from .stopping import Stops, token_set
+from .stopping import Stops, reason_of_error, token_set
 
 # The first parameters of GenerationMixin.generate; the same from transformers 4.57 to 5.
 _POSITIONAL = (
@@ -318,6 +318,10 @@ class Call:
         if count and int(tokens[count - 1]) in self.eos_tokens():
             return "eos"
         return "length" if count == self.max_new_tokens() else self.stops.reason_left()
+
+    def reason_of(self, error: BaseException) -> StopReason:
+        """Return `cancelled` for an exception that ended the call on purpose, `error` for any other."""
+        return reason_of_error(error, self.arguments.get("streamer"))
 
     def usage(self, result: Any) -> tuple[int | None, int | None]:
         """Return the call's input and output tokens without padding, each None where it cannot be told exactly."""

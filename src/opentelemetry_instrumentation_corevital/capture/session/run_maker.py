@@ -12,7 +12,6 @@ from ..collector.presence import ATTENTION, Presence, why_no_attention
 from ..row.host_transfer import RowStore
 from ..row.layout import TOKEN, attention_columns, every_step_columns, logit_columns
 from .call_facts import Call, Generated
-from .stopping import reason_of_error
 
 _UNSEEN_END: Final = "no stopping criterion was seen to end it"
 
@@ -58,8 +57,9 @@ class RunMaker:
         with shielded("capture.prompt"):
             prompt_counts = self._call.input_token_counts()
         unread = read if isinstance(read, str) else None
+        raised = None if error is None else self._call.reason_of(error)
         if isinstance(read, str):
-            read = Generated(np.empty((1, 0), np.int64), [None], [None if error is None else reason_of_error(error)])
+            read = Generated(np.empty((1, 0), np.int64), [None], [raised])
             prompt_counts = None if prompt_counts is None else [sum(prompt_counts)]
         sequences = len(read.counts)
         runs = []
@@ -77,7 +77,7 @@ class RunMaker:
                 tokens=tokens[:count].astype(np.int32),
                 finish_reason=None if stop is None else FINISH_REASONS[stop],
                 stop_reason=stop,
-                error_type=None if error is None else error_name(error),
+                error_type=error_name(error) if error is not None and raised == "error" else None,
             )
             self._name_absent(run, stop, known, unread)
             if rows is None or known is None:

@@ -25,7 +25,7 @@ from .failed_step import Faults, add_failed_step, faults_of
 from .live_steps import Follower, Following
 from .run_maker import RunMaker
 from .steering import Sampling, Steering
-from .stopping import flags_of, reason_of_error
+from .stopping import flags_of
 
 STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
 """Decoding strategies in which each pass through the loop chooses one token of each returned sequence."""
@@ -332,7 +332,7 @@ class Session:
         else:
             why = self._absent_reason or "which beams would have been returned is not known"
             return f"the call failed, and the tokens before that were not observed: {why}"
-        return Generated(tokens, counts, [reason_of_error(error)] * len(counts))
+        return Generated(tokens, counts, [self.call.reason_of(error)] * len(counts))
 
     def _nothing_yet(self) -> bool:
         """Whether it is certain that a call that failed had not chosen any token."""

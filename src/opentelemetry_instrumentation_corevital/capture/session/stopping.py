@@ -20,7 +20,9 @@ from transformers.generation.stopping_criteria import (
     StopStringCriteria,
 )
 
+from ..._internal.safety import shielded
 from ...run import StopReason
+from .streamer_errors import left_through
 
 PRECEDENCE: Final[tuple[StopReason, ...]] = (
     "eos",
@@ -64,15 +66,18 @@ def kind_of(criterion: Any) -> StopReason:
     return next((kind for known, kind in _KINDS if isinstance(criterion, known)), "criterion")
 
 
-def reason_of_error(error: BaseException) -> StopReason:
+def reason_of_error(error: BaseException, streamer: Any = None) -> StopReason:
     """Return `cancelled` for an exception by which somebody ends a call on purpose, `error` for any other.
 
-    Those are what is no `Exception` (Ctrl-C, a cancelled task, exit), and those that are called so: each framework has
-    its own, and that of `transformers serve` is private.
+    Those are what is no `Exception` (Ctrl-C, a cancelled task, exit), those that are called so, since each framework
+    has its own, and whatever the call's streamer raises: it has no other way to say that nobody reads any more.
     """
     names = (kind.__name__ for kind in type(error).__mro__)
-    on_purpose = not isinstance(error, Exception) or any(name.endswith(_CANCELLED) for name in names)
-    return "cancelled" if on_purpose else "error"
+    if not isinstance(error, Exception) or any(name.endswith(_CANCELLED) for name in names):
+        return "cancelled"
+    with shielded("capture.streamer"):
+        return "cancelled" if left_through(error, streamer) else "error"
+    return "error"
 
 
 class Stops:
