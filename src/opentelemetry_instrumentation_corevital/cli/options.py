@@ -18,7 +18,7 @@ from ..config import data_folder, environment_variable, load_settings
 from ..loading.model_names import stored_name
 from ..store import RunFilter, RunSource, RunSummary, StoreError, open_store
 from ..store.database import store_path
-from ..store.filters import FLAGS, LEVELS
+from ..store.filters import FLAGS, LEVELS, STOP_REASONS
 from ..store.opening import local_file
 
 _ID_LENGTH: Final = 12
@@ -186,6 +186,15 @@ Flag = Annotated[
         autocompletion=lambda: [flag.removesuffix("_detected") for flag in FLAGS],
     ),
 ]
+EndedBy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REASON",
+        help=f"Only runs that this ended: {', '.join(STOP_REASONS)}.",
+        autocompletion=lambda: list(STOP_REASONS),
+    ),
+]
+Intervened = Annotated[bool, typer.Option("--intervened", help="Only runs to which a policy did something.")]
 PromptHash = Annotated[
     str | None,
     typer.Option(metavar="HASH", help="Only runs whose prompt hash begins so.", autocompletion=complete_hashes),

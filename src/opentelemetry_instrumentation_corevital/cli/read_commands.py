@@ -22,7 +22,9 @@ from .options import (
     AsCsv,
     AsJson,
     Database,
+    EndedBy,
     Flag,
+    Intervened,
     Label,
     Level,
     Limit,
@@ -71,6 +73,8 @@ def runs(
     label: Label = None,
     longer_than: LongerThan = None,
     tokens_above: TokensAbove = None,
+    stop_reason: EndedBy = None,
+    intervened: Intervened = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -89,6 +93,8 @@ def runs(
         label=label,
         longer_than=longer_than,
         tokens_above=tokens_above,
+        stop_reason=stop_reason,
+        intervened=intervened or None,
     )
     with open_store(database(db)) as store:
         found = store.runs(with_stored_model(store, wanted), limit=limit)
@@ -233,7 +239,8 @@ def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9))
     seconds = (summary.end_ns - summary.start_ns) / 1e9
     out.print(f"{_named(stored)}, {started}, {seconds:.2f} s", soft_wrap=True)
-    out.print(verdict_panel(stored.attributes, stored.dropped), width=min(out.width, _PANEL_WIDTH))
+    panel = verdict_panel(stored.attributes, stored.dropped, stored.interventions)
+    out.print(panel, width=min(out.width, _PANEL_WIDTH))
     if stored.label is not None:
         note = f", {printable(str(stored.label.note))}" if stored.label.note else ""
         out.print(f"label: {one_line(str(stored.label.outcome))}{note}")

@@ -16,6 +16,7 @@ from ..presentation.shapes import Dropped
 from ..presentation.token_strip import coloured_text, legend, token_pieces
 from ..run import Run
 from ..store import StoreError
+from ..store.stored_run import StoredEvent
 from .own_telemetry import CommandTelemetry
 from .printing import run_console
 
@@ -49,7 +50,7 @@ class RunResults:
             if len(self.runs) > 1:
                 console.rule(f"sequence {run.sequence_index}")
             dropped = Dropped(span.dropped_attributes, span.dropped_events)
-            console.print(verdict_panel(dict(span.attributes or {}), dropped))
+            console.print(verdict_panel(dict(span.attributes or {}), dropped, _interventions(span)))
             console.print(coloured_text(self.loaded.tokenizer, run), soft_wrap=True)
             if console.color_system is not None and run.column("surprisal") is not None:
                 console.print(legend())
@@ -85,6 +86,12 @@ class RunResults:
             | {name: float(run.columns[name][step]) for name in names if run.columns[name][step] < float("inf")}
             for step, piece in enumerate(pieces)
         ]
+
+
+def _interventions(span: ReadableSpan) -> list[StoredEvent]:
+    """Return the events of what policies did."""
+    events = [StoredEvent(event.name, event.timestamp, dict(event.attributes or {})) for event in span.events]
+    return [event for event in events if event.name == semconv.INTERVENTION_EVENT]
 
 
 def spans_of_runs(telemetry: CommandTelemetry) -> list[ReadableSpan]:

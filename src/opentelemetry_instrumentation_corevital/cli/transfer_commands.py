@@ -17,7 +17,9 @@ from ..store.maintenance import upgrade
 from .options import (
     AsJson,
     Database,
+    EndedBy,
     Flag,
+    Intervened,
     Label,
     Level,
     Model,
@@ -85,6 +87,8 @@ def export(
     flag: Flag = None,
     prompt_hash: PromptHash = None,
     label: Label = None,
+    stop_reason: EndedBy = None,
+    intervened: Intervened = False,
     pretty: Pretty = False,
 ) -> None:
     """Write runs in a format that other programs read: those named, those that the filters find, or all.
@@ -99,6 +103,8 @@ def export(
         flag=flag,
         prompt_hash=prompt_hash,
         label=label,
+        stop_reason=stop_reason,
+        intervened=intervened or None,
     )
     filtered = wanted != ANY_RUN
     if run_ids and (filtered or limit is not None):

@@ -34,6 +34,7 @@ _FINGERPRINT: Final = {
     for path, name in semconv.VERDICTS.items()
     if path.startswith("fingerprint.")
 }
+_INTERVENTION: Final = semconv.INTERVENTION_KIND.removesuffix("kind")
 _HEADS: Final = ("collapsed", "focused")
 _PER_STEP: Final = ("top1_prob", "hidden_cosine")
 _BLOCK: Final = 1024
@@ -150,7 +151,24 @@ def _extensions(run: StoredRun) -> dict[str, Any]:
         made["rag"] = retrieved
     if summary.narrative is not None:
         made["narrative"] = {"summary": summary.narrative}
+    if ending := _ending(run):
+        made["ending"] = ending
     return made
+
+
+def _ending(run: StoredRun) -> dict[str, Any]:
+    """Return what ended the run, and what policies did to it."""
+    done = [_words(event.attributes) for event in run.interventions] or [_words(run.attributes)]
+    interventions = [each for each in done if each]
+    return _present({"stop_reason": run.summary.stop_reason, "interventions": interventions or None})
+
+
+def _words(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what attributes say of an intervention, by the last word of each name, its evidence as an object."""
+    said = {
+        name.removeprefix(_INTERVENTION): value for name, value in attributes.items() if name.startswith(_INTERVENTION)
+    }
+    return _present({**said, "evidence": _object(said.get("evidence"))})
 
 
 def _superset(run: StoredRun) -> dict[str, Any]:

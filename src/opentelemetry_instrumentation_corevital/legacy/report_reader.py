@@ -49,6 +49,9 @@ class ReportError(ValueError):
     """What cannot be read as a report; the message says what was expected, and where."""
 
 
+_NO_END: Final = "the report does not say why the run ended"
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A report that was read."""
@@ -87,7 +90,7 @@ def read_report(report: Any, settings: Settings, *, content: bool) -> Report:
         semconv.STEPS_TOTAL: steps,
         semconv.GEN_AI_USAGE_INPUT_TOKENS: _count(prompt.get("num_tokens"), summary.get("prompt_tokens")),
         semconv.GEN_AI_USAGE_OUTPUT_TOKENS: steps,
-        semconv.CAPTURE_ABSENT: json.dumps({"finish_reason": "the report does not say why the run ended"}),
+        semconv.CAPTURE_ABSENT: json.dumps(dict.fromkeys(("finish_reason", "stop_reason"), _NO_END)),
         **_model(_object(report, "model")),
         **_request(_object(report, "run_config")),
         **_judgements(report, version, content=content),

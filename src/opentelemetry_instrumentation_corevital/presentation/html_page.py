@@ -57,7 +57,7 @@ def page(run: RunShape, tokens: Sequence[str] | None, *, source: str | None = No
         run=summary,
         started=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9)),
         label=run.label,
-        facts=[(name, *_bars_first(str(value))) for name, value in verdict_lines(run.attributes, run.dropped)],
+        facts=[(name, *_bars_first(str(value))) for name, value in _facts(run)],
         messages=_messages(run),
         tokens=_tokens(min(steps, MOST_TOKENS), tokens, found),
         tokens_beyond=max(0, steps - MOST_TOKENS),
@@ -66,13 +66,19 @@ def page(run: RunShape, tokens: Sequence[str] | None, *, source: str | None = No
         token_signals=[(line, COLOURS[line.signal]) for line in found if line.signal in COLOURS],
         lines=found,
         marks=[
-            (step, name, 100 * step / max(1, steps - 1)) for step, name in marks(run.attributes) if 0 <= step < steps
+            (step, name, 100 * step / max(1, steps - 1))
+            for step, name in marks(run.attributes, run.interventions)
+            if 0 <= step < steps
         ],
         last=max(0, steps - 1),
         box=(WIDTH, HEIGHT),
         maps=_maps(run),
         attributes=sorted(run.attributes.items()),
     )
+
+
+def _facts(run: RunShape) -> list[tuple[str, Any]]:
+    return list(verdict_lines(run.attributes, run.dropped, run.interventions))
 
 
 def _shown(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from .. import semconv
 from .._internal.printable import one_line
+from .interventions import intervention_lines
 from .shapes import SummaryShape
 
 _COLOURS: Final = {"low": "#2e7d32", "medium": "#b26a00", "high": "#c62828"}
@@ -33,7 +34,7 @@ def runs_table(runs: Sequence[SummaryShape]) -> str:
                 ", ".join(flag.removesuffix("_detected") for flag in run.flags) or ("-" if run.judged else "unknown")
             ),
             "-" if run.output_tokens is None else str(run.output_tokens),
-            _text(run.error_type or run.finish_reason or "-"),
+            _text(run.error_type or run.stop_reason or run.finish_reason or "-"),
             _text(run.label or "-"),
         )
         rows.append(_row(cells, "td", wrap=False))
@@ -72,6 +73,8 @@ def verdict(
         or (UNKNOWN if cut and semconv.BLAME_LAYERS not in attributes else ""),
         "model": summary.model or "-",
         "tokens": f"{_count(summary.input_tokens)} in the prompt, {_count(summary.output_tokens)} generated",
+        "ended by": summary.error_type or summary.stop_reason or "",
+        "intervention": "; ".join(intervention_lines(attributes, ())),
         "label": label,
         "damaged": f"{_damage(damage)}; left out" if damage else "",
     }

@@ -17,8 +17,9 @@ from .._internal.printable import ELLIPSIS, one_line, printable
 from ..catalogue.signal import Signal
 from ..catalogue.signals import SIGNALS
 from ..catalogue.verdicts import FLAGS
+from .interventions import intervention_lines
 from .notebook import UNKNOWN
-from .shapes import WHOLE, Dropped
+from .shapes import WHOLE, Dropped, EventShape
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 _STYLES: Final = {"low": "green", "medium": "yellow", "high": "bold red"}
@@ -46,8 +47,16 @@ def level_style(level: str | None) -> str:
     return _STYLES.get(level or "", "dim")
 
 
-def verdict_panel(attributes: SpanAttributes, dropped: Dropped = WHOLE) -> RenderableType:
-    """Return the whole verdict of one run; `dropped` is what the SDK's limits took from its span."""
+def verdict_panel(
+    attributes: SpanAttributes, dropped: Dropped = WHOLE, interventions: Sequence[EventShape] = ()
+) -> RenderableType:
+    """Return the whole verdict of one run.
+
+    Args:
+        attributes: of its span.
+        dropped: what the SDK's limits took from the span.
+        interventions: the events of what policies did; without them the attributes tell of the last one.
+    """
     level, score = attributes.get(semconv.RISK_LEVEL), attributes.get(semconv.RISK_SCORE)
     title = Text("risk not known" if dropped.attributes else "risk not judged", "dim")
     if level is not None and score is not None:
@@ -55,15 +64,17 @@ def verdict_panel(attributes: SpanAttributes, dropped: Dropped = WHOLE) -> Rende
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in verdict_lines(attributes, dropped):
+    for name, value in verdict_lines(attributes, dropped, interventions):
         table.add_row(name, Text(value) if isinstance(value, str) else value)  # a str may hold [markup]
     narrative = Text(_short(printable(str(attributes.get(semconv.NARRATIVE, "")))))
     return Panel(Group(narrative, Text(""), table), title=title, title_align="left", border_style=level_style(level))
 
 
-def verdict_lines(attributes: SpanAttributes, dropped: Dropped = WHOLE) -> list[tuple[str, str | Text]]:
+def verdict_lines(
+    attributes: SpanAttributes, dropped: Dropped = WHOLE, interventions: Sequence[EventShape] = ()
+) -> list[tuple[str, str | Text]]:
     """Return what there is to say of a run, each line with its name; what was dropped is unknown, never none."""
-    return [(name, _shown(line)) for name, line in _lines(attributes, dropped)]
+    return [(name, _shown(line)) for name, line in _lines(attributes, dropped, interventions)]
 
 
 def _shown(line: str | Text) -> str | Text:
@@ -78,7 +89,9 @@ def _short(text: str) -> str:
     return text if len(text) <= _MOST_LINE else f"{text[: _MOST_LINE - 1]}{ELLIPSIS}"
 
 
-def _lines(attributes: SpanAttributes, dropped: Dropped) -> list[tuple[str, str | Text]]:
+def _lines(
+    attributes: SpanAttributes, dropped: Dropped, interventions: Sequence[EventShape]
+) -> list[tuple[str, str | Text]]:
     get = attributes.get
     absent = parsed(get(semconv.CAPTURE_ABSENT))
     unknown = UNKNOWN if dropped.attributes else "not judged"
@@ -88,6 +101,8 @@ def _lines(attributes: SpanAttributes, dropped: Dropped) -> list[tuple[str, str 
         ("flags", _flags(attributes, absent or {}, dropped)),
         ("early warnings", _early_warnings(attributes, unknown)),
     ]
+    if done := intervention_lines(attributes, interventions):
+        lines.append(("interventions", Text("\n".join(done), "magenta")))
     lines += _further(attributes, absent or {}, dropped)
     lines += filter(None, (_line(each, attributes) for each in SIGNALS))
     lines.append(("tokens", _tokens(attributes)))
@@ -236,6 +251,8 @@ def _tokens(attributes: SpanAttributes) -> str:
     text = f"{get(semconv.STEPS_TOTAL, 'an unknown number')} generated"
     if prompt is not None:
         text = f"{prompt} in the prompt, {text}"
+    if semconv.STOP_REASON in attributes:
+        return f"{text}, stop reason {get(semconv.STOP_REASON)}"
     finish = get(semconv.GEN_AI_RESPONSE_FINISH_REASONS)
     return f"{text}, finish reason {finish[0]}" if finish else text
 

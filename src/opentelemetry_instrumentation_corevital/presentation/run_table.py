@@ -18,7 +18,7 @@ TableColumns = dict[str, list[str]]
 
 _ID_LENGTH: Final = 12
 _GAP: Final = 2
-_GO_FIRST: Final = ("prompt", "warnings", "finish", "tokens", "age", "label")
+_GO_FIRST: Final = ("prompt", "warnings", "finish", "intervention", "tokens", "age", "label")
 _NUMBERS: Final = ("age", "tokens")
 _SHORTEST_MODEL: Final = 12
 _MOST_MODEL: Final = 100
@@ -41,8 +41,8 @@ def runs_table(runs: Sequence[SummaryShape], width: int) -> tuple[Table, list[st
     for name in _GO_FIRST:
         if _needed(columns) <= width:
             break
-        del columns[name]
-        left_out.append(name)
+        if columns.pop(name, None) is not None:
+            left_out.append(name)
     others = _needed({name: cells for name, cells in columns.items() if name != "model"})
     room = max(_SHORTEST_MODEL, width - others - _GAP)
     columns["model"] = [name if cell_len(name) <= room else f"{name[: room - 1]}\u2026" for name in columns["model"]]
@@ -74,7 +74,10 @@ def _columns(runs: Sequence[SummaryShape]) -> TableColumns:
         ],
         "flags": [_flags(run) for run in runs],
         "tokens": ["-" if run.output_tokens is None else str(run.output_tokens) for run in runs],
-        "finish": [one_line(run.error_type or run.finish_reason or "-", _MOST_MODEL) for run in runs],
+        "finish": [
+            one_line(run.error_type or run.stop_reason or run.finish_reason or "-", _MOST_MODEL) for run in runs
+        ],
+        **_interventions(runs),
         "prompt": [one_line((run.prompt_hash or "-")[:8]) for run in runs],
         "label": [one_line(run.label or "-", _MOST_MODEL) for run in runs],
         "warnings": [
@@ -82,6 +85,13 @@ def _columns(runs: Sequence[SummaryShape]) -> TableColumns:
             for run in runs
         ],
     }
+
+
+def _interventions(runs: Sequence[SummaryShape]) -> TableColumns:
+    """Return the column of what policies did, where they did anything to one of the runs."""
+    if not any(run.intervention for run in runs):
+        return {}
+    return {"intervention": [one_line(run.intervention or "-", _MOST_WORD) for run in runs]}
 
 
 def _flags(run: SummaryShape) -> str:

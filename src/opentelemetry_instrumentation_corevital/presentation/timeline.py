@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from .. import semconv
 from ..catalogue.signals import step_fields, timelines
+from .interventions import intervention_marks
 from .panel import mapping
-from .shapes import RunShape
+from .shapes import EventShape, RunShape
 
 WIDTH: Final = 1000
 HEIGHT: Final = 100
@@ -90,9 +91,14 @@ def lines(run: RunShape) -> list[Line]:
     return found
 
 
-def marks(attributes: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Return the steps at which flags and warnings say that something began, in order, each with its name."""
-    found: list[tuple[int, str]] = []
+def marks(attributes: Mapping[str, Any], interventions: Sequence[EventShape] = ()) -> list[tuple[int, str]]:
+    """Return the steps at which flags and warnings say that something began, and policies acted, each with its name.
+
+    Args:
+        attributes: of the run's span.
+        interventions: the events of what policies did; without them the attributes tell of the last one.
+    """
+    found = intervention_marks(attributes, interventions)
     for name in semconv.EVIDENCE:
         for what, numbers in mapping(attributes.get(name)).items():
             if not isinstance(numbers, Mapping):
