@@ -24,9 +24,22 @@ def post(url: str, body: dict[str, Any]) -> str:
         return text
 
 
+def leave_early(url: str, body: dict[str, Any]) -> None:
+    """Close the connection when the first piece of an answer has come."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as response:
+        while b'"content"' not in response.readline():
+            pass
+
+
 def healthy(port: int) -> bool:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as response:
         return bool(response.status == 200)
+
+
+def recorded(database: Path) -> list[Any]:
+    """Return the spans of runs."""
+    return [span for span in stored_spans(database) if span.scope == SCOPE_NAME]
 
 
 def test_transformers_serve(demo_folder: str, tmp_path: Path) -> None:
@@ -43,12 +56,20 @@ def test_transformers_serve(demo_folder: str, tmp_path: Path) -> None:
         streamed = post(f"{url}/chat/completions", {**chat, "stream": True})
         post(f"{url}/chat/completions", chat)
         post(f"{url}/completions", {"model": demo_folder, "prompt": "The sea is", "max_tokens": 6})
+        story = [{"role": "user", "content": "Write a long story about the sea."}]
+        asked = {**chat, "messages": story, "max_tokens": 500, "stream": True}
+        leave_early(f"{url}/chat/completions", asked)
+        wait_until(lambda: len(recorded(database)) == 4, 60)
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) in (0, -signal.SIGTERM), log.read_text()
     assert streamed.count('"content"') > 1
     spans = stored_spans(database)
     named = {span.span_id: span for span in spans}
-    runs = [span for span in spans if span.scope == SCOPE_NAME]
+    *runs, left = recorded(database)
+    assert left.attributes["corevital.stop_reason"] == "cancelled"
+    assert left.attributes["gen_ai.usage.output_tokens"] < 500
+    assert (left.status_code, "error.type" in left.attributes) == (0, False)
+    assert [span.attributes["corevital.stop_reason"] for span in runs] == ["length"] * 3
     assert [span.attributes["gen_ai.operation.name"] for span in runs] == ["chat", "chat", "text_completion"]
     assert [span.attributes["gen_ai.usage.output_tokens"] for span in runs] == [8, 8, 6]
     hashes = [span.attributes["corevital.fingerprint.prompt_hash"] for span in runs]

@@ -201,6 +201,21 @@ def test_a_loop_of_the_callers_own(end: bool) -> None:
     cancelled(tiny_model(), prompt(6), custom_generate=loop, streamer=streamer)
 
 
+def test_a_draft_that_a_model_of_text_diffusion_streams() -> None:
+    class Drafts(Counting):
+        def put_draft(self, value: torch.Tensor, **_: Any) -> None:
+            raise Gone
+
+    streamer = Drafts(0)
+
+    def loop(model: Any, input_ids: torch.Tensor, **_: Any) -> Any:
+        for draft in [streamer.put_draft]:
+            draft(input_ids)
+        return input_ids
+
+    cancelled(tiny_model(), prompt(6), custom_generate=loop, streamer=streamer)
+
+
 @pytest.mark.parametrize("options", [{"assistant_model": 1}, {"prompt_lookup_num_tokens": 2}], ids=["model", "lookup"])
 def test_assisted_decoding(options: dict[str, Any]) -> None:
     if "assistant_model" in options:

@@ -10,7 +10,7 @@ import inspect
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Final
 
-_METHODS: Final = frozenset(("put", "end"))
+_METHODS: Final = frozenset(("put", "put_draft", "end"))  # the second where a model of text diffusion streams
 _LOADS: Final = ("LOAD_METHOD", "LOAD_ATTR")
 
 
@@ -28,7 +28,7 @@ def left_through(error: BaseException, streamer: Any) -> bool:
 
 
 def _own_codes(streamer: Any) -> frozenset[CodeType]:
-    """Return the code of every `put` and `end` that the streamer's class has or inherits."""
+    """Return the code of every such method that the streamer's class has or inherits."""
     found = (vars(kind).get(name) for kind in type(streamer).__mro__ for name in _METHODS)
     return frozenset(code for each in found if isinstance(code := getattr(each, "__code__", None), CodeType))
 
@@ -40,7 +40,7 @@ def _is_method_of(frame: FrameType, streamer: Any, codes: frozenset[CodeType]) -
 
 
 def _was_calling(frame: FrameType, at: int, streamer: Any) -> bool:
-    """Return whether a frame was calling `put` or `end` of the streamer, which it knows by a name or as an attribute.
+    """Return whether a frame was calling such a method of the streamer, which it knows by a name or as an attribute.
 
     The instruction that looks the method up begins where the call begins, and what it looks it up on comes just before.
     """
