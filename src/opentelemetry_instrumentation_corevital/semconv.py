@@ -379,7 +379,9 @@ METRIC_TIME_PER_OUTPUT_TOKEN: Final = metric(
 METRIC_RUNS: Final = metric("corevital.runs", "counter", "{run}", "calls of generate() (captured) or sequences judged")
 METRIC_HEALTH_FLAGS: Final = metric("corevital.health.flags", "counter", "{flag}", "health flags raised")
 METRIC_WARNINGS: Final = metric("corevital.warnings", "counter", "{warning}", "warnings given")
-METRIC_INTERVENTIONS: Final = metric("corevital.interventions", "counter", "{intervention}", "what policies did")
+METRIC_INTERVENTIONS: Final = metric(
+    "corevital.interventions", "counter", "{intervention}", "what policies did to runs, by kind, trigger and outcome"
+)
 METRIC_DROPPED: Final = metric("corevital.dropped", "counter", "{item}", "what CoreVital had to leave out")
 
 LABEL_CAPTURED: Final = define(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
@@ -15,6 +16,9 @@ from tests.support.command_line import Cli
 from tests.support.made_runs import ROLLED_BACK, STOPPED, intervened, make_run
 from tests.support.reported_runs import report
 from tests.support.spans import make_spans
+from tests.support.subprocesses import ROOT
+
+SCHEMA = ROOT / "docs" / "schemas" / f"run-{semconv.SCHEMA_VERSION}.json"
 
 
 @pytest.fixture
@@ -78,6 +82,7 @@ def test_exports_have_it(ended: Cli, tmp_path: Path) -> None:
     shown = json.loads(ended("show", "last", "--json")[1])
     assert shown["attributes"][semconv.STOP_REASON] == shown["summary"]["stop_reason"] == "policy"
     assert [event["name"] for event in shown["events"]][-2:] == [semconv.INTERVENTION_EVENT] * 2
+    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8"))).validate(shown)
     ending = json.loads(ended("export", "last")[1])["extensions"]["ending"]
     assert ending == {
         "stop_reason": "policy",
