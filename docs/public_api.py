@@ -81,6 +81,7 @@ COMMANDS: dict[str, Stability] = {
     "run": "stable",
     "runs": "stable",
     "show": "stable",
+    "watch": "provisional",
     "compare": "provisional",
     "calibrate": "provisional",
     "label": "stable",

@@ -290,6 +290,7 @@ STEP_RISK_SO_FAR: Final = step_attribute(
     between=_FRACTION,
 )
 STEP_WARNINGS: Final = step_attribute("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
+STEP_TOKEN_TEXT: Final = step_attribute("corevital.step.token_text", "string", "", "text of its token", content=True)
 
 # --- what policies did --------------------------------------------------------------------------------------------
 INTERVENTION_EVENT: Final = define("event", "corevital.intervention", "-", "", "what a policy did to the sequence")

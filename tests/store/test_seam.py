@@ -13,7 +13,17 @@ from tests.support.spans import run_code
 
 PACKAGE = opentelemetry_instrumentation_corevital.__name__
 SOURCE = Path(opentelemetry_instrumentation_corevital.__file__).parent
-NEUTRAL = ("comparison", "store_error", "filters", "intervals", "labels", "opening", "source", "stored_run")
+NEUTRAL = (
+    "arriving_steps",
+    "comparison",
+    "store_error",
+    "filters",
+    "intervals",
+    "labels",
+    "opening",
+    "source",
+    "stored_run",
+)
 """Modules of the store that any source of runs uses."""
 STATEMENT = re.compile(
     r"\b(SELECT\s.+\sFROM\s|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\S+\s+SET\s|DELETE\s+FROM\s"

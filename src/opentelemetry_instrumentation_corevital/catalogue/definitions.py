@@ -103,11 +103,12 @@ def step_attribute(
     unit: str,
     meaning: str,
     *,
+    content: bool = False,
     between: tuple[float | None, float | None] | None = None,
     longest: int | None = None,
 ) -> str:
     """Declare an attribute of an event of a span."""
-    return define("event attribute", name, type_, unit, meaning, between=between, longest=longest)
+    return define("event attribute", name, type_, unit, meaning, content=content, between=between, longest=longest)
 
 
 def metric(name: str, type_: ValueType, unit: str, meaning: str) -> str:

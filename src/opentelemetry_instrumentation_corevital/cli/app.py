@@ -29,6 +29,7 @@ from .read_commands import runs, show
 from .run_command import run
 from .standard_streams import guarded
 from .transfer_commands import export, import_, migrate
+from .watch_command import watch
 
 USAGE_ERROR: Final = 2  # what typer exits with; here 2 means an internal error
 
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.command(cls=Command)(run)
 app.command(cls=Command)(runs)
 app.command(cls=Command)(show)
+app.command(cls=Command)(watch)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(calibrate)
 app.command(cls=Command)(label)

@@ -59,6 +59,21 @@ def runs_table(runs: Sequence[SummaryShape], width: int) -> tuple[Table, list[st
     return table, left_out
 
 
+def verdict_line(run: SummaryShape) -> Text:
+    """Return a run's name, risk, flags, tokens and end, as one line without a width."""
+    name = _name(run, alone=True)
+    risk = "risk not judged"
+    if run.risk_score is not None:
+        risk = f"{one_line(run.risk_level or '', _MOST_WORD)} risk {run.risk_score:.2f}".strip()
+    flags = [flag.removesuffix("_detected").replace("_", " ") for flag in run.flags]
+    tokens = [] if run.output_tokens is None else [f"{run.output_tokens} tokens"]
+    end = [one_line(end, _MOST_MODEL) for end in (run.error_type or run.finish_reason,) if end]
+    text = Text(f"run {name}: ").append(risk, level_style(run.risk_level))
+    if flags:
+        text.append(f", {', '.join(flags)}", "bold red")
+    return text.append("".join(f", {each}" for each in [*tokens, *end]))
+
+
 def _columns(runs: Sequence[SummaryShape]) -> TableColumns:
     now = time.time_ns()
     calls = Counter((run.trace_id, run.sequence_index) for run in runs)

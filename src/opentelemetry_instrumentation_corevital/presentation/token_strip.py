@@ -10,25 +10,52 @@ from .._internal.printable import printable
 from ..run import Run
 
 _CONTEXT: Final = 16  # tokens decoded before a token, so that its piece comes out as it stands in the text
+_INCOMPLETE: Final = "\ufffd"  # what a decoder makes of a character's first bytes
+_MOST_WAITING: Final = 8  # tokens: a character has at most four bytes, so this is no character
 
 # Surprisal in bit from which a colour holds.
 _COLOURS: Final = ((8.0, "red"), (4.0, "dark_orange"), (2.0, "yellow"), (0.0, "green"))
 
 
+class TokenPieces:
+    """The text that each token adds, as tokens come; a character made of several tokens comes with its last one.
+
+    Args:
+        tokenizer: that of the model.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._before: list[int] = []
+        """The last tokens whose text is out."""
+        self._waiting: list[int] = []
+        """Tokens after them, whose text ends in the middle of a character."""
+
+    def add(self, token: int) -> str:
+        """Return the text that is complete with this token; empty where it ends within a character."""
+        self._waiting.append(token)
+        found = self._text()
+        return "" if found.endswith(_INCOMPLETE) and len(self._waiting) < _MOST_WAITING else self._out(found)
+
+    def end(self) -> str:
+        """Return the text of tokens that ended within a character."""
+        return self._out(self._text()) if self._waiting else ""
+
+    def _text(self) -> str:
+        before = self._tokenizer.decode(self._before) if self._before else ""
+        return str(self._tokenizer.decode([*self._before, *self._waiting])[len(before) :])
+
+    def _out(self, found: str) -> str:
+        self._before = [*self._before, *self._waiting][-_CONTEXT:]
+        self._waiting = []
+        return found
+
+
 def token_pieces(tokenizer: Any, tokens: Sequence[int]) -> list[str]:
     """Return the text that each token adds; a character made of several tokens comes with its last one."""
-    pieces = []
-    shown = 0  # tokens whose text is out
-    for index in range(len(tokens)):
-        start = max(0, shown - _CONTEXT)
-        before = tokenizer.decode(tokens[start:shown])
-        after = tokenizer.decode(tokens[start : index + 1])
-        if after.endswith("\ufffd") and index + 1 < len(tokens):
-            pieces.append("")
-            continue
-        pieces.append(after[len(before) :])
-        shown = index + 1
-    return pieces
+    pieces = TokenPieces(tokenizer)
+    found = [pieces.add(token) for token in tokens]
+    return [*found[:-1], found[-1] + pieces.end()] if found else []
 
 
 def coloured_text(tokenizer: Any, run: Run) -> Text:

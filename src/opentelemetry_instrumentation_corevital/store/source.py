@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 from .._internal.clock import CLOCK_SKEW_NS
 from .._internal.values import fits_int64
+from .arriving_steps import LiveCall, LiveStep
 from .filters import ANY_RUN, RunFilter
 from .store_error import StoreError
 from .stored_run import RunList, RunSummary, StoredRun, get_fingerprint
@@ -24,6 +25,7 @@ PAGE_RUNS: Final = 1000
 _CURSOR: Final = re.compile(r"(-?[0-9]{1,20})\.(-?[0-9]{1,20})\.([0-9a-f]{32})\.([0-9]{1,20})\.([0-9a-f]{16})")
 _MOST_CHOICES: Final = 8
 _FEWEST_CHARACTERS: Final = 4
+_MOST_STEPS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,56 @@ class RunSource(Protocol):
         raise StoreError(
             f"{self.name}: does not keep telemetry as it was sent; --format report or csv writes its runs."
         )
+
+    # --- while runs go on: for sources that get the log events of steps ------------------------------------------
+
+    def live_calls(self, behind: int = 0, since_ns: int = 0) -> list[LiveCall]:  # noqa: ARG002
+        """Return the calls of which steps have come, and whose span has not; the one with the newest step last.
+
+        Args:
+            behind: only calls with a step behind this key (`LiveCall.last_key`).
+            since_ns: only calls with a step that came since this Unix time.
+
+        Raises:
+            StoreError: where the source gets no steps before a run is over.
+        """
+        raise self._without_live_steps()
+
+    def live_calls_named(self, start: str) -> list[LiveCall]:  # noqa: ARG002
+        """Return the calls with steps, going on or over, whose trace id begins so; else those whose span id does.
+
+        Raises:
+            StoreError: where the source gets no steps before a run is over.
+        """
+        raise self._without_live_steps()
+
+    def live_steps(self, call: LiveCall, behind: int = 0, *, limit: int = _MOST_STEPS) -> list[LiveStep]:  # noqa: ARG002
+        """Return the steps of a call that came behind a key (`LiveStep.key`), in the order in which they came.
+
+        Args:
+            call: one of this source.
+            behind: the key of the last step that is known; 0: from the first.
+            limit: how many at most: a full list means that there may be more.
+
+        Raises:
+            StoreError: where the source gets no steps before a run is over.
+        """
+        raise self._without_live_steps()
+
+    def runs_of(self, call: LiveCall) -> list[RunSummary] | None:  # noqa: ARG002
+        """Return the judged runs of a call, one per sequence, once its span has come; None: it has not.
+
+        Raises:
+            StoreError: where the source gets no steps before a run is over.
+        """
+        raise self._without_live_steps()
+
+    def has_live_steps(self) -> bool:
+        """Return whether a step has ever come before its run was over."""
+        return False
+
+    def _without_live_steps(self) -> StoreError:
+        return StoreError(f"{self.name}: gets its runs when they are over, so there is nothing to watch.")
 
     def _whole(self, run: RunSummary | StoredRun) -> StoredRun:
         return run if isinstance(run, StoredRun) else self.load(run)

@@ -2,13 +2,16 @@
 
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .. import semconv
 from .._internal.json_text import MOST_JSON
 from .._internal.printable import one_line
+from . import sqlite_arriving_steps as live
+from .arriving_steps import LiveCall, LiveStep
 from .checked_attributes import Findings, checked_attributes, checked_name, is_id, read_attributes
 from .database import explain, open_for_reading, store_path
 from .filters import ANY_RUN, RunFilter
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from ..run import Fingerprint
+
+_Read = TypeVar("_Read")
 
 _MOST_ROWS: Final = 2**63 - 2
 """One less than the largest number that SQLite takes for a limit."""
@@ -202,8 +207,39 @@ class Store(RunSource):
         except sqlite3.Error as error:
             raise explain(error, self.path) from None
 
+    def live_calls(self, behind: int = 0, since_ns: int = 0) -> list[LiveCall]:
+        """Return the calls of which steps have come, and whose span has not; the one with the newest step last."""
+        return self._read(live.going_on, behind, since_ns)
+
+    def live_calls_named(self, start: str) -> list[LiveCall]:
+        """Return the calls with steps, going on or over, whose trace id begins so; else those whose span id does."""
+        return self._read(live.beginning_with, start)
+
+    def live_steps(self, call: LiveCall, behind: int = 0, *, limit: int = 2000) -> list[LiveStep]:
+        """Return the steps of a call that came behind a key, in the order in which they came."""
+        return self._read(live.steps_of, call, behind, limit)
+
+    def runs_of(self, call: LiveCall) -> list[RunSummary] | None:
+        """Return the judged runs of a call, one per sequence, once its span has come; None: it has not."""
+        start_ns = self._read(live.start_of_span, call)
+        if start_ns is None:
+            return None
+        started = self.sequences(call.trace_id, start_ns)
+        # Another call of the trace may have started at the same time: one of one sequence has the call's own span.
+        return [run for run in started if run.span_id == call.span_id] or started
+
+    def has_live_steps(self) -> bool:
+        """Return whether a step has ever come before its run was over."""
+        return self._read(live.any_step)
+
     def _summaries(self, rest: str, values: tuple[Any, ...]) -> list[RunSummary]:
         return [summary_of(row) for row in self._query(f"SELECT {_COLUMNS} FROM runs {rest}", values)]
+
+    def _read(self, read: Callable[..., _Read], *values: Any) -> _Read:
+        try:
+            return read(self._connection, *values)
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from None
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
