@@ -96,13 +96,16 @@ def test_the_status_fits_and_what_matters_least_goes_first(width: int, line: str
 def test_a_warning_is_told_at_the_step_where_it_begins() -> None:
     view, found = LiveCallView(), []
     active = {3: ("norm_jump",), 4: ("norm_jump",), 5: ("norm_jump", "repetition_risk"), 60: ("norm_jump",)}
+    active |= dict.fromkeys((10, 12, 20, 35, 51), ("entropy_rising",))  # it flickers, and comes back in the end
     for step in range(64):
         flags = ("repetition_loop_detected",) if step >= 40 else ()
         found += told(view.take(Step(step, warning_signals=active.get(step, ()), flags=flags)))
     assert found == [
         "step 3: norm_jump (risk so far 0.25)",
         "step 5: repetition_risk (risk so far 0.25)",
+        "step 10: entropy_rising (risk so far 0.25)",
         "step 40: repetition_loop (risk so far 0.25)",
+        "step 51: entropy_rising (risk so far 0.25)",
         "step 60: norm_jump (risk so far 0.25)",
     ]
 

@@ -10,11 +10,13 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 from rich.cells import get_character_cell_size
 
 MAIN = "from opentelemetry_instrumentation_corevital.cli import main; main()"
@@ -95,6 +97,31 @@ def terminal(
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
         process.wait()
+        os.close(controller)
+
+
+@contextmanager
+def standard_output_in_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[bytearray]:
+    """Let this process print to a terminal in the block; yield what it has written, whole when the block is over."""
+    controller, inside = pty.openpty()
+    written = bytearray()
+
+    def read() -> None:
+        with suppress(OSError):  # what Linux says at the end
+            while found := os.read(controller, 65536):
+                written.extend(found)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    try:
+        with open(inside, "w", encoding="utf-8") as stream, monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", stream)
+            patched.setenv("COLUMNS", str(columns))
+            patched.setenv("TERM", "xterm-256color")
+            patched.delenv("NO_COLOR", raising=False)
+            yield written
+    finally:
+        reading.join()
         os.close(controller)
 
 

@@ -15,6 +15,7 @@ from ..instrumentation.instrumentor import CoreVitalInstrumentor
 from ..instrumentation.rag import RAGContext
 from ..loading.models import LoadedModel
 from ..run import Run
+from .live_run import LiveRun
 from .own_telemetry import CommandTelemetry
 
 
@@ -100,7 +101,11 @@ class Kept:
 
 
 def generate(
-    loaded: LoadedModel, request: GenerationRequest, telemetry: CommandTelemetry, status: Console
+    loaded: LoadedModel,
+    request: GenerationRequest,
+    telemetry: CommandTelemetry,
+    status: Console,
+    view: LiveRun | None = None,
 ) -> list[Run]:
     """Answer a prompt, watched and judged; return a run per sequence.
 
@@ -109,6 +114,7 @@ def generate(
         request: the prompt, and how it is answered.
         telemetry: where spans, metrics and logs go.
         status: where progress is shown.
+        view: shows the run while it goes on, in place of the progress; None: nothing does.
 
     Raises:
         UserError: if the model cannot answer so.
@@ -127,7 +133,8 @@ def generate(
     hint = PromptHint(text=request.text, chat=chat, tokenizer=loaded.tokenizer, seed=request.seed)
     try:
         retrieved = nullcontext() if request.rag is None else rag_context(request.rag)
-        with prompt_hint(hint), retrieved, _progress(status, request.generation) as streamer:
+        shown = _progress(status, request.generation) if view is None else view.showing()
+        with prompt_hint(hint), retrieved, shown as streamer:
             loaded.model.generate(**inputs, **request.generation, streamer=streamer)
     except (ValueError, NotImplementedError) as error:
         raise UserError(f"{loaded.name} cannot generate with these options: {error}") from error

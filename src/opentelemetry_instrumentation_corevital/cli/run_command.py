@@ -1,6 +1,7 @@
 """`corevital run`: generate with a model, watch it, judge it, store it, show it."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -11,6 +12,7 @@ from ..config import load_settings
 from ..loading.models import load_model
 from ..store import StoreError
 from .generation import DecodingOptions, GenerationRequest, generate, generation_options
+from .live_run import LiveRun
 from .output import print_json
 from .own_telemetry import CommandTelemetry, Otlp
 from .printing import error_console
@@ -23,6 +25,7 @@ from .run_options import (
     ExportOtel,
     FailAbove,
     JsonPretty,
+    Live,
     MaxNewTokens,
     ModelName,
     NumBeams,
@@ -39,6 +42,7 @@ from .run_options import (
     SampleOption,
     Seed,
     SinkName,
+    StopOn,
     StoreContent,
     StoreFile,
     StoreRun,
@@ -69,6 +73,8 @@ def run(
     num_beams: NumBeams = 1,
     num_return_sequences: NumReturnSequences = 1,
     seed: Seed = None,
+    stop_on: StopOn = None,
+    live: Live = False,
     device: Device = None,
     dtype: DtypeOption = None,
     revision: Revision = None,
@@ -90,8 +96,11 @@ def run(
 
     Example: corevital run --model smollm2 --prompt "Name three primary colours."
     """
+    if live and as_json:
+        raise UserError("--json prints one object and nothing else, so --live does not go with it.")
     text, retrieved = prompt_text(prompt, prompt_file), read_rag_context(rag)
-    capturing = _Capturing.of(capture, risk_threshold, store_content=store_content)
+    given = {"capture": capture, "risk_threshold": risk_threshold, "stop_on": stop_on}
+    capturing = _Capturing.of(given, store_content=store_content)
     decoding = DecodingOptions(
         sample=sample,
         temperature=temperature,
@@ -111,7 +120,7 @@ def run(
     place = sink_of(wanted, capturing.sqlite_path)
     destination = _Destination(place, Otlp.of(otel_endpoint, asked=export_otel), capturing.content_to_otlp)
     source = _ModelSource(model, device=device, dtype=dtype, revision=revision)
-    results = _answer(source, request, destination, quiet=as_json)
+    results = _answer(source, request, destination, quiet=as_json, live=live)
     _end(results, as_json, fail_above)
 
 
@@ -137,18 +146,21 @@ class _Capturing:
     """The store that the environment names."""
 
     @classmethod
-    def of(cls, capture: str | None, risk_threshold: float | None, *, store_content: bool) -> Self:
+    def of(cls, given: Mapping[str, Any], *, store_content: bool) -> Self:
         """Return what the options and the environment ask for.
+
+        Args:
+            given: options of `instrument()`; None: not given.
+            store_content: whether prompt and answer are stored.
 
         Raises:
             UserError: for options that do not go together.
         """
-        given = {"capture": capture, "risk_threshold": risk_threshold}
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         settings = load_settings(options)
-        if risk_threshold is not None and settings.capture != "on_risk":
+        if given["risk_threshold"] is not None and settings.capture != "on_risk":
             raise UserError("--risk-threshold goes with --capture on_risk: other modes do not depend on the risk.")
-        if capture is None and "capture" not in settings.model_fields_set:
+        if given["capture"] is None and "capture" not in settings.model_fields_set:
             options["capture"] = "full"
         if store_content:
             options["capture_message_content"] = "span_only"
@@ -164,7 +176,9 @@ class _Destination:
     content_to_otlp: bool
 
 
-def _answer(source: _ModelSource, request: GenerationRequest, destination: _Destination, *, quiet: bool) -> RunResults:
+def _answer(
+    source: _ModelSource, request: GenerationRequest, destination: _Destination, *, quiet: bool, live: bool
+) -> RunResults:
     """Load the model, let it answer, and store or write what was recorded.
 
     Raises:
@@ -176,7 +190,8 @@ def _answer(source: _ModelSource, request: GenerationRequest, destination: _Dest
         with status.status(f"Loading {source.name} ..."):
             loaded = load_model(source.name, device=source.device, dtype=source.dtype, revision=source.revision)
         telemetry = CommandTelemetry(recorded, content_to_otlp=destination.content_to_otlp, otlp=destination.otlp)
-        runs = generate(loaded, request, telemetry, status)
+        view = LiveRun(loaded.tokenizer, request.generation) if live else None
+        runs = generate(loaded, request, telemetry, status, view)
         telemetry.close()
         spans = spans_of_runs(telemetry)
         problem: StoreError | UserError | None = telemetry.storing_failed()
@@ -186,7 +201,16 @@ def _answer(source: _ModelSource, request: GenerationRequest, destination: _Dest
                 reports = destination.sink.write(recorded, trace_ids(spans))
             except (StoreError, UserError) as error:  # told beside the verdict
                 problem = error
-    return RunResults(loaded, runs, spans, destination.sink.database, reports, telemetry.otlp_outcome(), problem)
+    return RunResults(
+        loaded,
+        runs,
+        spans,
+        destination.sink.database,
+        reports,
+        telemetry.otlp_outcome(),
+        problem,
+        text_shown=view is not None and view.steps == sum(run.steps for run in runs) and len(runs) == 1,
+    )
 
 
 def _end(results: RunResults, as_json: bool, fail_above: float | None) -> None:

@@ -141,5 +141,20 @@ OtelEndpoint = Annotated[
         rich_help_panel=_RECORD,
     ),
 ]
+Live = Annotated[
+    bool,
+    typer.Option(
+        "--live",
+        help="Show the text as it is generated, coloured by surprisal, with risk so far, entropy and warnings.",
+    ),
+]
+StopOn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CONDITIONS",
+        help="End the run where one of these begins, with commas between them: repetition_loop,nan,inf,risk>0.9.",
+        rich_help_panel=_DECODING,
+    ),
+]
 RunAsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 FailAbove = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Exit with code 3 if the risk is above this.")]

@@ -37,6 +37,8 @@ class RunResults:
     """Where the spans were sent to by OTLP, in words."""
     problem: StoreError | UserError | None
     """Why something was not stored or written; it is raised once the verdict is shown."""
+    text_shown: bool = False
+    """Whether the whole text was shown while it was generated."""
 
     @property
     def risk(self) -> float:
@@ -51,7 +53,8 @@ class RunResults:
                 console.rule(f"sequence {run.sequence_index}")
             dropped = Dropped(span.dropped_attributes, span.dropped_events)
             console.print(verdict_panel(dict(span.attributes or {}), dropped, _interventions(span)))
-            console.print(coloured_text(self.loaded.tokenizer, run), soft_wrap=True)
+            if not self.text_shown:
+                console.print(coloured_text(self.loaded.tokenizer, run), soft_wrap=True)
             if console.color_system is not None and run.column("surprisal") is not None:
                 console.print(legend())
         named = [f"run {trace_id}" for trace_id in trace_ids(self.spans)[:1]]

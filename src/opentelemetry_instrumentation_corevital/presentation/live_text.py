@@ -19,6 +19,8 @@ _BARS: Final = 24
 _FEWEST_BARS: Final = 6
 _MOST_ENTROPIES: Final = 240
 _MOST_NAME: Final = 40
+_AWAY_STEPS: Final = 16
+"""A flag or a warning that comes back sooner has not begun anew: some flicker from step to step."""
 
 FLAG_STYLE: Final = "bold red"
 WARNING_STYLE: Final = "yellow"
@@ -41,6 +43,8 @@ class _Sequence:
     risk: float | None = None
     warnings: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    last_true: dict[str, int] = field(default_factory=dict)
+    """Flag or warning -> the last step at which it was there."""
 
 
 @dataclass(slots=True)
@@ -89,11 +93,16 @@ class LiveCallView:
         return [Shown(Text(printable(piece)))] if piece else []
 
     def _begun(self, step: StepShape, seen: _Sequence) -> list[Shown]:
-        """Return a line for each flag and warning that was not there at the step before."""
+        """Return a line for each flag and warning that begins."""
         flags, warnings = tuple(step.flags or ()), tuple(step.warning_signals or ())
-        new = [(name, FLAG_STYLE) for name in flags if name not in seen.flags]
-        new += [(name, WARNING_STYLE) for name in warnings if name not in seen.warnings]
+        named = [(name, FLAG_STYLE) for name in flags] + [(name, WARNING_STYLE) for name in warnings]
+        new = [
+            (name, style)
+            for name, style in named
+            if step.step_index - seen.last_true.get(name, -_AWAY_STEPS) >= _AWAY_STEPS
+        ]
         seen.flags, seen.warnings = flags, warnings
+        seen.last_true.update(dict.fromkeys((*flags, *warnings), step.step_index))
         where = f"step {step.step_index}" if step.sequence_index == self.sequence else self._of(step)
         risk = "" if step.risk_so_far is None else f" (risk so far {step.risk_so_far:.2f})"
         return [Shown(Text(f"{where}: {_word(name)}{risk}", style), alone=True) for name, style in new]
