@@ -10,7 +10,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import RunSource, StoreError, open_store
-from opentelemetry_instrumentation_corevital.store.arriving_steps import LiveCall
+from opentelemetry_instrumentation_corevital.store.arriving_steps import RunningCall
 from tests.support.logs_and_metrics import log
 from tests.support.run_sources import MemorySource
 from tests.support.step_logs import StepLogs, Telemetry
@@ -28,7 +28,7 @@ def telemetry(path: Path) -> Iterator[Telemetry]:
     telemetry.close()
 
 
-def named(calls: list[LiveCall]) -> list[str]:
+def named(calls: list[RunningCall]) -> list[str]:
     return [call.span_id for call in calls]
 
 
@@ -167,7 +167,7 @@ def test_nothing_is_asked_of_every_step_that_was_ever_stored(telemetry: Telemetr
 def test_a_source_that_gets_no_steps_says_so() -> None:
     source: RunSource = MemorySource([])
     assert not source.has_live_steps()
-    call = LiveCall("0" * 32, "0" * 16, "", 1, 1)
+    call = RunningCall("0" * 32, "0" * 16, "", 1, 1)
     for ask in (source.live_calls, lambda: source.live_steps(call), lambda: source.runs_of(call)):
         with pytest.raises(StoreError, match="memory://runs: gets its runs when they are over"):
             ask()

@@ -1,7 +1,6 @@
 """`corevital run`: generate with a model, watch it, judge it, store it, show it."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -96,11 +95,8 @@ def run(
 
     Example: corevital run --model smollm2 --prompt "Name three primary colours."
     """
-    if live and as_json:
-        raise UserError("--json prints one object and nothing else, so --live does not go with it.")
     text, retrieved = prompt_text(prompt, prompt_file), read_rag_context(rag)
-    given = {"capture": capture, "risk_threshold": risk_threshold, "stop_on": stop_on}
-    capturing = _Capturing.of(given, store_content=store_content)
+    capturing = _Capturing.of(capture, risk_threshold, stop_on, store_content=store_content)
     decoding = DecodingOptions(
         sample=sample,
         temperature=temperature,
@@ -120,8 +116,7 @@ def run(
     place = sink_of(wanted, capturing.sqlite_path)
     destination = _Destination(place, Otlp.of(otel_endpoint, asked=export_otel), capturing.content_to_otlp)
     source = _ModelSource(model, device=device, dtype=dtype, revision=revision)
-    results = _answer(source, request, destination, quiet=as_json, live=live)
-    _end(results, as_json, fail_above)
+    _end(_answer(source, request, destination, quiet=as_json, live=live), as_json, fail_above)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,21 +141,18 @@ class _Capturing:
     """The store that the environment names."""
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], *, store_content: bool) -> Self:
+    def of(cls, capture: str | None, risk_threshold: float | None, stop_on: str | None, *, store_content: bool) -> Self:
         """Return what the options and the environment ask for.
-
-        Args:
-            given: options of `instrument()`; None: not given.
-            store_content: whether prompt and answer are stored.
 
         Raises:
             UserError: for options that do not go together.
         """
+        given = {"capture": capture, "risk_threshold": risk_threshold, "stop_on": stop_on}
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         settings = load_settings(options)
-        if given["risk_threshold"] is not None and settings.capture != "on_risk":
+        if risk_threshold is not None and settings.capture != "on_risk":
             raise UserError("--risk-threshold goes with --capture on_risk: other modes do not depend on the risk.")
-        if given["capture"] is None and "capture" not in settings.model_fields_set:
+        if capture is None and "capture" not in settings.model_fields_set:
             options["capture"] = "full"
         if store_content:
             options["capture_message_content"] = "span_only"
@@ -182,9 +174,12 @@ def _answer(
     """Load the model, let it answer, and store or write what was recorded.
 
     Raises:
-        UserError: if the model cannot be loaded, cannot answer so, or there is no place for what is recorded.
+        UserError: if the model cannot be loaded, cannot answer so, or there is no place for what is recorded; for
+            options that do not go together.
         StoreError: if the store cannot be written to, which is known before the model is loaded.
     """
+    if live and quiet:
+        raise UserError("--json prints one object and nothing else, so --live does not go with it.")
     status = error_console(quiet=quiet or not sys.stderr.isatty())
     with destination.sink.ready(), destination.sink.recording() as recorded:
         with status.status(f"Loading {source.name} ..."):

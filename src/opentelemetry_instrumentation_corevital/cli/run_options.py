@@ -152,7 +152,7 @@ StopOn = Annotated[
     str | None,
     typer.Option(
         metavar="CONDITIONS",
-        help="End the run where one of these begins, with commas between them: repetition_loop,nan,inf,risk>0.9.",
+        help="End the run where one of these begins: flags, early warnings, risk>0.9; commas stand between them.",
         rich_help_panel=_DECODING,
     ),
 ]

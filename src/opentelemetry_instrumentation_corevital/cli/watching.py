@@ -11,7 +11,7 @@ from .._internal.user_error import UserError
 from ..presentation.live_text import LiveCallView, Shown
 from ..presentation.run_table import verdict_line
 from ..store import RunSource, RunSummary, StoreError
-from ..store.arriving_steps import HOW_STEPS_COME, LiveCall, LiveStep
+from ..store.arriving_steps import HOW_STEPS_COME, LiveStep, RunningCall
 from .live_screen import Screen, reader_is_gone, screen
 from .printing import echo, run_console
 
@@ -60,7 +60,7 @@ class Watching:
         if not calls:
             console.print("No run goes on.")
 
-    def _line(self, call: LiveCall, width: int) -> Text:
+    def _line(self, call: RunningCall, width: int) -> Text:
         followed = _Followed(self._store, call)
         followed.read()
         name = f"{_name(call)}  "
@@ -94,7 +94,7 @@ class Watching:
             if ended is not None:
                 _tell([each for each in ended if not index or each.sequence_index == sequence], shown)
 
-    def _call_named(self, run: str, start: str, index: str) -> LiveCall | None:
+    def _call_named(self, run: str, start: str, index: str) -> RunningCall | None:
         """Return the call with steps that a name fits; None where only the stored runs can tell."""
         if (index and not index.isdecimal()) or (start != "last" and len(start) < _FEWEST_CHARACTERS):
             return None
@@ -137,7 +137,7 @@ class Watching:
                     continue
                 time.sleep(self._interval)
 
-    def _next(self, followed: "_Followed | None", known: dict[Key, LiveCall], shown: Screen) -> "_Followed | None":
+    def _next(self, followed: "_Followed | None", known: dict[Key, RunningCall], shown: Screen) -> "_Followed | None":
         """Return what is shown now: the call that is, else the one that has had a step last."""
         for key, call in list(known.items()):
             if followed is not None and key == followed.key:
@@ -155,14 +155,14 @@ class Watching:
         shown.show([_heading(newest)])
         return _Followed(self._store, newest)
 
-    def _recent(self) -> list[LiveCall]:
+    def _recent(self) -> list[RunningCall]:
         return self._store.live_calls(since_ns=time.time_ns() - _RECENT_NS)
 
 
 class _Followed:
     """One call, as far as it has been read."""
 
-    def __init__(self, store: RunSource, call: LiveCall, sequence: int = 0) -> None:
+    def __init__(self, store: RunSource, call: RunningCall, sequence: int = 0) -> None:
         self.key: Key = (call.trace_id, call.span_id)
         self._store = store
         self._call = call
@@ -173,7 +173,7 @@ class _Followed:
         self._more: Sequence[str] = ()
         self._told_no_text = False
 
-    def stalled(self, other: LiveCall) -> bool:
+    def stalled(self, other: RunningCall) -> bool:
         """Return whether no step has come for a while, and some of another call since."""
         return other.arrived_ns - self._arrived_ns > _STALLED_NS
 
@@ -222,15 +222,15 @@ def _tell(runs: Sequence[RunSummary], shown: Screen) -> None:
     shown.show(lines or [Shown(Text("its call is over, and no run of it was judged"), alone=True)])
 
 
-def _others(known: dict[Key, LiveCall]) -> list[str]:
+def _others(known: dict[Key, RunningCall]) -> list[str]:
     others = len(known) - 1
     return [f"+{others} run{'s' if others > 1 else ''}"] if others > 0 else []
 
 
-def _name(call: LiveCall) -> str:
+def _name(call: RunningCall) -> str:
     return one_line(call.trace_id[:_ID_LENGTH])
 
 
-def _heading(call: LiveCall) -> Shown:
+def _heading(call: RunningCall) -> Shown:
     service = f" of {one_line(call.service_name, 60)}" if call.service_name else ""
     return Shown(Text(f"run {_name(call)}{service}", "bold"), alone=True)

@@ -36,7 +36,7 @@ class Shown:
 
 
 @dataclass(slots=True)
-class _Sequence:
+class _SequenceSoFar:
     """What the steps of one sequence have said so far."""
 
     steps: int = 0
@@ -55,7 +55,7 @@ class LiveCallView:
     """The sequence whose text is shown; of the others there is a count, their highest risk, and what warns."""
     limit: int | None = None
     """How many steps it may have; None: not known."""
-    _seen: dict[int, _Sequence] = field(default_factory=dict)
+    _seen: dict[int, _SequenceSoFar] = field(default_factory=dict)
     _entropies: deque[float] = field(default_factory=lambda: deque(maxlen=_MOST_ENTROPIES))
     _told_no_risk: bool = False
 
@@ -71,7 +71,7 @@ class LiveCallView:
             step: the next one of its sequence.
             piece: the text that its token adds; None: text is not known.
         """
-        seen = self._seen.setdefault(step.sequence_index, _Sequence())
+        seen = self._seen.setdefault(step.sequence_index, _SequenceSoFar())
         if step.step_index < seen.steps:  # it came a second time, or late
             return []
         seen.steps = step.step_index + 1
@@ -92,7 +92,7 @@ class LiveCallView:
         """Return what is left to show of the text when it is over."""
         return [Shown(Text(printable(piece)))] if piece else []
 
-    def _begun(self, step: StepShape, seen: _Sequence) -> list[Shown]:
+    def _begun(self, step: StepShape, seen: _SequenceSoFar) -> list[Shown]:
         """Return a line for each flag and warning that begins."""
         flags, warnings = tuple(step.flags or ()), tuple(step.warning_signals or ())
         named = [(name, FLAG_STYLE) for name in flags] + [(name, WARNING_STYLE) for name in warnings]
@@ -117,7 +117,7 @@ class LiveCallView:
             width: columns.
             more: what else there is to say, the most important first.
         """
-        seen = self._seen.get(self.sequence, _Sequence())
+        seen = self._seen.get(self.sequence, _SequenceSoFar())
         of = "" if self.limit is None else f"/{self.limit}"
         step = Text(f"step {seen.steps}{of}" if seen.steps else "no step yet")
         risk = [] if seen.risk is None else [Text(f"risk {seen.risk:.2f}", level_style(risk_level(seen.risk)))]
@@ -135,7 +135,7 @@ class LiveCallView:
         count = min(room, _BARS)
         return Text(sparkline(list(self._entropies)[-count:], count), "dim")
 
-    def _warnings(self, seen: _Sequence, room: int) -> list[Text]:
+    def _warnings(self, seen: _SequenceSoFar, room: int) -> list[Text]:
         found = []
         for names, what, style in ((seen.flags, "flag", FLAG_STYLE), (seen.warnings, "warning", WARNING_STYLE)):
             if names:

@@ -15,7 +15,7 @@ HOW_STEPS_COME: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class LiveCall:
+class RunningCall:
     """A `generate()` call of which steps have come, and whose span may not have."""
 
     trace_id: str
@@ -83,12 +83,12 @@ class LiveStep:
         return None
 
 
-def live_call(trace_id: Any, span_id: Any, service_name: Any, last_key: int, arrived_ns: Any) -> LiveCall | None:
+def live_call(trace_id: Any, span_id: Any, service_name: Any, last_key: int, arrived_ns: Any) -> RunningCall | None:
     """Return a call; None where its ids are none."""
     if not (is_id(trace_id, 32) and is_id(span_id, 16)):
         return None
     name = service_name if isinstance(service_name, str) else ""
-    return LiveCall(trace_id, span_id, name, last_key, arrived_ns if isinstance(arrived_ns, int) else 0)
+    return RunningCall(trace_id, span_id, name, last_key, arrived_ns if isinstance(arrived_ns, int) else 0)
 
 
 def live_step(key: int, arrived_ns: Any, attributes: Any) -> LiveStep | None:

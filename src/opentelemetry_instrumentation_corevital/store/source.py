@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 from .._internal.clock import CLOCK_SKEW_NS
 from .._internal.values import fits_int64
-from .arriving_steps import LiveCall, LiveStep
+from .arriving_steps import LiveStep, RunningCall
 from .filters import ANY_RUN, RunFilter
 from .store_error import StoreError
 from .stored_run import RunList, RunSummary, StoredRun, get_fingerprint
@@ -278,11 +278,11 @@ class RunSource(Protocol):
 
     # --- while runs go on: for sources that get the log events of steps ------------------------------------------
 
-    def live_calls(self, behind: int = 0, since_ns: int = 0) -> list[LiveCall]:  # noqa: ARG002
+    def live_calls(self, behind: int = 0, since_ns: int = 0) -> list[RunningCall]:  # noqa: ARG002
         """Return the calls of which steps have come, and whose span has not; the one with the newest step last.
 
         Args:
-            behind: only calls with a step behind this key (`LiveCall.last_key`).
+            behind: only calls with a step behind this key (`RunningCall.last_key`).
             since_ns: only calls with a step that came since this Unix time.
 
         Raises:
@@ -290,7 +290,7 @@ class RunSource(Protocol):
         """
         raise self._without_live_steps()
 
-    def live_calls_named(self, start: str) -> list[LiveCall]:  # noqa: ARG002
+    def live_calls_named(self, start: str) -> list[RunningCall]:  # noqa: ARG002
         """Return the calls with steps, going on or over, whose trace id begins so; else those whose span id does.
 
         Raises:
@@ -298,7 +298,7 @@ class RunSource(Protocol):
         """
         raise self._without_live_steps()
 
-    def live_steps(self, call: LiveCall, behind: int = 0, *, limit: int = _MOST_STEPS) -> list[LiveStep]:  # noqa: ARG002
+    def live_steps(self, call: RunningCall, behind: int = 0, *, limit: int = _MOST_STEPS) -> list[LiveStep]:  # noqa: ARG002
         """Return the steps of a call that came behind a key (`LiveStep.key`), in the order in which they came.
 
         Args:
@@ -311,7 +311,7 @@ class RunSource(Protocol):
         """
         raise self._without_live_steps()
 
-    def runs_of(self, call: LiveCall) -> list[RunSummary] | None:  # noqa: ARG002
+    def runs_of(self, call: RunningCall) -> list[RunSummary] | None:  # noqa: ARG002
         """Return the judged runs of a call, one per sequence, once its span has come; None: it has not.
 
         Raises:

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from .. import semconv
 from .._internal.json_text import MOST_JSON
-from .arriving_steps import LiveCall, LiveStep, live_call, live_step
+from .arriving_steps import LiveStep, RunningCall, live_call, live_step
 
 _OF_CALL: Final = "trace_id = ? AND span_id = ?"
 _CALL: Final = "trace_id, span_id, (SELECT service_name FROM resources WHERE id = resource_id), max(id), ingested_ns"
 
 
-def going_on(connection: sqlite3.Connection, behind: int, since_ns: int) -> list[LiveCall]:
+def going_on(connection: sqlite3.Connection, behind: int, since_ns: int) -> list[RunningCall]:
     """Return the calls of which steps have come behind a key and since a time, and whose span has not."""
     first = connection.execute(
         "SELECT id FROM logs WHERE ingested_ns >= ? ORDER BY ingested_ns LIMIT 1", (since_ns,)
@@ -34,7 +34,7 @@ def going_on(connection: sqlite3.Connection, behind: int, since_ns: int) -> list
     return _calls(found.fetchall())
 
 
-def beginning_with(connection: sqlite3.Connection, start: str) -> list[LiveCall]:
+def beginning_with(connection: sqlite3.Connection, start: str) -> list[RunningCall]:
     """Return the calls with steps whose trace id begins so; if there are none, those whose span id does."""
     values = (start, start + "g", semconv.STEP_EVENT)  # hexadecimal digits end at f
     for name, index in (("trace_id", "logs_span"), ("span_id", "logs_event")):
@@ -48,7 +48,7 @@ def beginning_with(connection: sqlite3.Connection, start: str) -> list[LiveCall]
     return []
 
 
-def steps_of(connection: sqlite3.Connection, call: LiveCall, behind: int, most: int) -> list[LiveStep]:
+def steps_of(connection: sqlite3.Connection, call: RunningCall, behind: int, most: int) -> list[LiveStep]:
     """Return the steps of a call behind a key, as they came, so many of them at most."""
     attributes = f"CASE WHEN length(attributes) <= {MOST_JSON} THEN attributes END"
     found = connection.execute(
@@ -59,7 +59,7 @@ def steps_of(connection: sqlite3.Connection, call: LiveCall, behind: int, most: 
     return [step for row in found.fetchall() if (step := live_step(*row)) is not None]
 
 
-def start_of_span(connection: sqlite3.Connection, call: LiveCall) -> int | None:
+def start_of_span(connection: sqlite3.Connection, call: RunningCall) -> int | None:
     """Return when a call started; None while its span has not come."""
     found = connection.execute(f"SELECT start_ns FROM spans WHERE {_OF_CALL}", (call.trace_id, call.span_id)).fetchone()
     return None if found is None else found[0]
@@ -73,5 +73,5 @@ def any_step(connection: sqlite3.Connection) -> bool:
     )
 
 
-def _calls(rows: list[tuple[Any, ...]]) -> list[LiveCall]:
+def _calls(rows: list[tuple[Any, ...]]) -> list[RunningCall]:
     return [call for row in rows if (call := live_call(*row)) is not None]

@@ -11,7 +11,7 @@ from .. import semconv
 from .._internal.json_text import MOST_JSON
 from .._internal.printable import one_line
 from . import sqlite_arriving_steps as live
-from .arriving_steps import LiveCall, LiveStep
+from .arriving_steps import LiveStep, RunningCall
 from .checked_attributes import Findings, checked_attributes, checked_name, is_id, read_attributes
 from .database import explain, open_for_reading, store_path
 from .filters import ANY_RUN, RunFilter
@@ -207,19 +207,19 @@ class Store(RunSource):
         except sqlite3.Error as error:
             raise explain(error, self.path) from None
 
-    def live_calls(self, behind: int = 0, since_ns: int = 0) -> list[LiveCall]:
+    def live_calls(self, behind: int = 0, since_ns: int = 0) -> list[RunningCall]:
         """Return the calls of which steps have come, and whose span has not; the one with the newest step last."""
         return self._read(live.going_on, behind, since_ns)
 
-    def live_calls_named(self, start: str) -> list[LiveCall]:
+    def live_calls_named(self, start: str) -> list[RunningCall]:
         """Return the calls with steps, going on or over, whose trace id begins so; else those whose span id does."""
         return self._read(live.beginning_with, start)
 
-    def live_steps(self, call: LiveCall, behind: int = 0, *, limit: int = 2000) -> list[LiveStep]:
+    def live_steps(self, call: RunningCall, behind: int = 0, *, limit: int = 2000) -> list[LiveStep]:
         """Return the steps of a call that came behind a key, in the order in which they came."""
         return self._read(live.steps_of, call, behind, limit)
 
-    def runs_of(self, call: LiveCall) -> list[RunSummary] | None:
+    def runs_of(self, call: RunningCall) -> list[RunSummary] | None:
         """Return the judged runs of a call, one per sequence, once its span has come; None: it has not."""
         start_ns = self._read(live.start_of_span, call)
         if start_ns is None:
