@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
+    from .assessment.step_event import StepEvent
     from .config import Settings, SettingsError
     from .instrumentation.call_context import disabled, rag_context
     from .instrumentation.instrumentor import CoreVitalInstrumentor
     from .instrumentation.rag import RAGContext
+    from .monitor.monitor import CoreVitalMonitor
     from .processors import Judgement
     from .run import Run
     from .store import get_fingerprint, open_store
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "CoreVitalInstrumentor": "instrumentation.instrumentor",
+    "CoreVitalMonitor": "monitor.monitor",
     "Judgement": "processors",
     "RAGContext": "instrumentation.rag",
     "Run": "run",
     "Settings": "config",
     "SettingsError": "config",
+    "StepEvent": "assessment.step_event",
     "__version__": "version",
     "disabled": "instrumentation.call_context",
     "get_fingerprint": "store",
@@ -35,11 +39,13 @@ _EXPORTS = {
 
 __all__ = [
     "CoreVitalInstrumentor",
+    "CoreVitalMonitor",
     "Judgement",
     "RAGContext",
     "Run",
     "Settings",
     "SettingsError",
+    "StepEvent",
     "__version__",
     "disabled",
     "get_fingerprint",

@@ -112,6 +112,7 @@ REASONS: Final[tuple[str, ...]] = (
     "{}; runs are judged without it",
     "a fingerprint needs {} steps with a distribution, the run has {}",
     "switched off (prompt_hash=off)",
+    "switched off (enable_early_warning=False)",
     "neither the prompt's text nor a tokenizer is known",
     # telemetry
     "{} of {} steps are not finite and left out",

@@ -176,7 +176,7 @@ def make_recorder(
     conditions = settings.stop_on
     acting = check_policies(policies) + ((stop_on(conditions),) if conditions else ())
     safety.reset()
-    return Recorder(
+    recorder = Recorder(
         settings=settings,
         tracer=trace.get_tracer(SCOPE_NAME, __version__, tracer_provider),
         instruments=instruments_of(meter_provider),
@@ -184,3 +184,5 @@ def make_recorder(
         judgements=in_order(default_judgements(settings), judgements),
         policies=acting,
     )
+    recorder.given = tuple(judgements)
+    return recorder

@@ -74,6 +74,9 @@ class LiveCall:
                     self.steps.emit(step, part, None if judged is None else judged.warned)
             if judged is None:
                 continue
+            if self._consumer.judged is not None:
+                with shielded("live.judged"):
+                    self._consumer.judged(judged)
             if self.engine is not None:
                 with shielded("live.policies"):
                     self.engine.judged(part.sequence_index, judged)

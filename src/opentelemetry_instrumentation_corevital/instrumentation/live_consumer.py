@@ -9,6 +9,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
+from ..assessment.live_judge import Judged
 from ..assessment.step_event import StepEvent
 from ..run import Run
 
@@ -37,6 +38,8 @@ def _never() -> bool:
 class LiveConsumer:
     """Who watches a call while it goes on. Everything here is called on the thread that generates."""
 
+    judged: Callable[[Judged], object] | None = None
+    """Gets each step with its evidence, before the listener does."""
     listener: Callable[[StepEvent], object] | None = None
     """Gets each step in order; what it raises ends nothing."""
     may_stop: bool = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._internal import generate_state
 from .._internal.error_text import describe
+from .._internal.forks import held_by_forks
 from .._internal.safety import shielded
 from . import callers, uninstrumented
 from .call_context import calling_context, forget_contexts
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 _GENERATION_MODULE: Final = "transformers.generation.utils"
 _STREAMER_POSITION: Final = 7
 
-lock: Final = threading.RLock()
+lock: Final = held_by_forks(threading.RLock())
 _users = list[object]()
 """Who wants the methods patched: the instrumentor, and each monitor while it runs."""
 

@@ -88,6 +88,8 @@ class Recorder:
         self.logger = logger
         self.judgements = judgements
         self.policies = policies
+        self.given: Sequence[RunJudgement] = ()
+        """Those of the judgements that are not CoreVital's own."""
         self._nowhere_told = False
         self._greenlets_told = False
 

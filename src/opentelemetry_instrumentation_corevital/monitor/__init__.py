@@ -1,0 +1,1 @@
+"""`CoreVitalMonitor`: generation that is watched, judged and, if asked for, acted on."""

@@ -1,0 +1,88 @@
+"""One call of generate() that a monitor makes: what it is asked for, and how it is carried out."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from ..instrumentation.call_context import prompt_hint, rag_context
+from ..instrumentation.live_consumer import live_consumer
+from ..instrumentation.rag import RAGContext
+from .models import Models
+from .patching import RecordedCalls, patched
+from .prompts import needs_tokenizer, prompted
+from .telemetry import CallTelemetry
+from .watched_call import WatchedCall
+
+Retrieved = RAGContext | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a call is asked for."""
+
+    model: Any
+    """A model, or its name."""
+    prompt: Any
+    """As `check_prompt` has let it pass."""
+    tokenizer: Any
+    """None: the one that is found for the model."""
+    rag: RAGContext | None
+    generation: Mapping[str, Any]
+    """Keywords of generate()."""
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """Return the same with other keywords of generate()."""
+        return replace(self, generation={**self.generation, **changes})
+
+    def carry_out(
+        self, models: Models, telemetry: CallTelemetry, call: WatchedCall, is_cancelled: Callable[[], bool]
+    ) -> Any:
+        """Generate, watched; return what generate() returns, None where it is cancelled before that begins.
+
+        Args:
+            models: loads models and tokenizers.
+            telemetry: with what the call is recorded.
+            call: watches it.
+            is_cancelled: asked at each step: whether it ends there.
+
+        Raises:
+            ValueError: if the model cannot be loaded, or there is no tokenizer for a prompt of text.
+            Exception: whatever generate() raises.
+        """
+        model, known = models.model(self.model)
+        tokenizer = known if self.tokenizer is None else self.tokenizer
+        if tokenizer is None and needs_tokenizer(self.prompt):
+            raise ValueError("prompt: there is no tokenizer for text and messages; give tokenizer=, or token ids")
+        ready = prompted(self.prompt, model, tokenizer)
+        call.decode_with(tokenizer)
+        if is_cancelled():
+            return None
+        consumer = call.consumer(RecordedCalls(telemetry, tokenizer), is_cancelled)
+        with patched(), prompt_hint(ready.hint), retrieved(self.rag), live_consumer(consumer):
+            return model.generate(**{**ready.inputs, **self.generation})
+
+
+def retrieved(rag: RAGContext | None) -> AbstractContextManager[None]:
+    """Return a block in which it is known what was retrieved; None: nothing is said of that."""
+    return nullcontext() if rag is None else rag_context(rag)
+
+
+def as_rag_context(given: Retrieved | None) -> RAGContext | None:
+    """Return what was retrieved, given as such or as a mapping with the same names.
+
+    Raises:
+        ValueError: if it cannot be taken; the message names the field.
+        TypeError: for anything else.
+    """
+    if given is None or isinstance(given, RAGContext):
+        return given
+    if not isinstance(given, Mapping):
+        raise TypeError(f"rag_context: give a RAGContext or a mapping with its fields, not {type(given).__name__}")
+    try:
+        return RAGContext.from_json(json.dumps(dict(given)))
+    except TypeError as error:
+        raise ValueError(f"rag_context: expected what JSON can hold ({error})") from None
+    except ValueError as error:
+        raise ValueError(f"rag_context: {error}") from None
