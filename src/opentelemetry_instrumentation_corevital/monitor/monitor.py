@@ -260,6 +260,7 @@ class CoreVitalMonitor(Readings):
         check_tokenizer(tokenizer)
         size, _ = check_buffer(buffer, overflow)
         job = self._job(model, None, tokenizer, rag_context, {})
+        self._tell_of_retries()
         known = self._models.model(model)[1] if tokenizer is None else tokenizer
         return WatchedBlock(
             lambda hand_on: self._call(job, hand_on),
@@ -309,11 +310,14 @@ class CoreVitalMonitor(Readings):
         if is_disabled():
             raise RuntimeError("CoreVital is switched off here (disabled()), so that there would be no steps")
         queue = StepQueue(*check_buffer(buffer, overflow))
-        if self._options.retries:
-            logger.warning("CoreVital: Retry acts in run() alone: a stream cannot take back what it has yielded")
+        self._tell_of_retries()
         call = self._call(job, queue.put)
         self._begun(call)
         return kind(call, lambda is_cancelled: self._generate(job, call, is_cancelled), self._settings, queue)
+
+    def _tell_of_retries(self) -> None:
+        if self._options.retries:
+            logger.warning("CoreVital: Retry acts in run() alone: what has been yielded cannot be taken back")
 
     def _generate(
         self,
