@@ -117,7 +117,7 @@ async def _block_left(stream: Stream) -> None:
 
 
 async def _exception(stream: Stream) -> None:
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012
         async for step in stream:
             step.step_index / 0
 
@@ -149,8 +149,8 @@ def test_generation_ends_with_its_reader(model: Any, end: Any) -> None:
 
 def test_an_error_comes_out_where_steps_are_awaited(model: Any) -> None:
     async def read(read_so_far: list[StepEvent]) -> None:
-        async for step in CoreVitalMonitor().stream(model, prompt(), max_new_tokens=-3):
-            read_so_far.append(step)
+        stream = CoreVitalMonitor().stream(model, prompt(), max_new_tokens=-3)
+        read_so_far.extend([step async for step in stream])
 
     read_so_far = list[StepEvent]()
     with pytest.raises(ValueError, match="max_new_tokens"):

@@ -214,7 +214,7 @@ def test_prompts_of_every_form(model: Any, given: Any, lengths: list[int]) -> No
     "given", [3, [1, 2], {"input_ids": [1]}, {"role": "user", "content": "w3"}, [], [{"role": "user"}, "w3"]]
 )
 def test_what_is_no_prompt_is_refused_at_once(model: Any, given: Any) -> None:
-    with pytest.raises(TypeError, match="prompt: .*give text"):
+    with pytest.raises(TypeError, match=r"prompt: .*give text"):
         CoreVitalMonitor().stream(model, given)
 
 
@@ -277,7 +277,7 @@ def test_what_was_retrieved_is_told_by_the_call_or_before_it(model: Any) -> None
     monitor.set_rag_context(None)
     monitor.run(model, prompt(), **SHORT)
     assert "rag" not in monitor.get_report()["extensions"]
-    with pytest.raises(ValueError, match="rag_context: .*context_tokens"):
+    with pytest.raises(ValueError, match=r"rag_context: .*context_tokens"):
         monitor.set_rag_context({"context_tokens": 7})
 
 
