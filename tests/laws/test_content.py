@@ -78,11 +78,10 @@ def run_data_of(telemetry: Telemetry) -> dict[str, Any]:
 
 def run(options: dict[str, Any], database: Path, *, error: bool = False) -> tuple[Telemetry, list[int], list[int]]:
     class Fails:
-        def put(self, value: torch.Tensor) -> None:
-            if value.numel() == 1 and error:
-                raise RuntimeError(f"quotes {WORDS[int(value)]}")
-
-        def end(self) -> None: ...
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            if input_ids.shape[1] > 20 and error:
+                raise RuntimeError(f"quotes {WORDS[int(input_ids[0, -1])]}")
+            return scores
 
     telemetry = Telemetry()
     store, logs = SQLiteSpanExporter(str(database)), SQLiteLogExporter(str(database))
@@ -93,7 +92,7 @@ def run(options: dict[str, Any], database: Path, *, error: bool = False) -> tupl
     output: list[int] = []
     with instrumented(telemetry, **options):
         torch.manual_seed(1)
-        arguments = {"max_new_tokens": 30, "do_sample": True, "tokenizer": Tokenizer(), "streamer": Fails()}
+        arguments = {"max_new_tokens": 30, "do_sample": True, "tokenizer": Tokenizer(), "logits_processor": [Fails()]}
         try:
             output = model.generate(ids, **arguments, stop_strings=None)[0, 20:].tolist()
         except RuntimeError:
