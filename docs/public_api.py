@@ -19,11 +19,13 @@ PACKAGE = "opentelemetry_instrumentation_corevital"
 PUBLIC: dict[str, dict[str, Stability]] = {
     PACKAGE: {
         "CoreVitalInstrumentor": "stable",
+        "CoreVitalMonitor": "provisional",
         "Judgement": "provisional",
         "RAGContext": "provisional",
         "Run": "provisional",
         "Settings": "provisional",
         "SettingsError": "stable",
+        "StepEvent": "provisional",
         "__version__": "stable",
         "disabled": "stable",
         "get_fingerprint": "provisional",
