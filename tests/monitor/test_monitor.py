@@ -72,6 +72,8 @@ def test_the_constructor_is_as_documented() -> None:
         ({"intervene_on_signals": ["repetition"]}, PolicyError, "intervene_on_signals"),
         ({"policies": ["stop"]}, PolicyError, "policies"),
         ({"policies": [Stop(on="repetition_risk")], "enable_early_warning": False}, PolicyError, "repetition_risk"),
+        ({"stop_on": "repetition_risk", "enable_early_warning": False}, PolicyError, "repetition_risk"),
+        ({"stop_on": "everything"}, SettingsError, "stop_on"),
         ({"store": "runs/"}, StoreError, "folder"),
         ({"profile": "nowhere"}, ValueError, "nowhere"),
     ],
@@ -290,3 +292,20 @@ def test_what_generate_raises_is_raised_and_what_is_switched_off_is_not_judged(m
         assert monitor.run(model, prompt(), **SHORT).shape == (1, 14)
     with pytest.raises(RuntimeError, match="was not judged"):
         monitor.get_risk_score()
+
+
+def test_sampled_tokens_and_the_generator_are_those_of_the_run_alone(model: Any) -> None:
+    made = list[tuple[torch.Tensor, torch.Tensor]]()
+    for generate in (model.generate, lambda ids, **rest: CoreVitalMonitor().run(model, ids, **rest)):
+        torch.manual_seed(7)
+        made.append((generate(prompt(batch=3), max_new_tokens=20, do_sample=True), torch.get_rng_state()))
+    assert torch.equal(made[0][0], made[1][0])
+    assert torch.equal(made[0][1], made[1][1])
+
+
+def test_the_option_stop_on_ends_a_run(model: Any) -> None:
+    monitor = CoreVitalMonitor(stop_on="repetition_loop")
+    monitor.run(model, prompt(), **looping())
+    (acted,) = monitor.get_summary()["interventions"]
+    assert (acted["kind"], acted["trigger"], acted["outcome"]) == ("stop", "repetition_loop_detected", "stopped")
+    assert monitor.get_summary()["stop_reason"] == "policy"

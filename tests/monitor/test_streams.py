@@ -2,6 +2,8 @@
 
 import contextvars
 import gc
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -257,6 +259,35 @@ def test_one_call_s_questions_are_answered_by_its_stream(model: Any) -> None:
     list(second)
     assert [stream.get_summary()["output_tokens"] for stream in (first, second)] == [3, 5]
     assert second.get_risk_so_far() == 0.0
+
+
+def test_where_steps_cannot_be_told_the_reason_is_said(model: Any, caplog: pytest.LogCaptureFixture) -> None:
+    stream = CoreVitalMonitor().stream(model, prompt(), assistant_model=tiny_model(), max_new_tokens=6, do_sample=False)
+    assert list(stream) == []
+    assert "no steps that could be read: not measured in decoding strategy assisted_generation" in caplog.text
+    assert stream.get_risk_score() is None
+    assert stream.get_summary()["output_tokens"] == 6
+
+
+def test_the_steps_of_a_beam_search_come_at_its_end(model: Any) -> None:
+    stream = CoreVitalMonitor().stream(model, prompt(), num_beams=2, max_new_tokens=4, do_sample=False)
+    assert [step.token_id for step in stream] == stream.runs[0].tokens.tolist()
+
+
+@pytest.mark.acceptance
+def test_a_program_that_ends_does_not_wait_for_its_streams() -> None:
+    program = """
+from opentelemetry_instrumentation_corevital import CoreVitalMonitor
+from tests.support.tiny_models import prompt, tiny_model
+
+model = tiny_model(max_position_embeddings=2_000_000)
+options = {"max_new_tokens": 1_000_000, "do_sample": True, "eos_token_id": 999}
+stream = CoreVitalMonitor().stream(model, prompt(), buffer=2, **options)
+next(stream)
+print("read")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout, "Traceback" in ended.stderr) == (0, "read\n", False)
 
 
 @pytest.mark.real_model

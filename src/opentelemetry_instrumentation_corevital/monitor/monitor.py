@@ -333,6 +333,8 @@ class CoreVitalMonitor(Readings):
             return job.carry_out(self._models, self._telemetry.call(link, retries), call, is_cancelled)
         finally:
             self._ended(call)
+            if (reason := call.why_no_steps()) is not None:
+                logger.warning("CoreVital: the run has no steps that could be read: %s", reason)
 
     def _begun(self, call: WatchedCall) -> None:
         self._current = call

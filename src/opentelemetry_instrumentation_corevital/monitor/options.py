@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..catalogue.warnings import EARLY_WARNINGS
 from ..config import Settings, SettingsError, load_settings
-from ..policies import Policy, PolicyError, Retry, check_policies
+from ..policies import Policy, PolicyError, Retry, check_policies, stop_on
 from .step_queue import Overflow
 
 _FAILURE_RISK: Final = "failure_risk>"
@@ -72,7 +72,7 @@ def monitor_options(
     settings = load_settings(given | {"enabled": True})
     checked = check_policies(policies, retry=True)
     if not early_warning:
-        for policy in checked:
+        for policy in (*checked, *([stop_on(settings.stop_on)] if settings.stop_on else [])):
             _check_conditions(policy)
     retries = tuple(policy for policy in checked if isinstance(policy, Retry))
     acting = tuple(policy for policy in checked if not isinstance(policy, Retry))

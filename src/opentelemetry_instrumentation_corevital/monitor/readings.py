@@ -120,7 +120,7 @@ class Readings(ABC):
         if not call.runs:
             raise RuntimeError(
                 "the last call was not judged: it generated nothing, CoreVital was switched off for it (disabled(), "
-                "suppressed instrumentation), or it ran inside of another generate()"
+                "suppressed instrumentation), it ran inside of another generate(), or the model has its own generate()"
             )
         return call
 

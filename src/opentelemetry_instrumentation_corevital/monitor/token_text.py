@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 _INCOMPLETE: Final = "\N{REPLACEMENT CHARACTER}"
+_MOST_PARTS: Final = 8
+"""Tokens that a character may take; more are no character."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,8 @@ class TokenTexts:
         said.tokens.append(token)
         before = self._decoded(said.tokens[said.context : said.told])
         text = self._decoded(said.tokens[said.context :])
-        if len(text) <= len(before) or text.endswith(_INCOMPLETE):
+        partial = text.endswith(_INCOMPLETE) and len(said.tokens) - said.told < _MOST_PARTS
+        if len(text) <= len(before) or partial:
             return ""
         said.context, said.told = said.told, len(said.tokens)
         return text[len(before) :]

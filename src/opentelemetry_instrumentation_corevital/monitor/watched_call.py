@@ -87,6 +87,12 @@ class WatchedCall:
         """Return what a sequence's next token adds to its text."""
         return "" if self._texts is None else self._texts(sequence, token)
 
+    def why_no_steps(self) -> str | None:
+        """Return why a finished call whose steps somebody reads has none; None where it has, or nobody reads them."""
+        if self._hand_on is None or self.steps or not any(run.output_tokens for run in self.runs):
+            return None
+        return next((run.absent["entropy"] for run in self.runs if "entropy" in run.absent), None)
+
     def consumer(self, recorder: CallRecorder | None, is_cancelled: Callable[[], bool]) -> LiveConsumer:
         """Return what watches the call.
 
