@@ -19,7 +19,8 @@ from opentelemetry_instrumentation_corevital.capture.attach.module_hooks import 
 from opentelemetry_instrumentation_corevital.capture.collector.step_attention import StepAttention
 from opentelemetry_instrumentation_corevital.capture.session.session import Session
 from opentelemetry_instrumentation_corevital.config import SUMMARY_ATTENTION_EVERY
-from opentelemetry_instrumentation_corevital.instrumentation.recorder import Recorder, _Recording
+from opentelemetry_instrumentation_corevital.instrumentation.recorder import Recorder
+from opentelemetry_instrumentation_corevital.instrumentation.recording import Recording
 
 IN_STEPS: Final = {
     "layers": (LayerHook, "__call__"),
@@ -28,7 +29,7 @@ IN_STEPS: Final = {
     "tokens": (Session, "on_tokens"),
 }
 """What runs at every step; `tokens` ends it. Attention that is like that of the step before is only put on a list."""
-AROUND: Final = {"begin": (Recorder, "_begin"), "end": (_Recording, "end"), "close": (Session, "close")}
+AROUND: Final = {"begin": (Recorder, "_begin"), "end": (Recording, "end"), "close": (Session, "close")}
 """What runs once; `close`, which waits for the last row and makes the runs of it, is part of `end`."""
 CALLS: Final = 6
 """Of which the first is not counted."""

@@ -157,6 +157,12 @@ class RollBack(_Policy):
         if self.to != "onset":
             _at_least("RollBack", "to", self.to, 1)
         _check_changes("RollBack", self.changes)
+        fixed = sorted(FIXED.intersection(self.changes))
+        if fixed:
+            raise PolicyError(
+                f"RollBack: changes has {', '.join(fixed)}, but only how tokens are chosen can change within a call, "
+                "such as do_sample, temperature, top_p or repetition_penalty"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +201,18 @@ class Retry(_Policy):
 
 ROLL_BACK_CHANGES: Final[Mapping[str, Any]] = {"do_sample": True, "temperature": 1.0, "repetition_penalty": 1.2}
 """What is changed after a rollback where the caller names nothing."""
+
+FIXED: Final = frozenset(
+    {
+        *("inputs", "input_ids", "inputs_embeds", "attention_mask", "position_ids", "token_type_ids", "tokenizer"),
+        *("max_length", "max_new_tokens", "min_length", "min_new_tokens", "max_time"),
+        *("num_beams", "num_return_sequences", "assistant_model", "prompt_lookup_num_tokens", "custom_generate"),
+        *("past_key_values", "use_cache", "cache_implementation", "cache_config", "prefill_chunk_size"),
+        *("return_dict_in_generate", "output_scores", "output_logits", "output_attentions", "output_hidden_states"),
+        *("generation_config", "streamer", "synced_gpus", "logits_processor", "stopping_criteria"),
+    }
+)
+"""Keywords of `generate()` that a rollback cannot change: what the call takes, how long it is and what it returns."""
 
 Policy = Stop | CoolDown | RollBack | BreakReasoning | Retry
 

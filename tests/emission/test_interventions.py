@@ -125,7 +125,7 @@ def test_of_many_the_last_are_told_and_what_is_cut_is_said() -> None:
     span = emit(intervened(*many))
     assert [each[semconv.INTERVENTION_STEP] for each in events(span)] == list(range(25, 40))
     absent = json.loads(str((span.attributes or {})[semconv.CAPTURE_ABSENT]))
-    assert absent["interventions"] == "25 cut: a span has the last 15"
+    assert absent["intervention_events"] == "25 cut: a span has the last 15"
 
 
 def test_evidence_that_is_too_large_goes_before_anything_else_does() -> None:
@@ -134,7 +134,7 @@ def test_evidence_that_is_too_large_goes_before_anything_else_does() -> None:
     (event,) = events(span)
     assert semconv.INTERVENTION_EVIDENCE not in event
     absent = json.loads(str((span.attributes or {})[semconv.CAPTURE_ABSENT]))
-    assert absent["interventions"] == "evidence cut: span too large"
+    assert absent["intervention_events"] == "evidence cut: span too large"
     assert absent.keys().isdisjoint(("step_events", "series", "layers"))
 
 

@@ -118,7 +118,7 @@ def test_it_has_every_attribute_and_keeps_to_its_limits(capture: str, limit: int
     assert [event.name for event in span.events[-16:]] == [semconv.INTERVENTION_EVENT] * 15 + [semconv.EXCEPTION_EVENT]
     evidence = [semconv.INTERVENTION_EVIDENCE in (event.attributes or {}) for event in span.events[-16:-1]]
     told, more = "4 cut: a span has the last 15", "; evidence cut: span too large"
-    assert (evidence, cut_of(span)["interventions"]) in (([True] * 15, told), ([False] * 15, told + more))
+    assert (evidence, cut_of(span)["intervention_events"]) in (([True] * 15, told), ([False] * 15, told + more))
     assert all(evidence) or capture == "summary"
     (exception,) = [dict(event.attributes or {}) for event in span.events if event.name == semconv.EXCEPTION_EVENT]
     for told in (span.status.description, exception[semconv.EXCEPTION_MESSAGE]):

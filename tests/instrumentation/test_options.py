@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry_instrumentation_corevital import RAGContext, Settings, baselines, rag_context, semconv
 from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.config import load_settings
+from opentelemetry_instrumentation_corevital.policies import BreakReasoning
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.option_reads import reads_of_options
@@ -31,6 +32,10 @@ ECHOES = {
     semconv.CAPTURE_ATTENTION_EVERY,
     semconv.CAPTURE_LAYERS,
 }
+
+
+def at_once(_event: Any) -> bool:
+    return True
 
 
 class Tokenizer:
@@ -115,6 +120,8 @@ REPORTED: dict[str, tuple[Any, dict[str, Any]]] = {
     "high_entropy_bits": (0.001, {}),
     "profile": (PROFILE, {}),
     "risk_threshold": (0.0, {"capture": "on_risk"}),
+    "stop_on": ("risk>=0", {}),
+    "max_interventions": (0, {"policies": [BreakReasoning(on=at_once, tokens=[5])]}),
     "prompt_hash": ("off", {}),
     "hash_key": ("secret", {"prompt_hash": "hmac", "hash_key": "another"}),
 }
@@ -169,15 +176,15 @@ READ_BY: dict[str, dict[str, int]] = {
         "emission.span.capture_attributes": 2,
         "emission.span.in_full": 1,
         "emission.span.is_upgraded": 1,
-        "instrumentation.recorder._Recording._session": 1,
+        "instrumentation.recording.Recording._session": 1,
     },
-    "capture_ratio": {"emission.span.capture_attributes": 2, "instrumentation.recorder._Recording.__init__": 2},
-    "kernels": {"instrumentation.recorder._Recording._session": 1},
-    "attention_every": {"emission.span.capture_attributes": 1, "instrumentation.recorder._Recording._session": 1},
-    "layers": {"emission.span.capture_attributes": 2, "instrumentation.recorder._Recording._session": 1},
+    "capture_ratio": {"emission.span.capture_attributes": 2, "instrumentation.recording.Recording.__init__": 2},
+    "kernels": {"instrumentation.recording.Recording._session": 1},
+    "attention_every": {"emission.span.capture_attributes": 1, "instrumentation.recording.Recording._session": 1},
+    "layers": {"emission.span.capture_attributes": 2, "instrumentation.recording.Recording._session": 1},
     "capture_unsampled": {
         "instrumentation.recorder.Recorder._tell_if_nowhere": 1,
-        "instrumentation.recorder._Recording.__init__": 1,
+        "instrumentation.recording.Recording.__init__": 1,
     },
     "capture_message_content": {
         "instrumentation.instrumentor.CoreVitalInstrumentor._instrument": 1,
@@ -193,7 +200,7 @@ READ_BY: dict[str, dict[str, int]] = {
     "run_data": {"instrumentation.reporting.CallReport._run_data": 1},
     "step_events": {
         "emission.span._fitting_events": 1,
-        "instrumentation.recorder._Recording._live_steps": 1,
+        "instrumentation.recording.Recording._live_steps": 1,
         "instrumentation.reporting.CallReport._live_steps": 1,
     },
     "max_step_events": {"emission.span._fitting_events": 1},

@@ -28,12 +28,13 @@ PACKAGE = str(Path(opentelemetry_instrumentation_corevital.__file__).parent)
 # The frames that call generate() itself or catch what the others raise. They hold nothing else.
 SHIELDS = {
     ("instrumentation/patches.py", "ClassPatch._around.<locals>.method"),
-    ("instrumentation/instrumentor.py", "_generate"),
+    ("instrumentation/patched_methods.py", "_generate"),
     ("instrumentation/patched_methods.py", "_generation_patches.<locals>.logits_processor"),
     ("instrumentation/recorder.py", "_unseen"),
     ("instrumentation/recorder.py", "Recorder.generate"),
     ("instrumentation/recorder.py", "Recorder._generate"),
     ("instrumentation/recorder.py", "_end"),
+    ("instrumentation/rollback.py", "generate"),
     ("_internal/safety.py", "shielded"),
     ("_internal/safety.py", "report_internal_error"),
     ("_internal/safety.py", "_Errors.add"),

@@ -27,7 +27,8 @@ _TELEMETRY: Final[Mapping[str, str]] = {
     "series": "points of the series",
     "step_events": "events of single steps",
     "run_data": "columns of the run data",
-    "interventions": "the first events of interventions, or the evidence of all of them",
+    "intervention_events": "the first events of interventions, or the evidence of all of them",
+    "interventions": "what policies would have done: they, or the kinds that are named, could not act",
 }
 
 REASONS: Final[tuple[str, ...]] = (
@@ -114,6 +115,13 @@ REASONS: Final[tuple[str, ...]] = (
     "switched off (prompt_hash=off)",
     "switched off (enable_early_warning=False)",
     "neither the prompt's text nor a tokenizer is known",
+    # policies
+    "no policy can act on decoding strategy {}",
+    "no policy can act on a custom loop",
+    "the call is not measured: {}",
+    "cool_down: {}",
+    "roll_back: {}",
+    "break_reasoning: {}",
     # telemetry
     "{} of {} steps are not finite and left out",
     "cut: span too large",

@@ -32,7 +32,7 @@ def intervention_events(run: Run, limit: int) -> tuple[list[Event], dict[str, st
     if bytes_of(events) > limit // _PART:
         events = [(each.time_ns, _attributes(each, evidence=False)) for each in told]
         cut.append("evidence cut: span too large")
-    return events, {"interventions": "; ".join(cut)} if cut else {}
+    return events, {"intervention_events": "; ".join(cut)} if cut else {}
 
 
 def bytes_of(events: list[Event]) -> int:

@@ -11,12 +11,14 @@ from ..assessment.live_judge import Judged, LiveJudge
 from ..assessment.thresholds import Thresholds
 from ..config import Settings
 from ..emission.live_step_events import LiveSteps
-from ..policies import CoolDown, Policy
+from ..policies import BreakReasoning, CoolDown, Policy, RollBack
 from ..run import Intervention, Run
 from .live_consumer import LiveConsumer
-from .policy_engine import PolicyEngine
+from .policy_engine import PolicyEngine, Refusals
+from .rollback import why_no_rollback
 
 if TYPE_CHECKING:
+    from ..capture.session.session import Session
     from ..capture.session.steering import Orders
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ class LiveCall:
         steps: emits each step as a log event; None: nobody wants them.
         limit: returns the largest number of new tokens; None where there is no limit.
         prompts: returns each prompt's tokens; None where it has none. Asked when a loop goes on.
+        refusals: says why policies cannot act.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class LiveCall:
         consumer: LiveConsumer | None,
         policies: Sequence[Policy],
         steps: LiveSteps | None,
+        *,
         limit: Callable[[], int | None],
         prompts: Callable[[], list[list[int]] | None],
+        refusals: Refusals,
     ) -> None:
         self._consumer = consumer or LiveConsumer()
         self.steps = steps
@@ -58,7 +63,7 @@ class LiveCall:
         self.engine: PolicyEngine | None = None
         """What acts; None where nothing may."""
         if policies or may_stop:
-            self.engine = PolicyEngine(policies, settings.max_interventions, limit, self._intervened)
+            self.engine = PolicyEngine(policies, settings.max_interventions, limit, self._intervened, refusals)
 
     @property
     def layers(self) -> bool:
@@ -85,9 +90,14 @@ class LiveCall:
 
     def go_back(self, sequence: int, steps: Sequence[Run]) -> None:
         """Judge a sequence anew, whose tokens have been taken back but for these steps."""
-        judge = self._judges[sequence] = self._new_judge(sequence, 1)
+        judge, judged = self._new_judge(sequence, 1), None
+        self._judges[sequence] = judge
         for step, part in enumerate(steps):
-            judge.judge(step, part)
+            judged = judge.judge(step, part)
+        if self.engine is not None:
+            self.engine.go_back(sequence, len(steps), judged)
+        if self.steps is not None:
+            self.steps.told[sequence] = len(steps)
         if self._consumer.rolled_back is not None:
             with shielded("live.rolled_back"):
                 self._consumer.rolled_back(sequence, len(steps))
@@ -96,11 +106,11 @@ class LiveCall:
         """Give the finished runs what policies did to them, or why they could not."""
         if self.engine is None:
             return
-        refusals = [self.engine.refused] if self.engine.refused else self.engine.refusals.values()
+        why_absent = self.engine.why_absent
         for run in runs:
             run.interventions = tuple(self.engine.interventions[run.sequence_index])
-            if refusals:
-                run.absent["interventions"] = ". ".join(refusals)
+            if why_absent is not None:
+                run.absent["interventions"] = why_absent
 
     def _new_judge(self, sequence: int, sequences: int) -> LiveJudge:
         prompt = partial(self._prompt, sequence, sequences)
@@ -147,10 +157,22 @@ class LiveCall:
         if self.engine is not None:
             self.engine.refuse(reason)
 
-    def prepared(self, strategy: str | None) -> None:
-        """Take note of how the call decodes, and refuse what cannot act on that."""
-        if self.engine is not None and strategy == "greedy_search":
-            self.engine.refuse_kind(CoolDown, "greedy decoding has no temperature")
+    def prepared(self, session: "Session", strategy: str | None) -> bool:
+        """Refuse what cannot act on a call that decodes like this; return whether anything can."""
+        engine = self.engine
+        if engine is None:
+            return False
+        if strategy == "greedy_search":
+            engine.refuse_kind(CoolDown, "greedy decoding has no temperature")
+        vocabulary = session.model.vocabulary_size
+        if vocabulary is not None and any(token >= vocabulary for token in engine.forcible):
+            engine.refuse_kind(BreakReasoning, "a token of it is not in the model's vocabulary")
+        if engine.roll_backs:
+            reason = why_no_rollback(session, engine.roll_backs)
+            if reason is not None:
+                engine.refuse_kind(RollBack, reason)
+        may_stop = self._consumer.listener is not None and self._consumer.may_stop
+        return may_stop or not engine.idle
 
     def act(self, step: int, sequences: int, done: Callable[[], Sequence[bool]]) -> "Orders":
         """Decide at a step from the numbers of the steps before it."""

@@ -16,6 +16,7 @@ from .call_context import calling_context, forget_contexts
 from .chat_memory import recent_chats
 from .live_consumer import CallRecorder, current_consumer
 from .patches import ClassPatch, PatchTable
+from .rollback import STREAMER_POSITION
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _GENERATION_MODULE: Final = "transformers.generation.utils"
-_STREAMER_POSITION: Final = 7
 
 lock: Final = held_by_forks(threading.RLock())
 _users = list[object]()
@@ -50,7 +50,7 @@ def set_process_recorder(recorder: "Recorder | None") -> None:
 def recorder_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> CallRecorder | None:
     """Return what records a generate() call with these arguments: who watches it, else the instrumentor."""
     with shielded("patched.consumer"):
-        streamer = args[_STREAMER_POSITION] if len(args) > _STREAMER_POSITION else kwargs.get("streamer")
+        streamer = args[STREAMER_POSITION] if len(args) > STREAMER_POSITION else kwargs.get("streamer")
         consumer = current_consumer(calling_context(streamer))
         if consumer is not None and consumer.recorder is not None:
             return consumer.recorder
@@ -85,7 +85,9 @@ def unpatch(user: object) -> None:
 
 
 def _generate(wrapped: Any, model: Any, args: Any, kwargs: Any) -> Any:
-    recorder = recorder_of(args, kwargs)
+    recorder: CallRecorder | None = None
+    with shielded("patched.recorder"):
+        recorder = recorder_of(args, kwargs)
     if recorder is None:
         return wrapped(*args, **kwargs)
     return recorder.generate(wrapped, model, args, kwargs)

@@ -51,6 +51,19 @@ class _Sequence:
         return False
 
 
+class Refusals:
+    """Says why policies cannot act, each reason once."""
+
+    def __init__(self) -> None:
+        self._told = set[tuple[str, str]]()
+
+    def tell(self, who: str, reason: str) -> None:
+        """Say that somebody cannot act on a call, and on others like it, if that has not been said."""
+        if (who, reason) not in self._told:
+            self._told.add((who, reason))
+            logger.warning("CoreVital: %s cannot act on this generate() call, nor on others like it: %s", who, reason)
+
+
 @dataclass(frozen=True, slots=True)
 class RollBackOrder:
     """Tokens to take back: the loop ends, and goes on from an earlier step."""
@@ -71,6 +84,7 @@ class PolicyEngine:
         budget: how often they may change how one sequence goes on.
         limit: returns the largest number of new tokens; None where there is no limit.
         intervened: gets sequence and intervention, when it has been carried out.
+        refusals: says why they cannot act.
     """
 
     def __init__(
@@ -79,11 +93,13 @@ class PolicyEngine:
         budget: int,
         limit: Callable[[], int | None],
         intervened: Callable[[int, Intervention], None],
+        refusals: Refusals,
     ) -> None:
         self._policies = [policy for policy in policies if not isinstance(policy, Retry)]
         self._budget = budget
         self._limit = limit
         self._report = intervened
+        self._refusals = refusals
         self._sequences: defaultdict[int, _Sequence] = defaultdict(_Sequence)
         self._failed = set[str]()
         self.interventions: defaultdict[int, list[Intervention]] = defaultdict(list)
@@ -98,7 +114,7 @@ class PolicyEngine:
         """Take note, and say at once, that no policy can act on this call, or not any more."""
         if not self.refused:
             self.refused = reason
-            logger.warning("CoreVital: policies cannot act on this generate() call: %s", reason)
+            self._refusals.tell("policies", reason)
 
     def has(self, kind: type[Policy]) -> bool:
         """Return whether there is a policy of a kind."""
@@ -108,7 +124,41 @@ class PolicyEngine:
         """Take note, and say at once, that policies of one kind cannot act on this call."""
         if self.has(kind) and kind.kind not in self.refusals:
             self.refusals[kind.kind] = reason
-            logger.warning("CoreVital: %s cannot act on this generate() call: %s", kind.__name__, reason)
+            self._refusals.tell(kind.__name__, reason)
+
+    @property
+    def idle(self) -> bool:
+        """Return whether no policy can act on this call."""
+        return bool(self.refused) or all(policy.kind in self.refusals for policy in self._policies)
+
+    @property
+    def why_absent(self) -> str | None:
+        """Return why policies, or some kinds of them, could not act; None where all could."""
+        kinds = "; ".join(f"{kind}: {reason}" for kind, reason in self.refusals.items())
+        return self.refused or kinds or None
+
+    @property
+    def roll_backs(self) -> list[RollBack]:
+        """Return the policies that take tokens back."""
+        return [policy for policy in self._policies if isinstance(policy, RollBack)]
+
+    @property
+    def forcible(self) -> set[int]:
+        """Return the tokens that policies may force."""
+        return {token for policy in self._policies if isinstance(policy, BreakReasoning) for token in policy.tokens}
+
+    def go_back(self, sequence: int, steps: int, judged: Judged | None) -> None:
+        """Take note that tokens of a sequence have been taken back, and what policies did to them with these.
+
+        Args:
+            sequence: its index.
+            steps: how many are kept.
+            judged: the last of these; None where there is none.
+        """
+        state = self._sequences[sequence]
+        state.judged, state.cool_until, state.forced = judged, -1, []
+        if state.broken_at is not None and state.broken_at + 1 >= steps:
+            state.broken_at = None
 
     def judged(self, sequence: int, judged: Judged) -> None:
         """Take a sequence's next step."""
@@ -122,6 +172,8 @@ class PolicyEngine:
         """Decide at a step, from the numbers of all steps before it, see `Steering.act`."""
         from ..capture.session.steering import NO_ORDERS, Orders, Sampling
 
+        if self.roll_back is not None:  # a loop may go on for a step before it looks whether it is to end
+            return NO_ORDERS
         due = {index: found for index in range(sequences) if (found := self._due(self._sequences[index], step))}
         if due:
             over = done()

@@ -111,14 +111,18 @@ class CallReport:
                     self.span.set_attributes(fitting({semconv.STEPS_TOTAL: runs[0].output_tokens}))
 
     def write_unmeasured(
-        self, decoding: Decoding, tokens: tuple[int | None, int | None], reason: str, stop: StopReason | None = None
+        self,
+        decoding: Decoding,
+        tokens: tuple[int | None, int | None],
+        absent: Mapping[str, str],
+        stop: StopReason | None = None,
     ) -> None:
         """Say on the span of a call that was not measured what it was, and why.
 
         Args:
             decoding: how it decoded.
             tokens: its tokens (input, output).
-            reason: why it was not measured.
+            absent: what there is not of it -> why.
             stop: what ended it, which only an exception tells of such a call; None where it returned.
         """
         self.span.set_attributes(
@@ -129,7 +133,7 @@ class CallReport:
             | capture_attributes(self.settings)
             | ({} if self.rag is None else rag_attributes(self.rag, content=False)[0])
             | {semconv.SCHEMA: semconv.SCHEMA_VERSION}
-            | emitted.absent_attribute({"run": reason} | emitted.unfit_attributes(decoding, self.model))
+            | emitted.absent_attribute({**absent} | emitted.unfit_attributes(decoding, self.model))
         )
 
     def write_failure(self, error: BaseException) -> None:

@@ -20,7 +20,7 @@ from ..._internal.safety import report_internal_error, shielded
 from ..isolation.dispatch_modes import unseen
 from ..session.call_facts import Call
 from ..session.session import Session
-from ..session.steering import steered_scores
+from ..session.steering import with_forced, with_temperatures
 from ..session.stopping import CancelledCriterion, PolicyCriterion
 from .thread_state import thread
 
@@ -39,9 +39,15 @@ class HookedLogits(LogitsProcessorList):
         except Exception as error:
             report_internal_error("capture.logits", error)
         sampling = None if session is None else session.sampling
-        if sampling is not None:
-            return steered_scores(list(self), input_ids, scores, sampling, **kwargs)
-        processed: Tensor = super().__call__(input_ids, scores, **kwargs)
+        if session is None or sampling is None:
+            processed: Tensor = super().__call__(input_ids, scores, **kwargs)
+            return processed
+        processors = list(self)
+        with shielded("capture.temperatures"):
+            processors = with_temperatures(processors, scores, sampling, session.call.arguments.get("logits_processor"))
+        processed = LogitsProcessorList(processors)(input_ids, scores, **kwargs)
+        with shielded("capture.forced_tokens"):
+            return with_forced(processed, sampling)
         return processed
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -104,19 +110,24 @@ def _ask(verdicts: list[tuple[Any, Any]], criterion: Any, *args: Any, **kwargs: 
 
 def hook_logits_processor(wrapped: Callable[..., Any], _model: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `GenerationMixin._get_logits_processor`."""
-    processors = wrapped(*args, **kwargs)
+    given = kwargs
+    with shielded("capture.attach"):
+        if thread.call is not None and thread.call.goes_on:
+            given = thread.call.of_prompt(kwargs)
+    processors = wrapped(*args, **given)
     with shielded("capture.attach"):
         call, session = thread.call, thread.session
         if call is None:
             return processors
         config = kwargs.get("generation_config", args[0] if args else None)
         prompt_length = kwargs.get("input_ids_seq_length", args[1] if len(args) > 1 else None)
+        cache = _cache(kwargs.get("model_kwargs"))
         if session is None:
             call.resolved(config, prompt_length)
-        elif (
-            session.resolved(config, prompt_length, _cache(kwargs.get("model_kwargs")))
-            and type(processors) is LogitsProcessorList
-        ):
+            return processors
+        session.processors = processors
+        wants = session.goes_on(cache) if call.goes_on else session.resolved(config, prompt_length, cache)
+        if wants and type(processors) is LogitsProcessorList:
             hooked = HookedLogits(processors)
             hooked.session = session
             return hooked

@@ -34,6 +34,9 @@ class Backend(Protocol):
                 goes on from.
         """
 
+    def break_off(self) -> None:
+        """Take note that the next step does not follow the last one."""
+
     def read(self, row: Tensor) -> Numbers:
         """Return the row made last on the host. Waits."""
 

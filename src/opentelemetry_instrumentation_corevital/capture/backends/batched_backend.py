@@ -148,6 +148,11 @@ class BatchedBackend:
         self._write_hidden()  # those of the steps before, whose sequences are in the old order
         self._numbers.reorder(parents)
 
+    def break_off(self) -> None:
+        """See `Backend`."""
+        self._write_hidden()
+        self._numbers.break_off()
+
     def read(self, row: Tensor) -> Numbers:
         """See `Backend`."""
         self.finish()

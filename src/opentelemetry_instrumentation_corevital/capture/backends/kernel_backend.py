@@ -115,6 +115,11 @@ class KernelBackend:
         self._numbers.reorder(parents)
         self._fused.reorder(parents)
 
+    def break_off(self) -> None:
+        """See `Backend`."""
+        self._numbers.break_off()
+        self._fused.forget()
+
     def read(self, row: Tensor) -> Numbers:
         """See `Backend`."""
         if self._device.type == "cuda":

@@ -59,6 +59,10 @@ class TorchBackend:
         """See `Backend`."""
         self._hidden.reorder(parents)
 
+    def break_off(self) -> None:
+        """See `Backend`."""
+        self._hidden.break_off()
+
     def read(self, row: Tensor) -> Numbers:
         """See `Backend`."""
         numbers: Numbers = row.cpu().numpy()

@@ -69,7 +69,7 @@ class StepCollector:
             anatomy, selected, lose=lambda family, reason: this.lose(signals.family(family).group, reason)
         )
         # Called by the hooks for every layer: bound methods of those above, not ours, see `begin`.
-        self.on_layer: Callable[[nn.Module, Any], None] = self.hidden.begin(0)
+        self.on_layer: Callable[[nn.Module, Any], None] = self.hidden.begin(0, True)
         self.on_output: Callable[[nn.Module, Any], None] | None = None
         self.on_attention: Callable[[ReportedAttention], None] | None = None
         self._model = model
@@ -87,14 +87,19 @@ class StepCollector:
 
     # --- while the model runs ---------------------------------------------------------------------------------------
 
-    def begin(self, index: int) -> None:
-        """Let the hooks of this thread report what happens up to the logits of this step."""
-        presence, every = self.presence, self._options.attention_every
+    def begin(self, index: int, *, anew: bool = False) -> None:
+        """Let the hooks of this thread report what happens up to the logits of this step.
+
+        Args:
+            index: of the step.
+            anew: whether the loop begins with it, though it may not be the first one.
+        """
+        presence, every, prefill = self.presence, self._options.attention_every, anew or not index
         presence.step = index
-        of_layers, of_attention = self.hidden.begin(index), self.attention.begin(index)
+        of_layers, of_attention = self.hidden.begin(index, prefill), self.attention.begin(index, prefill)
         attends = bool(every) and index % every == 0 and ATTENTION not in presence.absent
         outputs, of_outputs = self.outputs, self.outputs.take
-        outputs.begin(index)
+        outputs.begin(prefill)
         gives = any(signals.family(family).group not in presence.absent for family in outputs.layers)
         if gives:
             of_layers = _both(of_layers, outputs.take_layer)

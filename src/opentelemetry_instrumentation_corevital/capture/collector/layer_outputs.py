@@ -54,6 +54,8 @@ class StepHidden:
         self._anatomy = anatomy
         self._give_up, self._lose = give_up, lose
         self._step = 0
+        self._prefill = True
+        """Whether the step may be that of many positions, and in several parts: the first one of a loop."""
         self._collected: list[Collected] = []
         self._inspected: list[int] = []
         self._noted = Unchanged()
@@ -61,11 +63,11 @@ class StepHidden:
         self._changed = False
         self._first_positions = 0
 
-    def begin(self, step: int) -> Callable[[nn.Module, Any], None]:
+    def begin(self, step: int, prefill: bool) -> Callable[[nn.Module, Any], None]:
         """Forget the last step; return what takes the outputs of this one, as its layers return them."""
-        self._step = step
+        self._step, self._prefill = step, prefill
         self.clear()
-        return self._collect if step and self._anatomy.pattern is not None else self._inspect
+        return self._inspect if prefill or self._anatomy.pattern is None else self._collect
 
     def clear(self) -> None:
         """Forget the step, but for the pattern."""
@@ -88,16 +90,16 @@ class StepHidden:
             return
         sequences, positions, _ = hidden.shape
         self.batches.add(sequences)
-        if self._step and index in self.states:
+        if not self._prefill and index in self.states:
             self.irregular = True
             self._give_up("a layer runs several times in a step")
-        elif self._step and positions == 1 and self._may_hold(hidden, version):
+        elif not self._prefill and positions == 1 and self._may_hold(hidden, version):
             self.states[index] = hidden
             if hidden is output:
                 self._inspected.append(id(module))
         elif self._is_expected(positions):
             # Of a single sequence, so that what is kept is contiguous.
-            brief = not self._step and sequences == 1 and is_brief(hidden) and self._may_hold(hidden, version)
+            brief = self._prefill and sequences == 1 and is_brief(hidden) and self._may_hold(hidden, version)
             last = torch.narrow if brief else torch.narrow_copy
             self.states[index] = last(hidden, 1, positions - 1, 1)
         else:
@@ -107,9 +109,9 @@ class StepHidden:
 
     def _is_expected(self, positions: int) -> bool:
         """Whether a layer's output is of the step's tokens only: of the new one, or without a cache of all."""
-        if self._step == 0:
-            self._first_positions = positions
-        return self._step == 0 or positions in (1, self._first_positions + self._step)
+        if self._prefill and (positions > 1 or not self._step):
+            self._first_positions = positions - self._step
+        return self._prefill or positions in (1, self._first_positions + self._step)
 
     def _may_hold(self, hidden: Tensor, version: int | None) -> bool:
         """Whether a layer's output can be kept as it is, and note what tells whether that was right."""

@@ -41,15 +41,15 @@ class StepOutputs:
         """Family -> layer -> [B, D] or [B, 1, D]."""
         self._waiting: list[tuple[Output, Tensor]] = []
         self._noted = Unchanged()
-        self._step = 0
+        self._prefill = True
 
     def __bool__(self) -> bool:
         """Whether there is a module whose output is taken."""
         return bool(self._output_of)
 
-    def begin(self, step: int) -> None:
-        """Forget the last step."""
-        self._step = step
+    def begin(self, prefill: bool) -> None:
+        """Forget the last step; the new one may come in several parts if it is the first one of a loop."""
+        self._prefill = prefill
         self.clear()
 
     def clear(self) -> None:
@@ -83,7 +83,7 @@ class StepOutputs:
 
     def _keep(self, at: Output, value: Tensor, tokens: tuple[int, ...]) -> None:
         taken = self.taken[at.family]
-        if self._step and at.layer in taken:
+        if not self._prefill and at.layer in taken:
             self._lose(at.family, f"{at.what} are made several times in a step")
         elif len(tokens) != 2 or value.shape[:-1] not in (tokens, (tokens[0] * tokens[1],)):
             self._lose(at.family, f"{at.what} are not returned as one row of numbers for each token")

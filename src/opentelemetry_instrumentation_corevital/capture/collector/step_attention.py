@@ -61,15 +61,17 @@ class StepAttention:
         self._plan: Plan | None = None
         self._pending_bytes = 0
 
-    def begin(self, step: int) -> Callable[[ReportedAttention], None]:
+    def begin(self, step: int, prefill: bool) -> Callable[[ReportedAttention], None]:
         """Forget the last step; return what takes what attention functions get in this one.
 
         Of a step that can be expected to be like an earlier one everything is collected, to be compared at once.
         """
         self._step = step
+        if prefill:
+            self._plan = None
         self.clear()
         self._waits = self.keeps_keys and self._anatomy.attends_in_place is False
-        return self._collected.append if step and self._plan is not None and self._waits else self._inspect
+        return self._collected.append if self._plan is not None and self._waits else self._inspect
 
     def clear(self) -> None:
         """Forget the step, but for the plan."""

@@ -44,6 +44,10 @@ class RowStore:
         self._kept.append(row)
         self._times.append(time_ns)
 
+    def keep(self, steps: int) -> None:
+        """Forget all rows but the first ones."""
+        del self._kept[steps:], self._times[steps:]
+
     def at(self, index: int) -> tuple[NDArray[np.float32], int]:
         """Return one step's row [sequences, signals] and its time."""
         return self._kept[index], self._times[index]

@@ -63,6 +63,8 @@ class Call:
         """The ids [sequences, columns] that a loop of the caller's began with; None where it was not seen."""
         self.paged = self.arguments.get("cache_implementation") == "paged"
         """Whether transformers hands the call to continuous batching."""
+        self.goes_on = False
+        """Whether tokens were taken back, and another loop goes on behind the others."""
         self._delegated = False
         self.is_cancelled: Callable[[], bool] = _never
         """Tells at every step whether somebody has cancelled the call, so that all its sequences end there."""
@@ -87,6 +89,29 @@ class Call:
         """Take what transformers hands to `_get_logits_processor`."""
         self.config = generation_config
         self.prompt_length = prompt_length
+
+    def go_back(self) -> None:
+        """Take note that another loop goes on behind tokens that were kept: they are no prompt."""
+        self.goes_on = True
+        self.stops.go_back()
+
+    def of_prompt(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keywords of `_get_logits_processor` with the call's prompt, where a loop goes on behind it.
+
+        Some processors treat the prompt in a way of its own: tokens that were kept are none of it.
+        """
+        found = dict(given)
+        if "input_ids_seq_length" in found:
+            found["input_ids_seq_length"] = self.prompt_length
+        if isinstance(found.get("encoder_input_ids"), Tensor):
+            found["encoder_input_ids"] = found["encoder_input_ids"][:, : self.prompt_length]
+        return found
+
+    def chose_nothing(self) -> bool:
+        """Whether it is certain that a call that failed had not chosen any token."""
+        if self.config is None:
+            return not self.custom or callable(self.arguments.get("custom_generate"))
+        return not self.custom and self.stops.attached and not self.stops.steps
 
     def release(self) -> None:
         """Refer to nothing of the caller's any more: who has kept a part of the call keeps no model by it."""
@@ -148,7 +173,7 @@ class Call:
 
         Copies the prompt to the host: call it once the run is over.
         """
-        ids = self._input_ids()
+        ids = self.prompt_ids()
         if ids is None:
             return None
         mask = self._mask(ids)
@@ -161,7 +186,7 @@ class Call:
 
     def input_token_counts(self) -> list[int] | None:
         """Return the number of tokens of each prompt without padding, exactly; None where it cannot be told."""
-        ids = self._input_ids()
+        ids = self.prompt_ids()
         if ids is not None:
             mask = self._mask(ids)
             return [ids.shape[1]] * ids.shape[0] if mask is None else [int(n) for n in mask.sum(-1).tolist()]
@@ -177,7 +202,16 @@ class Call:
             return [self.prompt_length]  # the begin token, which transformers puts where no prompt is
         return None
 
-    def _input_ids(self) -> Tensor | None:
+    def prompt_mask(self) -> Tensor | None:
+        """Return which ids of the prompts are not padding, 0 or 1 [prompts, columns]; None where all are real."""
+        ids = self.prompt_ids()
+        given, mask = self.arguments.get("attention_mask"), None if ids is None else self._mask(ids)
+        if isinstance(given, Tensor):
+            return given
+        return None if ids is None or mask is None else mask.to(ids.dtype)
+
+    def prompt_ids(self) -> Tensor | None:
+        """Return the prompts' ids [prompts, columns] as they were given; None where they are none."""
         for name in ("inputs", "input_ids"):
             value = self.arguments.get(name)
             if isinstance(value, Tensor) and not value.is_floating_point() and has_numbers(value):
@@ -243,7 +277,7 @@ class Call:
             return np.empty((1, 0), np.int64)
         ids, config = self.loop_prompts, getattr(self.model, "config", None)
         if ids is None and not getattr(config, "is_encoder_decoder", False):
-            ids = self._input_ids()
+            ids = self.prompt_ids()
         if ids is not None:
             prompts: Ids = ids.detach().to("cpu", torch.int64).numpy()
             return prompts

@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._internal.safety import shielded
 from ...run import NONFINITE_COUNTS, Run
+from ..backends.backend import Backend
 from ..collector.presence import Presence
+from ..collector.step import Step
 from ..row.host_transfer import RowStore
 from ..row.layout import DONE, LOGIT_WIDTH, every_step_columns, logit_columns
 
@@ -29,6 +32,23 @@ def faults_of(row: NDArray[np.float32], presence: Presence) -> Faults:
     if np.isnan(columns["entropy"]).any() or any(np.nansum(counts) for counts in in_layers.values()):
         return {name: columns[name] for name in NONFINITE_COUNTS} | in_layers
     return {}
+
+
+def faults_before_token(step: Step, backend: Backend, presence: Presence) -> list[Faults] | None:
+    """Return each sequence's faults at a step that was measured but failed before its token was chosen.
+
+    Sampling refuses logits that are not finite: the step that tells why the call failed has no token. None where
+    nothing was wrong with it.
+
+    Raises:
+        RuntimeError: where the device does not answer any more.
+    """
+    step.choose_none()
+    rows = backend.read(backend.row(step))
+    with shielded("capture.failed_step"):
+        faults = [faults_of(row[None], presence) for row in rows]
+        return faults if any(faults) else None
+    return None
 
 
 def add_failed_step(

@@ -21,6 +21,9 @@ class Follower(Protocol):
     def __call__(self, step: int, parts: Sequence[Run]) -> None:
         """Take a step, given as a Run of its own for each sequence that goes on."""
 
+    def go_back(self, sequence: int, steps: Sequence[Run]) -> None:
+        """Forget a sequence's steps but for these: the tokens of the others have been taken back."""
+
 
 class Following:
     """Hands each step to a follower once, in order.
@@ -52,3 +55,17 @@ class Following:
                 going = [index for index in range(row.rows.shape[1]) if index not in self.over]
                 self._follower(step, [self._part(row, index, self._follower.layers) for index in going])
                 self.over.update(np.flatnonzero(row.rows[0, :, DONE] > 0).tolist())
+
+    def go_back(self, store: RowStore, width: int, steps: int) -> None:
+        """Have a call of one sequence go on behind so many steps.
+
+        Args:
+            store: the rows of these steps.
+            width: of a row without attention.
+            steps: how many there are.
+        """
+        self._handed_on = steps
+        self.over.clear()
+        with shielded("capture.follower"):
+            kept = [self._part(store.step(step, width), 0, self._follower.layers) for step in range(steps)]
+            self._follower.go_back(0, kept)

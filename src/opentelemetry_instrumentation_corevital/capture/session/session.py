@@ -3,13 +3,11 @@
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..._internal.clock import Clock
-from ..._internal.safety import report_internal_error, shielded
+from ..._internal.safety import report_internal_error
 from ...run import ModelInfo, Run
 from ..backends.backend import Backend, backend_for
 from ..collector.collector import StepCollector
@@ -19,23 +17,16 @@ from ..isolation.dispatch_modes import has_numbers, unseen
 from ..row.ancestry import Ancestry, RowPerSequence
 from ..row.beam_search import Beams
 from ..row.host_transfer import HostRows, RowStore, RowTransfer, transfer_for
-from ..row.layout import DONE, TOKEN
-from .call_facts import Call, Generated
-from .failed_step import Faults, add_failed_step, faults_of
+from .call_facts import Call
+from .decoding_strategies import BEAM_STRATEGIES, why_unmeasured
+from .failed_step import Faults, add_failed_step, faults_before_token
 from .live_steps import Follower, Following
+from .observed_tokens import counts_of, generated_before, tokens_of
 from .run_maker import RunMaker
 from .steering import Sampling, Steering
 from .stopping import flags_of
 
-STEPWISE_STRATEGIES: Final = frozenset({"greedy_search", "sample"})
-"""Decoding strategies in which each pass through the loop chooses one token of each returned sequence."""
-
-BEAM_STRATEGIES: Final = frozenset({"beam_search", "beam_sample"})
-"""Decoding strategies in which it chooses among rows, too: only the result tells which of them led to it."""
-
 _RAW_UNSEEN: Final = "the raw logits of a beam search were not seen"
-
-_MAX_FLOAT_TOKEN: Final = 1 << 24  # token ids travel in the float32 row: exact below
 
 
 class Session:
@@ -67,6 +58,10 @@ class Session:
         self._steering = steering
         self.sampling: Sampling | None = None
         """How policies want the next tokens chosen; None: as the call says."""
+        self.cache: Any = None
+        """That of the loop, where policies may act on it."""
+        self.processors: Any = ()
+        """The loop's logits processors."""
         self._backend: Backend | None = None
         self._transfer: RowTransfer | None = None
         self._beams: Beams | None = None
@@ -86,24 +81,35 @@ class Session:
         """Take the resolved config and the cache; return whether the session wants the loop's logits."""
         self.call.resolved(generation_config, prompt_length)
         strategy = self.call.strategy()
-        if self.call.paged:
-            self._absent_reason = "not measured in continuous batching (cache_implementation=paged)"
-        elif strategy not in STEPWISE_STRATEGIES | BEAM_STRATEGIES:
-            self._absent_reason = f"not measured in decoding strategy {strategy}"
-        elif strategy in BEAM_STRATEGIES and self.call.custom:
-            self._absent_reason = f"not measured in decoding strategy {strategy} of a custom loop"
-        elif (self.model.vocabulary_size or 0) >= _MAX_FLOAT_TOKEN:
-            self._absent_reason = "vocabulary too large for a vitals row"
-        elif strategy in BEAM_STRATEGIES:
+        if self._absent_reason is None:
+            self._absent_reason = why_unmeasured(self.call, strategy, self.model.vocabulary_size)
+        if self._absent_reason is None and strategy in BEAM_STRATEGIES:
             self._beams = Beams(self.call.beams, self.call.returned, self._clock)
         if self._steering is not None:
-            self._steering.prepared(strategy)
-        if self._steering is not None and (self._absent_reason or self._beams is not None):
-            self._steering.refuse(self._absent_reason or f"no policy can act on decoding strategy {strategy}")
+            self._prepare_steering(self._steering, strategy)
+        self._begin(cache)
+        return self._absent_reason is None
+
+    def goes_on(self, cache: Any) -> bool:
+        """Take the cache of a loop that goes on behind the tokens that a rollback kept; see `resolved`."""
+        self._begin(cache, anew=True)
+        return self._absent_reason is None
+
+    def _begin(self, cache: Any, *, anew: bool = False) -> None:
         if self._absent_reason is None and self.collector is not None:
             self.collector.attention.keeps_keys = self.call.keeps_keys(cache)
-            self.collector.begin(0)
-        return self._absent_reason is None
+            self.collector.begin(self._steps, anew=anew)
+
+    def _prepare_steering(self, steering: Steering, strategy: str | None) -> None:
+        """Let policies know how the call decodes; nothing waits for those of which none can act on it."""
+        if self._absent_reason or self._beams is not None:
+            steering.refuse(self._absent_reason or f"no policy can act on decoding strategy {strategy}")
+            self._steering = None
+        elif self.call.custom:
+            steering.refuse("no policy can act on a custom loop")
+            self._steering = None
+        elif not steering.prepared(self, strategy):
+            self._steering = None
 
     @property
     def steered(self) -> bool:
@@ -120,6 +126,8 @@ class Session:
         if self._beams is not None:
             with unseen():
                 self._beams.on_output(output)
+        elif self._steering is not None:
+            self.cache = getattr(output, "past_key_values", None)
 
     def on_logits(self, input_ids: Any, logits: Tensor, *, edited: bool = True) -> None:
         """Take a step's raw logits [rows, vocabulary] before any processor sees them.
@@ -232,6 +240,25 @@ class Session:
         ends[list(orders.stop)] = True
         return ends.to(flags.device)
 
+    def go_back(self, steps: int) -> None:
+        """Keep so many steps: the tokens of the others were taken back, and a loop goes on behind these.
+
+        Raises:
+            RuntimeError: if there are no such steps.
+        """
+        transfer, backend, following, taken_back = self._transfer, self._backend, self._following, self._steps - steps
+        if transfer is None or backend is None or following is None or taken_back < 0:
+            raise RuntimeError(f"there are no {steps} steps to go back to")
+        with unseen():
+            transfer.arrive(self._steps)
+            following.go_on(transfer.store, self._width())  # on every device: they were there
+            transfer.store.keep(steps)
+            backend.break_off()
+        self._steps, self._columns_seen = steps, self._columns_seen - taken_back
+        self._step = self.sampling = self.cache = None
+        self.call.go_back()
+        following.go_back(transfer.store, self._width(), steps)
+
     def on_beams(self, sequences: Any, ancestors: Any, running: Any) -> None:
         """Take a beam search's candidates, and which rows its next step goes on from, see `Beams.choose`."""
         step, self._step = self._step, None
@@ -282,7 +309,7 @@ class Session:
     def close(self, result: Any, error: BaseException | None, seed: int | None = None) -> list[Run]:
         """Return one Run per sequence of the call's result, or of what was generated before `error`."""
         failed = None if error is None else self._failed_step()
-        self._open, self._step = False, None
+        self._open, self._step, self.cache = False, None, None
         if self.collector is not None:
             self.collector.stop()
         end_ns = self._clock.now()
@@ -294,16 +321,17 @@ class Session:
             failed = [failed[row] for row in ancestry.beginning(len(failed))]
         observed = rows if ancestry.at_once else None
         if error is not None:
-            read = self._until(error, observed, failed)
+            why = self._absent_reason or "which beams would have been returned is not known"
+            read = generated_before(error, self.call, observed, failed, why)
         else:
-            read = self.call.read(result, None if observed is None else _tokens_of(observed))
+            read = self.call.read(result, None if observed is None else tokens_of(observed))
         if isinstance(read, str):
             rows, self._absent_reason = None, read if error is None else self._absent_reason
         elif rows is not None:
             rows = self._of_sequences(ancestry.by_sequence(rows, read.tokens))
         if rows is not None and not isinstance(read, str):
             if ancestry.at_once and not self.call.custom:
-                read = replace(read, counts=_counts(rows, read.tokens.shape[1]))
+                read = replace(read, counts=counts_of(rows, read.tokens.shape[1]))
             if self._following is not None:
                 # A beam search returns a beam without a token where it found fewer candidates than it should return.
                 self._following.over.update(index for index, count in enumerate(read.counts) if count == 0)
@@ -322,56 +350,27 @@ class Session:
                 self._give_up(error)
         return RowPerSequence()
 
-    def _until(self, error: BaseException, rows: RowStore | None, failed: list[Faults] | None) -> Generated | str:
-        """Return what was generated before an error, or why that cannot be told."""
-        if rows is not None:
-            tokens, counts = _tokens_of(rows), _counts(rows)
-        elif failed is not None or self._nothing_yet():
-            tokens = np.empty((1 if failed is None else len(failed), 0), np.int64)
-            counts = [0] * len(tokens)
-        else:
-            why = self._absent_reason or "which beams would have been returned is not known"
-            return f"the call failed, and the tokens before that were not observed: {why}"
-        return Generated(tokens, counts, [self.call.reason_of(error)] * len(counts))
-
-    def _nothing_yet(self) -> bool:
-        """Whether it is certain that a call that failed had not chosen any token."""
-        call = self.call
-        if call.config is None:
-            return not call.custom or callable(call.arguments.get("custom_generate"))
-        return not call.custom and call.stops.attached and not call.stops.steps
-
     def release(self) -> None:
         """Refer to no tensor and no module any more. Custom generation code may have kept the lists with the hooks."""
         self._open, self._step = False, None
         self.collector = self._backend = self._transfer = self._following = self._beams = None
-        self._steering = self.sampling = None
+        self._steering = self.sampling = self.cache = None
+        self.processors = ()
         self.call.release()
 
     def _failed_step(self) -> list[Faults] | None:
-        """Return each sequence's faults at a step that was measured but failed before its token was chosen.
-
-        Sampling refuses logits that are not finite: the step that tells why the call failed has no token. None where
-        there was no such step or nothing wrong with it.
-        """
-        step = self._step
-        if step is None or self._backend is None or not self.active:
+        """Return each sequence's faults at a step that was measured but failed before its token was chosen."""
+        if self._step is None or self._backend is None or not self.active:
             return None
         try:
-            step.choose_none()
-            rows = self._backend.read(self._backend.row(step))
+            return faults_before_token(self._step, self._backend, self.presence)
         except RuntimeError as error:
             if isinstance(self._transfer, HostRows):
                 self._give_up(error)
             # On CUDA sampling refuses logits by an assertion after which the device does not answer any more.
             self._failed_step_unread = True
-            return None
         except Exception as error:
             self._give_up(error)
-            return None
-        with shielded("capture.failed_step"):
-            faults = [faults_of(row[None], self.presence) for row in rows]
-            return faults if any(faults) else None
         return None
 
     def _finish_rows(self) -> RowStore | None:
@@ -396,15 +395,3 @@ class Session:
             self._absent_reason = found
             return None
         return found
-
-
-def _counts(rows: RowStore, steps: int | None = None) -> list[int]:
-    """Return how many steps each sequence was alive: up to the one that it was done with."""
-    done = rows.rows[:steps, :, DONE] > 0
-    length = len(done)
-    return [int(n) for n in np.where(done.any(0), done.argmax(0) + 1, length)]
-
-
-def _tokens_of(rows: RowStore) -> NDArray[np.int64]:
-    """Return the chosen tokens [sequences, steps]."""
-    return rows.rows[:, :, TOKEN].T.astype(np.int64)

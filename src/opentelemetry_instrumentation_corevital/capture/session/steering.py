@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
-from transformers.generation.logits_process import LogitsProcessor, LogitsProcessorList, TemperatureLogitsWarper
+from transformers.generation.logits_process import LogitsProcessor, TemperatureLogitsWarper
 
 Done = Callable[[], Sequence[bool]]
 """Returns which sequences are done at this step. Waits for the device: only who is about to act asks."""
@@ -41,8 +41,13 @@ class Steering(Protocol):
     def refuse(self, reason: str) -> None:
         """Take note that nothing can act on this call, or not any more."""
 
-    def prepared(self, strategy: str | None) -> None:
-        """Take note of the decoding strategy, before the first step."""
+    def prepared(self, session: Any, strategy: str | None) -> bool:
+        """Take note of how the call decodes, before the first step; return whether anything can act on it.
+
+        Args:
+            session: of the call, whose facts and processors are known by now.
+            strategy: transformers' generation mode.
+        """
 
     def act(self, step: int, sequences: int, done: Done) -> Orders:
         """Decide at a step, whose token is chosen, from the numbers of all steps before it.
@@ -65,30 +70,44 @@ class _Temperature(LogitsProcessor):
         return scores / self._temperatures
 
 
-def steered_scores(
-    processors: list[Any], input_ids: Tensor, scores: Tensor, sampling: Sampling, **kwargs: Any
-) -> Tensor:
-    """Process logits [sequences, vocabulary] with the temperatures and the tokens that policies ask for."""
-    if sampling.temperatures:
-        processors = _with_temperatures(processors, scores, sampling.temperatures)
-    processed: Tensor = LogitsProcessorList(processors)(input_ids, scores, **kwargs)
-    if sampling.forced:
-        processed = processed.clone()
-        for row, token in sampling.forced.items():
-            processed[row] = -torch.inf
-            processed[row, token] = 0.0
-    return processed
+def with_temperatures(processors: list[Any], scores: Tensor, sampling: Sampling, given: Any) -> list[Any]:
+    """Return logits processors with the temperatures that policies ask for, in the place of the call's own.
 
-
-def _with_temperatures(processors: list[Any], scores: Tensor, temperatures: Mapping[int, float]) -> list[Any]:
-    """Return the processors with other temperatures for some rows, in the place of the one that sets the call's."""
-    at = next((place for place, each in enumerate(processors) if isinstance(each, TemperatureLogitsWarper)), None)
-    usual = 1.0 if at is None else float(processors[at].temperature)
-    of_rows = [temperatures.get(row, usual) for row in range(scores.shape[0])]
+    Args:
+        processors: of the loop, in order.
+        scores: the logits [sequences, vocabulary].
+        sampling: what policies ask for.
+        given: the caller's own processors, which stay as they are.
+    """
+    if not sampling.temperatures:
+        return processors
+    callers = {id(processor) for processor in given or ()}
+    usual, at = 1.0, None
+    for place, each in enumerate(processors):
+        if isinstance(each, TemperatureLogitsWarper) and id(each) not in callers:
+            usual, at = float(each.temperature), place
+    of_rows = [sampling.temperatures.get(row, usual) for row in range(scores.shape[0])]
     own = _Temperature(torch.tensor(of_rows, dtype=scores.dtype, device=scores.device)[:, None])
     if at is not None:
         return [*processors[:at], own, *processors[at + 1 :]]
-    # A temperature of 1 has no processor. It comes before those that sample from a part of the vocabulary.
-    warpers = (place for place, each in enumerate(processors) if type(each).__name__.endswith("LogitsWarper"))
-    at = next(warpers, len(processors))
+    # A temperature of 1 has no processor: transformers would put it before all that choose a part of the vocabulary.
+    behind = (place for place, each in enumerate(processors) if id(each) not in callers and _comes_behind(each))
+    at = next(behind, len(processors))
     return [*processors[:at], own, *processors[at:]]
+
+
+def _comes_behind(processor: Any) -> bool:
+    """Whether transformers puts a processor of its own behind the temperature."""
+    name = type(processor).__name__
+    return name.endswith("LogitsWarper") or "Watermark" in name or name == "LogitNormalization"
+
+
+def with_forced(scores: Tensor, sampling: Sampling) -> Tensor:
+    """Return processed logits [sequences, vocabulary] in which some rows can choose one token only."""
+    if not sampling.forced:
+        return scores
+    forced = scores.clone()
+    for row, token in sampling.forced.items():
+        forced[row] = -torch.inf
+        forced[row, token] = 0.0
+    return forced

@@ -137,6 +137,10 @@ class Stops:
         self._lengths.masked_fill_(ends, length)
         self._first = torch.where(ends, bits, self._first)
 
+    def go_back(self) -> None:
+        """Forget the last steps: their tokens were taken back. Of a call with one sequence."""
+        self._last.clear()
+
     # --- after the loop ---------------------------------------------------------------------------------------------
 
     def row_lengths(self, rows: int) -> list[int | None] | None:
