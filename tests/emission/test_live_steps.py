@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint, prompt_hint
 from tests.support.in_memory import Keep, Telemetry, instrumented
+from tests.support.saved_models import word_tokenizer
 from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 
@@ -80,6 +82,24 @@ def test_every_sequence_is_told_up_to_its_own_end() -> None:
     told = [record.attributes[semconv.SEQUENCE_INDEX] for record in steps_of(telemetry)]
     assert [told.count(index) for index in range(3)] == counts
     assert [(span.attributes or {})[semconv.STEPS_RECORDED] for span in sequences] == counts
+
+
+@pytest.mark.parametrize("content", ["no_content", "span_only", "event_only"])
+def test_a_step_has_its_text_where_log_events_have_content(content: str) -> None:
+    tokenizer, keep = word_tokenizer(), Keep()
+    options = {"step_events": "logs", "capture_message_content": content, "judgements": [keep]}
+    with instrumented(**options) as telemetry, prompt_hint(PromptHint(tokenizer=tokenizer)):
+        tiny_model().generate(prompt(batch=2), max_new_tokens=5, do_sample=False, eos_token_id=None)
+    texts = [
+        "".join(
+            record.attributes.get("corevital.step.token_text", "")
+            for record in steps_of(telemetry)
+            if record.attributes[semconv.SEQUENCE_INDEX] == index
+        )
+        for index in range(2)
+    ]
+    whole = [tokenizer.decode(run.tokens.tolist()) for run in keep.runs]
+    assert texts == (whole if content == "event_only" else ["", ""])
 
 
 def test_where_nobody_takes_logs_the_span_says_so() -> None:

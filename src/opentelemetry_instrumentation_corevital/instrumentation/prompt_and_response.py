@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from .. import semconv
 from ..config import Settings
 from ..emission.content import Messages, messages
+from ..presentation.token_strip import TokenTexts
 from ..run import Prompt, Run
 from .call_context import PromptHint
 
@@ -53,6 +54,11 @@ class PromptAndResponse:
         else:
             answer = tokenizer.decode(run.tokens.tolist(), skip_special_tokens=True)
         return messages(run, answer)
+
+    def token_texts(self) -> TokenTexts | None:
+        """Return what makes text of tokens as they come; None where log events have no content, or nothing decodes."""
+        tokenizer = self._tokenizer() if self._settings.content_in_events else None
+        return None if tokenizer is None else TokenTexts(tokenizer)
 
     def _tokenizer(self) -> Any:
         for owner in (self._hint.tokenizer, self._call.arguments.get("tokenizer")):

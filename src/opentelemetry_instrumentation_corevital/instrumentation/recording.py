@@ -104,6 +104,7 @@ class Recording:
         self.unmeasured = unmeasured
         """Why this call is not measured, though it is recorded."""
         self.captured = wanted and unmeasured is None
+        self.prompt_and_response = PromptAndResponse(self.settings, self.hint, self.call)
         self.live = self._live_call()
         self._refuse_policies()
         if self.consumer is not None:
@@ -118,7 +119,7 @@ class Recording:
             span=self.span,
             context=self.context,
             model=self.model,
-            prompt_and_response=PromptAndResponse(self.settings, self.hint, self.call),
+            prompt_and_response=self.prompt_and_response,
             start=self.start,
             live=None if self.live is None else self.live.steps,
             rag=current_rag(parent),
@@ -178,7 +179,9 @@ class Recording:
         if not (self.captured and self.settings.step_events == "logs" and self.span.is_recording()):
             return None
         logger = self.recorder.logger
-        return LiveSteps(logger, lasting(self.context), self.settings) if takes_logs(logger) else None
+        if not takes_logs(logger):
+            return None
+        return LiveSteps(logger, lasting(self.context), self.settings, self.prompt_and_response.token_texts())
 
     def rollbacks(self) -> Rollbacks | None:
         """Return what has tokens of the call taken back; None where nobody may ask for that."""

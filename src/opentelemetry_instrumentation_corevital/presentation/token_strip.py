@@ -51,6 +51,24 @@ class TokenPieces:
         return found
 
 
+class TokenTexts:
+    """The text that each token adds, for several sequences at once.
+
+    Args:
+        tokenizer: that of the model.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._pieces: dict[int, TokenPieces] = {}
+
+    def __call__(self, sequence: int, token: int) -> str:
+        """Return what a sequence's next token adds to its text."""
+        if sequence not in self._pieces:
+            self._pieces[sequence] = TokenPieces(self._tokenizer)
+        return self._pieces[sequence].add(token)
+
+
 def token_pieces(tokenizer: Any, tokens: Sequence[int]) -> list[str]:
     """Return the text that each token adds; a character made of several tokens comes with its last one."""
     pieces = TokenPieces(tokenizer)
