@@ -226,16 +226,18 @@ def stop_on(text: str) -> Stop:
     return Stop(on=[each for each in (part.strip() for part in text.split(",")) if each])
 
 
-def check_policies(policies: Sequence[Any], *, retry: bool = False) -> tuple[Policy, ...]:
+def check_policies(policies: Any, *, retry: bool = False) -> tuple[Policy, ...]:
     """Return policies as they were given.
 
     Args:
-        policies: that somebody gave.
+        policies: a list that somebody gave.
         retry: whether `Retry` may be among them.
 
     Raises:
         PolicyError: if one is none, or cannot work here.
     """
+    if isinstance(policies, str) or not isinstance(policies, Sequence):
+        raise PolicyError(f"policies: a list of policies is needed, not {policies!r}")
     for policy in policies:
         if not isinstance(policy, Policy):
             raise PolicyError(

@@ -1,5 +1,6 @@
 """Tokens are taken back within a call: the result, the run and what the caller's objects see are of one call."""
 
+import gc
 import logging
 import random
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.capture.session import rollback
 from opentelemetry_instrumentation_corevital.policies import PolicyError, RollBack, Stop
 from opentelemetry_instrumentation_corevital.testing import capture_runs
+from tests.support.identity import observe
+from tests.support.in_memory import instrumented
 from tests.support.policies import GREEDY, SAMPLED, acted_on, at, generate, once
 from tests.support.tiny_models import ARCHITECTURES, PAD, prompt, tiny_encoder_decoder, tiny_model
 
@@ -170,6 +173,19 @@ class Loops(LogitsProcessor):
     def rollback(self, to_step: int) -> None:
         self.told.append(to_step)
         self.loops = False
+
+
+def test_nothing_is_left_over() -> None:
+    """No tensor, module or cache, and nothing that only the cyclic collector would free."""
+    model = tiny_model()
+    plain = observe(lambda: generate(model, streamer=Streamer(), **GREEDY))
+    with instrumented(policies=[back(at(ACTED - 1))]):
+        generate(model, streamer=Streamer(), **GREEDY)
+        found = observe(lambda: generate(model, streamer=Streamer(), **GREEDY))
+    gc.unfreeze()
+    assert not torch.equal(found.result, plain.result)
+    assert found.garbage <= plain.garbage
+    assert found.alive == plain.alive
 
 
 # --- limits -----------------------------------------------------------------------------------------------------------

@@ -16,8 +16,10 @@ from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorL
 
 from opentelemetry_instrumentation_corevital.capture.collector.layer_outputs import StepHidden
 from opentelemetry_instrumentation_corevital.capture.collector.step_attention import StepAttention
+from opentelemetry_instrumentation_corevital.policies import BreakReasoning, CoolDown, RollBack, Stop
 from tests.support.identity import Observed, assert_same, attributes, observe
 from tests.support.in_memory import Telemetry, instrumented
+from tests.support.policies import never
 from tests.support.tiny_models import (
     ARCHITECTURES,
     ENCODER_DECODERS,
@@ -102,6 +104,35 @@ def test_tokens_and_rng_are_bit_identical(architecture: str) -> None:
     left = weakref.ref(model)
     del model
     assert left() is None
+
+
+ARMED: list[tuple[dict[str, Any], str]] = [
+    (DECODING["greedy"], "one"),
+    (DECODING["sampled, penalties"], "padded"),
+    (DECODING["beams"], "one"),
+    (DECODING["dictionary"], "padded"),
+    ({"prompt_lookup_num_tokens": 3, "do_sample": False}, "one"),
+]
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, *ENCODER_DECODERS])
+def test_policies_that_never_fire_change_nothing(architecture: str) -> None:
+    """Every kind of policy is asked at every step: whole results, scores, generators and what is left are the same."""
+    model = tiny_encoder_decoder(architecture) if architecture in ENCODER_DECODERS else tiny_model(architecture)
+    policies = [
+        Stop(on=never),
+        CoolDown(on=never),
+        RollBack(on=never),
+        BreakReasoning(on=never, tokens=[5]),
+        Stop(on=("nan", "inf")),
+    ]
+    for options, which in ARMED:
+        plain = outcome(model, INPUTS[which](), options)
+        before = attributes(model)
+        with instrumented(capture="full", run_data="off", policies=policies):
+            found = outcome(model, INPUTS[which](), options)
+        assert_same(found, plain)
+        assert attributes(model) == before, options
 
 
 class FailAt(LogitsProcessor):

@@ -20,7 +20,9 @@ from opentelemetry_instrumentation_corevital import Judgement, Run
 from opentelemetry_instrumentation_corevital._internal import safety
 from opentelemetry_instrumentation_corevital.emission import budget
 from opentelemetry_instrumentation_corevital.instrumentation import reporting
+from opentelemetry_instrumentation_corevital.policies import BreakReasoning, CoolDown, RollBack, Stop
 from tests.support.in_memory import Telemetry, instrumented
+from tests.support.policies import never
 from tests.support.tiny_models import padded_batch, prompt, tiny_model
 
 PACKAGE = str(Path(opentelemetry_instrumentation_corevital.__file__).parent)
@@ -135,7 +137,8 @@ def call_of(case: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
 
 
 _HEAVY = [
-    pytest.param(case, marks=pytest.mark.acceptance) for case in ("assisted", "batch", "beams", "custom", "eager")
+    pytest.param(case, marks=pytest.mark.acceptance)
+    for case in ("assisted", "batch", "beams", "custom", "eager", "armed")
 ]
 
 
@@ -181,6 +184,33 @@ def test_an_exception_at_any_function_of_ours_is_kept_from_the_caller(
         generate()
     if case != "unsampled":
         assert telemetry.spans[-1].attributes, "a run after all that is recorded as before"
+
+
+@pytest.mark.acceptance
+def test_an_exception_at_any_function_of_a_rollback_is_kept_from_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    """The run ends there, or goes on as if nobody had asked; what was kept is what it was."""
+    caplog.set_level(logging.CRITICAL)
+    model, policy = tiny_model(), RollBack(on=lambda event: event.step_index == 4, to=2)
+
+    def generate() -> Any:
+        torch.manual_seed(5)
+        return model.generate(prompt(), max_new_tokens=9, do_sample=True, eos_token_id=None, pad_token_id=0)
+
+    plain = generate()
+    armed = [Stop(on=never), CoolDown(on=never), BreakReasoning(on=never, tokens=[5])]
+    with instrumented(policies=[*armed, policy], max_interventions=1):
+        generate()
+        functions = {code for code in functions_that_run(generate) if name_of(code) not in SHIELDS}
+        parts = ("rollback.py", "policy_engine.py", "live_call.py", "live_steps.py", "steering.py", "live_judge.py")
+        chosen = [code for code in functions if name_of(code)[0].endswith(parts) or "go_back" in code.co_name]
+        assert len(chosen) > 40
+        for code in sorted(chosen, key=name_of):
+            safety.reset()
+            found, planted = with_exception_in(code, generate)
+            assert planted, name_of(code)
+            assert torch.equal(found[:, : 6 + 4], plain[:, : 6 + 4]), name_of(code)
+            assert found.shape[1] <= plain.shape[1], name_of(code)
+    safety.reset()
 
 
 def only_new_tokens(

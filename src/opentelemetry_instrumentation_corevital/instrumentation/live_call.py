@@ -112,6 +112,10 @@ class LiveCall:
             if why_absent is not None:
                 run.absent["interventions"] = why_absent
 
+    def release(self) -> None:
+        """Refer to nothing that refers back: only the cyclic collector would free it."""
+        self.engine = None
+
     def _new_judge(self, sequence: int, sequences: int) -> LiveJudge:
         prompt = partial(self._prompt, sequence, sequences)
         return LiveJudge(self._thresholds, early_warning=self._consumer.early_warning, prompt=prompt)

@@ -262,6 +262,8 @@ class Recording:
         with shielded("recorder.release"):
             forget_values(self.call.arguments.get("streamer"))
         self.call.release()
+        if self.live is not None:
+            self.live.release()
         if self.session is not None:
             self.session.release()
 

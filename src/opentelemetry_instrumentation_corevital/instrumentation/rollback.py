@@ -97,11 +97,11 @@ class Rollbacks:
         """Return the call's arguments, with a streamer that knows of rollbacks behind ours."""
         from ..capture.session.rollback import ROLLBACK
 
-        given = dict(kwargs)
+        given, engine = dict(kwargs), self._engine  # not self: a cycle would keep the streamer
         streamer = args[STREAMER_POSITION] if len(args) > STREAMER_POSITION else given.get("streamer")
         if streamer is None or not callable(getattr(streamer, ROLLBACK, None)):
             return args, given
-        held = self.streamer = HeldStreamer(streamer, lambda: self._engine.roll_back is not None)
+        held = self.streamer = HeldStreamer(streamer, lambda: engine.roll_back is not None)
         if len(args) > STREAMER_POSITION:
             return (*args[:STREAMER_POSITION], held, *args[STREAMER_POSITION + 1 :]), given
         return args, {**given, "streamer": held}
