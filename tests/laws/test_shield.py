@@ -126,6 +126,8 @@ def call_of(case: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         model.set_attn_implementation("eager")
         options = {"capture": "full"}
     if case == "error":
+        inputs["logits_processor"] = [FailingProcessor()]
+    if case == "cancelled":
         inputs["streamer"] = FailingStreamer()
     if case == "beams":
         inputs |= {**padded_batch(), "num_beams": 2}
@@ -138,7 +140,7 @@ def call_of(case: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
 
 _HEAVY = [
     pytest.param(case, marks=pytest.mark.acceptance)
-    for case in ("assisted", "batch", "beams", "custom", "eager", "armed")
+    for case in ("armed", "assisted", "batch", "beams", "cancelled", "custom", "eager")
 ]
 
 
@@ -237,6 +239,12 @@ class FailingStreamer:
             raise self.Full
 
     def end(self) -> None: ...
+
+
+class FailingProcessor(FailingStreamer):
+    def __call__(self, _input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.put(scores)
+        return scores
 
 
 def test_a_failing_judgement_leaves_the_others_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
