@@ -62,6 +62,15 @@ PUBLIC: dict[str, dict[str, Stability]] = {
         "read_profile": "provisional",
         "write_profile": "provisional",
     },
+    f"{PACKAGE}.policies": {
+        "BreakReasoning": "provisional",
+        "CoolDown": "provisional",
+        "Policy": "provisional",
+        "PolicyError": "provisional",
+        "Retry": "provisional",
+        "RollBack": "provisional",
+        "Stop": "provisional",
+    },
     f"{PACKAGE}.processors": {
         "BlameProcessor": "provisional",
         "CompoundProcessor": "provisional",

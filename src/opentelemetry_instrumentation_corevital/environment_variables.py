@@ -101,6 +101,21 @@ OTEL_COREVITAL_RISK_THRESHOLD = "OTEL_COREVITAL_RISK_THRESHOLD"
 Risk from which `capture=on_risk` reports a run in full (default 0.7).
 """
 
+OTEL_COREVITAL_STOP_ON = "OTEL_COREVITAL_STOP_ON"
+"""
+.. envvar:: OTEL_COREVITAL_STOP_ON
+
+Ends a sequence where one of these begins to be true, with commas between them: health flags such as `repetition_loop`,
+early warnings, `risk>0.9`, `failure_risk>0.9` (default: nothing is ended).
+"""
+
+OTEL_COREVITAL_MAX_INTERVENTIONS = "OTEL_COREVITAL_MAX_INTERVENTIONS"
+"""
+.. envvar:: OTEL_COREVITAL_MAX_INTERVENTIONS
+
+Largest number of times that policies change how one sequence goes on (default 3); ending it is free.
+"""
+
 OTEL_COREVITAL_PROMPT_HASH = "OTEL_COREVITAL_PROMPT_HASH"
 """
 .. envvar:: OTEL_COREVITAL_PROMPT_HASH

@@ -19,6 +19,8 @@ from typing import Any, ClassVar, Final, Literal
 from .catalogue.flags import FLAGS
 from .catalogue.warnings import EARLY_WARNINGS
 
+__all__ = ["BreakReasoning", "CoolDown", "Policy", "PolicyError", "Retry", "RollBack", "Stop"]
+
 LIVE_FLAGS: Final = ("nan_detected", "inf_detected", "repetition_loop_detected", "attention_collapse_detected")
 """The flags that can be judged while a run goes on; the others are judged when it is over."""
 

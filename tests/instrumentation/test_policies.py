@@ -304,7 +304,7 @@ UNABLE: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
         "not measured in decoding strategy assisted_generation",
     ),
     "prompt lookup": (
-        lambda: {"prompt_lookup_num_tokens": 3},
+        lambda: {"prompt_lookup_num_tokens": 3, "eos_token_id": 2},
         "not measured in decoding strategy assisted_generation",
     ),
     "a custom loop": (lambda: {"custom_generate": own_loop}, "no policy can act on a custom loop"),

@@ -36,7 +36,7 @@ SHIELDS = {
     ("instrumentation/recorder.py", "Recorder.generate"),
     ("instrumentation/recorder.py", "Recorder._generate"),
     ("instrumentation/recorder.py", "_end"),
-    ("instrumentation/rollback.py", "generate"),
+    ("instrumentation/inner_calls.py", "generate"),
     ("_internal/safety.py", "shielded"),
     ("_internal/safety.py", "report_internal_error"),
     ("_internal/safety.py", "_Errors.add"),
@@ -203,7 +203,15 @@ def test_an_exception_at_any_function_of_a_rollback_is_kept_from_the_caller(capl
     with instrumented(policies=[*armed, policy], max_interventions=1):
         generate()
         functions = {code for code in functions_that_run(generate) if name_of(code) not in SHIELDS}
-        parts = ("rollback.py", "policy_engine.py", "live_call.py", "live_steps.py", "steering.py", "live_judge.py")
+        parts = (
+            "rollback.py",
+            "inner_calls.py",
+            "policy_engine.py",
+            "live_call.py",
+            "live_steps.py",
+            "steering.py",
+            "live_judge.py",
+        )
         chosen = [code for code in functions if name_of(code)[0].endswith(parts) or "go_back" in code.co_name]
         assert len(chosen) > 40
         for code in sorted(chosen, key=name_of):

@@ -43,7 +43,7 @@ def generate(model: Any, inputs: dict[str, Any] | None = None, *, tokens: int = 
     """Return what a seeded call without an end token returns."""
     torch.manual_seed(3)
     inputs = {"input_ids": prompt()} if inputs is None else inputs
-    return model.generate(**inputs, max_new_tokens=tokens, eos_token_id=None, pad_token_id=PAD, **options)
+    return model.generate(**inputs, **{"max_new_tokens": tokens, "eos_token_id": None, "pad_token_id": PAD, **options})
 
 
 def acted_on(

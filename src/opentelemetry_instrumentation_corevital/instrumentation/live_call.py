@@ -13,9 +13,9 @@ from ..config import Settings
 from ..emission.live_step_events import LiveSteps
 from ..policies import BreakReasoning, CoolDown, Policy, RollBack
 from ..run import Intervention, Run
+from .inner_calls import why_no_rollback
 from .live_consumer import LiveConsumer
 from .policy_engine import PolicyEngine, Refusals
-from .rollback import why_no_rollback
 
 if TYPE_CHECKING:
     from ..capture.session.session import Session

@@ -14,9 +14,9 @@ from .._internal.safety import shielded
 from . import callers, uninstrumented
 from .call_context import calling_context, forget_contexts
 from .chat_memory import recent_chats
+from .inner_calls import STREAMER_POSITION
 from .live_consumer import CallRecorder, current_consumer
 from .patches import ClassPatch, PatchTable
-from .rollback import STREAMER_POSITION
 
 if TYPE_CHECKING:
     from .recorder import Recorder

@@ -23,9 +23,9 @@ from ..emission.judgements import RunJudgement
 from ..policies import Policy
 from ..version import __version__
 from .call_context import calling_context, is_disabled
+from .inner_calls import generate
 from .policy_engine import Refusals
 from .recording import Recording
-from .rollback import generate
 
 logger = logging.getLogger(__name__)
 

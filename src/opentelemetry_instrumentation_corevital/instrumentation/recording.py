@@ -25,12 +25,12 @@ from ..policies import Policy, RollBack
 from ..run import ModelInfo, Run, StopReason
 from .call_context import PromptHint, current_hint, current_rag, forget_values, lasting
 from .chat_memory import recent_chats
+from .inner_calls import Rollbacks
 from .live_call import LiveCall
 from .live_consumer import current_consumer
 from .policy_engine import Refusals
 from .prompt_and_response import PromptAndResponse
 from .reporting import CallReport
-from .rollback import Rollbacks
 
 if TYPE_CHECKING:
     from ..capture.session.call_facts import Call

@@ -147,7 +147,8 @@ def continuation(session: Session, result: Any, kept: int, changes: Mapping[str,
     with unseen():
         cropped = _crop(session, ids.shape[1] - 1)
     if cropped:
-        config.cache_implementation = None
+        # What comes in is one token: in transformers 4 chunks would begin at the prompt's start.
+        config.cache_implementation = config.prefill_chunk_size = None
         arguments["past_key_values"] = session.cache
     elif _given_cache(call) is not None:
         raise ValueError("the caller's cache cannot be cut back")
