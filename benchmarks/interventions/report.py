@@ -182,25 +182,23 @@ def _live(name: str, shard: dict[str, Any], untouched: list[dict[str, Any]]) -> 
     acted = [after for _, after in looping if after["interventions"]]
     differ = sum(not _same_before(before, after) for before, after in pairs)
     ended = [after for after in acted if not after["loops"] and not _told(after)]
-    goals: dict[str, float | None] = {
-        "saved": 0.45 if name == "Stop(on='repetition_loop')" else None,
-        "ended": 0.8 if name.startswith("RollBack") else None,
-    }
-    rows = [
-        share("looping runs on which it acted", len(acted), len(looping)),
-        _mean("looping runs: share of the tokens not generated", [_left(after) for _, after in looping],
-              goals["saved"]),
-        _least("looping runs whose loop it ended for good", len(ended), len(looping), goals["ended"]),
-        share(f"looping runs in a loop again within {AGAIN} tokens", sum(map(_told, acted)), len(acted)),
+    rows = [share("looping runs on which it acted", len(acted), len(looping))]
+    if name.startswith("Stop"):
+        goal = 0.45 if "repetition_loop" in name else None
+        rows.append(_mean("tokens of looping runs not generated", [_left(after) for _, after in looping], goal))
+    else:
+        limits = {"least": 0.8} if name.startswith("RollBack") else {}
+        rows += [
+            share("looping runs whose loop it ended for good", len(ended), len(looping), **limits),
+            share(f"... in a loop again within {AGAIN} tokens", sum(map(_told, acted)), len(acted)),
+            _mean("tokens of looping runs not generated", [_left(after) for _, after in looping]),
+        ]
+    rows += [
         share("healthy runs touched", sum(bool(after["interventions"]) for _, after in healthy), len(healthy)),
         Figure("runs whose tokens differ before it acted", str(differ), "0", differ == 0),
-    ]  # fmt: skip
+    ]
     made = ", ".join(str(shard[key]) for key in ("device", "dtype", "torch", "transformers"))
     return Section(f"`{name}`, live", rows, [f"{len(pairs)} runs, {made}."])
-
-
-def _least(name: str, hits: int, total: int, least: float | None) -> Figure:
-    return share(name, hits, total) if least is None else share(name, hits, total, least=least)
 
 
 def _asked(live: dict[str, Any]) -> bool:

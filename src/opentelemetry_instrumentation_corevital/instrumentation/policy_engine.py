@@ -271,10 +271,18 @@ class PolicyEngine:
             outcome=outcome,
             time_ns=time.time_ns(),
             tokens_left=None if limit is None else max(0, limit - step - 1),
-            evidence={**numbers.get(trigger.partition(">")[0], {}), **({"changes": dict(changes)} if changes else {})},
+            evidence={
+                **numbers.get(trigger.partition(">")[0], {}),
+                **({"changes": _reported(changes)} if changes else {}),
+            },
         )
 
     def record(self, index: int, intervention: Intervention) -> None:
         """Keep what was done to a sequence, and report it."""
         self.interventions[index].append(intervention)
         self._report(index, intervention)
+
+
+def _reported(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was changed, without content: of what is no number its name alone, since it may be text or tokens."""
+    return {name: value if isinstance(value, bool | int | float) else None for name, value in changes.items()}
