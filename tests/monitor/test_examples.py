@@ -250,7 +250,9 @@ def test_serve_ends_the_run_of_a_client_that_has_gone(
     assert "and was cancelled" in telemetry.span.attributes["corevital.narrative"]
     assert telemetry.span.status.is_unset
     streams.clear()
-    assert leftovers(serve.MODEL) == before
+    after = leftovers(serve.MODEL)
+    assert after.pop("files") <= before.pop("files"), "loading a model may have left one that is closed meanwhile"
+    assert after == before
 
 
 @pytest.mark.real_model
