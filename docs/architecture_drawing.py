@@ -22,7 +22,7 @@ COLUMNS: Final = {
     "cli": (2, 6),
     "doctor": (2, 2),
     "receiver": (3, 3),
-    "monitor": (4, 4),
+    "monitor": (7, 7),
     "instrumentation": (0, 0),
     "legacy": (4, 4),
     "loading": (5, 5),

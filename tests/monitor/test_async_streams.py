@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,18 +14,13 @@ from opentelemetry_instrumentation_corevital import CoreVitalMonitor, StepEvent
 from opentelemetry_instrumentation_corevital.monitor.stream import Stream
 from tests.support.leftovers import leftovers
 from tests.support.scripted_tokens import scripted
+from tests.support.stream_ends import ASYNC_ENDS, ENDLESS, working
 from tests.support.tiny_models import prompt, tiny_model
-
-ENDLESS: dict[str, Any] = {"max_new_tokens": 20_000, "do_sample": True, "eos_token_id": 999}
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
     return tiny_model(max_position_embeddings=32_768)
-
-
-def working() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "corevital-generate"]
 
 
 def test_steps_come_while_later_tokens_are_generated(model: Any) -> None:
@@ -65,75 +59,7 @@ def test_the_loop_goes_on_while_the_stream_waits(model: Any) -> None:
     assert asyncio.run(read()) == (5, 20)
 
 
-async def _cancelled_while_it_waits(stream: Stream) -> None:
-    async def read() -> None:
-        async for _ in stream:
-            pass
-
-    task = asyncio.create_task(read())
-    await asyncio.sleep(0.05)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not working()
-
-
-async def _cancelled_in_the_loop_s_body(stream: Stream) -> None:
-    async def read() -> None:
-        async for _ in stream:
-            await asyncio.sleep(30)
-
-    task = asyncio.create_task(read())
-    await asyncio.sleep(0.05)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-async def _timed_out(stream: Stream) -> None:
-    with pytest.raises(TimeoutError):  # noqa: PT012
-        async with asyncio.timeout(0.1):
-            async for _ in stream:
-                pass
-
-
-async def _broken_off(stream: Stream) -> None:
-    async for step in stream:
-        if step.step_index == 2:
-            break
-
-
-async def _closed(stream: Stream) -> None:
-    await anext(stream)
-    await stream.aclose()
-    await stream.aclose()
-    assert not working()
-
-
-async def _block_left(stream: Stream) -> None:
-    async with stream:
-        await anext(stream)
-    assert not working()
-
-
-async def _exception(stream: Stream) -> None:
-    with pytest.raises(ZeroDivisionError):  # noqa: PT012
-        async for step in stream:
-            step.step_index / 0
-
-
-ENDS = [
-    _cancelled_while_it_waits,
-    _cancelled_in_the_loop_s_body,
-    _timed_out,
-    _broken_off,
-    _closed,
-    _block_left,
-    _exception,
-]
-
-
-@pytest.mark.parametrize("end", ENDS, ids=[each.__name__ for each in ENDS])
+@pytest.mark.parametrize("end", ASYNC_ENDS, ids=[each.__name__ for each in ASYNC_ENDS])
 def test_generation_ends_with_its_reader(model: Any, end: Any) -> None:
     before = leftovers(model)
     monitor = CoreVitalMonitor()

@@ -46,7 +46,7 @@ def test_what_generate_raises_leaves_the_block(model: Any) -> None:
 
 def test_the_calls_of_a_block_are_watched_and_judged(model: Any) -> None:
     before = leftovers(model)
-    monitor = CoreVitalMonitor(policies=[Stop()])
+    monitor = CoreVitalMonitor(policies=[Stop(on="repetition_risk")])
     plain = model.generate(prompt(), **looping())
     with monitor.wrap_generation(model, tokenizer=word_tokenizer()) as run:
         stopped = model.generate(prompt(), **looping())

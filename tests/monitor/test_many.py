@@ -12,12 +12,11 @@ import torch
 
 from opentelemetry_instrumentation_corevital import CoreVitalMonitor
 from opentelemetry_instrumentation_corevital.monitor.stream import Stream
-from tests.monitor import test_async_streams, test_streams
 from tests.support.in_memory import instrumented
 from tests.support.leftovers import leftovers
+from tests.support.stream_ends import ASYNC_ENDS, ENDLESS, ENDS
 from tests.support.tiny_models import prompt, tiny_model
 
-ENDLESS: dict[str, Any] = {"max_new_tokens": 20_000, "do_sample": True, "eos_token_id": 999}
 SHORT: dict[str, Any] = {"max_new_tokens": 12, "do_sample": False, "eos_token_id": 999}
 
 
@@ -85,18 +84,18 @@ def _end_many(models: list[Any], rounds: int) -> None:
         telemetry.clear()
         before = leftovers(*models)
         for index in range(rounds):
-            for end in test_streams.ENDS:
+            for end in ENDS:
                 end(monitor.stream(models[index % 2], prompt(), **ENDLESS))
 
             async def in_a_loop(model: Any) -> None:
-                for end in test_async_streams.ENDS:
+                for end in ASYNC_ENDS:
                     await end(monitor.stream(model, prompt(), **ENDLESS))
 
             asyncio.run(in_a_loop(models[index % 2]))
         gc.collect()
         assert leftovers(*models) == before
         spans = telemetry.spans
-    expected = rounds * (len(test_streams.ENDS) + len(test_async_streams.ENDS))
+    expected = rounds * (len(ENDS) + len(ASYNC_ENDS))
     assert len(spans) == expected
     assert all(span.end_time for span in spans)
     assert all(run.stop_reason == "cancelled" for run in monitor.runs)

@@ -236,16 +236,16 @@ def test_an_encoder_decoder_takes_text(model: Any) -> None:
 
 
 def test_a_model_is_loaded_by_its_name_once(monkeypatch: pytest.MonkeyPatch, tiny_folder: str) -> None:
-    from opentelemetry_instrumentation_corevital.monitor import models
+    from opentelemetry_instrumentation_corevital.monitor import loaded_models
 
     loaded = list[str]()
-    load = models.load_model
+    load = loaded_models.load_model
 
     def counted(name: str) -> LoadedModel:
         loaded.append(name)
         return load(name)
 
-    monkeypatch.setattr(models, "load_model", counted)
+    monkeypatch.setattr(loaded_models, "load_model", counted)
     monitor = CoreVitalMonitor()
     for _ in range(2):
         monitor.run(tiny_folder, "w3 w4", **SHORT)
@@ -304,8 +304,8 @@ def test_sampled_tokens_and_the_generator_are_those_of_the_run_alone(model: Any)
 
 
 def test_the_option_stop_on_ends_a_run(model: Any) -> None:
-    monitor = CoreVitalMonitor(stop_on="repetition_loop")
+    monitor = CoreVitalMonitor(stop_on="repetition_risk")
     monitor.run(model, prompt(), **looping())
     (acted,) = monitor.get_summary()["interventions"]
-    assert (acted["kind"], acted["trigger"], acted["outcome"]) == ("stop", "repetition_loop_detected", "stopped")
+    assert (acted["kind"], acted["trigger"], acted["outcome"]) == ("stop", "repetition_risk", "stopped")
     assert monitor.get_summary()["stop_reason"] == "policy"

@@ -55,7 +55,7 @@ def test_it_is_repeated_max_times_and_no_more(model: Any) -> None:
 
 
 def test_what_was_stopped_may_be_repeated(model: Any) -> None:
-    monitor = CoreVitalMonitor(policies=[Stop(), Retry(changes=PLAIN)])
+    monitor = CoreVitalMonitor(policies=[Stop(on="repetition_risk"), Retry(on="repetition_risk", changes=PLAIN)])
     assert monitor.run(model, prompt(), **looping()).shape == (1, 26)
     assert monitor.get_summary()["stop_reason"] == "length"
 

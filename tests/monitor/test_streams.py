@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -21,9 +20,9 @@ from opentelemetry_instrumentation_corevital.policies import Retry
 from tests.support.leftovers import leftovers
 from tests.support.saved_models import word_tokenizer
 from tests.support.scripted_tokens import scripted
+from tests.support.stream_ends import ENDLESS, ENDS, working
 from tests.support.tiny_models import padded_batch, prompt, tiny_model
 
-ENDLESS: dict[str, Any] = {"max_new_tokens": 20_000, "do_sample": True, "eos_token_id": 999}
 KEYS = [
     "step_index",
     "token_id",
@@ -89,43 +88,13 @@ def test_without_early_warnings_steps_have_none(model: Any) -> None:
 # --- how they end ----------------------------------------------------------------------------------------------------
 
 
-def _break(stream: Stream) -> None:
-    for step in stream:
-        if step.step_index == 2:
-            break
-
-
-def _close(stream: Stream) -> None:
-    next(stream)
-    stream.close()
-    stream.close()
-
-
-def _leave_block(stream: Stream) -> None:
-    with stream:
-        next(stream)
-
-
-def _raise(stream: Stream) -> None:
-    with pytest.raises(ZeroDivisionError):  # noqa: PT012
-        for step in stream:
-            step.step_index / 0
-
-
-def _take_some(stream: Stream) -> None:
-    assert len(list(islice(stream, 3))) == 3
-
-
-ENDS: list[Callable[[Stream], None]] = [_break, _close, _leave_block, _raise, _take_some]
-
-
 @pytest.mark.parametrize("end", ENDS, ids=[each.__name__ for each in ENDS])
 @pytest.mark.parametrize("buffer", [1, 256])
 def test_generation_ends_with_its_reader(model: Any, end: Callable[[Stream], None], buffer: int) -> None:
     before = leftovers(model)
     stream = CoreVitalMonitor().stream(model, prompt(), buffer=buffer, **ENDLESS)
     end(stream)
-    assert not any(thread.name == "corevital-generate" for thread in threading.enumerate())
+    assert not working()
     assert leftovers(model) == before
     assert stream.runs[0].stop_reason == "cancelled"
     assert stream.runs[0].steps < 2_000
@@ -154,7 +123,7 @@ def test_a_stream_that_nobody_refers_to_ends(model: Any) -> None:
     del kept
     gc.collect()
     assert monitor.runs[0].stop_reason == "cancelled"
-    assert not any(thread.name == "corevital-generate" for thread in threading.enumerate())
+    assert not working()
 
 
 def test_a_full_buffer_keeps_generation_waiting_and_closing_does_not_hang(model: Any) -> None:
@@ -278,6 +247,7 @@ def test_the_steps_of_a_beam_search_come_at_its_end(model: Any) -> None:
 def test_a_program_that_ends_does_not_wait_for_its_streams() -> None:
     program = """
 from opentelemetry_instrumentation_corevital import CoreVitalMonitor
+from tests.support.stream_ends import ENDLESS, ENDS, working
 from tests.support.tiny_models import prompt, tiny_model
 
 model = tiny_model(max_position_embeddings=2_000_000)

@@ -78,7 +78,7 @@ def test_where_the_process_is_instrumented_a_run_has_one_span(model: Any) -> Non
 
 
 def test_what_the_monitor_is_not_given_is_as_the_instrumentor_has_it(model: Any) -> None:
-    with instrumented(capture="full", policies=[Stop()]) as telemetry:
+    with instrumented(capture="full", policies=[Stop(on="repetition_risk")]) as telemetry:
         CoreVitalMonitor().run(model, prompt(), **looping())
         CoreVitalMonitor(capture_mode="summary").run(model, prompt(), **SHORT)
         stopped, short = (dict(span.attributes or {}) for span in telemetry.spans)

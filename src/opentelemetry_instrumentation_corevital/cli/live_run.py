@@ -49,7 +49,7 @@ class LiveRun:
             drawing = threading.Thread(target=self._draw, args=(shown,), name="corevital-live", daemon=True)
             drawing.start()
             try:
-                with live_consumer(LiveConsumer(listener=self._events.put, token_texts=self._text)):
+                with live_consumer(LiveConsumer(listener=self._events.put, token_text=self._text)):
                     yield
             finally:
                 self._events.put(None)

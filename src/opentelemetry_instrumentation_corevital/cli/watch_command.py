@@ -21,12 +21,12 @@ Watched = Annotated[
     ),
 ]
 Once = Annotated[bool, typer.Option("--once", help="Print what there is now, and end.")]
-Interval = Annotated[float, typer.Option(min=0.05, max=3600.0, metavar="SECONDS", help="How often the store is asked.")]
+AskEvery = Annotated[float, typer.Option(min=0.05, max=3600.0, metavar="SECONDS", help="How often the store is asked.")]
 
 _SECONDS_TO_MAKE: Final = 5.0
 
 
-def watch(run: Watched = None, db: Database = None, once: Once = False, interval: Interval = 0.5) -> None:
+def watch(run: Watched = None, db: Database = None, once: Once = False, interval: AskEvery = 0.5) -> None:
     """Show runs while they go on: text where it is stored, risk so far, entropy, and what warns.
 
     Needs steps that are stored as they come: OTEL_COREVITAL_STEP_EVENTS=logs. Without RUN it goes on until Ctrl-C.

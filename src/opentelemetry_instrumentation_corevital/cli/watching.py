@@ -30,7 +30,7 @@ _NO_TEXT: Final = (
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_and_event stores it"
 )
 
-Key = tuple[str, str]
+CallKey = tuple[str, str]
 
 
 class Watching:
@@ -137,7 +137,9 @@ class Watching:
                     continue
                 time.sleep(self._interval)
 
-    def _next(self, followed: "_Followed | None", known: dict[Key, RunningCall], shown: Screen) -> "_Followed | None":
+    def _next(
+        self, followed: "_Followed | None", known: dict[CallKey, RunningCall], shown: Screen
+    ) -> "_Followed | None":
         """Return what is shown now: the call that is, else the one that has had a step last."""
         for key, call in list(known.items()):
             if followed is not None and key == followed.key:
@@ -163,7 +165,7 @@ class _Followed:
     """One call, as far as it has been read."""
 
     def __init__(self, store: RunSource, call: RunningCall, sequence: int = 0) -> None:
-        self.key: Key = (call.trace_id, call.span_id)
+        self.key: CallKey = (call.trace_id, call.span_id)
         self._store = store
         self._call = call
         self._view = LiveCallView(sequence)
@@ -222,7 +224,7 @@ def _tell(runs: Sequence[RunSummary], shown: Screen) -> None:
     shown.show(lines or [Shown(Text("its call is over, and no run of it was judged"), alone=True)])
 
 
-def _others(known: dict[Key, RunningCall]) -> list[str]:
+def _others(known: dict[CallKey, RunningCall]) -> list[str]:
     others = len(known) - 1
     return [f"+{others} run{'s' if others > 1 else ''}"] if others > 0 else []
 

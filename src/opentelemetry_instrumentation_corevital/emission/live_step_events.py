@@ -11,7 +11,7 @@ from .. import semconv
 from .._internal.values import clean
 from ..assessment.early_warning import Warned
 from ..config import Settings
-from ..presentation.token_strip import TokenTexts
+from ..presentation.token_strip import SequencePieces
 from ..run import EarlyWarning, Run
 from .step_events import StepEvents
 
@@ -23,17 +23,17 @@ class LiveSteps:
         logger: where the log events go.
         context: holds the call's span.
         settings: which fields a step has.
-        token_texts: makes text of tokens as they come; None: steps have no text.
+        pieces: makes text of tokens as they come; None: steps have no text.
     """
 
     def __init__(
-        self, logger: Logger, context: Context, settings: Settings, token_texts: TokenTexts | None = None
+        self, logger: Logger, context: Context, settings: Settings, pieces: SequencePieces | None = None
     ) -> None:
         self.told: Counter[int] = Counter()
         """Sequence -> steps that were emitted."""
         self._logger = logger
         self._context = context
-        self._token_texts = token_texts
+        self._pieces = pieces
         self.layers = settings.capture == "full"
         """Whether a step has its layers' numbers and what was judged of it, too."""
 
@@ -48,8 +48,8 @@ class LiveSteps:
         if self.layers and warned is not None:
             part.early_warning = _warning(warned)
         attributes: dict[str, Any] = {}
-        if self._token_texts is not None:  # first: an SDK with a lower limit drops the first ones
-            attributes[semconv.STEP_TOKEN_TEXT] = clean(self._token_texts(part.sequence_index, int(part.tokens[0])))
+        if self._pieces is not None:  # first: an SDK with a lower limit drops the first ones
+            attributes[semconv.STEP_TOKEN_TEXT] = clean(self._pieces(part.sequence_index, int(part.tokens[0])))
         attributes |= StepEvents(part, full=self.layers).attributes(0) | {semconv.STEP_INDEX: step}
         if part.sequence_count > 1:
             attributes[semconv.SEQUENCE_INDEX] = part.sequence_index

@@ -132,9 +132,9 @@ class LiveCall:
         if judge is None:
             judge = self._judges[part.sequence_index] = self._new_judge(part.sequence_index, part.sequence_count)
         text = None
-        if self._consumer.token_texts is not None:
+        if self._consumer.token_text is not None:
             with shielded("live.token_text"):
-                text = self._consumer.token_texts(part.sequence_index, int(part.tokens[0]))
+                text = self._consumer.token_text(part.sequence_index, int(part.tokens[0]))
         return judge.judge(step, part, text)
 
     def _listen(self, judged: Judged) -> object:

@@ -16,7 +16,7 @@ from ..run import Run
 _KEY: Final = otel_context.create_key("corevital-live-consumer")
 
 
-class TokenTexts(Protocol):
+class TokenText(Protocol):
     """Makes text of tokens as they come."""
 
     def __call__(self, sequence: int, token: int) -> str:
@@ -48,7 +48,7 @@ class LiveConsumer:
     """Gets sequence and step where tokens are taken back: steps come again from that one on."""
     intervened: Callable[[int, Any], object] | None = None
     """Gets sequence and `Intervention` when a policy has acted."""
-    token_texts: TokenTexts | None = None
+    token_text: TokenText | None = None
     early_warning: bool = True
     is_cancelled: Callable[[], bool] = _never
     """Asked at each step: whether the call ends there."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from .. import semconv
 from ..config import Settings
 from ..emission.content import Messages, messages
-from ..presentation.token_strip import TokenTexts
+from ..presentation.token_strip import SequencePieces
 from ..run import Prompt, Run
 from .call_context import PromptHint
 
@@ -55,10 +55,10 @@ class PromptAndResponse:
             answer = tokenizer.decode(run.tokens.tolist(), skip_special_tokens=True)
         return messages(run, answer)
 
-    def token_texts(self) -> TokenTexts | None:
+    def pieces(self) -> SequencePieces | None:
         """Return what makes text of tokens as they come; None where log events have no content, or nothing decodes."""
         tokenizer = self._tokenizer() if self._settings.content_in_events else None
-        return None if tokenizer is None else TokenTexts(tokenizer)
+        return None if tokenizer is None else SequencePieces(tokenizer)
 
     def _tokenizer(self) -> Any:
         for owner in (self._hint.tokenizer, self._call.arguments.get("tokenizer")):

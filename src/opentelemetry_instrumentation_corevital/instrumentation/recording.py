@@ -181,7 +181,7 @@ class Recording:
         logger = self.recorder.logger
         if not takes_logs(logger):
             return None
-        return LiveSteps(logger, lasting(self.context), self.settings, self.prompt_and_response.token_texts())
+        return LiveSteps(logger, lasting(self.context), self.settings, self.prompt_and_response.pieces())
 
     def rollbacks(self) -> Rollbacks | None:
         """Return what has tokens of the call taken back; None where nobody may ask for that."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 from ..instrumentation.call_context import prompt_hint, rag_context
 from ..instrumentation.live_consumer import live_consumer
 from ..instrumentation.rag import RAGContext
-from .models import Models
+from .loaded_models import LoadedModels
 from .patching import RecordedCalls, patched
 from .prompts import needs_tokenizer, prompted
 from .telemetry import CallTelemetry
@@ -37,7 +37,7 @@ class Job:
         return replace(self, generation={**self.generation, **changes})
 
     def carry_out(
-        self, models: Models, telemetry: CallTelemetry, call: WatchedCall, is_cancelled: Callable[[], bool]
+        self, models: LoadedModels, telemetry: CallTelemetry, call: WatchedCall, is_cancelled: Callable[[], bool]
     ) -> Any:
         """Generate, watched; return what generate() returns, None where it is cancelled before that begins.
 

@@ -14,10 +14,9 @@ from ..config import CaptureMode
 from ..instrumentation.call_context import is_disabled
 from ..instrumentation.rag_attributes import rag_attributes
 from ..policies import Policy, Trigger
-from .advice import OnIntervene, intervene_on
 from .job import Job, Retrieved, as_rag_context, retrieved
-from .models import Models, check_model
-from .options import (
+from .loaded_models import LoadedModels, check_model
+from .monitor_options import (
     CAPTURE_MODE,
     RISK_THRESHOLD,
     MonitorOptions,
@@ -27,15 +26,16 @@ from .options import (
     check_tokenizer,
     monitor_options,
 )
+from .monitor_store import MonitorStore
 from .prompts import check_prompt
 from .readings import Readings
 from .retry import Retries
+from .should_intervene import OnIntervene, intervene_on
 from .step_queue import Overflow, StepQueue
-from .store_file import StoreFile
 from .stream import Stream, WrappedGeneration
 from .telemetry import Telemetry
 from .watched_block import WatchedBlock
-from .watched_call import StepCallback, WatchedCall, Watching
+from .watched_call import StepCallback, WatchedCall, WatchRules
 
 logger = logging.getLogger(__name__)
 
@@ -116,11 +116,11 @@ class CoreVitalMonitor(Readings):
             given, policies, own=CoreVitalMonitor.__init__, early_warning=enable_early_warning
         )
         when = intervene_on(intervene_on_risk_above, intervene_on_signals)
-        self._watching = Watching(when, on_step_callback, on_intervene, enable_early_warning)
-        file = None if store is None else StoreFile(store)
+        self._rules = WatchRules(when, on_step_callback, on_intervene, enable_early_warning)
+        file = None if store is None else MonitorStore(store)
         self._telemetry = Telemetry(self._options, file)
         self._close = None if file is None else weakref.finalize(self, file.close)
-        self._models = Models()
+        self._models = LoadedModels()
         self._retrieved = as_rag_context(None)
         self._current: WatchedCall | None = None
         self._last: WatchedCall | None = None
@@ -161,7 +161,7 @@ class CoreVitalMonitor(Readings):
         retries = None
         if self._options.retries:
             judgements = self._telemetry.judgements()
-            retries = Retries(self._options.retries, judgements, early_warning=self._watching.early_warning)
+            retries = Retries(self._options.retries, judgements, early_warning=self._rules.early_warning)
         call = self._call(job)
         result = self._generate(job, call, _never, retries)
         while retries is not None and (retry := retries.take()) is not None:
@@ -234,13 +234,8 @@ class CoreVitalMonitor(Readings):
             print(run.get_summary())
 
         Args:
-            model: as in `run()`; without a prompt a model, not its name.
-            prompt: as in `run()`.
-            tokenizer: as in `run()`.
-            rag_context: as in `run()`.
-            buffer: as in `stream()`.
-            overflow: as in `stream()`; without a prompt the oldest step is always dropped.
-            generation: any keyword of generate().
+            model, prompt, tokenizer, rag_context, generation: as in `run()`; without a prompt the model is no name.
+            buffer, overflow: as in `stream()`; without a prompt the oldest step is always dropped.
 
         Raises:
             TypeError: for what is no model or no prompt, and for keywords of generate() without a prompt.
@@ -301,7 +296,7 @@ class CoreVitalMonitor(Readings):
 
     def _call(self, job: Job, hand_on: Callable[[StepEvent], object] | None = None) -> WatchedCall:
         """Return what watches a call."""
-        call = WatchedCall(self._watching, hand_on)
+        call = WatchedCall(self._rules, hand_on)
         if job.rag is not None:
             call.attributes, _ = rag_attributes(job.rag, content=self._telemetry.settings().content_on_span)
         return call

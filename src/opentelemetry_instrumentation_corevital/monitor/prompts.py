@@ -69,7 +69,7 @@ def prompted(prompt: Any, model: Any, tokenizer: Any) -> Prompted:
     padding = {"padding": True, "padding_side": "left"} if several else {}
     if _is_text(prompt):
         encoded = tokenizer(prompt if isinstance(prompt, str) else list(prompt), return_tensors="pt", **padding)
-        text, chat = _texts(prompt), False
+        text, chat = _asked(prompt), False
     else:
         encoded = tokenizer.apply_chat_template(
             list(prompt),
@@ -80,7 +80,7 @@ def prompted(prompt: Any, model: Any, tokenizer: Any) -> Prompted:
             tokenizer_kwargs={"padding_side": "left"} if several else {},
             padding=several,
         )
-        text, chat = _last_texts(prompt if several else [prompt]), True
+        text, chat = _last_asked(prompt if several else [prompt]), True
     if encoded["input_ids"].shape[1] == 0:
         raise ValueError("prompt: it has no tokens")
     inputs = {name: _moved(encoded[name], model) for name in _OF_TEXT if name in encoded}
@@ -106,11 +106,11 @@ def _is_chat(prompt: Any) -> bool:
     return all(isinstance(each, list | tuple) and each and _is_chat(each) for each in prompt)
 
 
-def _texts(prompt: str | Sequence[str]) -> str | tuple[str, ...] | None:
+def _asked(prompt: str | Sequence[str]) -> str | tuple[str, ...] | None:
     return prompt if isinstance(prompt, str) else tuple(prompt)
 
 
-def _last_texts(chats: Sequence[Any]) -> str | tuple[str, ...] | None:
+def _last_asked(chats: Sequence[Any]) -> str | tuple[str, ...] | None:
     found = [last_user_text(chat) for chat in chats]
     known = tuple(text for text in found if text is not None)
     if len(known) < len(found):

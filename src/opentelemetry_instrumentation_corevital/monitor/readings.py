@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..run import Run
-from .advice import Advice
+from .should_intervene import Advice
 from .summaries import health_flags, report_of_call, summary_of
 from .watched_call import WatchedCall
 

@@ -12,7 +12,7 @@ from .._internal.error_text import describe
 from ..emission.judgements import NarrativeProcessor, RunJudgement
 from ..policies import Condition, Retry
 from ..run import Intervention, Run
-from .advice import as_event, evidence_of
+from .should_intervene import as_event, evidence_of
 
 logger = logging.getLogger(__name__)
 

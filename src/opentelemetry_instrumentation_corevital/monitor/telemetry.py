@@ -20,8 +20,8 @@ from ..run import Run
 from ..semconv import SCOPE_NAME
 from ..version import __version__
 from .call_tracer import CallTracer
-from .options import MonitorOptions
-from .store_file import KeptLogs, StoreFile
+from .monitor_options import MonitorOptions
+from .monitor_store import KeptLogs, MonitorStore
 
 _EARLY_WARNING: Final = "early_warning"
 
@@ -34,7 +34,7 @@ class CallTelemetry:
         store: gets what was recorded; None: nobody.
     """
 
-    def __init__(self, recorder: Recorder, store: StoreFile | None) -> None:
+    def __init__(self, recorder: Recorder, store: MonitorStore | None) -> None:
         self.recorder = recorder
         self._store = store
 
@@ -56,7 +56,7 @@ class Telemetry:
         ProfileError: if the setting names a profile that is not there or damaged.
     """
 
-    def __init__(self, options: MonitorOptions, store: StoreFile | None) -> None:
+    def __init__(self, options: MonitorOptions, store: MonitorStore | None) -> None:
         self._options = options
         self._store = store
         self._own = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)

@@ -20,7 +20,7 @@ class _Said:
     """Tokens whose text has been returned."""
 
 
-class TokenTexts:
+class TokenDecoder:
     """Decodes the sequences of one call token by token.
 
     Joined, the texts of a sequence are what the tokenizer decodes from all its tokens without special ones, but for a

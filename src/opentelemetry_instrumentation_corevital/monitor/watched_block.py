@@ -77,7 +77,7 @@ class WatchedBlock(Readings):
                 listener=lambda event: self._here().listen(event),
                 may_stop=self._call().may_stop,
                 rolled_back=lambda sequence, step: self._here().rolled_back(sequence, step),
-                token_texts=None if self._tokenizer is None else self._text,
+                token_text=None if self._tokenizer is None else self._text,
                 early_warning=self._call().early_warning,
                 finished=self._finish,
                 recorder=RecordedCalls(telemetry, self._tokenizer),

@@ -13,8 +13,8 @@ from ..assessment.step_event import StepEvent
 from ..instrumentation.live_consumer import CallRecorder, LiveConsumer
 from ..policies import Condition
 from ..run import Run
-from .advice import Advice, OnIntervene, as_event, evidence_of, first_true
-from .token_text import TokenTexts
+from .should_intervene import Advice, OnIntervene, as_event, evidence_of, first_true
+from .token_text import TokenDecoder
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _STOP: Final = "stop"
 
 
 @dataclass(frozen=True, slots=True)
-class Watching:
+class WatchRules:
     """How a monitor watches its calls."""
 
     intervene_on: tuple[Condition, ...]
@@ -36,14 +36,14 @@ class WatchedCall:
     """What is known of one call; it is written on the thread that generates, and may be read on any.
 
     Args:
-        watching: how it is watched.
+        rules: how it is watched.
         hand_on: gets each step once it is judged.
     """
 
-    def __init__(self, watching: Watching, hand_on: Callable[[StepEvent], object] | None = None) -> None:
+    def __init__(self, rules: WatchRules, hand_on: Callable[[StepEvent], object] | None = None) -> None:
         self.tokenizer: Any = None
         """Makes text of its tokens; None: there is no text."""
-        self.early_warning = watching.early_warning
+        self.early_warning = rules.early_warning
         self.runs: Sequence[Run] = ()
         """Its judged sequences; empty until it has ended."""
         self.span_context: SpanContext | None = None
@@ -55,9 +55,9 @@ class WatchedCall:
         """Steps of all its sequences that were handed on."""
         self.attributes: Mapping[str, Any] = {}
         """What its span says beside its runs."""
-        self._watching = watching
+        self._rules = rules
         self._hand_on = hand_on
-        self._texts: TokenTexts | None = None
+        self._decoder: TokenDecoder | None = None
         self._risk: dict[int, float] = {}
         self._signals: dict[str, None] = {}
         self._evidence: Mapping[str, Mapping[str, Any]] = {}
@@ -76,16 +76,16 @@ class WatchedCall:
     def decode_with(self, tokenizer: Any) -> None:
         """Make text of the call's tokens with a tokenizer; None: make none."""
         self.tokenizer = tokenizer
-        self._texts = None if tokenizer is None else TokenTexts(tokenizer)
+        self._decoder = None if tokenizer is None else TokenDecoder(tokenizer)
 
     @property
     def may_stop(self) -> bool:
         """Whether the callback of a step may end a sequence."""
-        return self._watching.on_step is not None
+        return self._rules.on_step is not None
 
     def text(self, sequence: int, token: int) -> str:
         """Return what a sequence's next token adds to its text."""
-        return "" if self._texts is None else self._texts(sequence, token)
+        return "" if self._decoder is None else self._decoder(sequence, token)
 
     def why_no_steps(self) -> str | None:
         """Return why a finished call whose steps somebody reads has none; None where it has, or nobody reads them."""
@@ -105,7 +105,7 @@ class WatchedCall:
             listener=self.listen,
             may_stop=self.may_stop,
             rolled_back=self.rolled_back,
-            token_texts=self._texts,
+            token_text=self._decoder,
             early_warning=self.early_warning,
             is_cancelled=is_cancelled,
             finished=self.finished,
@@ -126,8 +126,8 @@ class WatchedCall:
             if self.advice is None and (found := self._true_at(event)) is not None:
                 evidence = self._evidence.get(found.name.partition(">")[0], {})
                 self._advise(Advice(event.step_index, found.name, dict(evidence)))
-            if self._watching.on_step is not None:
-                answer = self._asked(self._watching.on_step, event)
+            if self._rules.on_step is not None:
+                answer = self._asked(self._rules.on_step, event)
         finally:
             if self._hand_on is not None:
                 self._hand_on(event)
@@ -135,16 +135,16 @@ class WatchedCall:
 
     def _true_at(self, event: StepEvent) -> Condition | None:
         try:
-            return first_true(self._watching.intervene_on, event)
+            return first_true(self._rules.intervene_on, event)
         except Exception as error:  # a function of the user's
             self._tell("intervene_on_signals", error)
             return None
 
     def _advise(self, advice: Advice) -> None:
         self.advice = advice
-        if self._watching.on_intervene is not None:
+        if self._rules.on_intervene is not None:
             try:
-                self._watching.on_intervene(advice.step, advice.reason)
+                self._rules.on_intervene(advice.step, advice.reason)
             except Exception as error:
                 self._tell("on_intervene", error)
 
@@ -164,8 +164,8 @@ class WatchedCall:
 
     def rolled_back(self, sequence: int, to_step: int) -> None:
         """Take note that a sequence's tokens from a step on are taken back."""
-        if self._texts is not None:
-            self._texts.go_back(sequence, to_step)
+        if self._decoder is not None:
+            self._decoder.go_back(sequence, to_step)
 
     def finished(self, runs: Sequence[Run], span_context: SpanContext) -> None:
         """Take the judged runs, and the ids of their call's span."""

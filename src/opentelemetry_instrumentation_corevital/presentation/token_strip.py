@@ -51,7 +51,7 @@ class TokenPieces:
         return found
 
 
-class TokenTexts:
+class SequencePieces:
     """The text that each token adds, for several sequences at once.
 
     Args:

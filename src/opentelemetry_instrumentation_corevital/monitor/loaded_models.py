@@ -1,4 +1,4 @@
-"""Models by their names, and tokenizers of models: each is loaded once, and kept for as long as its monitor."""
+"""LoadedModels by their names, and tokenizers of models: each is loaded once, and kept for as long as its monitor."""
 
 import os
 import threading
@@ -8,10 +8,10 @@ from typing import Any
 from .._internal.user_error import UserError
 from ..loading.models import LoadedModel, load_model, load_tokenizer
 
-_all: "weakref.WeakSet[Models]" = weakref.WeakSet()
+_all: "weakref.WeakSet[LoadedModels]" = weakref.WeakSet()
 
 
-class Models:
+class LoadedModels:
     """The models and tokenizers of one monitor; for many threads."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from ..store.database import check_place
 from ..version import __version__
 
 
-class StoreFile:
+class MonitorStore:
     """A file that spans and log records are written into.
 
     Raises:
