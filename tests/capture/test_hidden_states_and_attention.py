@@ -502,8 +502,8 @@ def test_flash_attention_is_recomputed_with_its_window_and_soft_cap(monkeypatch:
 
     real = StepAttention.begin
 
-    def begin(self: StepAttention, step: int) -> Any:
-        take = real(self, step)
+    def begin(self: StepAttention, step: int, prefill: bool) -> Any:
+        take = real(self, step, prefill)
         more = {"softcap": 5.0, "sliding_window": 8}
         return lambda report: take((*report[:4], {**report[4], **more}, report[5]))
 
