@@ -19,7 +19,7 @@ from opentelemetry.trace import NoOpTracerProvider
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.instrumentation.recorder import chosen
+from opentelemetry_instrumentation_corevital.instrumentation.recording import chosen
 from opentelemetry_instrumentation_corevital.store import open_store
 from opentelemetry_instrumentation_corevital.version import __version__
 from tests.support.in_memory import Telemetry, instrumented
