@@ -22,6 +22,9 @@ _PROMPT_KEY: Final = otel_context.create_key("corevital-prompt")
 _COUNT_DIGITS: Final = 18
 _RAG_KEY: Final = otel_context.create_key("corevital-rag")
 
+STREAMER_POSITION: Final = 7
+"""Of the streamer among the positional arguments of generate()."""
+
 # On the streamer itself a context would break its pickling and copying. By identity: it may equal others, or, as a
 # dataclass does, have no hash.
 _made_in: dict[int, tuple[weakref.ref[Any], Context]] = {}

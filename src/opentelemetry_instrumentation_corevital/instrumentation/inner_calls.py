@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._internal.safety import report_internal_error, shielded
 from ..policies import RollBack
+from .call_context import STREAMER_POSITION
 from .policy_engine import PolicyEngine
 
 if TYPE_CHECKING:
     from ..capture.session.session import Session
-
-STREAMER_POSITION: Final = 7
-"""Of the streamer among the positional arguments of generate()."""
 
 _SEQUENCE: Final = 0
 """A call whose tokens can be taken back has one sequence."""

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
-from ..assessment.live_judge import Judged
-from ..assessment.step_event import StepEvent
-from ..run import Run
+if TYPE_CHECKING:
+    from ..assessment.live_judge import Judged
+    from ..assessment.step_event import StepEvent
+    from ..run import Run
 
 _KEY: Final = otel_context.create_key("corevital-live-consumer")
 
@@ -38,9 +39,9 @@ def _never() -> bool:
 class LiveConsumer:
     """Who watches a call while it goes on. Everything here is called on the thread that generates."""
 
-    judged: Callable[[Judged], object] | None = None
+    judged: Callable[["Judged"], object] | None = None
     """Gets each step with its evidence, before the listener does."""
-    listener: Callable[[StepEvent], object] | None = None
+    listener: Callable[["StepEvent"], object] | None = None
     """Gets each step in order; what it raises ends nothing."""
     may_stop: bool = False
     """Whether a listener that returns `"stop"` ends the sequence, as a policy does."""
@@ -52,7 +53,7 @@ class LiveConsumer:
     early_warning: bool = True
     is_cancelled: Callable[[], bool] = _never
     """Asked at each step: whether the call ends there."""
-    finished: Callable[[Sequence[Run], SpanContext], object] | None = None
+    finished: Callable[[Sequence["Run"], SpanContext], object] | None = None
     """Gets the judged runs of a call and its span's ids before the span ends."""
     recorder: CallRecorder | None = None
     """What records the call; None: that of the instrumentor."""

@@ -12,9 +12,8 @@ from .._internal.error_text import describe
 from .._internal.forks import held_by_forks
 from .._internal.safety import shielded
 from . import callers, uninstrumented
-from .call_context import calling_context, forget_contexts
+from .call_context import STREAMER_POSITION, calling_context, forget_contexts
 from .chat_memory import recent_chats
-from .inner_calls import STREAMER_POSITION
 from .live_consumer import CallRecorder, current_consumer
 from .patches import ClassPatch, PatchTable
 
