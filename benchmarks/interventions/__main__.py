@@ -30,6 +30,7 @@ def main() -> None:
     live.add_argument("--single", type=int, default=64, help="looping runs that RollBack is tried on")
     live.add_argument("--healthy", type=int, default=24, help="healthy runs that RollBack is tried on")
     live.add_argument("--seconds", type=float, default=1e9, help="begin nothing after so many seconds")
+    live.add_argument("--part-of", default="1/1", metavar="N/ALL", help="one part of the runs that are tried alone")
     live.add_argument("--only", nargs="*", help="only these policies")
     page = parts.add_parser("page", help="write the page")
     page.add_argument("out", type=Path)

@@ -85,19 +85,21 @@ def collect(options: argparse.Namespace) -> None:
     runner, began = Runner(options), time.monotonic()
     chosen = [prompt for prompt in prompts().values() if half_of(prompt) == HALF][: options.limit]
 
-    def wanted(name: str) -> bool:
+    def wanted(name: str, part: str = "") -> bool:
         late = time.monotonic() - began > options.seconds
-        return not late and (not options.only or name in options.only) and not _path(options.out, name).exists()
+        return not late and (not options.only or name in options.only) and not _path(options.out, name, part).exists()
 
     for name, policy in {"untouched": None, **BATCHED}.items():
         if wanted(name):
-            _save(runner, options.out, name, _batches(runner, chosen, [] if policy is None else [policy()]), began)
-    picked = _picked(options)
+            lives = _batches(runner, chosen, [] if policy is None else [policy()])
+            _save(runner, _path(options.out, name), name, lives, began)
+    part, parts = map(int, options.part_of.split("/"))
     for name, policy in {"untouched alone": None, **SINGLE}.items():
-        if wanted(name):
+        if wanted(name, options.part_of):
             acting = [] if policy is None else [policy()]
+            picked = _picked(options)[part - 1 :: parts]
             lives = [runner.run([prompt], plan, seed, acting)[0] for prompt, plan, seed in picked]
-            _save(runner, options.out, name, lives, began)
+            _save(runner, _path(options.out, name, options.part_of), name, lives, began)
 
 
 def _batches(runner: Runner, chosen: Sequence[dict[str, Any]], policies: Sequence[Policy]) -> list[Live]:
@@ -133,11 +135,12 @@ def _picked(options: argparse.Namespace) -> list[tuple[dict[str, Any], Plan, int
     return found
 
 
-def _path(folder: Path, name: str) -> Path:
-    return folder / f"{''.join(each if each.isalnum() else '-' for each in name).strip('-')}.json"
+def _path(folder: Path, name: str, part: str = "") -> Path:
+    """Return a shard's path; of parts of one policy, the names sort alike for every policy."""
+    return folder / f"{''.join(each if each.isalnum() else '-' for each in f'{name} {part}').strip('-')}.json"
 
 
-def _save(runner: Runner, folder: Path, name: str, lives: Sequence[Live], began: float) -> None:
+def _save(runner: Runner, path: Path, name: str, lives: Sequence[Live], began: float) -> None:
     content = {"policy": name, **about(runner.model, runner.options), "runs": [asdict(live) for live in lives]}
-    _path(folder, name).write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+    path.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
     print(f"{name}: {len(lives)} runs, {time.monotonic() - began:.0f} s", flush=True)

@@ -163,10 +163,11 @@ def _mean(name: str, values: Sequence[float], least: float | None = None) -> Fig
 
 def live_sections(folder: Path) -> list[Section]:
     """Return what policies did to live runs, a section for each."""
-    shards = {}
+    shards = dict[str, dict[str, Any]]()
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
-        shards[content.pop("policy")] = content
+        before = shards.setdefault(content["policy"], {**content, "runs": []})
+        before["runs"] += content["runs"]
     sections = []
     for name, shard in shards.items():
         if not name.startswith("untouched"):
