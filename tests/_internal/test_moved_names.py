@@ -5,6 +5,7 @@ import lzma
 import pickletools
 import subprocess
 import sys
+from dataclasses import astuple
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital._internal.moved_names import _PACKAGE, MOVED, spec_of
+from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
+from tests.support.pickles_0_1.plain_values import plain
 
 DATA = Path(__file__).parent.parent / "support" / "pickles_0_1"
 PLAIN = json.loads((DATA / "plain.json").read_text(encoding="utf-8"))
@@ -55,13 +58,16 @@ MOVED_IN = {name: named_by(f"{name}.pkl") & set(MOVED) for name in PLAIN}
 
 
 NOTHING = (None, [], {}, {"tuple": []})
+THRESHOLDS = list(map(plain, astuple(DEFAULT)))
 
 
 def as_before(found: Any, before: Any) -> Any:
-    """Return what was found without what there is in addition today, of which a value of before has nothing."""
+    """Return what was found without what there is in addition today: nothing, or thresholds as they are by default."""
     if isinstance(found, dict) and isinstance(before, dict):
         kept = {name: value for name, value in found.items() if name in before or value not in NOTHING}
         return {name: as_before(value, before.get(name)) for name, value in kept.items()}
+    if isinstance(found, list) and isinstance(before, list):
+        found = found[: len(before)] if found[len(before) :] == THRESHOLDS[len(before) :] else found
     if isinstance(found, list) and isinstance(before, list) and len(found) == len(before):
         return [as_before(*each) for each in zip(found, before, strict=True)]
     return found

@@ -196,6 +196,7 @@ READ_BY: dict[str, dict[str, int]] = {
         "instrumentation.reporting.CallReport.write_unmeasured": 1,
         "instrumentation.prompt_and_response.PromptAndResponse.give_prompts": 1,
         "instrumentation.prompt_and_response.PromptAndResponse.messages": 1,
+        "instrumentation.prompt_and_response.PromptAndResponse.pieces": 1,
     },
     "run_data": {"instrumentation.reporting.CallReport._run_data": 1},
     "step_events": {

@@ -149,7 +149,8 @@ def test_several_rollbacks_within_the_budget() -> None:
 def test_a_repetition_is_cut_back_to_the_end_of_its_first_copy() -> None:
     model = tiny_model()
     loop = LogitsProcessorList([Loops(PROMPT)])
-    result, (run,) = acted_on([RollBack()], model, tokens=60, logits_processor=loop, **GREEDY)
+    policy = RollBack(on="repetition_risk")
+    result, (run,) = acted_on([policy], model, tokens=60, logits_processor=loop, **GREEDY)
     done = run.interventions[0]
     assert done.to_step == done.evidence["onset_step"] == 5
     assert done.evidence["period"] == 5

@@ -3,7 +3,9 @@
 They are starting rules. `docs/judgement.md` says which of them have been measured, on what, and with what result.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any
 
 from ..baselines.profile import Profile
 
@@ -38,24 +40,6 @@ class Thresholds:
 
     loop_tokens: int = 32
     """... and all copies have to span so many: three short copies alone are common in lists and tables."""
-
-    settled_copies: float = 2.8
-    """Copies, all alike, after which a loop can have settled, so that policies act on it ..."""
-
-    settled_bits: float = 10.0
-    """... if its last copy's surprisals sum up to at most so much ..."""
-
-    short_period: int = 4
-    """... and, where its period is at most so many tokens, ..."""
-
-    short_tokens: int = 96
-    """... it spans so many, ..."""
-
-    quoted: float = 0.3
-    """... and, where this fraction of a copy stands in the prompt, ..."""
-
-    quoted_tokens: int = 128
-    """... so many."""
 
     window: int = 8
     """Steps over which early-warning signals average."""
@@ -140,6 +124,29 @@ class Thresholds:
 
     risk_high: float = 0.7
     """Risk from which the level is `high`."""
+
+    settled_copies: float = 2.8
+    """Copies, all alike, after which a loop can have settled, so that policies act on it ..."""
+
+    settled_bits: float = 10.0
+    """... if its last copy's surprisals sum up to at most so much ..."""
+
+    short_period: int = 4
+    """... and, where its period is at most so many tokens, ..."""
+
+    short_tokens: int = 96
+    """... it spans so many, ..."""
+
+    quoted: float = 0.3
+    """... and, where this fraction of a copy stands in the prompt, ..."""
+
+    quoted_tokens: int = 128
+    """... so many."""
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        """Take what a pickle holds; one of an earlier version lacks the last numbers, which are the rules'."""
+        for each, value in zip(fields(self), [*state, *astuple(DEFAULT)[len(state) :]], strict=True):
+            object.__setattr__(self, each.name, value)
 
 
 DEFAULT = Thresholds()

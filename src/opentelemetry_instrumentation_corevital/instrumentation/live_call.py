@@ -115,6 +115,7 @@ class LiveCall:
     def release(self) -> None:
         """Refer to nothing that refers back: only the cyclic collector would free it."""
         self.engine = None
+        self._judges = {}
 
     def _new_judge(self, sequence: int, sequences: int) -> LiveJudge:
         prompt = partial(self._prompt, sequence, sequences)

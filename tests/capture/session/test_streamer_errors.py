@@ -322,3 +322,12 @@ def test_what_the_streamer_is_given_may_fail_before_it_gets_it() -> None:
     assert left_through(caught.value, streamer)
     assert not left_through(caught.value, Counting(1))
     assert not left_through(caught.value, None)
+
+
+@pytest.mark.parametrize("streamer", [object(), SimpleNamespace(put=lambda _: None)], ids=["no put", "no end"])
+def test_a_streamer_that_lacks_a_method_is_an_error(streamer: Any) -> None:
+    telemetry = Telemetry()
+    with instrumented(telemetry, judgements=[telemetry]), pytest.raises(AttributeError):
+        tiny_model().generate(prompt(6), max_new_tokens=6, streamer=streamer)
+    assert (telemetry.run.stop_reason, telemetry.run.error_type) == ("error", "AttributeError")
+    assert not telemetry.span.status.is_ok

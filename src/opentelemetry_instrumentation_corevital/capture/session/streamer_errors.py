@@ -12,6 +12,7 @@ from typing import Any, Final
 
 _METHODS: Final = frozenset(("put", "put_draft", "end"))  # the second where a model of text diffusion streams
 _LOADS: Final = ("LOAD_METHOD", "LOAD_ATTR")
+_CALLS: Final = ("CALL", "PRECALL")
 
 
 def left_through(error: BaseException, streamer: Any) -> bool:
@@ -48,7 +49,9 @@ def _was_calling(frame: FrameType, at: int, streamer: Any) -> bool:
         return False
     instructions = list(dis.get_instructions(frame.f_code))
     call = next((each for each in reversed(instructions) if each.offset <= at), None)  # or at a cache behind it
-    if call is None or call.positions is None or call.positions.col_offset is None:
+    if call is None or not call.opname.startswith(_CALLS):  # a streamer without such a method is a mistake
+        return False
+    if call.positions is None or call.positions.col_offset is None:
         return False
     begin = call.positions.lineno, call.positions.col_offset
     for index, each in enumerate(instructions):
