@@ -30,6 +30,7 @@ ARMS: Final[dict[str, Arm]] = {
     "summary": Arm("summary", {"capture": "summary"}),
     "full": Arm("full", {"capture": "full"}),
     "summary-no-attention": Arm("summary, attention off", {"capture": "summary", "attention_every": 0}),
+    "armed": Arm("summary, a policy armed", {"capture": "summary", "stop_on": "repetition_loop,nan,inf"}),
     "naive": Arm("naive (output_hidden_states, output_attentions)", naive=True),
 }
 
@@ -111,6 +112,7 @@ CASES: Final[dict[str, Case]] = {
             goals={"off": 1.0},
             like_control=True,
         ),
+        _gpu("8b-armed", "8B shape, prompt of 512, a policy armed that never acts", arms=("summary", "armed")),
         _gpu(
             "8b-naive",
             "8B shape, prompt of 512, beside output_hidden_states and output_attentions",
