@@ -1,6 +1,7 @@
 """Live runs of SmolLM2, untouched and with a policy, as one JSON file for each."""
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -80,26 +81,27 @@ def _plain(intervention: Intervention) -> dict[str, Any]:
 
 
 def collect(options: argparse.Namespace) -> None:
-    """Run every policy that has no shard yet, until the time is up."""
+    """Run what has no shard yet, until the time is up."""
     options.out.mkdir(parents=True, exist_ok=True)
     runner, began = Runner(options), time.monotonic()
     chosen = [prompt for prompt in prompts().values() if half_of(prompt) == HALF][: options.limit]
 
-    def wanted(name: str, part: str = "") -> bool:
+    def wanted(name: str) -> bool:
         late = time.monotonic() - began > options.seconds
-        return not late and (not options.only or name in options.only) and not _path(options.out, name, part).exists()
+        return not late and (not options.only or name in options.only)
 
     for name, policy in {"untouched": None, **BATCHED}.items():
-        if wanted(name):
+        if wanted(name) and not shards(options.out, name):
             lives = _batches(runner, chosen, [] if policy is None else [policy()])
-            _save(runner, _path(options.out, name), name, lives, began)
+            _save(runner, name, lives, began)
+    alone = {"untouched alone": None, **SINGLE}
     part, parts = map(int, options.part_of.split("/"))
-    for name, policy in {"untouched alone": None, **SINGLE}.items():
-        if wanted(name, options.part_of):
+    picked = {name: _picked(options, name)[part - 1 :: parts] for name in alone}  # before other parts are saved
+    for name, policy in alone.items():
+        if wanted(name):
             acting = [] if policy is None else [policy()]
-            picked = _picked(options)[part - 1 :: parts]
-            lives = [runner.run([prompt], plan, seed, acting)[0] for prompt, plan, seed in picked]
-            _save(runner, _path(options.out, name, options.part_of), name, lives, began)
+            lives = [runner.run([prompt], plan, seed, acting)[0] for prompt, plan, seed in picked[name]]
+            _save(runner, name, lives, began)
 
 
 def _batches(runner: Runner, chosen: Sequence[dict[str, Any]], policies: Sequence[Policy]) -> list[Live]:
@@ -111,14 +113,12 @@ def _batches(runner: Runner, chosen: Sequence[dict[str, Any]], policies: Sequenc
     return lives
 
 
-def _picked(options: argparse.Namespace) -> list[tuple[dict[str, Any], Plan, int]]:
-    """Return the runs that are tried alone: the first that loop untouched, and some that do not, of each plan."""
-    path = _path(options.out, "untouched")
-    if not path.exists():
-        return []
+def _picked(options: argparse.Namespace, name: str) -> list[tuple[dict[str, Any], Plan, int]]:
+    """Return the runs that are still to be tried alone: the first that loop untouched, and some that do not."""
+    done = {(live["prompt"], live["plan"]) for shard in shards(options.out, name) for live in shard["runs"]}
     plans = {plan.name: plan for plan in PLANS}
     found: list[tuple[dict[str, Any], Plan, int]] = []
-    lives = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    lives = [live for shard in shards(options.out, "untouched") for live in shard["runs"]]
     for plan in PLANS:
         for loops, most in ((True, options.single), (False, options.healthy)):
             own = [
@@ -131,16 +131,23 @@ def _picked(options: argparse.Namespace) -> list[tuple[dict[str, Any], Plan, int
             found += [
                 (prompts()[live["prompt"]], plans[live["plan"]], 3000 + live["prompt"])
                 for live in own[: most // len(PLANS)]
+                if (live["prompt"], live["plan"]) not in done
             ]
     return found
 
 
-def _path(folder: Path, name: str, part: str = "") -> Path:
-    """Return a shard's path; of parts of one policy, the names sort alike for every policy."""
-    return folder / f"{''.join(each if each.isalnum() else '-' for each in f'{name} {part}').strip('-')}.json"
+def shards(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Return what has been run of a policy."""
+    contents = (json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json")))
+    return [content for content in contents if content["policy"] == name]
 
 
-def _save(runner: Runner, path: Path, name: str, lives: Sequence[Live], began: float) -> None:
+def _save(runner: Runner, name: str, lives: Sequence[Live], began: float) -> None:
+    if not lives:
+        return
     content = {"policy": name, **about(runner.model, runner.options), "runs": [asdict(live) for live in lives]}
-    path.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+    text = json.dumps(content, separators=(",", ":"))
+    words = "".join(each if each.isalnum() else "-" for each in name).strip("-")
+    path = runner.options.out / f"{words}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+    path.write_text(text, encoding="utf-8")
     print(f"{name}: {len(lives)} runs, {time.monotonic() - began:.0f} s", flush=True)

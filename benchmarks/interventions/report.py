@@ -177,7 +177,8 @@ def live_sections(folder: Path) -> list[Section]:
 
 
 def _live(name: str, shard: dict[str, Any], untouched: list[dict[str, Any]]) -> Section:
-    pairs = list(zip(untouched, shard["runs"], strict=True))
+    before = {(live["prompt"], live["plan"]): live for live in untouched}
+    pairs = [(before[live["prompt"], live["plan"]], live) for live in shard["runs"]]
     looping = [pair for pair in pairs if pair[0]["loops"] and not _asked(pair[0])]
     healthy = [pair for pair in pairs if not pair[0]["loops"]]
     acted = [after for _, after in looping if after["interventions"]]
