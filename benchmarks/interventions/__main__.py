@@ -35,6 +35,7 @@ def main() -> None:
     page = parts.add_parser("page", help="write the page")
     page.add_argument("out", type=Path)
     page.add_argument("result", type=Path)
+    page.add_argument("--commit", help="of which the live runs are")
     options = parser.parse_args()
     if options.part == "live":
         from live import collect
@@ -42,12 +43,15 @@ def main() -> None:
         collect(options)
         return
     from judged.figures import render
-    from report import INTRO, live_sections, replay_sections
+    from report import INTRO, live_sections, overview, replay_sections
 
     if options.part == "replay":
         print(render("Interventions", "", replay_sections()))
         return
-    text = render("What policies do", INTRO, [*live_sections(options.out), *replay_sections()])
+    live = live_sections(options.out)
+    made = f"Live runs: commit {options.commit}, of what `live` wrote." if options.commit else ""
+    intro = "\n\n".join((INTRO.strip(), made, overview(live)))
+    text = render("What policies do", intro, [*live, *replay_sections()])
     options.result.write_text(text, encoding="utf-8")
     print(text)
 

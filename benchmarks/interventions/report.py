@@ -176,6 +176,24 @@ def live_sections(folder: Path) -> list[Section]:
     return sections
 
 
+ACTED, ENDED = "looping runs on which it acted", "looping runs whose loop it ended for good"
+UNSPENT, CAME_BACK = "tokens of looping runs not generated", f"... in a loop again within {AGAIN} tokens"
+TOUCHED = "healthy runs touched"
+
+
+def overview(sections: Sequence[Section]) -> str:
+    """Return the table of all policies, a row for each."""
+    lines = [
+        f"| policy | loops ended | {UNSPENT} | a loop again within {AGAIN} tokens | {TOUCHED} |",
+        "|---|---|---|---|---|",
+    ]
+    for section in sections:
+        values = {figure.name: figure.value for figure in section.figures}
+        cells = (values.get(ENDED, values[ACTED]), values[UNSPENT], values.get(CAME_BACK, "the run is over"))
+        lines.append(f"| {section.title.removesuffix(', live')} | {' | '.join(cells)} | {values[TOUCHED]} |")
+    return "\n".join(lines)
+
+
 def _live(name: str, shard: dict[str, Any], untouched: list[dict[str, Any]]) -> Section:
     before = {(live["prompt"], live["plan"]): live for live in untouched}
     pairs = [(before[live["prompt"], live["plan"]], live) for live in shard["runs"]]
@@ -184,19 +202,19 @@ def _live(name: str, shard: dict[str, Any], untouched: list[dict[str, Any]]) -> 
     acted = [after for _, after in looping if after["interventions"]]
     differ = sum(not _same_before(before, after) for before, after in pairs)
     ended = [after for after in acted if not after["loops"] and not _told(after)]
-    rows = [share("looping runs on which it acted", len(acted), len(looping))]
+    rows = [share(ACTED, len(acted), len(looping))]
     if name.startswith("Stop"):
         goal = 0.45 if "repetition_loop" in name else None
-        rows.append(_mean("tokens of looping runs not generated", [_left(after) for _, after in looping], goal))
+        rows.append(_mean(UNSPENT, [_left(after) for _, after in looping], goal))
     else:
         limits = {"least": 0.8} if name.startswith("RollBack") else {}
         rows += [
-            share("looping runs whose loop it ended for good", len(ended), len(looping), **limits),
-            share(f"... in a loop again within {AGAIN} tokens", sum(map(_told, acted)), len(acted)),
-            _mean("tokens of looping runs not generated", [_left(after) for _, after in looping]),
+            share(ENDED, len(ended), len(looping), **limits),
+            share(CAME_BACK, sum(map(_told, acted)), len(acted)),
+            _mean(UNSPENT, [_left(after) for _, after in looping]),
         ]
     rows += [
-        share("healthy runs touched", sum(bool(after["interventions"]) for _, after in healthy), len(healthy)),
+        share(TOUCHED, sum(bool(after["interventions"]) for _, after in healthy), len(healthy)),
         Figure("runs whose tokens differ before it acted", str(differ), "0", differ == 0),
     ]
     made = ", ".join(str(shard[key]) for key in ("device", "dtype", "torch", "transformers"))
