@@ -10,9 +10,11 @@ that returns whether to act. A policy has one or several of them, and acts when 
 is judged from the numbers of step k-1, so a run that is repeated acts at the same step.
 """
 
+import difflib
+import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
@@ -67,7 +69,7 @@ def condition(trigger: Trigger) -> Condition:
     for warning in EARLY_WARNINGS:
         if text == warning.name:
             return Condition(text, lambda event: text in event.get("warning_signals", ()))
-    raise PolicyError(f"no policy can act on {text!r}. {_allowed()}")
+    raise PolicyError(f"no policy can act on {text!r}{_meant(text)}. {_allowed()}")
 
 
 def _threshold(text: str, of: str, comparison: str, number: str) -> Condition:
@@ -79,6 +81,15 @@ def _threshold(text: str, of: str, comparison: str, number: str) -> Condition:
         raise PolicyError(f"{text!r}: a threshold of {of} is a number from 0 to 1")
     compare, read = _COMPARISONS[comparison], _READ_AS[of]
     return Condition(f"{of}{comparison}{limit:g}", lambda event: compare(event.get(read, 0.0), limit))
+
+
+def _meant(text: str) -> str:
+    """Return a hint at what a name may have been meant for, empty where nothing is near."""
+    if "," in text:
+        return "; several conditions are a list of names"
+    names = [name.removesuffix("_detected") for name in LIVE_FLAGS] + [warning.name for warning in EARLY_WARNINGS]
+    near = difflib.get_close_matches(text.lower().removesuffix("_detected"), names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _allowed() -> str:
@@ -93,7 +104,8 @@ def conditions(on: Trigger | Sequence[Trigger]) -> tuple[Condition, ...]:
     Raises:
         PolicyError: if one of them is none, or there is none.
     """
-    triggers = [on] if isinstance(on, str) or callable(on) else list(on)
+    several = isinstance(on, Iterable) and not isinstance(on, str)
+    triggers: list[Any] = list(on) if several else [on]  # type: ignore[arg-type]
     if not triggers:
         raise PolicyError(f"a policy needs something to act on. {_allowed()}")
     return tuple(map(condition, triggers))
@@ -135,8 +147,9 @@ class CoolDown(_Policy):
 
     def __post_init__(self) -> None:
         self._read()
-        if not self.temperature > 0:
-            raise PolicyError(f"CoolDown: temperature is {self.temperature!r}, but has to be above 0")
+        number = isinstance(self.temperature, int | float) and not isinstance(self.temperature, bool)
+        if not (number and 0 < self.temperature < math.inf):
+            raise PolicyError(f"CoolDown: temperature is {self.temperature!r}, but has to be a number above 0")
         _at_least("CoolDown", "steps", self.steps, 1)
 
 
@@ -157,7 +170,7 @@ class RollBack(_Policy):
     def __post_init__(self) -> None:
         self._read()
         if self.to != "onset":
-            _at_least("RollBack", "to", self.to, 1)
+            _at_least("RollBack", "to", self.to, 1, or_else="'onset' or ")
         _check_changes("RollBack", self.changes)
         fixed = sorted(FIXED.intersection(self.changes))
         if fixed:
@@ -178,10 +191,14 @@ class BreakReasoning(_Policy):
 
     def __post_init__(self) -> None:
         self._read()
-        object.__setattr__(self, "tokens", tuple(self.tokens))
-        whole = all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in self.tokens)
-        if not self.tokens or not whole:
-            raise PolicyError("BreakReasoning: tokens has to be the ids of the tokens that end the reasoning")
+        tokens = tuple(self.tokens) if isinstance(self.tokens, Iterable) else ()
+        whole = all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in tokens)
+        if not tokens or not whole:
+            raise PolicyError(
+                f"BreakReasoning: tokens is {self.tokens!r}, but has to be the ids of the tokens that end the "
+                "reasoning: tokenizer.encode('</think>', add_special_tokens=False), for example"
+            )
+        object.__setattr__(self, "tokens", tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +234,7 @@ FIXED: Final = frozenset(
 """Keywords of `generate()` that a rollback cannot change: what the call takes, how long it is and what it returns."""
 
 Policy = Stop | CoolDown | RollBack | BreakReasoning | Retry
+"""Any of the policies."""
 
 
 def stop_on(text: str) -> Stop:
@@ -243,16 +261,17 @@ def check_policies(policies: Any, *, retry: bool = False) -> tuple[Policy, ...]:
     for policy in policies:
         if not isinstance(policy, Policy):
             raise PolicyError(
-                f"policies: {policy!r} is no policy; there are Stop, CoolDown, RollBack, BreakReasoning, Retry"
+                f"policies: {policy!r} is no policy; give objects such as Stop(on='repetition_loop'), "
+                "and CoolDown, RollBack, BreakReasoning or Retry likewise"
             )
         if isinstance(policy, Retry) and not retry:
             raise PolicyError("policies: Retry runs a prompt again, which only CoreVitalMonitor can do")
     return tuple(policies)
 
 
-def _at_least(policy: str, name: str, value: Any, least: int) -> None:
+def _at_least(policy: str, name: str, value: Any, least: int, *, or_else: str = "") -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise PolicyError(f"{policy}: {name} is {value!r}, but has to be a whole number from {least} on")
+        raise PolicyError(f"{policy}: {name} is {value!r}, but has to be {or_else}a whole number from {least} on")
 
 
 def _check_changes(policy: str, changes: Any) -> None:

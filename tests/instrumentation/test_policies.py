@@ -1,6 +1,7 @@
 """Policies act on a call while it goes on, say what they did, and leave alone what they are not to touch."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -401,6 +402,26 @@ def test_what_is_no_policy_is_refused_where_it_is_given(policies: Any, said: str
         pass
     with instrumented():  # it left nothing behind
         pass
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Stop(on="repetition_lop"), "did you mean 'repetition_loop'"),
+        (lambda: Stop(on="Entropy_Rising"), "did you mean 'entropy_rising'"),
+        (lambda: Stop(on="nan,inf"), "several conditions are a list"),
+        (lambda: Stop(on=None), "not on None"),  # type: ignore[arg-type]
+        (lambda: Stop(on=5), "not on 5"),  # type: ignore[arg-type]
+        (lambda: CoolDown(temperature="cold"), "temperature is 'cold'"),  # type: ignore[arg-type]
+        (lambda: CoolDown(temperature=float("inf")), "temperature is inf"),
+        (lambda: RollBack(to="start"), "'onset' or a whole number"),  # type: ignore[arg-type]
+        (lambda: BreakReasoning(tokens=5), "tokens is 5"),  # type: ignore[arg-type]
+        (lambda: BreakReasoning(tokens="</think>"), "tokenizer.encode"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_policy_that_cannot_be_names_what_is_wrong(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(PolicyError, match=re.escape(said)):
+        make()
 
 
 @pytest.mark.parametrize("text", ["nonsense", "nan,,bogus", "risk>2", "risk>x", ",", "mid_layer_anomaly"])
