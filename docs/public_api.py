@@ -10,7 +10,12 @@ from typing import Any, Literal
 
 import typer
 
+from opentelemetry_instrumentation_corevital import policies
 from opentelemetry_instrumentation_corevital.cli.app import app
+from opentelemetry_instrumentation_corevital.monitor.readings import Readings
+from opentelemetry_instrumentation_corevital.monitor.should_intervene import Advice
+from opentelemetry_instrumentation_corevital.monitor.stream import Stream, WrappedGeneration
+from opentelemetry_instrumentation_corevital.monitor.watched_block import WatchedBlock
 
 Stability = Literal["stable", "provisional"]
 
@@ -152,7 +157,7 @@ _TAIL = """
 
 def page() -> str:
     """Return docs/api.md."""
-    return "\n".join([_HEAD, *_modules(), *_run_classes(), *_commands(), *_entry_points(), _TAIL])
+    return "\n".join([_HEAD, *_modules(), *_run_classes(), *_monitor_classes(), *_commands(), *_entry_points(), _TAIL])
 
 
 def _modules() -> Iterator[str]:
@@ -176,6 +181,20 @@ def _run_classes() -> Iterator[str]:
     for name, value in sorted(vars(module).items()):
         if inspect.isclass(value) and is_dataclass(value) and value.__module__ == module.__name__:
             yield f"| `{name}` | {', '.join(f'`{field}`' for field in value.__dataclass_fields__)} |"
+    yield ""
+
+
+def _monitor_classes() -> Iterator[str]:
+    """Yield the classes of what a monitor returns: they are not called, and imported for annotations alone."""
+    yield "## What a `CoreVitalMonitor` returns (provisional)\n"
+    yield "| class | where | what it is |\n|---|---|---|"
+    for value, where in (
+        (Stream, "`stream()`"),
+        (WrappedGeneration, "`wrap_generation()` with a prompt"),
+        (WatchedBlock, "`wrap_generation()` without a prompt"),
+        (Advice, "`intervention()`"),
+    ):
+        yield f"| `{value.__name__}` | {where} | {_summary(value)} |"
     yield ""
 
 
@@ -228,13 +247,18 @@ def _summary(value: Any) -> str:
     """Return the first sentence of a docstring, and of a class its members."""
     if isinstance(value, str):
         return "the version of this package"
+    if value is policies.Policy:
+        return "any of the policies, for annotations"
     first = " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split()).removesuffix(".")
     if not inspect.isclass(value) or issubclass(value, Exception):
         return first
-    # A class has the members of the protocol that it implements, too.
-    classes = [base for base in value.__mro__ if base is value or getattr(base, "_is_protocol", False)]
+    # A class has the members of the protocol that it implements, too, and what all that a monitor returns share.
+    classes = [
+        base for base in value.__mro__ if base in (value, Readings, Stream) or getattr(base, "_is_protocol", False)
+    ]
     members = dict(pair for base in reversed(classes) for pair in vars(base).items())
-    named = [name for name, member in members.items() if not name.startswith("_") and _told(member)]
+    fields = getattr(value, "_fields", ())
+    named = [name for name, each in members.items() if name in fields or (not name.startswith("_") and _told(each))]
     return f"{first}. Members: {', '.join(f'`{name}`' for name in named)}" if named else first
 
 
