@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.presentation.interventions import intervention_lines
 from opentelemetry_instrumentation_corevital.store.filters import STOP_REASONS
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
 from tests.support.command_line import Cli
@@ -60,6 +61,13 @@ def test_a_reason_that_there_is_not_names_those_that_there_are(command: str, end
     code, out, err = ended(command, "--stop-reason", "bored")
     assert (code, out) == (1, "")
     assert f"unknown stop reason 'bored'; stop reasons are {', '.join(STOP_REASONS)}." in " ".join(err.split())
+
+
+def test_evidence_is_in_words() -> None:
+    evidence = {"period": 4, "exact": True, "settled": False, "changes": {"do_sample": True, "temperature": 1.0}}
+    event = {semconv.INTERVENTION_KIND: "roll_back", semconv.INTERVENTION_EVIDENCE: json.dumps(evidence)}
+    said = "roll_back (period 4, exact, not settled, changes do_sample=True, temperature=1.0)"
+    assert intervention_lines(event, ()) == [said]
 
 
 def test_show_names_every_intervention_in_order(ended: Cli) -> None:

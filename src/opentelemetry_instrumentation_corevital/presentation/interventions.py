@@ -5,6 +5,7 @@ from typing import Any
 
 from .. import semconv
 from .._internal.json_text import json_object, too_deep
+from .evidence_text import evidence_text
 from .shapes import EventShape
 
 
@@ -52,6 +53,4 @@ def _line(get: Any) -> str:
 
 def _numbers(text: Any) -> str:
     found = json_object(text) if isinstance(text, str) else None
-    if found is None or too_deep(found):
-        return ""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.items())
+    return "" if found is None or too_deep(found) else evidence_text(found)

@@ -17,6 +17,7 @@ from .._internal.printable import ELLIPSIS, one_line, printable
 from ..catalogue.signal import Signal
 from ..catalogue.signals import SIGNALS
 from ..catalogue.verdicts import FLAGS
+from .evidence_text import evidence_text
 from .interventions import intervention_lines
 from .notebook import UNKNOWN
 from .shapes import WHOLE, Dropped, EventShape
@@ -180,7 +181,7 @@ def _flags(attributes: SpanAttributes, absent: Mapping[str, Any], dropped: Dropp
     lines = []
     for attribute, name in _FLAGS.items():
         if attributes.get(attribute):
-            numbers = CUT if evidence is None else _numbers(evidence.get(attribute.rpartition(".")[2]))
+            numbers = CUT if evidence is None else evidence_text(evidence.get(attribute.rpartition(".")[2]))
             lines.append(f"{name}: {numbers}" if numbers else name)
     missing = {name: attribute for attribute, name in _FLAGS.items() if attribute not in attributes}
     lost = [n for n, attribute in missing.items() if dropped.attributes and attribute.rpartition(".")[2] not in absent]
@@ -228,21 +229,9 @@ def _with_evidence(signals: Sequence[str], text: Any) -> Text:
         numbers = dict(found) if isinstance(found, Mapping) else {}
         step = numbers.pop("step", None)
         when = "" if step is None else f"step {step}: "
-        told = CUT if evidence is None else _numbers(numbers)
+        told = CUT if evidence is None else evidence_text(numbers)
         lines.append(f"{when}{signal}{f' ({told})' if told else ''}")
     return Text("\n".join(lines), "yellow") if lines else Text("none")
-
-
-def _numbers(numbers: Any) -> str:
-    if not isinstance(numbers, Mapping):
-        return ""
-    return ", ".join(_number(name.replace("_", " "), value) for name, value in numbers.items())
-
-
-def _number(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return name if value else f"not {name}"
-    return f"{name} {value}"
 
 
 def _tokens(attributes: SpanAttributes) -> str:
