@@ -75,6 +75,7 @@ def test_the_constructor_is_as_documented() -> None:
         ({"stop_on": "repetition_risk", "enable_early_warning": False}, PolicyError, "repetition_risk"),
         ({"stop_on": "everything"}, SettingsError, "stop_on"),
         ({"store": "runs/"}, StoreError, "folder"),
+        ({"store": True}, SettingsError, "store is True"),
         ({"profile": "nowhere"}, ValueError, "nowhere"),
     ],
 )
@@ -223,6 +224,8 @@ def test_what_is_no_prompt_is_refused_at_once(model: Any, given: Any) -> None:
 def test_text_needs_a_tokenizer(model: Any) -> None:
     with pytest.raises(ValueError, match="tokenizer="):
         CoreVitalMonitor().run(model, "w3", **SHORT)
+    with pytest.raises(TypeError, match="a message has no `role`, only 'rol', 'content'"):
+        CoreVitalMonitor().run(model, [{"rol": "user", "content": "w3"}], tokenizer=word_tokenizer(), **SHORT)
     with pytest.raises(ValueError, match="no tokens"):
         CoreVitalMonitor().run(model, "", tokenizer=word_tokenizer(), **SHORT)
     with pytest.raises(TypeError, match="model: "):

@@ -23,6 +23,7 @@ from .monitor_options import (
     check_buffer,
     check_callback,
     check_flag,
+    check_store,
     check_tokenizer,
     monitor_options,
 )
@@ -112,6 +113,7 @@ class CoreVitalMonitor(Readings):
         check_flag("enable_early_warning", enable_early_warning)
         check_callback("on_step_callback", on_step_callback)
         check_callback("on_intervene", on_intervene)
+        check_store(store)
         self._options: MonitorOptions = monitor_options(
             given, policies, own=CoreVitalMonitor.__init__, early_warning=enable_early_warning
         )

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -77,6 +78,16 @@ def monitor_options(
     retries = tuple(policy for policy in checked if isinstance(policy, Retry))
     acting = tuple(policy for policy in checked if not isinstance(policy, Retry))
     return MonitorOptions(settings, given, acting, retries, early_warning)
+
+
+def check_store(value: Any) -> None:
+    """See to it that a store is a path or None.
+
+    Raises:
+        SettingsError: if it is neither.
+    """
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise SettingsError(f"CoreVital: store is {value!r}, but has to be the path of a file, or None")
 
 
 def check_flag(name: str, value: Any) -> None:

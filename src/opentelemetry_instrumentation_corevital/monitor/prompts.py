@@ -37,6 +37,10 @@ def check_prompt(prompt: Any) -> None:
     if not (_is_text(prompt) or _is_chat(prompt)):
         shown = "a mapping whose values are no tensors" if isinstance(prompt, Mapping) else type(prompt).__name__
         raise TypeError(f"prompt: {shown} cannot be taken; {_FORMS}")
+    if (nameless := _without_role(prompt)) is not None:
+        raise TypeError(
+            f"prompt: a message has no `role`, only {', '.join(map(repr, nameless)) or 'nothing'}; {_FORMS}"
+        )
 
 
 def needs_tokenizer(prompt: Any) -> bool:
@@ -104,6 +108,15 @@ def _is_chat(prompt: Any) -> bool:
     if all(isinstance(each, Mapping) for each in prompt):
         return True
     return all(isinstance(each, list | tuple) and each and _is_chat(each) for each in prompt)
+
+
+def _without_role(prompt: Any) -> Mapping[Any, Any] | None:
+    """Return the first message without a role; None: each has one, or the prompt is text."""
+    if isinstance(prompt, Mapping):
+        return None if "role" in prompt else prompt
+    if isinstance(prompt, str):
+        return None
+    return next((found for each in prompt if (found := _without_role(each)) is not None), None)
 
 
 def _asked(prompt: str | Sequence[str]) -> str | tuple[str, ...] | None:
