@@ -13,7 +13,7 @@ from opentelemetry_instrumentation_corevital.policies import Retry, Stop
 MODEL = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("MODEL", "smollm2")
 LIMIT = int(os.environ.get("MAX_NEW_TOKENS", "400"))
 QUESTION = [{"role": "user", "content": "Tell me everything about the history of the universe in great detail."}]
-LIVELIER = {"do_sample": True, "temperature": 0.7, "repetition_penalty": 1.1}
+LIVELIER = {"do_sample": True, "temperature": 1.0, "top_p": 0.8, "repetition_penalty": 1.1}
 
 
 def by_policy() -> dict[str, Any]:

@@ -31,9 +31,9 @@ _WHAT_A_POLICY_DID: Mapping[tuple[str, str], str] = {
     ("roll_back", "failed"): "could not roll it back",
     ("break_reasoning", "continued"): "ended its reasoning",
     ("break_reasoning", "failed"): "could not end its reasoning",
-    ("retry", "stopped"): "stopped it, to try again",
-    ("retry", "continued"): "let it be tried again",
-    ("retry", "failed"): "could not let it be tried again",
+    ("retry", "stopped"): "stopped it, to generate again",
+    ("retry", "continued"): "had the prompt generated again",
+    ("retry", "failed"): "could not have the prompt generated again",
 }
 """Kind and outcome of an intervention -> what the policy did."""
 _TRIGGERS: Mapping[str, str] = {

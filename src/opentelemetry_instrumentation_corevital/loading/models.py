@@ -284,7 +284,7 @@ def _hub_has(name: str, revision: str | None) -> bool:
 def _why_not_loaded(name: str, part: str, error: Exception, options: dict[str, Any]) -> str:
     text = str(error)
     if options.get("local_files_only") and isinstance(error, OSError):
-        return f"--model {name}: there is no such folder, and the hub cannot be reached, nor does its cache hold it."
+        return f"--model {name}: there is no such folder, and the hub cannot be reached; its cache has no such model."
     if "trust_remote_code" in text:
         return f"--model {name}: needs Python code of its own, which corevital does not run."
     if "backend tokenizer" in text:  # transformers goes on with a page of guesses
