@@ -122,7 +122,13 @@ class _Policy:
 
 @dataclass(frozen=True, slots=True)
 class Stop(_Policy):
-    """Ends a sequence; the others of its batch go on."""
+    """Ends a sequence; the others of its batch go on.
+
+    `on` is one condition or a list of them, of which one is enough, as in every policy.
+
+    Raises:
+        PolicyError: for what is no condition; the message names those that there are. So does every policy.
+    """
 
     kind: ClassVar[Literal["stop"]] = "stop"
     on: Trigger | Sequence[Trigger] = "repetition_loop"
@@ -141,9 +147,9 @@ class CoolDown(_Policy):
     kind: ClassVar[Literal["cool_down"]] = "cool_down"
     on: Trigger | Sequence[Trigger] = "repetition_risk"
     temperature: float = 0.3
-    """Above 0."""
+    """Of the softmax, as in `generate()`; above 0."""
     steps: int = 16
-    """At least 1."""
+    """For how many steps; at least 1."""
 
     def __post_init__(self) -> None:
         self._read()
@@ -163,7 +169,7 @@ class RollBack(_Policy):
     kind: ClassVar[Literal["roll_back"]] = "roll_back"
     on: Trigger | Sequence[Trigger] = "repetition_loop"
     to: Literal["onset"] | int = "onset"
-    """`onset`: to the end of the first copy; a number: by so many tokens."""
+    """`onset`: to the end of the first copy; a number: so many tokens are taken back."""
     changes: Mapping[str, Any] = field(default_factory=lambda: dict(ROLL_BACK_CHANGES))
     """Keywords of `generate()` for what comes after."""
 
@@ -210,7 +216,7 @@ class Retry(_Policy):
     changes: Mapping[str, Any] = field(default_factory=lambda: dict(ROLL_BACK_CHANGES))
     """Keywords of `generate()` for the new run."""
     max: int = 1
-    """At least 1: how often."""
+    """How often at most, at least 1."""
 
     def __post_init__(self) -> None:
         self._read()

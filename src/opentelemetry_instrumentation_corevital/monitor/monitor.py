@@ -73,7 +73,8 @@ class CoreVitalMonitor(Readings):
         capture_mode: how much is reported of a run: `summary`, `full` or `on_risk`; the option `capture`.
         risk_threshold: `on_risk` reports in full from this risk on.
         enable_early_warning: False: no early warning is made; events and summaries have none then.
-        intervene_on_risk_above: `should_intervene()` is true from this risk on; None: whatever the risk is.
+        intervene_on_risk_above: `should_intervene()` is true from this risk on, in [0, 1]; None: the risk has no part
+            in it.
         intervene_on_signals: names of early warnings or health flags of which one makes `should_intervene()` true.
         policies: what may act on a run (`opentelemetry_instrumentation_corevital.policies`). `Retry` acts in `run()`
             alone, and on calls of one sequence.

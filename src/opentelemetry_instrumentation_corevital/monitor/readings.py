@@ -13,8 +13,8 @@ from .watched_call import WatchedCall
 class Readings(ABC):
     """What can be asked of runs.
 
-    Of a call with several sequences the answers are those of the one with the highest risk, of several the first;
-    `sequence` asks for another one, and `runs` has all of them.
+    Of a call with several sequences the answers are those of the one with the highest risk, of several such the first.
+    The methods for a finished run take `sequence`, counted from 0, for another one; `runs` has all of them.
     """
 
     @abstractmethod
@@ -32,7 +32,7 @@ class Readings(ABC):
     # --- while it goes on, and afterwards ----------------------------------------------------------------------------
 
     def get_risk_so_far(self) -> float:
-        """Return the running risk in [0, 1], of the worst sequence; 0 before the first step."""
+        """Return the running risk in [0, 1], of the sequence with the highest one; 0 before the first step."""
         call = self._live()
         return 0.0 if call is None else call.risk_so_far
 
