@@ -110,6 +110,7 @@ ARMED: list[tuple[dict[str, Any], str]] = [
     (DECODING["greedy"], "one"),
     (DECODING["sampled, penalties"], "padded"),
     (DECODING["beams"], "one"),
+    (DECODING["sampled beams"], "padded"),
     (DECODING["dictionary"], "padded"),
     ({"prompt_lookup_num_tokens": 3, "do_sample": False}, "one"),
 ]
@@ -133,6 +134,25 @@ def test_policies_that_never_fire_change_nothing(architecture: str) -> None:
             found = outcome(model, INPUTS[which](), options)
         assert_same(found, plain)
         assert attributes(model) == before, options
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "gpt2"])
+def test_policies_leave_a_run_with_an_assistant_model_alone(architecture: str, sampled: bool) -> None:
+    """They would fire at once if they were asked; neither the model's run nor the assistant's is touched."""
+    model, assistant = tiny_model(architecture), tiny_model(architecture, seed=1)
+    options = {"assistant_model": assistant, "do_sample": sampled, "num_assistant_tokens": 3}
+    policies = [RollBack(on="risk>=0"), BreakReasoning(on="risk>=0", tokens=[5]), CoolDown("risk>=0"), Stop("risk>=0")]
+    plain = outcome(model, INPUTS["one"](), options)
+    before = attributes(model), attributes(assistant)
+    with instrumented(capture="full", run_data="off", policies=policies) as telemetry:
+        found = outcome(model, INPUTS["one"](), options)
+    assert_same(found, plain)
+    assert (attributes(model), attributes(assistant)) == before
+    (span,) = telemetry.spans
+    absent = str((span.attributes or {})["corevital.capture.absent"])
+    assert "assisted_generation" in absent
+    assert "interventions" in absent
 
 
 class FailAt(LogitsProcessor):

@@ -100,6 +100,61 @@ def test_the_declarative_file_configures_corevital_and_its_limits(tmp_path: Path
         assert all(attributes[f"corevital.health.{flag}_detected"] is False for flag in ("nan", "inf"))
 
 
+STOPPED = ("policy", "stop", "risk>=0", 2)
+
+
+def ends(output: str) -> list[tuple[object, ...]]:
+    """Return how each run on the console ended."""
+    spans = [item for item in json_objects(output) if item.get("name", "").startswith("text_completion")]
+    names = ("stop_reason", "intervention.kind", "intervention.trigger", "steps.recorded")
+    return [tuple(span["attributes"].get(f"corevital.{name}") for name in names) for span in spans]
+
+
+def test_a_process_stops_on_what_its_environment_says() -> None:
+    found = run([*exporting("console"), *program("tiny")], OTEL_COREVITAL_STOP_ON="nan,risk>=0", NEW_TOKENS="20")
+    assert ends(found.stdout) == [STOPPED] * 2
+
+
+@pytest.mark.parametrize("value", ["loop", "risk>2", "nan;inf", "mid_layer_anomaly"])
+def test_a_bad_condition_is_one_line_and_the_program_goes_on(value: str, plain_tokens: str) -> None:
+    found = run([*exporting("console"), *program("tiny")], OTEL_COREVITAL_STOP_ON=value)
+    assert ends(found.stdout) == []
+    assert "".join(found.stdout.split()).startswith("".join(plain_tokens.split()))
+    (line,) = [line for line in found.stderr.splitlines() if "OTEL_COREVITAL_STOP_ON" in line]
+    assert value in line
+    assert "stays off" in line
+
+
+@pytest.mark.parametrize("stop_on", ['"risk>=0"', "null"])
+def test_the_declarative_file_says_what_stops_a_run(stop_on: str, tmp_path: Path) -> None:
+    configuration = tmp_path / "otel.yaml"
+    configuration.write_text(
+        f"""
+        file_format: "1.0"
+        tracer_provider:
+          processors:
+            - simple: {{exporter: {{console: {{}}}}}}
+        instrumentation/development:
+          python:
+            corevital: {{stop_on: {stop_on}, max_interventions: 1, capture: full}}
+        """
+    )
+    found = run([exporting("x")[0], *program("tiny")], OTEL_CONFIG_FILE=str(configuration), NEW_TOKENS="20")
+    expected = STOPPED if stop_on != "null" else ("length", None, None, 20)
+    assert ends(found.stdout) == [expected] * 2
+
+
+def test_a_bad_condition_in_the_declarative_file_is_named(tmp_path: Path) -> None:
+    configuration = tmp_path / "otel.yaml"
+    configuration.write_text(
+        'file_format: "1.0"\ninstrumentation/development:\n  python:\n    corevital: {stop_on: loop}\n'
+    )
+    found = run([exporting("x")[0], *program("tiny")], OTEL_CONFIG_FILE=str(configuration))
+    assert "option 'stop_on'" in found.stderr
+    assert "'loop'" in found.stderr
+    assert "corevital.risk" not in found.stdout
+
+
 def test_a_bad_option_in_the_declarative_file_is_one_line(tmp_path: Path, plain_tokens: str) -> None:
     configuration = tmp_path / "otel.yaml"
     configuration.write_text(
