@@ -412,11 +412,29 @@ def test_an_encoder_decoder_is_refused() -> None:
     [
         ({"temprature": 1.0}, "generate() has no keyword temprature"),
         ({"do_sample": True, "temperature": -1.0}, "transformers refuses its changes (ValueError)"),
+        ({"stop_strings": ["end"]}, "transformers refuses its changes (ValueError)"),  # it needs a tokenizer
+        ({"eos_token_id": "end"}, "transformers refuses its changes (TypeError)"),
     ],
 )
 def test_changes_that_cannot_be_are_refused_before_the_first_step(changes: dict[str, Any], reason: str) -> None:
     _, (run,) = acted_on([back(changes=changes)], tiny_model(), **GREEDY)
     assert run.absent["interventions"] == f"roll_back: {reason}"
+
+
+@pytest.mark.parametrize("broken", [0, 5])
+def test_what_was_chosen_from_values_that_were_not_finite_is_taken_back(broken: int) -> None:
+    """They come once: the tokens are those of a run without them."""
+    model = tiny_model()
+    plain, fine, calls = generate(model, **GREEDY), model.lm_head.forward, list[int]()
+
+    def head(hidden: torch.Tensor) -> torch.Tensor:
+        calls.append(len(calls))
+        return fine(hidden) * (float("nan") if calls[-1] == broken else 1.0)
+
+    model.lm_head.forward = head
+    result, (run,) = acted_on([RollBack(on="nan", changes={})], model, **GREEDY)
+    assert [(done.step, done.to_step) for done in run.interventions] == [(broken + 1, broken)]
+    assert torch.equal(result, plain)
 
 
 @pytest.mark.parametrize("name", ["num_beams", "max_new_tokens", "streamer", "past_key_values", "output_scores"])

@@ -25,6 +25,9 @@ SETTLING_STEPS: Final = 32
 """Steps after which the last copies of a loop have left the window in which it is found."""
 
 
+_NOT_FINITE: Final = ("nan_detected", "inf_detected")
+
+
 @dataclass(slots=True)
 class _Sequence:
     """What policies know of one sequence."""
@@ -250,8 +253,7 @@ class PolicyEngine:
         if policy.to != "onset":
             to_step = step + 1 - policy.to
         else:
-            repetition = None if sequence.judged is None else sequence.judged.repetition
-            to_step = step if repetition is None else repetition.onset_step
+            to_step = step if sequence.judged is None else _onset(sequence.judged, trigger)
         return replace(intervention, to_step=min(step, max(0, to_step)))
 
     def _intervention(
@@ -281,6 +283,17 @@ class PolicyEngine:
         """Keep what was done to a sequence, and report it."""
         self.interventions[index].append(intervention)
         self._report(index, intervention)
+
+
+def _onset(judged: Judged, trigger: str) -> int:
+    """Return the first step whose token a rollback `to="onset"` takes back.
+
+    It is that at which a value was not finite, else that at which a repetition began, else the one of which the
+    condition was true.
+    """
+    if trigger in _NOT_FINITE:
+        return int(judged.evidence[trigger]["step"])
+    return judged.event.step_index if judged.repetition is None else judged.repetition.onset_step
 
 
 def _reported(changes: Mapping[str, Any]) -> dict[str, Any]:

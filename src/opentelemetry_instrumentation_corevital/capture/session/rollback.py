@@ -75,10 +75,14 @@ def _why_not_by_callers_objects(session: Session) -> str | None:
 
 def why_not_changed(call: Call, changes: Mapping[str, Any]) -> str | None:
     """Return why a call cannot go on with other settings; None where it can. No hook may report meanwhile."""
-    config = copy.deepcopy(call.config)
+    config, model = copy.deepcopy(call.config), call.model
     try:
         others = config.update(**changes)
-        call.model._get_logits_processor(config, call.prompt_length, call.prompt_ids(), device=call.model.device)
+        model._prepare_special_tokens(config, kwargs_has_attention_mask=True, device=model.device)
+        model._get_logits_processor(config, call.prompt_length, call.prompt_ids(), device=model.device)
+        if "stop_strings" not in changes:
+            config.stop_strings = None  # the call's own were accepted, and take long to make
+        model._get_stopping_criteria(config, [], tokenizer=call.arguments.get("tokenizer"))
     except Exception as error:
         return f"transformers refuses its changes ({type(error).__name__})"
     unknown = sorted(set(others) - set(inspect.signature(type(call.model).generate).parameters))
