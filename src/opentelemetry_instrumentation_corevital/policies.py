@@ -11,6 +11,7 @@ is judged from the numbers of step k-1, so a run that is repeated acts at the sa
 """
 
 import difflib
+import inspect
 import math
 import operator
 import re
@@ -29,6 +30,9 @@ LIVE_FLAGS: Final = ("nan_detected", "inf_detected", "repetition_loop_detected",
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {">": operator.gt, ">=": operator.ge}
 _THRESHOLD: Final = re.compile(r"(risk|failure_risk)\s*(>=?)\s*(\S+)")
 _READ_AS: Final = {"risk": "risk_so_far", "failure_risk": "failure_risk"}
+
+LEAST_TEMPERATURE: Final = 0.001
+"""Of a policy: logits that are divided by much less are not finite any more."""
 
 Trigger = str | Callable[[Any], object]
 """A condition as a user writes it."""
@@ -55,7 +59,9 @@ def condition(trigger: Trigger) -> Condition:
         PolicyError: if it is none.
     """
     if callable(trigger):
-        return Condition(getattr(trigger, "__name__", type(trigger).__name__), trigger)
+        if is_coroutine_function(trigger):
+            raise PolicyError(f"{_name(trigger)} is called by the thread that generates, so it cannot be a coroutine")
+        return Condition(_name(trigger), trigger)
     if not isinstance(trigger, str):
         raise PolicyError(f"a policy acts on names, thresholds or functions, not on {trigger!r}")
     text = trigger.strip()
@@ -147,15 +153,16 @@ class CoolDown(_Policy):
     kind: ClassVar[Literal["cool_down"]] = "cool_down"
     on: Trigger | Sequence[Trigger] = "repetition_risk"
     temperature: float = 0.3
-    """Of the softmax, as in `generate()`; above 0."""
+    """Of the softmax, as in `generate()`; from 0.001 on."""
     steps: int = 16
     """For how many steps; at least 1."""
 
     def __post_init__(self) -> None:
         self._read()
-        number = isinstance(self.temperature, int | float) and not isinstance(self.temperature, bool)
-        if not (number and 0 < self.temperature < math.inf):
-            raise PolicyError(f"CoolDown: temperature is {self.temperature!r}, but has to be a number above 0")
+        if not _is_number(self.temperature) or not LEAST_TEMPERATURE <= self.temperature < math.inf:
+            raise PolicyError(
+                f"CoolDown: temperature is {self.temperature!r}, but has to be a number from {LEAST_TEMPERATURE} on"
+            )
         _at_least("CoolDown", "steps", self.steps, 1)
 
 
@@ -198,8 +205,7 @@ class BreakReasoning(_Policy):
     def __post_init__(self) -> None:
         self._read()
         tokens = tuple(self.tokens) if isinstance(self.tokens, Iterable) else ()
-        whole = all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in tokens)
-        if not tokens or not whole:
+        if not tokens or not all(map(_is_token, tokens)):
             raise PolicyError(
                 f"BreakReasoning: tokens is {self.tokens!r}, but has to be the ids of the tokens that end the "
                 "reasoning: tokenizer.encode('</think>', add_special_tokens=False), for example"
@@ -273,6 +279,24 @@ def check_policies(policies: Any, *, retry: bool = False) -> tuple[Policy, ...]:
         if isinstance(policy, Retry) and not retry:
             raise PolicyError("policies: Retry runs a prompt again, which only CoreVitalMonitor can do")
     return tuple(policies)
+
+
+def is_coroutine_function(function: Any) -> bool:
+    """Return whether calling something only makes a coroutine, for which nobody would wait."""
+    of_class = type(function).__call__ if callable(function) else None
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(of_class)
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _at_least(policy: str, name: str, value: Any, least: int, *, or_else: str = "") -> None:

@@ -308,6 +308,10 @@ UNABLE: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
         lambda: {"prompt_lookup_num_tokens": 3, "eos_token_id": 2},
         "not measured in decoding strategy assisted_generation",
     ),
+    "sampled beams": (
+        lambda: {"num_beams": 2, "do_sample": True},
+        "no policy can act on decoding strategy beam_sample",
+    ),
     "a custom loop": (lambda: {"custom_generate": own_loop}, "no policy can act on a custom loop"),
 }
 
@@ -316,10 +320,11 @@ UNABLE: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
 def test_where_none_can_act_it_says_so_once_and_does_nothing(name: str, caplog: pytest.LogCaptureFixture) -> None:
     model = tiny_model()
     make, reason = UNABLE[name]
-    plain = generate(model, **GREEDY, **make())
+    plain, drawn = generate(model, **{**GREEDY, **make()}), torch.get_rng_state()
     with capture_runs(policies=[Stop(on=at(3)), RollBack(on=at(3))]) as telemetry:
         for _ in range(3):
-            assert torch.equal(generate(model, **GREEDY, **make()), plain)
+            assert torch.equal(generate(model, **{**GREEDY, **make()}), plain)
+            assert torch.equal(torch.get_rng_state(), drawn)
     said = [record.getMessage() for record in caplog.records if "cannot act" in record.getMessage()]
     assert said == [f"CoreVital: policies cannot act on this generate() call, nor on others like it: {reason}"]
     assert [run.absent["interventions"] for run in telemetry.runs] == [reason] * 3
@@ -381,6 +386,39 @@ def test_an_open_breaker_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest
         assert generate(model, **GREEDY).shape[1] == 30
         generate(model, **GREEDY)
     assert caplog.text.count("no run is recorded for a while") == 1
+
+
+async def later(_event: Any) -> bool:
+    return True
+
+
+class Later:
+    async def __call__(self, _event: Any) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Stop(on=None), "condition"),
+        (lambda: Stop(on=5), "condition"),
+        (lambda: Stop(on={"nan", "inf"}), "condition"),
+        (lambda: Stop(on=later), "later is called"),
+        (lambda: Stop(on=["nan", Later()]), "Later is called"),
+        (lambda: CoolDown(temperature="low"), "temperature"),
+        (lambda: CoolDown(temperature=None), "temperature"),
+        (lambda: CoolDown(temperature=True), "temperature"),
+        (lambda: CoolDown(temperature=float("inf")), "temperature"),
+        (lambda: CoolDown(temperature=1e-320), "temperature"),
+        (lambda: BreakReasoning(tokens=5), "tokens"),
+        (lambda: BreakReasoning(tokens=None), "tokens"),
+        (lambda: BreakReasoning(tokens=torch.tensor([5])), "tokens"),
+    ],
+)
+def test_what_a_policy_cannot_be_is_refused_by_name(make: Callable[[], Any], said: str) -> None:
+    """An infinite temperature makes of a masked logit what is no number, a coroutine is always true."""
+    with pytest.raises(PolicyError, match=said):
+        make()
 
 
 # --- how they are given -----------------------------------------------------------------------------------------------
