@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from ..instrumentation.call_context import prompt_hint, rag_context
 from ..instrumentation.live_consumer import live_consumer
@@ -16,6 +16,15 @@ from .telemetry import CallTelemetry
 from .watched_call import WatchedCall
 
 Retrieved = RAGContext | Mapping[str, Any]
+
+_USED_UP: Final = {
+    "streamer": "its streamer has had the first run's tokens, which cannot be taken back",
+    "past_key_values": "its cache has the first run's tokens in it",
+    "cache_params": "its cache has the first run's tokens in it",
+}
+"""Keyword of generate() -> why a call that has it cannot be made again."""
+_NEED_TOKENIZER: Final = ("stop_strings", "token_healing")
+"""Settings of generate() for which it has to be given the tokenizer, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,10 @@ class Job:
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """Return the same with other keywords of generate()."""
         return replace(self, generation={**self.generation, **changes})
+
+    def why_not_repeated(self) -> str | None:
+        """Return why the call cannot be made again: what it uses up is the caller's; None where it can."""
+        return next((why for name, why in _USED_UP.items() if self.generation.get(name) is not None), None)
 
     def carry_out(
         self, models: LoadedModels, telemetry: CallTelemetry, call: WatchedCall, is_cancelled: Callable[[], bool]
@@ -60,8 +73,19 @@ class Job:
         if is_cancelled():
             return None
         consumer = call.consumer(RecordedCalls(telemetry, tokenizer), is_cancelled)
+        keywords = {**ready.inputs, **self.generation}
+        if tokenizer is not None and _reads_text(model, self.generation):
+            keywords["tokenizer"] = tokenizer
         with patched(), prompt_hint(ready.hint), retrieved(self.rag), live_consumer(consumer):
-            return model.generate(**{**ready.inputs, **self.generation})
+            return model.generate(**keywords)
+
+
+def _reads_text(model: Any, generation: Mapping[str, Any]) -> bool:
+    """Return whether generate() needs the tokenizer for a setting, wherever that comes from."""
+    configs = generation.get("generation_config"), getattr(model, "generation_config", None)
+    return any(
+        generation.get(name) or any(getattr(config, name, None) for config in configs) for name in _NEED_TOKENIZER
+    )
 
 
 def retrieved(rag: RAGContext | None) -> AbstractContextManager[None]:
