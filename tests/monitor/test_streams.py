@@ -273,3 +273,19 @@ def test_real_text_is_joined_from_its_tokens(smollm2: LoadedModel) -> None:
     whole = stream.get_summary()["output_text"]
     assert whole.startswith(text)
     assert len(text) > len(whole) - 3
+
+
+def test_a_callback_that_reads_its_own_run_does_not_wait_for_itself(
+    model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams = list[Stream]()
+
+    def read(_: Any) -> None:
+        if streams:
+            next(streams[0])
+
+    processor, options = scripted(5, 6, 7, waits_at=2)
+    streams.append(CoreVitalMonitor(on_step_callback=read).stream(model, prompt(), max_new_tokens=6, **options))
+    processor.go_on.set()
+    assert len(list(streams[0])) == 6
+    assert caplog.text.count("on_step_callback failed") == 1

@@ -113,10 +113,14 @@ class Readings(ABC):
         """
         return report_of_call(self._judged(), self._run(sequence), self._settings())
 
+    def _why_unfinished(self) -> str:
+        """Return what is said where no call has finished."""
+        return "no run has finished yet: call run(), or read a stream to its end"
+
     def _judged(self) -> WatchedCall:
         call = self._finished()
         if call is None:
-            raise RuntimeError("no run has finished yet: call run(), or read a stream to its end")
+            raise RuntimeError(self._why_unfinished())
         if not call.runs:
             raise RuntimeError(
                 "the last call was not judged: it generated nothing, CoreVital was switched off for it (disabled(), "

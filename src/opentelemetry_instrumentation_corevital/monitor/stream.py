@@ -40,7 +40,7 @@ class Stream(Readings):
 
     Raises, where steps are read:
         Exception: whatever generate(), the tokenizer or loading the model raised.
-        RuntimeError: in a forked child, if the parent has begun the stream.
+        RuntimeError: in a forked child, if the parent has begun the stream; in a callback of its own run.
     """
 
     def __init__(
@@ -74,6 +74,9 @@ class Stream(Readings):
     def _finished(self) -> WatchedCall | None:
         return self._call if self._worker.queue.over else None
 
+    def _why_unfinished(self) -> str:
+        return "no run has finished yet: read this one to its end, or end it with close() or `await aclose()`"
+
     def _settings(self) -> Any:
         return self._options()
 
@@ -87,6 +90,8 @@ class Stream(Readings):
 
     def __next__(self) -> StepEvent:
         self._check_process()
+        if self._worker.is_here:
+            raise RuntimeError("a callback cannot read the steps of its own run, which waits for it")
         try:
             step = self._worker.queue.wait()
         except BaseException:  # Ctrl-C, while it waited

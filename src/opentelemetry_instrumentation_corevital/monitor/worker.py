@@ -65,9 +65,14 @@ class Worker:
             finally:
                 del error  # its traceback refers to this frame
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its thread is the one that asks: waiting for a step would be waiting for itself."""
+        return self._thread is threading.current_thread()
+
     def join(self, timeout: float | None = None) -> None:
         """Wait for the thread's end. In the thread itself, and in a forked child, which has none, do nothing."""
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None and not self.is_here:
             self._thread.join(timeout)
 
     async def ended(self) -> None:
