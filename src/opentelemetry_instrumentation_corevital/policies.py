@@ -110,7 +110,7 @@ def conditions(on: Trigger | Sequence[Trigger]) -> tuple[Condition, ...]:
     Raises:
         PolicyError: if one of them is none, or there is none.
     """
-    several = isinstance(on, Iterable) and not isinstance(on, str)
+    several = isinstance(on, Sequence) and not isinstance(on, str)
     triggers: list[Any] = list(on) if several else [on]  # type: ignore[arg-type]
     if not triggers:
         raise PolicyError(f"a policy needs something to act on. {_allowed()}")

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
+import transformers.generation.utils as generation_utils
+from transformers import StoppingCriteria
 
 from opentelemetry_instrumentation_corevital import CoreVitalMonitor, RAGContext, Settings, SettingsError, disabled
 from opentelemetry_instrumentation_corevital.legacy.report_reader import read_report
@@ -20,6 +22,11 @@ from tests.support.scripted_tokens import looping
 from tests.support.tiny_models import padded_batch, prompt, tiny_encoder_decoder, tiny_model
 
 SHORT: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False}
+
+
+class Later:
+    async def __call__(self, _event: Any) -> None:
+        """Nobody would wait for it."""
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +83,8 @@ def test_the_constructor_is_as_documented() -> None:
         ({"stop_on": "everything"}, SettingsError, "stop_on"),
         ({"store": "runs/"}, StoreError, "folder"),
         ({"store": True}, SettingsError, "store is True"),
+        ({"on_step_callback": Later()}, SettingsError, "on_step_callback"),
+        ({"intervene_on_signals": ["norm_jump"], "enable_early_warning": False}, PolicyError, "norm_jump"),
         ({"profile": "nowhere"}, ValueError, "nowhere"),
     ],
 )
@@ -312,3 +321,27 @@ def test_the_option_stop_on_ends_a_run(model: Any) -> None:
     (acted,) = monitor.get_summary()["interventions"]
     assert (acted["kind"], acted["trigger"], acted["outcome"]) == ("stop", "repetition_risk", "stopped")
     assert monitor.get_summary()["stop_reason"] == "policy"
+
+
+@pytest.mark.parametrize("given", ["keyword", "config", "model"])
+def test_settings_that_need_the_tokenizer_get_it(model: Any, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """generate() takes it as a keyword of its own."""
+    tokenizer, options, got = word_tokenizer(), dict(SHORT), list[Any]()
+
+    class AtOnce(StoppingCriteria):
+        def __init__(self, stop_strings: Any, tokenizer: Any) -> None:
+            got.append((tokenizer, list(stop_strings)))
+
+        def __call__(self, input_ids: torch.Tensor, _scores: Any) -> torch.Tensor:
+            return torch.ones(len(input_ids), dtype=torch.bool)
+
+    monkeypatch.setattr(generation_utils, "StopStringCriteria", AtOnce)
+    if given == "keyword":
+        options["stop_strings"] = ["end"]
+    elif given == "config":
+        options = {"generation_config": transformers.GenerationConfig(**SHORT, stop_strings=["end"], pad_token_id=0)}
+    else:
+        monkeypatch.setattr(model.generation_config, "stop_strings", ["end"])
+    made = CoreVitalMonitor().run(model, prompt(), tokenizer=tokenizer, **options)
+    assert made.shape == (1, 7)
+    assert got == [(tokenizer, ["end"])]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import DynamicCache
 
 from opentelemetry_instrumentation_corevital import CoreVitalMonitor, open_store
 from opentelemetry_instrumentation_corevital.policies import Retry, Stop
@@ -92,3 +93,23 @@ def test_every_attempt_is_stored(model: Any, tmp_path: Any) -> None:
     monitor.run(model, prompt(), **looping())
     with open_store(tmp_path / "monitor.db") as store:
         assert sorted(run.output_tokens or 0 for run in store.runs()) == [20, 60]
+
+
+@pytest.mark.parametrize("used_up", ["streamer", "past_key_values"])
+def test_what_a_run_uses_up_is_not_used_again(used_up: str, model: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Streamer:
+        ends = 0
+
+        def put(self, value: Any) -> None:
+            """Take it."""
+
+        def end(self) -> None:
+            self.ends += 1
+
+    streamer = Streamer()
+    given = {"streamer": streamer} if used_up == "streamer" else {"past_key_values": DynamicCache(config=model.config)}
+    monitor = CoreVitalMonitor(policies=[Retry(changes=PLAIN)])
+    assert monitor.run(model, prompt(), **looping(), **given).shape == (1, 66)
+    assert monitor.get_summary()["retries"] == 0
+    assert caplog.text.count("Retry cannot act on this call") == 1
+    assert streamer.ends == (used_up == "streamer")

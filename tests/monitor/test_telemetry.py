@@ -174,3 +174,28 @@ def test_the_store_and_the_instrumentor_get_the_same_span(model: Any, tmp_path: 
         assert store.load(found).columns["entropy"].shape == (8,)
     assert format_trace_id(telemetry.span.context.trace_id) == found.trace_id  # type: ignore[union-attr]
     assert [log.event_name for log in telemetry.logs].count("corevital.run.data") >= 1
+
+
+def test_the_option_stop_on_of_the_monitor_takes_the_place_of_the_instrumentor_s(model: Any) -> None:
+    with instrumented(stop_on="repetition_risk", policies=[Stop(on="nan")]):
+        for given, reason in (({}, "policy"), ({"stop_on": "nan"}, "length"), ({"stop_on": None}, "length")):
+            monitor = CoreVitalMonitor(**given)
+            monitor.run(model, prompt(), **looping())
+            assert monitor.get_summary()["stop_reason"] == reason
+
+
+def test_why_policies_cannot_act_is_said_once_by_a_monitor(model: Any, caplog: pytest.LogCaptureFixture) -> None:
+    monitor = CoreVitalMonitor(policies=[Stop()])
+    for _ in range(3):
+        monitor.run(model, prompt(), num_beams=2, **SHORT)
+    assert caplog.text.count("policies cannot act on this generate() call") == 1
+
+
+def test_a_policy_of_the_process_that_waits_for_what_is_not_made_is_said(
+    model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with instrumented(policies=[Stop(on=["nan", "repetition_risk"])]):
+        monitor = CoreVitalMonitor(enable_early_warning=False)
+        for _ in range(2):
+            monitor.run(model, prompt(), **SHORT)
+    assert caplog.text.count("Stop on repetition_risk cannot act") == 1

@@ -174,7 +174,8 @@ def make_recorder(
                 f"CoreVital: judgements: {judgement!r} needs a `role` and a method `on_run_ending(span, run)`"
             )
     conditions = settings.stop_on
-    acting = check_policies(policies) + ((stop_on(conditions),) if conditions else ())
+    given_policies = check_policies(policies)
+    acting = given_policies + ((stop_on(conditions),) if conditions else ())
     safety.reset()
     recorder = Recorder(
         settings=settings,
@@ -184,5 +185,5 @@ def make_recorder(
         judgements=in_order(default_judgements(settings), judgements),
         policies=acting,
     )
-    recorder.given = tuple(judgements)
+    recorder.given, recorder.given_policies = tuple(judgements), given_policies
     return recorder

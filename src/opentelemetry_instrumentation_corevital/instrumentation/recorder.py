@@ -58,6 +58,8 @@ class Recorder:
         self.refusals = Refusals()
         self.given: Sequence[RunJudgement] = ()
         """Those of the judgements that are not CoreVital's own."""
+        self.given_policies: Sequence[Policy] = ()
+        """Those of the policies that are not the option `stop_on`."""
         self._nowhere_told = False
         self._greenlets_told = False
 

@@ -18,11 +18,13 @@ from .job import Job, Retrieved, as_rag_context, retrieved
 from .loaded_models import LoadedModels, check_model
 from .monitor_options import (
     CAPTURE_MODE,
+    INTERVENE_ON_SIGNALS,
     RISK_THRESHOLD,
     MonitorOptions,
     check_buffer,
     check_callback,
     check_flag,
+    check_signals,
     check_store,
     check_tokenizer,
     monitor_options,
@@ -98,7 +100,7 @@ class CoreVitalMonitor(Readings):
         risk_threshold: float = RISK_THRESHOLD,
         enable_early_warning: bool = True,
         intervene_on_risk_above: float | None = 0.8,
-        intervene_on_signals: Trigger | Sequence[Trigger] = ("repetition_risk",),
+        intervene_on_signals: Trigger | Sequence[Trigger] = INTERVENE_ON_SIGNALS,
         policies: Sequence[Policy] = (),
         on_step_callback: StepCallback | None = None,
         on_intervene: OnIntervene | None = None,
@@ -119,7 +121,10 @@ class CoreVitalMonitor(Readings):
             given, policies, own=CoreVitalMonitor.__init__, early_warning=enable_early_warning
         )
         when = intervene_on(intervene_on_risk_above, intervene_on_signals)
+        if not enable_early_warning and intervene_on_signals is not INTERVENE_ON_SIGNALS:
+            check_signals(when)
         self._rules = WatchRules(when, on_step_callback, on_intervene, enable_early_warning)
+        check_store(store)
         file = None if store is None else MonitorStore(store)
         self._telemetry = Telemetry(self._options, file)
         self._close = None if file is None else weakref.finalize(self, file.close)
@@ -162,7 +167,7 @@ class CoreVitalMonitor(Readings):
         """
         job = self._job(model, prompt, tokenizer, rag_context, generation)
         retries = None
-        if self._options.retries:
+        if self._options.retries and not self._tell_why_not_repeated(job):
             judgements = self._telemetry.judgements()
             retries = Retries(self._options.retries, judgements, early_warning=self._rules.early_warning)
         call = self._call(job)
@@ -312,6 +317,13 @@ class CoreVitalMonitor(Readings):
         call = self._call(job, queue.put)
         self._begun(call)
         return kind(call, lambda is_cancelled: self._generate(job, call, is_cancelled), self._settings, queue)
+
+    def _tell_why_not_repeated(self, job: Job) -> bool:
+        """Say it where a call cannot be repeated; return whether that is so."""
+        reason = job.why_not_repeated()
+        if reason is not None:
+            logger.warning("CoreVital: Retry cannot act on this call: %s", reason)
+        return reason is not None
 
     def _tell_of_retries(self) -> None:
         if self._options.retries:

@@ -9,10 +9,14 @@ from typing import Any, Final
 
 from ..catalogue.warnings import EARLY_WARNINGS
 from ..config import Settings, SettingsError, load_settings
-from ..policies import Policy, PolicyError, Retry, check_policies, stop_on
+from ..policies import Condition, Policy, PolicyError, Retry, check_policies, is_coroutine_function, stop_on
 from .step_queue import Overflow
 
 _FAILURE_RISK: Final = "failure_risk>"
+_WARNINGS: Final = frozenset(each.name for each in EARLY_WARNINGS)
+
+INTERVENE_ON_SIGNALS: Final = ("repetition_risk",)
+"""The default, for which nobody has asked: told from the same one given by its identity."""
 
 
 class DefaultText(str):
@@ -108,8 +112,18 @@ def check_callback(name: str, value: Any) -> None:
     """
     if value is not None and not callable(value):
         raise SettingsError(f"CoreVital: {name} is {value!r}, but has to be a function")
-    if inspect.iscoroutinefunction(value):
+    if is_coroutine_function(value):
         raise SettingsError(f"CoreVital: {name} is called by the thread that generates, so it cannot be a coroutine")
+
+
+def check_store(value: Any) -> None:
+    """See to it that a store is a path, or None.
+
+    Raises:
+        SettingsError: if it is neither.
+    """
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise SettingsError(f"CoreVital: store is {value!r}, but has to be a file's path, or None")
 
 
 def check_tokenizer(tokenizer: Any) -> None:
@@ -145,10 +159,25 @@ def _check_names(given: Mapping[str, Any], own: Any) -> None:
                 raise SettingsError(f"CoreVital: unknown option {name!r}; did you mean {near[0]!r}?")
 
 
+def check_signals(found: Sequence[Condition]) -> None:
+    """See to it that nobody waits for an early warning where none is made.
+
+    Raises:
+        PolicyError: if one of these conditions does.
+    """
+    for each in found:
+        if needs_early_warning(each):
+            raise PolicyError(f"intervene_on_signals: {each.name!r} is switched off by enable_early_warning=False")
+
+
+def needs_early_warning(found: Condition) -> bool:
+    """Return whether a condition can be true only where early warnings are made."""
+    return found.name in _WARNINGS or found.name.startswith(_FAILURE_RISK)
+
+
 def _check_conditions(policy: Policy) -> None:
-    warnings = {each.name for each in EARLY_WARNINGS}
     for each in policy.conditions:
-        if each.name in warnings or each.name.startswith(_FAILURE_RISK):
+        if needs_early_warning(each):
             raise PolicyError(
                 f"policies: {type(policy).__name__} acts on {each.name!r}, which "
                 "enable_early_warning=False switches off"

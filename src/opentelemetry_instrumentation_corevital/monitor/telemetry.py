@@ -14,13 +14,14 @@ from ..config import Settings
 from ..emission.instruments import instruments_of
 from ..emission.judgements import RunJudgement, default_judgements, in_order
 from ..instrumentation.patched_methods import process_recorder
+from ..instrumentation.policy_engine import Refusals
 from ..instrumentation.recorder import Recorder
 from ..policies import Policy, stop_on
 from ..run import Run
 from ..semconv import SCOPE_NAME
 from ..version import __version__
 from .call_tracer import CallTracer
-from .monitor_options import MonitorOptions
+from .monitor_options import MonitorOptions, needs_early_warning
 from .monitor_store import KeptLogs, MonitorStore
 
 _EARLY_WARNING: Final = "early_warning"
@@ -60,6 +61,7 @@ class Telemetry:
         self._options = options
         self._store = store
         self._own = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
+        self._refusals = Refusals()
         self._judged_for: Callable[[], Recorder | None] = _nobody
         self._judgements = self._made(None)
 
@@ -79,15 +81,25 @@ class Telemetry:
         logger = get_logger(SCOPE_NAME, __version__) if base is None else base.logger
         both: Any = KeptLogs(logger) if keep else logger
         judgements = self._judgements_under(base)
+        policies = self._policies(base)
         recorder = Recorder(
             settings=self.settings(),
             tracer=CallTracer(None if base is None else base.tracer, self._own, link, keep=keep),
             instruments=instruments_of(None) if base is None else base.instruments,
             logger=both,
             judgements=judgements if judgement is None else in_order(judgements, [judgement]),
-            policies=self._policies(base),
+            policies=policies,
         )
+        recorder.refusals = self._refusals  # of all calls: what is true of many is said once
+        if not self._options.early_warning:
+            self._tell_of_warnings(policies)
         return CallTelemetry(recorder, self._store)
+
+    def _tell_of_warnings(self, policies: Sequence[Policy]) -> None:
+        """Say which of the process's policies wait for a warning that is not made; a monitor's own are refused."""
+        for policy in policies:
+            for each in filter(needs_early_warning, policy.conditions):
+                self._refusals.tell(f"{type(policy).__name__} on {each.name}", "enable_early_warning=False")
 
     def judgements(self) -> Sequence[RunJudgement]:
         """Return what judges the monitor's runs now."""
@@ -113,7 +125,7 @@ class Telemetry:
             return [*self._options.policies, *base.policies]
         conditions = self._options.settings.stop_on
         own = [*self._options.policies, *([stop_on(conditions)] if conditions else [])]
-        return own if base is None else [*own, *base.policies]
+        return own if base is None else [*own, *base.given_policies]
 
 
 class NoEarlyWarning:
