@@ -116,7 +116,6 @@ class CoreVitalMonitor(Readings):
         check_flag("enable_early_warning", enable_early_warning)
         check_callback("on_step_callback", on_step_callback)
         check_callback("on_intervene", on_intervene)
-        check_store(store)
         self._options: MonitorOptions = monitor_options(
             given, policies, own=CoreVitalMonitor.__init__, early_warning=enable_early_warning
         )

@@ -116,16 +116,6 @@ def check_callback(name: str, value: Any) -> None:
         raise SettingsError(f"CoreVital: {name} is called by the thread that generates, so it cannot be a coroutine")
 
 
-def check_store(value: Any) -> None:
-    """See to it that a store is a path, or None.
-
-    Raises:
-        SettingsError: if it is neither.
-    """
-    if value is not None and not isinstance(value, str | os.PathLike):
-        raise SettingsError(f"CoreVital: store is {value!r}, but has to be a file's path, or None")
-
-
 def check_tokenizer(tokenizer: Any) -> None:
     """See to it that something is a tokenizer, or None.
 
