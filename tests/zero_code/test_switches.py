@@ -115,8 +115,8 @@ def test_a_process_stops_on_what_its_environment_says() -> None:
     assert ends(found.stdout) == [STOPPED] * 2
 
 
-@pytest.mark.parametrize("value", ["loop", "risk>2", "nan;inf", "mid_layer_anomaly"])
-def test_a_bad_condition_is_one_line_and_the_program_goes_on(value: str, plain_tokens: str) -> None:
+def test_a_bad_condition_is_one_line_and_the_program_goes_on(plain_tokens: str) -> None:
+    value = "nan,loop"
     found = run([*exporting("console"), *program("tiny")], OTEL_COREVITAL_STOP_ON=value)
     assert ends(found.stdout) == []
     assert "".join(found.stdout.split()).startswith("".join(plain_tokens.split()))
@@ -125,23 +125,21 @@ def test_a_bad_condition_is_one_line_and_the_program_goes_on(value: str, plain_t
     assert "stays off" in line
 
 
-@pytest.mark.parametrize("stop_on", ['"risk>=0"', "null"])
-def test_the_declarative_file_says_what_stops_a_run(stop_on: str, tmp_path: Path) -> None:
+def test_the_declarative_file_says_what_stops_a_run(tmp_path: Path) -> None:
     configuration = tmp_path / "otel.yaml"
     configuration.write_text(
-        f"""
+        """
         file_format: "1.0"
         tracer_provider:
           processors:
-            - simple: {{exporter: {{console: {{}}}}}}
+            - simple: {exporter: {console: {}}}
         instrumentation/development:
           python:
-            corevital: {{stop_on: {stop_on}, max_interventions: 1, capture: full}}
+            corevital: {stop_on: "risk>=0", max_interventions: 1, capture: full}
         """
     )
     found = run([exporting("x")[0], *program("tiny")], OTEL_CONFIG_FILE=str(configuration), NEW_TOKENS="20")
-    expected = STOPPED if stop_on != "null" else ("length", None, None, 20)
-    assert ends(found.stdout) == [expected] * 2
+    assert ends(found.stdout) == [STOPPED] * 2
 
 
 def test_a_bad_condition_in_the_declarative_file_is_named(tmp_path: Path) -> None:
