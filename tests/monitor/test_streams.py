@@ -106,6 +106,7 @@ def test_it_ends_within_a_step(model: Any) -> None:
     processor, options = scripted(5, 6, 7, waits_at=3)
     stream = CoreVitalMonitor().stream(model, prompt(), max_new_tokens=500, **options)
     assert [next(stream).step_index for _ in range(3)] == [0, 1, 2]
+    assert processor.waiting.wait(30)
     threading.Timer(0.2, processor.go_on.set).start()  # while close() waits for the step that has begun
     stream.close()
     assert stream.runs[0].steps == 4

@@ -22,12 +22,15 @@ class Scripted(LogitsProcessor):
     def __init__(self, tokens: Sequence[int], waits_at: int | None = None) -> None:
         self.tokens = tokens
         self.step = 0
+        self.waiting = threading.Event()
         self.go_on = threading.Event()
         self._waits_at = waits_at
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        if self.step == self._waits_at and not self.go_on.wait(30):
-            raise TimeoutError("nobody let it go on")
+        if self.step == self._waits_at:
+            self.waiting.set()
+            if not self.go_on.wait(30):
+                raise TimeoutError("nobody let it go on")
         chosen = self.tokens[self.step % len(self.tokens)]
         self.step += 1
         made = torch.full_like(scores, -1e9)
