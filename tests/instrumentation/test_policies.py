@@ -299,7 +299,7 @@ def own_loop(model: Any, input_ids: torch.Tensor, logits_processor: Any, stoppin
 
 
 UNABLE: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
-    "beams": (lambda: {"num_beams": 2}, "no policy can act on decoding strategy beam_search"),
+    "beams": (lambda: {"num_beams": 2}, "policies do not act on decoding strategy beam_search"),
     "assisted": (
         lambda: {"assistant_model": tiny_model(seed=1)},
         "not measured in decoding strategy assisted_generation",
@@ -310,9 +310,9 @@ UNABLE: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     ),
     "sampled beams": (
         lambda: {"num_beams": 2, "do_sample": True},
-        "no policy can act on decoding strategy beam_sample",
+        "policies do not act on decoding strategy beam_sample",
     ),
-    "a custom loop": (lambda: {"custom_generate": own_loop}, "no policy can act on a custom loop"),
+    "a custom loop": (lambda: {"custom_generate": own_loop}, "policies do not act on a custom loop"),
 }
 
 
@@ -326,7 +326,9 @@ def test_where_none_can_act_it_says_so_once_and_does_nothing(name: str, caplog: 
             assert torch.equal(generate(model, **{**GREEDY, **make()}), plain)
             assert torch.equal(torch.get_rng_state(), drawn)
     said = [record.getMessage() for record in caplog.records if "cannot act" in record.getMessage()]
-    assert said == [f"CoreVital: policies cannot act on this generate() call, nor on others like it: {reason}"]
+    assert said == [
+        f"CoreVital: policies cannot act on this generate() call (not said again of calls like it): {reason}"
+    ]
     assert [run.absent["interventions"] for run in telemetry.runs] == [reason] * 3
 
 
@@ -400,9 +402,9 @@ class Later:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Stop(on=None), "condition"),
-        (lambda: Stop(on=5), "condition"),
-        (lambda: Stop(on={"nan", "inf"}), "condition"),
+        (lambda: Stop(on=None), "a policy acts on"),
+        (lambda: Stop(on=5), "a policy acts on"),
+        (lambda: Stop(on={"nan", "inf"}), "a policy acts on"),
         (lambda: Stop(on=later), "later is called"),
         (lambda: Stop(on=["nan", Later()]), "Later is called"),
         (lambda: CoolDown(temperature="low"), "temperature"),

@@ -388,7 +388,9 @@ def test_where_it_cannot_be_it_says_so_at_once_and_does_nothing(name: str, caplo
     inputs = {"input_ids": options.pop("input_ids")}
     result, runs = acted_on([back()], model, inputs, **options)
     said = [record.getMessage() for record in caplog.records if "RollBack" in record.getMessage()]
-    assert said == [f"CoreVital: RollBack cannot act on this generate() call, nor on others like it: {reason}"]
+    assert said == [
+        f"CoreVital: RollBack cannot act on this generate() call (not said again of calls like it): {reason}"
+    ]
     assert all(run.interventions == () for run in runs)
     assert all(run.absent["interventions"] == f"roll_back: {reason}" for run in runs)
     options = {"input_ids": prompt(), **GREEDY, **made(model)}

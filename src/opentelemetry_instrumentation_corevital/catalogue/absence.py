@@ -116,8 +116,8 @@ REASONS: Final[tuple[str, ...]] = (
     "switched off (enable_early_warning=False)",
     "neither the prompt's text nor a tokenizer is known",
     # policies
-    "no policy can act on decoding strategy {}",
-    "no policy can act on a custom loop",
+    "policies do not act on decoding strategy {}",
+    "policies do not act on a custom loop",
     "the call is not measured: {}",
     "cool_down: {}",
     "roll_back: {}",

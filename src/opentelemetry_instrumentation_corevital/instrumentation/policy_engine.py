@@ -64,7 +64,9 @@ class Refusals:
         """Say that somebody cannot act on a call, and on others like it, if that has not been said."""
         if (who, reason) not in self._told:
             self._told.add((who, reason))
-            logger.warning("CoreVital: %s cannot act on this generate() call, nor on others like it: %s", who, reason)
+            logger.warning(
+                "CoreVital: %s cannot act on this generate() call (not said again of calls like it): %s", who, reason
+            )
 
 
 @dataclass(frozen=True, slots=True)

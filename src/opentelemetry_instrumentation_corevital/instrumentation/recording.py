@@ -172,7 +172,7 @@ class Recording:
         elif self.live is not None and self.call.paged:
             self.live.refuse("not measured in continuous batching (cache_implementation=paged)")
         elif self.live is not None and self.call.custom:
-            self.live.refuse("no policy can act on a custom loop")
+            self.live.refuse("policies do not act on a custom loop")
 
     def _live_steps(self) -> LiveSteps | None:
         """Return what emits the steps as log events, if that is wanted and somebody takes them."""

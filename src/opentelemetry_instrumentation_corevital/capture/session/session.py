@@ -103,10 +103,10 @@ class Session:
     def _prepare_steering(self, steering: Steering, strategy: str | None) -> None:
         """Let policies know how the call decodes; nothing waits for those of which none can act on it."""
         if self._absent_reason or self._beams is not None:
-            steering.refuse(self._absent_reason or f"no policy can act on decoding strategy {strategy}")
+            steering.refuse(self._absent_reason or f"policies do not act on decoding strategy {strategy}")
             self._steering = None
         elif self.call.custom:
-            steering.refuse("no policy can act on a custom loop")
+            steering.refuse("policies do not act on a custom loop")
             self._steering = None
         elif not steering.prepared(self, strategy):
             self._steering = None
