@@ -76,10 +76,11 @@ def _why_not_by_callers_objects(session: Session) -> str | None:
 def why_not_changed(call: Call, changes: Mapping[str, Any]) -> str | None:
     """Return why a call cannot go on with other settings; None where it can. No hook may report meanwhile."""
     config, model = copy.deepcopy(call.config), call.model
+    host = torch.device("cpu")  # a copy to the model's own device would wait for it
     try:
         others = config.update(**changes)
-        model._prepare_special_tokens(config, kwargs_has_attention_mask=True, device=model.device)
-        model._get_logits_processor(config, call.prompt_length, call.prompt_ids(), device=model.device)
+        model._prepare_special_tokens(config, kwargs_has_attention_mask=True, device=host)
+        model._get_logits_processor(config, call.prompt_length, call.prompt_ids(), device=host)
         if "stop_strings" not in changes:
             config.stop_strings = None  # the call's own were accepted, and take long to make
         model._get_stopping_criteria(config, [], tokenizer=call.arguments.get("tokenizer"))
