@@ -43,9 +43,10 @@ acceptance: $(VENV)/.dev  ## What is heavier: crashes, many processes, more of t
 
 # Without a time limit and by hand, on a machine that does nothing else; commit first, and then what it wrote.
 .PHONY: evidence
-evidence: $(VENV)/.dev  ## Kill writers, end children, attack the receiver; make acceptance does a tenth of it
+evidence: $(VENV)/.dev  ## Kill writers, end children, attack the receiver, read streams; make acceptance does a tenth of it
 	$(BIN)/python benchmarks/durability.py docs/results/durability.json
 	$(BIN)/python benchmarks/attacked.py docs/results/receiver-attacked.json --seconds 40
+	$(BIN)/python benchmarks/event_loop.py docs/results/event-loop.json
 
 .PHONY: docs
 docs: $(VENV)/.dev  ## Write the pages that are made from the code
