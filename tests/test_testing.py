@@ -37,6 +37,7 @@ def generate(model: Any, **options: Any) -> None:
 
 @pytest.mark.real_model
 @pytest.mark.xdist_group("real_model")
+@pytest.mark.acceptance
 def test_the_page_works(demo_folder: str, tmp_path: Path) -> None:
     conftest, tests, block = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     for name, text in (("conftest.py", conftest), ("test_answers.py", tests), ("block.py", block), ("app.py", APP)):

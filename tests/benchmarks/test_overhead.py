@@ -13,7 +13,10 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "overhead"
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks")
+pytestmark = [
+    pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks"),
+    pytest.mark.xdist_group("overhead"),  # its run is made once
+]
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from tests.support.tiny_models import prompt, sharpen, tiny_model
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 
 
+@pytest.mark.acceptance
 def test_a_run_is_read_back_from_jaeger(otelcol: str, jaeger: str, tmp_path: Path) -> None:
     with instrumented(capture="full") as kept:
         sharpen(tiny_model()).generate(prompt(), max_new_tokens=20, do_sample=False, eos_token_id=None)

@@ -137,6 +137,7 @@ def test_with_a_share_of_all_everything_passes_once(otelcol: str, tmp_path: Path
     assert through(otelcol, tmp_path, mixed, 100) == mixed.items(risky=True) + mixed.items(risky=False)
 
 
+@pytest.mark.acceptance
 def test_the_share_keeps_whole_traces_the_same_in_every_collector(otelcol: str, tmp_path: Path, mixed: Mixed) -> None:
     found = [through(otelcol, tmp_path / name, mixed, 50) for name in ("one", "other")]
     assert found[0] == found[1]

@@ -15,6 +15,7 @@ from tests.support.in_memory import instrumented
 from tests.support.processes import wait_until
 from tests.support.real_prompts import HEALTHY, LOOPING, chat
 from tests.support.store_contents import contents
+from tests.support.tiers import heavy
 
 pytestmark = [pytest.mark.wire, pytest.mark.real_model, pytest.mark.xdist_group("real_model")]
 
@@ -33,7 +34,7 @@ def shown(path: Path, run_id: str, capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("transport", ["grpc", "http"])
+@pytest.mark.parametrize("transport", [heavy("grpc"), "http"])
 def test_a_real_run_is_shown_as_if_it_had_been_stored_directly(
     otelcol: str, telemetry: Telemetry, transport: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,7 @@ from tests.support.made_runs import add_layers
 from tests.support.processes import free_port, get_json, process, wait_until
 from tests.support.spans import make_spans
 from tests.support.subprocesses import exporting, script, stored_spans
+from tests.support.tiers import heavy
 
 SECRET = "c2VjcmV0LXRva2Vu"
 
@@ -109,7 +110,7 @@ def test_a_console_prints_nothing_into_the_answer(doctor: Doctor) -> None:
     assert all("Console" in each["subject"] for each in tested)
 
 
-@pytest.mark.parametrize("signal", ["TRACES", "METRICS", "LOGS"])
+@pytest.mark.parametrize("signal", ["TRACES", heavy("METRICS"), heavy("LOGS")])
 def test_a_store_that_cannot_be_written_is_a_problem_whatever_goes_there(
     doctor: Doctor, signal: str, tmp_path: Path
 ) -> None:
@@ -357,7 +358,7 @@ def test_answers_are_shown_and_secrets_are_not(doctor: Doctor, refusing: str) ->
     assert doctor.text(**options)[0] == 1  # and no secret in the text
 
 
-@pytest.mark.parametrize("scheme", ["http://", ""])
+@pytest.mark.parametrize("scheme", ["http://", heavy("")])
 def test_a_grpc_endpoints_user_and_password_are_secret(doctor: Doctor, scheme: str) -> None:
     endpoint = f"{scheme}ada:{SECRET}@127.0.0.1:9"
     options = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
@@ -497,6 +498,7 @@ instrumentation/development:
 """
 
 
+@pytest.mark.acceptance
 def test_a_configuration_file(doctor: Doctor, tmp_path: Path) -> None:
     pytest.importorskip("opentelemetry.configuration")
     file, database = tmp_path / "otel.yaml", tmp_path / "declared.db"
@@ -559,6 +561,7 @@ def test_a_real_collector_takes_it(doctor: Doctor, otelcol: str, tmp_path: Path,
 
 @pytest.mark.wire
 @pytest.mark.xdist_group("wire")
+@pytest.mark.acceptance
 def test_a_real_jaeger_takes_traces_only(doctor: Doctor, jaeger: str, tmp_path: Path) -> None:
     ports = [free_port() for _ in range(4)]
     names = ("collector.otlp.http", "collector.otlp.grpc", "query.http-server", "admin.http")

@@ -21,6 +21,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, Judgement, Run, SettingsError, disabled
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.patched_methods import methods
+from tests.support.tiers import heavy
 from tests.support.tiny_models import prompt, tiny_model
 
 
@@ -189,7 +190,7 @@ def test_another_librarys_patch_on_top_of_ours_stays() -> None:
         GenerationMixin.generate = before[0]
 
 
-@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("order", ["before", heavy("after")])
 def test_transformers_may_be_imported_before_or_after(order: str) -> None:
     imports = "from transformers import LlamaConfig, LlamaForCausalLM"
     code = f"""

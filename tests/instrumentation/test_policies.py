@@ -33,6 +33,7 @@ from opentelemetry_instrumentation_corevital.policies import (
 from opentelemetry_instrumentation_corevital.testing import capture_runs
 from tests.support.in_memory import Keep, Telemetry, instrumented
 from tests.support.policies import GREEDY, SAMPLED, acted_on, at, generate, never
+from tests.support.tiers import heavy
 from tests.support.tiny_models import PAD, TRANSFORMERS_4, padded_batch, prompt, tiny_model
 
 ENDS = (20, 21, 22)
@@ -196,6 +197,7 @@ class Reads(torch.overrides.TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.acceptance
 def test_a_repeated_run_acts_at_the_same_step_under_load() -> None:
     """20 times, while other threads take the processor away."""
     model, stop = tiny_model(), threading.Event()
@@ -493,9 +495,9 @@ GENERATES = """
     ("value", "columns", "said"),
     [
         ("risk>=0", 8, ""),
-        ("repetition_loop,nan,inf,risk>0.9", 30, ""),
+        heavy("repetition_loop,nan,inf,risk>0.9", 30, ""),
         ("loop", 30, "OTEL_COREVITAL_STOP_ON"),
-        ("nan;inf", 30, "OTEL_COREVITAL_STOP_ON"),
+        heavy("nan;inf", 30, "OTEL_COREVITAL_STOP_ON"),
     ],
 )
 def test_a_process_is_told_by_its_environment(value: str, columns: int, said: str) -> None:

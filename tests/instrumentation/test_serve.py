@@ -42,6 +42,7 @@ def recorded(database: Path) -> list[Any]:
     return [span for span in stored_spans(database) if span.scope == SCOPE_NAME]
 
 
+@pytest.mark.acceptance
 def test_transformers_serve(demo_folder: str, tmp_path: Path) -> None:
     database, log, port = tmp_path / "runs.db", tmp_path / "serve.log", free_port()
     serve = [script("transformers"), "serve", demo_folder, "--host", "127.0.0.1", "--port", str(port)]

@@ -91,6 +91,7 @@ def test_continuous_batching_is_named(caplog: pytest.LogCaptureFixture) -> None:
     assert "generate_batch (continuous batching)" in line
 
 
+@pytest.mark.acceptance
 def test_continuous_batching_is_not_named_where_generate_hands_over_to_it(caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("transformers.generation.continuous_batching.continuous_api")
     with instrumented() as telemetry:

@@ -20,6 +20,7 @@ from opentelemetry_instrumentation_corevital.policies import BreakReasoning, Coo
 from tests.support.identity import Observed, assert_same, attributes, observe
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.policies import never
+from tests.support.tiers import heavy
 from tests.support.tiny_models import (
     ARCHITECTURES,
     ENCODER_DECODERS,
@@ -28,6 +29,9 @@ from tests.support.tiny_models import (
     tiny_encoder_decoder,
     tiny_model,
 )
+
+LIKE_LLAMA = ("qwen2", "phi3", "olmo2", "mistral", "gpt_neox")
+"""Of these `make test` runs the law of policies below only."""
 
 DECODING: dict[str, dict[str, Any]] = {
     "greedy": {"do_sample": False},
@@ -82,7 +86,10 @@ def outcome(model: Any, inputs: dict[str, torch.Tensor], options: dict[str, Any]
     return observe(lambda: model.generate(**inputs, max_new_tokens=14, **options))
 
 
-@pytest.mark.parametrize("architecture", [*ARCHITECTURES, *ENCODER_DECODERS])
+@pytest.mark.parametrize(
+    "architecture",
+    [heavy(each) if each in LIKE_LLAMA else each for each in (*ARCHITECTURES, *ENCODER_DECODERS)],
+)
 def test_tokens_and_rng_are_bit_identical(architecture: str) -> None:
     """Every signal of every layer is measured at every step; 13 architectures x 11 decodings x one and padded."""
     encoder_decoder = architecture in ENCODER_DECODERS

@@ -23,6 +23,7 @@ from opentelemetry_instrumentation_corevital.instrumentation import reporting
 from opentelemetry_instrumentation_corevital.policies import BreakReasoning, CoolDown, RollBack, Stop
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.policies import never
+from tests.support.tiers import heavy
 from tests.support.tiny_models import padded_batch, prompt, tiny_model
 
 PACKAGE = str(Path(opentelemetry_instrumentation_corevital.__file__).parent)
@@ -139,12 +140,11 @@ def call_of(case: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
 
 
 _HEAVY = [
-    pytest.param(case, marks=pytest.mark.acceptance)
-    for case in ("armed", "assisted", "batch", "beams", "cancelled", "custom", "eager")
+    heavy(case) for case in ("armed", "assisted", "batch", "beams", "cancelled", "content", "custom", "eager", "error")
 ]
 
 
-@pytest.mark.parametrize("case", ["one", "content", "error", "unsampled", *_HEAVY])
+@pytest.mark.parametrize("case", ["one", "unsampled", *_HEAVY])
 def test_an_exception_at_any_function_of_ours_is_kept_from_the_caller(
     case: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

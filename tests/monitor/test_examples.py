@@ -91,6 +91,7 @@ def test_stop_leaves_a_healthy_run_alone(example: Any, endless: str) -> None:
 
 @pytest.mark.real_model
 @pytest.mark.xdist_group("real_model")
+@pytest.mark.acceptance
 def test_stop_as_a_program_of_its_own(demo_folder: str) -> None:
     environment = {**os.environ, "MAX_NEW_TOKENS": "10"}
     command = [sys.executable, str(EXAMPLES / "stop.py")]

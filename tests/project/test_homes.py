@@ -10,6 +10,7 @@ import pytest
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
 from tests.support.homes import MADE
 from tests.support.spans import make_spans
+from tests.support.tiers import heavy
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = (
@@ -65,7 +66,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("kind", ["used", "none"])
+@pytest.mark.parametrize("kind", [heavy("used"), "none"])
 def test_a_sample_of_the_tests_neither_finds_nor_leaves_anything(kind: str, tmp_path: Path) -> None:
     home, folder = tmp_path / "home", tmp_path / "checkout"
     variables = used(home, folder) if kind == "used" else {}

@@ -239,6 +239,7 @@ def test_the_end_does_not_wait_for_a_worker_that_has_none(tmp_path: Path) -> Non
         assert "what was acknowledged is stored" in receiver.log.read_text()
 
 
+@pytest.mark.acceptance
 def test_a_wrong_token_does_not_send_a_body(tmp_path: Path) -> None:
     with collecting(tmp_path, environment={"COREVITAL_COLLECT_TOKEN": "s3cret"}) as receiver:
         before = receiver.resident

@@ -24,6 +24,7 @@ from tests.support.collect_process import Collecting, collecting
 from tests.support.in_memory import instrumented
 from tests.support.spans import make_call
 from tests.support.store_contents import TABLES, contents
+from tests.support.tiers import heavy
 from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 Exporters = tuple[Any, Any, Any]
@@ -95,7 +96,7 @@ def over_grpc(receiver: Collecting, certificate: Path, headers: dict[str, str]) 
     )
 
 
-@pytest.mark.parametrize("exporters", [over_http, over_grpc], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("exporters", [heavy(over_http), over_grpc], ids=lambda each: each.__name__)
 def test_exporters_with_the_token_come_in_over_tls(
     exporters: Callable[[Collecting, Path, dict[str, str]], Exporters],
     tmp_path: Path,

@@ -29,6 +29,7 @@ from opentelemetry_instrumentation_corevital.store.otlp import key_values
 from opentelemetry_instrumentation_corevital.store.otlp_json import to_line
 from tests.support.collect_process import EXPORT, JSON, PROTOBUF, Collecting, collecting, spans_request
 from tests.support.logs_and_metrics import chunk_records, emitted, in_span
+from tests.support.tiers import heavy
 
 BODIES = 50_000
 SENDERS = 8
@@ -195,7 +196,7 @@ class Sender:
         self._channel.close()
 
 
-@pytest.mark.parametrize("count", [1_000, pytest.param(BODIES, marks=pytest.mark.acceptance)])
+@pytest.mark.parametrize("count", [300, heavy(BODIES)])
 def test_any_body_gets_an_answer_and_nothing_breaks(tmp_path: Path, count: int) -> None:
     seed = int(os.environ.get("COREVITAL_FUZZ_SEED", "0"))
     with collecting(tmp_path) as receiver:

@@ -14,6 +14,7 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter
 from tests.support.logs_and_metrics import KEY, emitted, in_span, log
 from tests.support.spans import rows
+from tests.support.tiers import heavy
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_what_cannot_be_stored_does_not_take_others_along(path: Path, exporter: 
     assert exporter.dropped == 4
 
 
-@pytest.mark.parametrize("processor", [SimpleLogRecordProcessor, BatchLogRecordProcessor])
+@pytest.mark.parametrize("processor", [heavy(SimpleLogRecordProcessor), BatchLogRecordProcessor])
 def test_the_stores_own_warnings_do_not_go_round_for_ever(tmp_path: Path, processor: Any) -> None:
     """In a program whose log is stored they come back as records, which are lost too."""
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support.otlp_receivers import http_receiver
 from tests.support.spans import rows
 from tests.support.subprocesses import exporting, run
+from tests.support.tiers import heavy
 from tests.support.zero_code_programs import program
 
 COUNTS = {"nested": {"nested": 1, "grandchild": 1}, "pool closed": {"pool closed": 2}}
@@ -44,7 +45,7 @@ def expected(endings: list[str]) -> Counter[str]:
     return counts
 
 
-@pytest.mark.parametrize("how", ["zero code", "in code"])
+@pytest.mark.parametrize("how", ["zero code", heavy("in code")])
 @pytest.mark.parametrize(("method", "endings"), [("fork", FORKED), ("forkserver", FORKED), ("spawn", SPAWNED)])
 def test_what_children_recorded_is_stored_and_sent(method: str, endings: list[str], how: str, tmp_path: Path) -> None:
     variables = {"IN_CODE": "yes"} if how == "in code" else {}

@@ -88,6 +88,7 @@ def test_corevital_sqlite(demo_folder: str, tmp_path: Path) -> None:
     assert len(stored.events) == stored.attributes["corevital.steps.total"]
 
 
+@pytest.mark.acceptance
 def test_a_bad_setting_is_one_line_and_the_program_goes_on(demo_folder: str) -> None:
     found = instrument(
         {"traces": "console", "metrics": "none", "logs": "none"}, demo_folder, OTEL_COREVITAL_CAPTURE="all of it"

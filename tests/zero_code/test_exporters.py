@@ -8,6 +8,7 @@ import pytest
 from opentelemetry_instrumentation_corevital.store import open_store
 from tests.support.otlp_receivers import Received, grpc_receiver, http_receiver
 from tests.support.subprocesses import exporting, json_objects, run
+from tests.support.tiers import heavy
 from tests.support.zero_code_programs import attributes_of, program
 
 METRICS = {"corevital.runs", "corevital.run.risk_score", "corevital.step.entropy", "gen_ai.client.operation.duration"}
@@ -94,7 +95,7 @@ def test_the_default_protocol_is_grpc_and_carries_every_signal() -> None:
     assert_all_received(received)
 
 
-@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
+@pytest.mark.parametrize("signal", ["traces", heavy("metrics"), heavy("logs")])
 def test_one_signal_alone(signal: str) -> None:
     chosen = {name: "otlp" if name == signal else "none" for name in ("traces", "metrics", "logs")}
     with http_receiver() as received:

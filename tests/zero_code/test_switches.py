@@ -9,6 +9,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.semconv import SCOPE_NAME
 from tests.support.subprocesses import exporting, json_objects, run, stored_spans
+from tests.support.tiers import heavy
 from tests.support.zero_code_programs import program
 
 
@@ -21,8 +22,8 @@ def plain_tokens() -> str:
 @pytest.mark.parametrize(
     "variables",
     [
-        {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "corevital"},
-        {"OTEL_SDK_DISABLED": "true"},
+        heavy({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "corevital"}, id="OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"),
+        heavy({"OTEL_SDK_DISABLED": "true"}, id="OTEL_SDK_DISABLED"),
         {"OTEL_COREVITAL_ENABLED": "false"},
     ],
     ids=lambda variables: next(iter(variables)),
@@ -42,9 +43,9 @@ def test_what_is_switched_off_is_off(variables: dict[str, str], plain_tokens: st
     [
         ("always_off", "", []),
         ("always_on", "", [None, "sampled", "not sampled"]),
-        ("traceidratio", "0", []),
-        ("parentbased_always_on", "", [None, "sampled"]),
-        ("parentbased_traceidratio", "0", ["sampled"]),
+        heavy("traceidratio", "0", []),
+        heavy("parentbased_always_on", "", [None, "sampled"]),
+        heavy("parentbased_traceidratio", "0", ["sampled"]),
     ],
 )
 def test_samplers_decide_what_is_recorded(sampler: str, argument: str, kept: list[str | None], tmp_path: Path) -> None:
@@ -115,6 +116,7 @@ def test_a_process_stops_on_what_its_environment_says() -> None:
     assert ends(found.stdout) == [STOPPED] * 2
 
 
+@pytest.mark.acceptance
 def test_a_bad_condition_is_one_line_and_the_program_goes_on(plain_tokens: str) -> None:
     value = "nan,loop"
     found = run([*exporting("console"), *program("tiny")], OTEL_COREVITAL_STOP_ON=value)
@@ -142,6 +144,7 @@ def test_the_declarative_file_says_what_stops_a_run(tmp_path: Path) -> None:
     assert ends(found.stdout) == [STOPPED] * 2
 
 
+@pytest.mark.acceptance
 def test_a_bad_condition_in_the_declarative_file_is_named(tmp_path: Path) -> None:
     configuration = tmp_path / "otel.yaml"
     configuration.write_text(
@@ -194,6 +197,7 @@ def test_the_declarative_file_switches_off_and_names_the_store(enabled: bool, tm
     assert database.exists() is enabled, "else it is stored in the data folder, as without the option"
 
 
+@pytest.mark.acceptance
 def test_lowered_limits_leave_the_verdict_and_a_true_count(tmp_path: Path) -> None:
     database = tmp_path / "runs.db"
     run(
@@ -225,6 +229,7 @@ def test_without_the_distro_one_line_says_that_nothing_is_exported(tmp_path: Pat
     assert found.stderr.count("opentelemetry-distro") == 1
 
 
+@pytest.mark.acceptance
 def test_transformers_may_be_imported_first(tmp_path: Path) -> None:
     database = tmp_path / "runs.db"
     run(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.subprocesses import run
+from tests.support.tiers import heavy
 
 PROGRAM = str(Path(__file__).parent / "programs" / "greenlets.py")
 
@@ -15,6 +16,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("arguments", [[], ["patched"]], ids=["not patched", "patched"])
+@pytest.mark.parametrize("arguments", [heavy([], id="not patched"), pytest.param(["patched"], id="patched")])
 def test_greenlets_of_a_thread(arguments: list[str]) -> None:
     run([sys.executable, PROGRAM, *arguments])
