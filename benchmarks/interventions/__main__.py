@@ -49,7 +49,7 @@ def main() -> None:
         print(render("Interventions", "", replay_sections()))
         return
     live = live_sections(options.out)
-    made = f"Live runs: commit {options.commit}, of what `live` wrote." if options.commit else ""
+    made = f"Live runs: commit {options.commit}." if options.commit else ""
     intro = "\n\n".join((INTRO.strip(), made, overview(live)))
     text = render("What policies do", intro, [*live, *replay_sections()])
     options.result.write_text(text, encoding="utf-8")

@@ -30,8 +30,8 @@ from tests.support.tiny_models import (
     tiny_model,
 )
 
-LIKE_LLAMA = ("qwen2", "phi3", "olmo2", "mistral", "gpt_neox")
-"""Of these `make test` runs the law of policies below only."""
+IN_ACCEPTANCE = ("qwen2", "phi3", "olmo2", "mistral", "gpt_neox")
+"""Of these `make acceptance` alone compares every way of decoding."""
 
 DECODING: dict[str, dict[str, Any]] = {
     "greedy": {"do_sample": False},
@@ -88,7 +88,7 @@ def outcome(model: Any, inputs: dict[str, torch.Tensor], options: dict[str, Any]
 
 @pytest.mark.parametrize(
     "architecture",
-    [heavy(each) if each in LIKE_LLAMA else each for each in (*ARCHITECTURES, *ENCODER_DECODERS)],
+    [heavy(each) if each in IN_ACCEPTANCE else each for each in (*ARCHITECTURES, *ENCODER_DECODERS)],
 )
 def test_tokens_and_rng_are_bit_identical(architecture: str) -> None:
     """Every signal of every layer is measured at every step; 13 architectures x 11 decodings x one and padded."""
