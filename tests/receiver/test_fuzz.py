@@ -196,7 +196,7 @@ class Sender:
         self._channel.close()
 
 
-@pytest.mark.parametrize("count", [300, heavy(BODIES)])
+@pytest.mark.parametrize("count", [320, heavy(BODIES)])
 def test_any_body_gets_an_answer_and_nothing_breaks(tmp_path: Path, count: int) -> None:
     seed = int(os.environ.get("COREVITAL_FUZZ_SEED", "0"))
     with collecting(tmp_path) as receiver:
