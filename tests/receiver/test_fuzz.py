@@ -196,7 +196,7 @@ class Sender:
         self._channel.close()
 
 
-@pytest.mark.parametrize("count", [320, heavy(BODIES)])
+@pytest.mark.parametrize("count", [300, heavy(BODIES)])
 def test_any_body_gets_an_answer_and_nothing_breaks(tmp_path: Path, count: int) -> None:
     seed = int(os.environ.get("COREVITAL_FUZZ_SEED", "0"))
     with collecting(tmp_path) as receiver:
@@ -206,7 +206,8 @@ def test_any_body_gets_an_answer_and_nothing_breaks(tmp_path: Path, count: int) 
         before = receiver.resident
 
         def share(sender: int) -> Counter[object]:
-            return Sender(receiver).all(bodies(count // SENDERS, seed + sender))
+            own = len(range(sender, count, SENDERS))  # whatever the number: none is left over
+            return Sender(receiver).all(bodies(own, seed + sender))
 
         with ThreadPoolExecutor(SENDERS) as pool:  # together, as senders come: each answer waits for the disk
             found = sum(pool.map(share, range(SENDERS)), Counter[object]())
