@@ -18,6 +18,7 @@ from tests.support.collectors import collector
 from tests.support.otlp_receivers import Received, http_receiver
 from tests.support.processes import wait_until
 from tests.support.reported_runs import FLAGGED, healthy, looping, medium, report, torn
+from tests.support.tiers import heavy
 
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 
@@ -150,7 +151,7 @@ def test_the_share_keeps_whole_traces_the_same_in_every_collector(otelcol: str, 
     assert abs(len(kept) - of / 2) < 4 * (of / 4) ** 0.5, f"{len(kept)} of {of} is not half of them"
 
 
-@pytest.mark.parametrize("apart", [2, pytest.param(60, marks=pytest.mark.acceptance)])
+@pytest.mark.parametrize("apart", [2, heavy(60)])
 def test_runs_of_one_trace_are_judged_each_by_itself_however_far_apart(
     otelcol: str, tmp_path: Path, apart: float
 ) -> None:

@@ -283,7 +283,7 @@ def messages(draw: st.DrawFn, kind: type[Message], depth: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=[signal.name for signal in SIGNALS])
-@pytest.mark.parametrize("examples", [20, pytest.param(300, marks=pytest.mark.acceptance)])
+@pytest.mark.parametrize("examples", [20, heavy(300)])
 def test_messages_of_any_content_get_an_answer(tmp_path: Path, signal: OtlpSignal, examples: int) -> None:
     with collecting(tmp_path) as receiver:
         sender = Sender(receiver)

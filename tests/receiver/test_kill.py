@@ -13,6 +13,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from tests.support.collect_process import EXPORT, Collecting, collecting, spans_request
+from tests.support.tiers import heavy
 
 SENDERS = 4
 SIZES = (1, 20, 600)  # the last one takes two transactions
@@ -70,7 +71,7 @@ def lost(path: Path, acknowledged: list[tuple[int, int]]) -> list[tuple[int, int
     return [each for each in counts if each[1] != each[2]]
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.acceptance)])
+@pytest.mark.parametrize("kills", [2, heavy(20)])
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, kills: int) -> None:
     chance, acknowledged = random.Random(11), list[tuple[int, int]]()
     by_protocol = {"http": 0, "grpc": 0}

@@ -9,9 +9,10 @@ import pytest
 
 from tests.support.crash import RUNS_AT_ONCE
 from tests.support.spans import rows
+from tests.support.tiers import heavy
 
 
-@pytest.mark.parametrize("moments", [15, pytest.param(200, marks=pytest.mark.acceptance)])
+@pytest.mark.parametrize("moments", [15, heavy(200)])
 def test_a_writer_killed_at_random_moments_loses_nothing_that_it_acknowledged(tmp_path: Path, moments: int) -> None:
     path = tmp_path / "runs.db"
     found = subprocess.run(

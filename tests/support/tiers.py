@@ -6,5 +6,5 @@ import pytest
 
 
 def heavy(*values: Any, **options: Any) -> Any:
-    """Return a case that `make acceptance` runs and `make test` leaves out: seconds, of which a sibling shows most."""
+    """Return a case that only `make acceptance` runs: it takes long, and a sibling in `make test` shows most of it."""
     return pytest.param(*values, marks=pytest.mark.acceptance, **options)
