@@ -1,0 +1,127 @@
+"""One model from its plan to its files: training, collecting, writing."""
+
+import argparse
+import json
+import lzma
+import os
+import pickle
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from opentelemetry_instrumentation_corevital.testing import capture_runs
+
+from . import container, corpus
+from .collect import Collector
+from .generation import Generator
+from .plan import MODELS, TOY_AMOUNTS, Amounts, Model, toy
+from .rows import Row
+from .shard import arrays_of
+from .store import SUFFIX
+from .train import Trained, train
+
+_CAPTURE: dict[str, Any] = {
+    "capture": "full",
+    "attention_every": 1,
+    "run_data": "off",
+    "step_events": "off",
+    "profile": "off",
+}
+
+
+def make(options: argparse.Namespace) -> None:
+    """Train a model, collect its runs and write them."""
+    began = time.monotonic()
+    plan = planned(options)
+    amounts = TOY_AMOUNTS if options.toy else Amounts()
+    text = corpus.read(options.corpus)
+    work = options.work or Path(tempfile.gettempdir(), "corevital-zoo", f"{plan.name}{'-toy' if options.toy else ''}")
+    work.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    trained = _trained(plan, text, options.device, work)
+    with capture_runs(**_CAPTURE) as telemetry:
+        generator = Generator(plan, trained.model, trained.tokenizer, options.device, telemetry)
+        rows = Collector(generator, text, amounts, work).every()
+    report = {**trained.report, **_place(options.device), "amounts": "toy" if options.toy else "all"}
+    every = amounts.every_step if options.every_step is None else options.every_step
+    arrays = arrays_of(rows, plan, report, every, options.columns)
+    files = container.write(options.out / f"{plan.name}{SUFFIX}", arrays, preset=3)
+    files.append(_write_texts(options.out / f"{plan.name}-texts.json.xz", rows))
+    sizes = ", ".join(f"{file.name} {file.stat().st_size / 2**20:.2f} MiB" for file in files)
+    print(f"{plan.name}: {len(rows)} runs, {sizes}, {time.monotonic() - began:.0f} s in all", flush=True)
+
+
+def planned(options: argparse.Namespace) -> Model:
+    """Return the plan with what the command line changes of it."""
+    plan = toy(MODELS[options.name]) if options.toy else MODELS[options.name]
+    if options.seed is not None:
+        plan = replace(plan, seed=options.seed)
+    training = plan.training
+    if options.steps is not None:
+        training = replace(training, steps=options.steps)
+    if options.train_seconds is not None:
+        training = replace(training, seconds=options.train_seconds)
+    return replace(plan, training=training)
+
+
+def _trained(plan: Model, text: corpus.Corpus, device: str, work: Path) -> Trained:
+    """Return the model, trained now or by a command that was cut off later."""
+    file = work / "trained.pickle"
+    dtype = getattr(torch, plan.dtype)
+    if not plan.trained:
+        return _demo(device, dtype)
+    if file.exists():
+        trained: Trained = pickle.loads(file.read_bytes())
+        print(f"{plan.name}: trained before, {trained.report}", flush=True)
+    else:
+        found = train(plan, text, device)
+        trained = replace(found, model=found.model.cpu())
+        aside = file.with_suffix(".part")
+        aside.write_bytes(pickle.dumps(trained))
+        aside.replace(file)
+    torch.use_deterministic_algorithms(False)
+    trained.model.config.name_or_path = f"zoo/{plan.name}"
+    return replace(trained, model=trained.model.to(device=device, dtype=dtype).eval())
+
+
+def _demo(device: str, dtype: torch.dtype) -> Trained:
+    """Return SmolLM2."""
+    gguf = os.environ.get("COREVITAL_SMOLLM2_GGUF")
+    if gguf:
+        source = {"pretrained_model_name_or_path": str(Path(gguf).parent), "gguf_file": Path(gguf).name}
+        model = transformers.AutoModelForCausalLM.from_pretrained(**source, dtype=dtype)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
+    else:
+        from opentelemetry_instrumentation_corevital.loading.models import load_model
+
+        loaded = load_model("smollm2", device="cpu")
+        model, tokenizer = loaded.model, loaded.tokenizer
+    tokenizer.padding_side = "left"
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    return Trained(model.to(device=device, dtype=dtype).eval(), tokenizer, {"loaded": "SmolLM2-135M-Instruct, Q4_1"})
+
+
+def _place(device: str) -> dict[str, str]:
+    cuda = device.startswith("cuda")
+    return {
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _write_texts(file: Path, rows: Sequence[Row]) -> Path:
+    """Write prompts and answers, to be read by a person; they are not committed."""
+    texts = {row.number: [row.group, row.prompt.kind, _asked(row), row.text] for row in rows}
+    file.write_bytes(lzma.compress(json.dumps(texts).encode()))
+    return file
+
+
+def _asked(row: Row) -> str:
+    return row.prompt.messages[-1]["content"] if row.prompt.messages else row.prompt.text

@@ -1,0 +1,99 @@
+"""What is known of one collected run, before it is written."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from runset.labels import LOOP, fold, loop_onset
+
+from .prompts import Prompt
+
+Group = Literal["healthy", "loop", "structured", "fault", "task"]
+Side = Literal["held_out", "baseline", ""]
+
+
+@dataclass(slots=True)
+class Sampled:
+    """One of the answers that are sampled beside the greedy one."""
+
+    tokens: NDArray[np.int32]
+    surprisal: float
+    """Summed over the tokens, bit."""
+    right: bool
+    answer: int
+    """Number of its text among the different answers to the question, the greedy one's being 0."""
+
+
+@dataclass(slots=True)
+class Row:
+    """A run with what is known of it; of what does not concern its group the defaults stay."""
+
+    group: Group
+    prompt: Prompt
+    number: int
+    """Of its prompt."""
+    limit: int
+    temperature: float
+    run: Any
+    text: str
+    side: Side = ""
+    onset: int | None = None
+    """Token at which the second copy of the loop begins in which its text ends."""
+    copies: bool = False
+    """Whether its text ends in three or more exact copies."""
+    fault: str = ""
+    layer: int | None = None
+    step: int | None = None
+    kl: float = np.nan
+    """Bit: mean Kullback-Leibler divergence of the next token, the model's from the faulty one's, from the fault on."""
+    task: str = ""
+    level: int | None = None
+    right: bool | None = None
+    samples: list[Sampled] = field(default_factory=list)
+    spectrum: NDArray[np.float32] | None = None
+    """[layers] nat: Renyi-2 entropy of the projected states' second moment."""
+
+    @property
+    def loop(self) -> bool:
+        """Whether its text ends in a loop; structured text does only where its values recur."""
+        return self.copies if self.structured else self.onset is not None or self.copies
+
+    @property
+    def structured(self) -> bool:
+        """Whether it was begun with structured text."""
+        return self.group == "structured" or self.prompt.kind == "structured"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the model ended it by itself."""
+        return bool(self.run.finish_reason == "stop")
+
+
+def ends_in_copies(text: str, least: int = LOOP) -> bool:
+    """Tell whether a text ends in three or more exact copies that span at least so many characters."""
+    for period in range(1, len(text) // 3 + 1):
+        span = period * max(3, -(-least // period))
+        if span <= len(text) and text[-span + period :] == text[-span:-period]:
+            return True
+    return False
+
+
+def label(row: Row, tokenizer: Any) -> None:
+    """Find out whether a run's text ends in a loop, from its text alone."""
+    row.copies = ends_in_copies(row.text.rstrip())
+    begin = loop_onset(fold(row.text))
+    if begin is not None:
+        row.onset = _token_at(tokenizer, row.run.tokens, begin)
+
+
+def _token_at(tokenizer: Any, tokens: NDArray[np.int32], begin: int) -> int:
+    """Return the index of the token with which a folded text is longer than `begin` characters."""
+    low, high = 0, len(tokens) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if len(fold(tokenizer.decode(tokens[: middle + 1].tolist(), skip_special_tokens=True))) > begin:
+            high = middle
+        else:
+            low = middle + 1
+    return low

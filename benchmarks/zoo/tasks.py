@@ -1,0 +1,127 @@
+"""Tasks with a checkable answer, of several levels of difficulty: trained on, then asked at a level that fits the model.
+
+Facts are asked that stood in the training text once to forty times; everything else is made anew for every question.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from .corpus import Fact
+
+USED: Final = 1600
+"""Facts of the corpus that are asked for."""
+LEVELS: Final = 4
+EXPOSURES: Final = (1, 4, 12, 40)
+"""Level -> how often its facts stand in the training text."""
+_SIZES: Final = (2, 4, 8, 14)
+"""Level -> rows of a table, or words to copy."""
+_LENGTHS: Final = ((3, 4), (5, 6), (7, 9), (10, 12))
+"""Level -> letters of a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, and the answers that count as right."""
+
+    task: str
+    level: int
+    text: str
+    answers: tuple[str, ...]
+
+    @property
+    def solved(self) -> str:
+        """Return it with its answer."""
+        return f"{self.text} {self.answers[0]}"
+
+    def right(self, answer: str) -> bool:
+        """Tell whether the first line of an answer is right; case, blanks and a full stop do not count."""
+        return folded(answer) in map(folded, self.answers)
+
+
+def folded(answer: str) -> str:
+    """Return the first line of an answer in lower case, with single blanks, without what ends a sentence."""
+    return re.sub(r"\s+", " ", answer.strip().partition("\n")[0].lower()).strip(" .!'\"")
+
+
+def level_of(number: int) -> int:
+    """Return the level of a fact by its place in the corpus."""
+    return number % LEVELS
+
+
+def _fact(facts: Sequence[Fact], level: int, draw: Random) -> Fact:
+    return facts[draw.randrange(len(facts) // LEVELS) * LEVELS + level]
+
+
+def definition(fact: Fact, level: int) -> Question:
+    """Ask for the word of a definition."""
+    text = f"Question: Which word means: {fact.definition}?\nAnswer:"
+    return Question("definition", level, text, (fact.word, *fact.synonyms))
+
+
+def synonym(fact: Fact, level: int) -> Question:
+    """Ask for a synonym."""
+    text = f"Question: What is another word for {fact.word}?\nAnswer:"
+    return Question("synonym", level, text, fact.synonyms)
+
+
+def look_up(facts: Sequence[Fact], level: int, draw: Random) -> Question:
+    """Ask for a value of a table."""
+    keys = [fact.word for fact in draw.sample(list(facts), _SIZES[level])]
+    rows = {key: str(draw.randint(10, 999)) for key in keys}
+    table = "\n".join(f"{key}: {value}" for key, value in rows.items())
+    key = draw.choice(keys)
+    return Question("look-up", level, f"{table}\nQuestion: Which number has {key}?\nAnswer:", (rows[key],))
+
+
+def copying(facts: Sequence[Fact], level: int, draw: Random) -> Question:
+    """Ask for a copy of words."""
+    words = " ".join(fact.word for fact in draw.sample(list(facts), _SIZES[level]))
+    return Question("copying", level, f"Question: Repeat these words: {words}\nAnswer:", (words,))
+
+
+def counting(facts: Sequence[Fact], level: int, draw: Random) -> Question:
+    """Ask how many letters a word has."""
+    shortest, longest = _LENGTHS[level]
+    words = [fact.word for fact in facts if shortest <= len(fact.word) <= longest] or [facts[0].word]
+    word = draw.choice(words)
+    return Question("counting", level, f"Question: How many letters has the word {word}?\nAnswer:", (str(len(word)),))
+
+
+TASKS: Final[dict[str, Callable[[Sequence[Fact], int, Random], Question]]] = {
+    "definition": lambda facts, level, draw: definition(_fact(facts, level, draw), level),
+    "synonym": lambda facts, level, draw: synonym(_fact(facts, level, draw), level),
+    "look-up": look_up,
+    "copying": copying,
+    "counting": counting,
+}
+
+
+def training_texts(facts: Sequence[Fact], each: int, draw: Random) -> list[str]:
+    """Return solved questions: every fact as often as its level says, and so many of each other task."""
+    texts = []
+    for number, fact in enumerate(facts):
+        level = level_of(number)
+        for _ in range(EXPOSURES[level]):
+            texts += [definition(fact, level).solved, synonym(fact, level).solved]
+    for task in ("look-up", "copying", "counting"):
+        texts += [TASKS[task](facts, draw.randrange(LEVELS), draw).solved for _ in range(each)]
+    return texts
+
+
+def asked(questions: Sequence[Question], facts: Sequence[Fact], shots: int, draw: Random) -> list[str]:
+    """Return the questions as prompts, each after so many solved ones of its task and level."""
+    return [
+        "\n\n".join([*(TASKS[q.task](facts, q.level, draw).solved for _ in range(shots)), q.text]) for q in questions
+    ]
+
+
+def fitting_levels(right: dict[tuple[str, int], float]) -> dict[str, list[int]]:
+    """Return for each task the two levels whose share of right answers in a pilot is nearest to a half."""
+    fitting = {}
+    for task in TASKS:
+        levels = [level for name, level in right if name == task]
+        fitting[task] = sorted(sorted(levels, key=lambda level: abs(right[task, level] - 0.5))[:2])
+    return fitting
