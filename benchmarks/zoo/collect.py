@@ -61,7 +61,7 @@ class Collector:
         generator, rows = self._generator, []
         for begin in range(0, len(chosen), _MOST_ROWS):
             part = chosen[begin : begin + _MOST_ROWS]
-            ids = [prompt.ids(generator.tokenizer) for prompt in part]
+            ids = [generator.ids(prompt, limit) for prompt in part]
             runs = generator.watch(ids, limit, temperature, self._seed + first + begin)
             for number, (prompt, run) in enumerate(zip(part, runs, strict=True), first + begin):
                 row = Row(group, prompt, number, limit, temperature, run, generator.text(run.tokens))
@@ -123,7 +123,7 @@ class Collector:
             for number in range(amounts.questions)
         ]
         chosen = [Prompt(q.task, text) for q, text in zip(asked, self._asked(asked, facts, draw), strict=True)]
-        ids = [prompt.ids(generator.tokenizer) for prompt in chosen]
+        ids = [generator.ids(prompt, amounts.answer_tokens) for prompt in chosen]
         moments, until = Moments(generator.model), generator.until_line_end()
         rows: list[Row] = []
         for begin in range(0, len(chosen), _MOST_ROWS):
@@ -132,7 +132,8 @@ class Collector:
                 runs = generator.watch(ids[part], amounts.answer_tokens, 0.0, self._seed + begin, **until)
             spectra = moments.entropies([run.steps for run in runs]).numpy()
             for prompt, question, run, spectrum in zip(chosen[part], asked[part], runs, spectra, strict=True):
-                row = Row("task", prompt, 20_000 + len(rows), amounts.answer_tokens, 0.0, run, generator.text(run.tokens))
+                number, text = 20_000 + len(rows), generator.text(run.tokens)
+                row = Row("task", prompt, number, amounts.answer_tokens, 0.0, run, text)
                 row.task, row.level, row.spectrum = question.task, question.level, spectrum
                 row.right = question.right(row.text)
                 rows.append(row)
@@ -154,13 +155,13 @@ class Collector:
             for level in range(tasks.LEVELS)
             for _ in range(amounts.pilot)
         ]
-        ids = [Prompt("", text).ids(generator.tokenizer) for text in self._asked(pilot, facts, draw)]
+        ids = [generator.ids(Prompt("", text), amounts.answer_tokens) for text in self._asked(pilot, facts, draw)]
         right: dict[tuple[str, int], list[bool]] = {}
         for begin in range(0, len(ids), _MOST_ROWS):
             part = slice(begin, begin + _MOST_ROWS)
-            runs = generator.watch(ids[part], amounts.answer_tokens, 0.0, 0, **generator.until_line_end())
-            for question, run in zip(pilot[part], runs, strict=True):
-                right.setdefault((question.task, question.level), []).append(question.right(generator.text(run.tokens)))
+            answers = generator.unwatched(ids[part], amounts.answer_tokens, 0.0, 0)
+            for question, answer in zip(pilot[part], answers, strict=True):
+                right.setdefault((question.task, question.level), []).append(question.right(generator.text(answer)))
         return tasks.fitting_levels({key: float(np.mean(found)) for key, found in right.items()})
 
     def _sample(self, rows: Sequence[Row], asked: Sequence[tasks.Question], ids: Sequence[list[int]]) -> None:
@@ -170,11 +171,11 @@ class Collector:
             for begin in range(0, len(rows), _MOST_ROWS):
                 part = slice(begin, begin + _MOST_ROWS)
                 seed = self._seed + 7000 + 100 * turn + begin
-                runs = generator.watch(ids[part], amounts.answer_tokens, 1.0, seed, **generator.until_line_end())
-                for row, question, run in zip(rows[part], asked[part], runs, strict=True):
-                    text = generator.text(run.tokens)
-                    surprisal = float(np.nansum(run.columns["surprisal"]))
-                    row.samples.append(Sampled(run.tokens, surprisal, question.right(text), 0))
+                answers = generator.unwatched(ids[part], amounts.answer_tokens, 1.0, seed)
+                said = generator.surprisals(ids[part], answers)
+                for row, question, answer, bits in zip(rows[part], asked[part], answers, said, strict=True):
+                    right = question.right(generator.text(answer))
+                    row.samples.append(Sampled(np.array(answer, np.int32), bits, right, 0))
         for row in rows:
             different = [tasks.folded(row.text)]
             for sample in row.samples:
@@ -196,7 +197,7 @@ class Collector:
 
     def _faulty(self, name: str, layer: int, chosen: Sequence[Prompt], first: int, temperature: float) -> list[Row]:
         generator, limit, fault = self._generator, self._amounts.fault_tokens, FAULTS[name]
-        ids = [prompt.ids(generator.tokenizer) for prompt in chosen]
+        ids = [generator.ids(prompt, limit) for prompt in chosen]
         said = Distributions()
         with fault.plant(generator.model, layer):
             runs = generator.watch(ids, limit, temperature, self._seed + first, **said.option())
@@ -216,7 +217,7 @@ def _divergence(expected: Any, found: Sequence[Any], first: int) -> float:
     for usual, said in zip(expected[first:], found[first:], strict=True):
         if not bool(said.isfinite().any()) or bool(said.isnan().any()):
             return math.inf
-        values.append(float((usual.exp() * (usual - said.clamp(min=-100))).sum()) / math.log(2))
+        values.append(float((usual.exp() * (usual.clamp(min=-100) - said.clamp(min=-100))).sum()) / math.log(2))
     return float(np.mean(values)) if values else math.nan
 
 

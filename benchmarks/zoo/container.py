@@ -13,7 +13,8 @@ Every run has a number of its place; what belongs to its steps lies end to end:
 | `logits` | [n, 5] | run, step, NaN, +Inf and -Inf logits |
 | `previous` | [middle layers, heads, tokens of the tasks' runs] | attention to the previous token |
 | `spectrum` | [layers, the tasks' runs] nat | Renyi-2 entropy of the projected states |
-| `sample/NAME` | [samples] | sampled answers: `run`, `steps`, `surprisal`, `right`, `answer`; `sample/tokens` end to end |
+| `sample/NAME` | [samples] | sampled answers: `run`, `steps`, `surprisal`, `right`, `answer` |
+| `sample/tokens` | [their tokens] | end to end |
 """
 
 import io

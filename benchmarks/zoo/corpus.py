@@ -146,8 +146,9 @@ def _library(_root: Path) -> Iterator[str]:
 
 def _chats(_root: Path) -> Iterator[str]:
     """Yield what SmolLM2 answered in the run set, but for loops."""
-    from opentelemetry_instrumentation_corevital.loading.models import load_tokenizer
     from runset.store import load
+
+    from opentelemetry_instrumentation_corevital.loading.models import load_tokenizer
 
     tokenizer = load_tokenizer("smollm2", local=True)
     for sample in load():
@@ -194,9 +195,9 @@ def facts(root: Path, count: int = FACTS) -> list[Fact]:
     for part, words, gloss in _synsets(root):
         definition = gloss.split(";")[0].strip()
         word, *synonyms = [word for word in words if re.fullmatch(r"[a-z]{4,12}", word)] or [""]
-        if part in ("noun", "verb") and synonyms and 15 <= len(definition) <= 70 and "capital" not in definition:
-            if '"' not in definition and word not in definition:
-                found.setdefault(word, Fact(word, definition, tuple(synonyms)))
+        plain = not any(part in definition for part in ('"', "capital", word))
+        if part in ("noun", "verb") and synonyms and plain and 15 <= len(definition) <= 70:
+            found.setdefault(word, Fact(word, definition, tuple(synonyms)))
     return sorted(found.values(), key=lambda fact: _key(fact.word))[:count]
 
 

@@ -149,6 +149,6 @@ FAULTS: Final = {
     "cache of noise": Fault(lambda model, layer: changed_cache(model, layer, noise)),
     "cache of zeros": Fault(lambda model, layer: changed_cache(model, layer, torch.zeros_like)),
     "output x 16 for a step": Fault(lambda model, layer: changed_output(model, layer, lambda output: 16 * output)),
-    "queries x 40": Fault(lambda model, layer: sharpened_queries(model, layer)),
+    "queries x 40": Fault(sharpened_queries),
 }
 """By name."""

@@ -1,5 +1,6 @@
 """Batched generation with one model, watched by CoreVital's own capture."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -9,8 +10,15 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import LogitsProcessor, LogitsProcessorList
 
+from opentelemetry_instrumentation_corevital import disabled
+
 from . import faults
 from .plan import Model
+from .prompts import Prompt
+from .watching import Keep
+
+Prompts = Sequence[list[int]]
+"""Token ids."""
 
 MOMENT: Final = 64
 """Side of the second moment of projected states."""
@@ -20,30 +28,35 @@ _FORWARD_ROWS: Final = 32
 class Generator:
     """A model that goes on with prompts; every `watch`ed run is what CoreVital recorded of it."""
 
-    def __init__(self, plan: Model, model: Any, tokenizer: Any, device: str, telemetry: Any) -> None:
+    def __init__(self, plan: Model, model: Any, tokenizer: Any, device: str, keep: Keep) -> None:
         self.plan, self.model, self.tokenizer, self.device = plan, model, tokenizer, device
-        self._telemetry = telemetry
+        self._keep = keep
 
     @property
     def layers(self) -> int:
         """Return the number of layers."""
         return len(faults.layers(self.model))
 
-    def watch(self, prompts: Sequence[list[int]], limit: int, temperature: float, seed: int, **options: Any) -> list[Any]:
+    def ids(self, prompt: Prompt, limit: int) -> list[int]:
+        """Return a prompt's tokens, the last ones of those that leave no room for so many more."""
+        begin, room = prompt.ids(self.tokenizer), self.plan.context - limit
+        return begin if len(begin) <= room else [begin[0], *begin[1 - room :]]
+
+    def watch(self, prompts: Prompts, limit: int, temperature: float, seed: int, **options: Any) -> list[Any]:
         """Return the run of each prompt.
 
         Raises:
             SystemExit: where CoreVital did not see all of them.
         """
-        self._telemetry.clear()
+        self._keep.clear()
         self.generate(prompts, limit, temperature, seed, **options)
-        runs = sorted(self._telemetry.runs, key=lambda run: run.sequence_index)
-        self._telemetry.clear()
+        runs = sorted(self._keep.runs, key=lambda run: run.sequence_index)
+        self._keep.clear()
         if len(runs) != len(prompts):
             raise SystemExit(f"{self.plan.name}: CoreVital saw {len(runs)} of {len(prompts)} runs")
         return runs
 
-    def generate(self, prompts: Sequence[list[int]], limit: int, temperature: float, seed: int, **options: Any) -> Tensor:
+    def generate(self, prompts: Prompts, limit: int, temperature: float, seed: int, **options: Any) -> Tensor:
         """Return what follows the prompts [N, T], padded on the right; temperature 0 is greedy search."""
         inputs = padded(prompts, self.tokenizer.pad_token_id, self.device)
         torch.manual_seed(seed)
@@ -65,16 +78,17 @@ class Generator:
         """Return the text of tokens."""
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
 
-    def trimmed(self, tokens: Tensor) -> list[list[int]]:
-        """Return rows without their padding; an end token stays."""
-        end, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
-        rows = []
-        for row in tokens.tolist():
-            stop = next((i for i, token in enumerate(row) if token in (end, pad)), len(row))
-            rows.append(row[: stop + (stop < len(row) and row[stop] == end)])
+    def unwatched(self, prompts: Prompts, limit: int, temperature: float, seed: int) -> list[list[int]]:
+        """Return first lines that follow the prompts, faster and without their numbers; an end token stays."""
+        with disabled():
+            found = self.generate(prompts, limit, temperature, seed, **self.until_line_end())
+        ends, rows = (self.tokenizer.eos_token_id, self.tokenizer.pad_token_id), []
+        for row in found.tolist():
+            stop = next((i for i, token in enumerate(row) if token in ends), len(row))
+            rows.append(row[: stop + 1] if row[stop : stop + 1] == [ends[0]] else row[:stop])
         return rows
 
-    def log_probabilities(self, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> Iterator[Tensor]:
+    def log_probabilities(self, prompts: Prompts, answers: Prompts) -> Iterator[Tensor]:
         """Yield, for each answer, what the model as it is would have said at each of its tokens: [T, V] nat."""
         for begin in range(0, len(prompts), _FORWARD_ROWS):
             part = slice(begin, begin + _FORWARD_ROWS)
@@ -83,9 +97,15 @@ class Generator:
             with torch.inference_mode():
                 position = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
                 keep = max(map(len, answers[part])) + 1
-                logits = self.model(**inputs, position_ids=position, use_cache=False).logits[:, -keep:]
+                found = self.model(**inputs, position_ids=position, use_cache=False, logits_to_keep=keep)
+                logits = found.logits
                 for row, answer in zip(logits, answers[part], strict=True):
                     yield functional.log_softmax(row[keep - 1 - len(answer) : keep - 1].float(), -1)
+
+    def surprisals(self, prompts: Prompts, answers: Prompts) -> list[float]:
+        """Return the surprisal of each answer, summed over its tokens, bit."""
+        pairs = zip(self.log_probabilities(prompts, answers), answers, strict=True)
+        return [-float(said[range(len(answer)), answer].sum()) / math.log(2) for said, answer in pairs]
 
 
 def padded(prompts: Sequence[list[int]], pad: int, device: str) -> dict[str, Tensor]:
@@ -105,7 +125,7 @@ class Distributions(LogitsProcessor):  # type: ignore[misc]
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
         """Keep one step's, and hand on what sampling can do with."""
         self.steps.append(functional.log_softmax(scores.float(), -1))
-        return torch.nan_to_num(scores)
+        return torch.nan_to_num(scores, nan=0.0, posinf=1e4, neginf=-1e4)
 
     def option(self) -> dict[str, Any]:
         """Return the option of `generate()`."""
@@ -148,7 +168,8 @@ class Moments:
         found = []
         for states in self._states:
             every = torch.stack(states, 1)
-            inside = torch.arange(every.shape[1], device=every.device) < torch.tensor(steps, device=every.device)[:, None]
+            ends = torch.tensor(steps, device=every.device)[:, None]
+            inside = torch.arange(every.shape[1], device=every.device) < ends
             found.append(renyi_entropy(every * inside[..., None]))
         return torch.stack(found, -1).cpu()
 

@@ -4,18 +4,14 @@ import argparse
 import json
 import lzma
 import os
-import pickle
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
-
-from opentelemetry_instrumentation_corevital.testing import capture_runs
 
 from . import container, corpus
 from .collect import Collector
@@ -24,15 +20,8 @@ from .plan import MODELS, TOY_AMOUNTS, Amounts, Model, toy
 from .rows import Row
 from .shard import arrays_of
 from .store import SUFFIX
-from .train import Trained, train
-
-_CAPTURE: dict[str, Any] = {
-    "capture": "full",
-    "attention_every": 1,
-    "run_data": "off",
-    "step_events": "off",
-    "profile": "off",
-}
+from .train import Trained, new_model, train
+from .watching import watched
 
 
 def make(options: argparse.Namespace) -> None:
@@ -45,8 +34,8 @@ def make(options: argparse.Namespace) -> None:
     work.mkdir(parents=True, exist_ok=True)
     options.out.mkdir(parents=True, exist_ok=True)
     trained = _trained(plan, text, options.device, work)
-    with capture_runs(**_CAPTURE) as telemetry:
-        generator = Generator(plan, trained.model, trained.tokenizer, options.device, telemetry)
+    with watched() as keep:
+        generator = Generator(plan, trained.model, trained.tokenizer, options.device, keep)
         rows = Collector(generator, text, amounts, work).every()
     report = {**trained.report, **_place(options.device), "amounts": "toy" if options.toy else "all"}
     every = amounts.every_step if options.every_step is None else options.every_step
@@ -72,22 +61,22 @@ def planned(options: argparse.Namespace) -> Model:
 
 def _trained(plan: Model, text: corpus.Corpus, device: str, work: Path) -> Trained:
     """Return the model, trained now or by a command that was cut off later."""
-    file = work / "trained.pickle"
-    dtype = getattr(torch, plan.dtype)
     if not plan.trained:
-        return _demo(device, dtype)
-    if file.exists():
-        trained: Trained = pickle.loads(file.read_bytes())
-        print(f"{plan.name}: trained before, {trained.report}", flush=True)
-    else:
+        return _demo(device, getattr(torch, plan.dtype))
+    file, folder = work / "weights.pt", work / "tokenizer"
+    if not file.exists():
         found = train(plan, text, device)
-        trained = replace(found, model=found.model.cpu())
+        found.tokenizer.save_pretrained(folder)
         aside = file.with_suffix(".part")
-        aside.write_bytes(pickle.dumps(trained))
+        torch.save({"weights": found.model.state_dict(), "report": found.report}, aside)
         aside.replace(file)
+    saved = torch.load(file, map_location="cpu", weights_only=True)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = new_model(plan, tokenizer)
+    model.load_state_dict(saved["weights"])
     torch.use_deterministic_algorithms(False)
-    trained.model.config.name_or_path = f"zoo/{plan.name}"
-    return replace(trained, model=trained.model.to(device=device, dtype=dtype).eval())
+    model.config.name_or_path = f"zoo/{plan.name}"
+    return Trained(model.to(device=device, dtype=getattr(torch, plan.dtype)).eval(), tokenizer, saved["report"])
 
 
 def _demo(device: str, dtype: torch.dtype) -> Trained:
@@ -103,7 +92,7 @@ def _demo(device: str, dtype: torch.dtype) -> Trained:
         loaded = load_model("smollm2", device="cpu")
         model, tokenizer = loaded.model, loaded.tokenizer
     tokenizer.padding_side = "left"
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    tokenizer.pad_token = "<|endoftext|>"  # its own is its end token: what ended by a stop string would end twice
     return Trained(model.to(device=device, dtype=dtype).eval(), tokenizer, {"loaded": "SmolLM2-135M-Instruct, Q4_1"})
 
 

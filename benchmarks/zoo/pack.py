@@ -16,7 +16,7 @@ EVERY_STEP: Final = 30
 """Healthy runs of a model that keep every step of their layers."""
 BITS: Final = 7
 """Bits behind the point that a number keeps: it is off by 0.4 % at most."""
-_EXACT: Final = ("window/log2_norm", "window/log2_gain", "window/attention_entropy_change", "sample/", "run/", "spectrum")
+_EXACT: Final = ("window/log2_norm", "window/log2_gain", "window/attention_entropy_change", "sample/", "run/")
 """Numbers that are differences, or few, keep what they have."""
 _LAYERED: Final = ("healthy", "fault")
 """Groups whose layers are kept."""

@@ -12,7 +12,7 @@ from runset.store import PROMPTS
 
 from . import structured
 from .corpus import Corpus
-from .plan import Model
+from .plan import BEGIN, Model
 
 _SHARES: Final = {
     "dictionary": 18,
@@ -40,11 +40,12 @@ class Prompt:
     messages: tuple[dict[str, str], ...] = field(default=())
 
     def ids(self, tokenizer: Any) -> list[int]:
-        """Return its tokens, with the token that every text begins with."""
+        """Return its tokens, with the token that every text of training begins with."""
         if self.messages:
             text = tokenizer.apply_chat_template(list(self.messages), add_generation_prompt=True, tokenize=False)
             return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        return [tokenizer.bos_token_id, *tokenizer(self.text, add_special_tokens=False)["input_ids"]]
+        ids = list(tokenizer(self.text, add_special_tokens=False)["input_ids"])
+        return [tokenizer.bos_token_id, *ids] if tokenizer.bos_token == BEGIN else ids
 
 
 def pieces(text: str) -> list[str]:

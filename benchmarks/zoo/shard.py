@@ -8,7 +8,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opentelemetry_instrumentation_corevital.baselines.profiled_signals import LAYER_SIGNALS, layer_signals, step_signals
+from opentelemetry_instrumentation_corevital.baselines.profiled_signals import (
+    LAYER_SIGNALS,
+    layer_signals,
+    step_signals,
+)
 
 from .container import Arrays, end_to_end, windows
 from .plan import Model

@@ -6,6 +6,7 @@
 Needs NumPy only.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -64,7 +65,7 @@ class ZooRun:
         task, level, right, samples: of answers that can be checked.
         columns: signal -> float32 [T].
         layers: signal -> float32 [T, layers], of the runs that are kept with every step.
-        counts: of each step: `logits_nan`, `logits_posinf`, `logits_neginf` [T], `hidden_nan`, `hidden_inf` [T, layers].
+        counts: `logits_nan`, `logits_posinf`, `logits_neginf` [T], `hidden_nan`, `hidden_inf` [T, layers].
         previous: [T, middle layers, heads] attention to the previous token, of answers.
         spectrum: [layers] nat, of answers.
     """
@@ -150,9 +151,9 @@ def _runs(name: str, arrays: Arrays) -> Iterator[ZooRun]:
 
         def given(key: str, number: int = number) -> Any:
             value = run[key][number].item()
-            return None if value == -1 or value != value else value
+            return None if value == -1 or math.isnan(value) else value
 
-        here, span, answer = of_step[number], of_layer[number], of_answer[number]
+        here, span = of_step[number], of_layer[number]
         whole, windowed = run["layered"][number] == 2, run["layered"][number] == 1
         right = given("right")
         yield ZooRun(
@@ -169,7 +170,7 @@ def _runs(name: str, arrays: Arrays) -> Iterator[ZooRun]:
             layers=_by_step(arrays, span) if whole else {},
             counts=_counts(arrays, number, int(steps[number]), layers),
             samples=samples.get(number, ()),
-            previous=np.moveaxis(arrays["previous"][..., answer], -1, 0).astype(np.float32) if is_task[number] else None,
+            previous=_previous(arrays, of_answer[number]) if is_task[number] else None,
             spectrum=arrays["spectrum"][:, task_number[number]] if is_task[number] else None,
             kept_windows=_windows(arrays, of_window[number]) if windowed else {},
         )
@@ -214,6 +215,10 @@ def _counts(arrays: Arrays, number: int, steps: int, layers: int) -> Columns:
     for _, step, layer, nan, inf in arrays["nonfinite"][arrays["nonfinite"][:, 0] == number].tolist():
         found["hidden_nan"][step, layer], found["hidden_inf"][step, layer] = nan, inf
     return found
+
+
+def _previous(arrays: Arrays, span: slice) -> NDArray[np.float32]:
+    return np.moveaxis(arrays["previous"][..., span], -1, 0).astype(np.float32)
 
 
 def _samples(arrays: Arrays) -> dict[int, tuple[Sample, ...]]:

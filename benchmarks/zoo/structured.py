@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-_FIELDS: Final = (
+_FIELD_NAMES: Final = (
     "id name email city amount price status created updated owner host port path level score rating weight height "
     "width color size kind title author year pages stock country phone group active count total latency region version"
-).split()
-_WORDS: Final = (
+)
+_PLAIN_WORDS: Final = (
     "amber river stone maple copper lantern harbor meadow falcon willow garnet ember thunder velvet orchid saffron "
     "tundra pepper marble cobalt juniper walnut clover basil onyx cedar comet delta echo fjord glacier hazel indigo "
     "jasper karma lotus mango nectar opal prairie quartz raven sienna topaz umber violet wren yarrow zephyr"
-).split()
-_NAMES: Final = "Ada Boris Chen Dara Elif Femi Goran Hana Ivo Jun Kofi Lena Mira Nils Omar Pia Quinn Rosa Sami Tove".split()
+)
+_FIRST_NAMES: Final = "Ada Boris Chen Dara Elif Femi Goran Hana Ivo Jun Kofi Lena Mira Nils Omar Pia Quinn Rosa Sami"
+_PLACE_NAMES: Final = "Oslo Lima Porto Kyoto Graz Turin Leeds Ghent Malmo Basel Perth Quito"
+_FIELDS, _WORDS = _FIELD_NAMES.split(), _PLAIN_WORDS.split()
+_NAMES, _PLACES = _FIRST_NAMES.split(), _PLACE_NAMES.split()
 _LEVELS: Final = ("DEBUG", "INFO", "INFO", "INFO", "WARN", "ERROR")
-_PLACES: Final = ("Oslo", "Lima", "Porto", "Kyoto", "Graz", "Turin", "Leeds", "Ghent", "Malmo", "Basel", "Perth", "Quito")
 
 Record = dict[str, Any]
 
@@ -40,28 +42,26 @@ class Document:
         return self.head + "".join(self.records[:records])
 
 
+_Make = Callable[[Random], Any]
+
+_VALUES: Final[dict[str, _Make]] = {
+    "name owner author": lambda draw: f"{draw.choice(_NAMES)} {draw.choice(_WORDS).title()}",
+    "email": lambda draw: f"{draw.choice(_WORDS)}.{draw.choice(_WORDS)}@example.com",
+    "city country region": lambda draw: draw.choice(_PLACES),
+    "created updated": lambda draw: f"20{draw.randint(10, 29)}-{draw.randint(1, 12):02}-{draw.randint(1, 28):02}",
+    "active": lambda draw: draw.random() < 0.5,
+    "price rating weight score latency amount": lambda draw: round(draw.uniform(0.1, 500), 2),
+    "status kind level group color title path host": lambda draw: draw.choice(_WORDS),
+    "phone": lambda draw: f"+{draw.randint(10, 99)} {draw.randint(100, 999)} {draw.randint(1000, 9999)}",
+}
+"""Fields -> what makes a value of them; of other fields it is a whole number."""
+_MAKERS: Final = {field: make for fields, make in _VALUES.items() for field in fields.split()}
+
+
 def _value(field: str, draw: Random, row: int) -> Any:
-    match field:
-        case "id":
-            return 100 + row
-        case "name" | "owner" | "author":
-            return f"{draw.choice(_NAMES)} {draw.choice(_WORDS).title()}"
-        case "email":
-            return f"{draw.choice(_WORDS)}.{draw.choice(_WORDS)}@example.com"
-        case "city" | "country" | "region":
-            return draw.choice(_PLACES)
-        case "created" | "updated":
-            return f"20{draw.randint(10, 29)}-{draw.randint(1, 12):02}-{draw.randint(1, 28):02}"
-        case "active":
-            return draw.random() < 0.5
-        case "price" | "rating" | "weight" | "score" | "latency" | "amount":
-            return round(draw.uniform(0.1, 500), 2)
-        case "status" | "kind" | "level" | "group" | "color" | "title" | "path" | "host":
-            return draw.choice(_WORDS)
-        case "phone":
-            return f"+{draw.randint(10, 99)} {draw.randint(100, 999)} {draw.randint(1000, 9999)}"
-        case _:
-            return draw.randint(1, 9999)
+    if field == "id":
+        return 100 + row
+    return _MAKERS[field](draw) if field in _MAKERS else draw.randint(1, 9999)
 
 
 def _records(draw: Random, count: int) -> tuple[list[str], list[Record]]:
@@ -82,7 +82,9 @@ def _json(draw: Random, count: int) -> Document:
     pad = " " * indent
     parts = [pad + json.dumps(record, indent=indent).replace("\n", "\n" + pad) for record in records]
     return Document(
-        f'{{\n{pad}"{draw.choice(_WORDS)}": [\n', (*(part + ",\n" for part in parts[:-1]), parts[-1] + "\n"), f"{pad}]\n}}\n"
+        f'{{\n{pad}"{draw.choice(_WORDS)}": [\n',
+        (*(part + ",\n" for part in parts[:-1]), parts[-1] + "\n"),
+        f"{pad}]\n}}\n",
     )
 
 
@@ -131,12 +133,14 @@ def _code(draw: Random, count: int) -> Document:
         left, right = draw.sample(_WORDS, 2)
         match draw.randrange(3):
             case 0:
-                rows.append(f"    {left}_{right} = config.get(\"{left}\", {draw.randint(1, 999)})\n")
+                rows.append(f'    {left}_{right} = config.get("{left}", {draw.randint(1, 999)})\n')
             case 1:
                 rows.append(f"    if {left} > {draw.randint(1, 99)}:\n        return {right}({draw.randint(1, 99)})\n")
             case _:
                 rows.append(f"    self.{left} = {right}.{draw.choice(_WORDS)}({left}_{draw.randint(1, 9)})\n")
-    return Document(f"def load_{name}(self, config):\n    \"\"\"Read the {name} of a {draw.choice(_WORDS)}.\"\"\"\n", tuple(rows))
+    return Document(
+        f'def load_{name}(self, config):\n    """Read the {name} of a {draw.choice(_WORDS)}."""\n', tuple(rows)
+    )
 
 
 def _table(draw: Random, count: int) -> Document:

@@ -1,4 +1,4 @@
-"""Tasks with a checkable answer, of several levels of difficulty: trained on, then asked at a level that fits the model.
+"""Tasks with a checkable answer, of several levels of difficulty: trained on, then asked at a level that fits.
 
 Facts are asked that stood in the training text once to forty times; everything else is made anew for every question.
 """

@@ -1,6 +1,7 @@
 """Train one model of the zoo from scratch."""
 
 import math
+import os
 import time
 from dataclasses import dataclass
 from random import Random
@@ -52,7 +53,9 @@ def new_model(plan: Model, tokenizer: Any) -> Any:
     )
     if plan.config == "GPT2Config":
         config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.0
-    return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    # The grouped products of experts are not cast by autocast.
+    experts = {"experts_implementation": "eager"} if "num_local_experts" in plan.shape else {}
+    return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, **experts)
 
 
 def rate(progress: float, step: int, training: Training) -> float:
@@ -92,6 +95,7 @@ def train(plan: Model, corpus: Corpus, device: str) -> Trained:
 
 def _deterministic() -> None:
     """Ask for operations that give the same bits again, where there are such."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read with the first product
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -125,7 +129,8 @@ def _steps(model: Any, rows: torch.Tensor, plan: Model, device: str) -> list[flo
             progress = max(progress, (time.monotonic() - began) / training.seconds)
         progress = max(progress, step / training.steps)
         if step % 100 == 0:
-            print(f"{plan.name}: step {step}, loss {losses[-1].item():.3f}, {time.monotonic() - began:.0f} s", flush=True)
+            loss, spent = losses[-1].item(), time.monotonic() - began
+            print(f"{plan.name}: step {step}, loss {loss:.3f}, {spent:.0f} s", flush=True)
     return torch.stack(losses).tolist()
 
 
@@ -145,7 +150,7 @@ def _step(model: Any, batch: torch.Tensor, optimizer: Any, training: Training, d
 def _loss(model: Any, ids: torch.Tensor, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the loss in nat per token, and what balances a router's experts."""
     routers = {"output_router_logits": True} if hasattr(model.config, "num_local_experts") else {}
-    with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=device.startswith("cuda")):
+    with torch.autocast(device.split(":", maxsplit=1)[0], torch.bfloat16, enabled=device.startswith("cuda")):
         found = model(input_ids=ids, use_cache=False, **routers)
         loss = functional.cross_entropy(found.logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
     balance = getattr(found, "aux_loss", None)
