@@ -15,6 +15,7 @@ SmolLM2: the file that COREVITAL_SMOLLM2_GGUF names, else the demo model.
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1] / "src"), str(HERE.parent)]
@@ -45,6 +46,9 @@ def main() -> None:
     pack.add_argument("--every-step", type=int, default=30)
     pack.add_argument("--bits", type=int, default=7, help="bits that a number keeps behind the point")
     pack.add_argument("--without", nargs="*", default=(), help="columns that are left out")
+    pack.add_argument(
+        "--most", nargs="*", default=(), metavar="NAME=COUNT", help="runs of a side or group that are kept"
+    )
     show = parts.add_parser("show", help="print what there is")
     show.add_argument("folder", type=Path, nargs="?", default=HERE / "runs")
     options = parser.parse_args()
@@ -53,11 +57,13 @@ def main() -> None:
 
         make(options)
     elif options.part == "pack":
-        from zoo.pack import pack_folder
+        from zoo.pack import MOST, pack_folder
         from zoo.store import names
 
         given = options.only or names(options.source)
-        chosen = {"every_step": options.every_step, "bits": options.bits, "without": options.without}
+        most = MOST | {name: int(count) for name, _, count in (each.partition("=") for each in options.most)}
+        chosen: dict[str, Any] = {"most": most}
+        chosen |= {"every_step": options.every_step, "bits": options.bits, "without": options.without}
         pack_folder(options.source, options.into, given, **chosen)
     else:
         from zoo.overview import overview

@@ -1,7 +1,8 @@
 """Make what is committed of what was collected: fewer layer columns at every step, rounded numbers."""
 
 import json
-from collections.abc import Sequence
+import lzma
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from .container import Arrays, meta, read, rounded, window_count, windows, write
 from .shard import GROUPS
 from .store import SUFFIX, _by_step, _spans
 
+MOST: Final = {"baseline": 260, "held_out": 320, "loop": 60}
+"""Side or group -> most runs of a model that are kept."""
 EVERY_STEP: Final = 30
 """Healthy runs of a model that keep every step of their layers."""
 BITS: Final = 7
@@ -22,7 +25,14 @@ _LAYERED: Final = ("healthy", "fault")
 """Groups whose layers are kept."""
 
 
-def packed(arrays: Arrays, *, every_step: int = EVERY_STEP, bits: int = BITS, without: Sequence[str] = ()) -> Arrays:
+def packed(
+    arrays: Arrays,
+    *,
+    every_step: int = EVERY_STEP,
+    bits: int = BITS,
+    without: Sequence[str] = (),
+    most: Mapping[str, int] = MOST,
+) -> Arrays:
     """Return the arrays that are committed.
 
     Args:
@@ -30,12 +40,72 @@ def packed(arrays: Arrays, *, every_step: int = EVERY_STEP, bits: int = BITS, wi
         every_step: healthy runs that keep every step of their layers.
         bits: that a number keeps behind the point of its mantissa.
         without: columns that are left out.
+        most: side of the healthy runs, or group -> how many are kept, spread over all there are.
     """
     found = {name: values for name, values in arrays.items() if not _named(name, without)}
+    found = selected(found, _kept(found, most))
     found |= _fewer_steps(found, every_step)
     found = {name: values if name.startswith(_EXACT) else rounded(values, bits) for name, values in found.items()}
     about = {**meta(arrays), "packed": {"every_step": every_step, "bits": bits, "without": list(without)}}
     return {**found, "meta": np.array(json.dumps(about))}
+
+
+def _kept(arrays: Arrays, most: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Return which runs are kept."""
+    words = meta(arrays)["names"]
+    keep = np.ones(len(arrays["run/group"]), bool)
+    for name, count in most.items():
+        field = "side" if name in words["side"] else "group"
+        here = np.flatnonzero(arrays[f"run/{field}"] == words[field].index(name))
+        if len(here) > count:
+            keep[here] = False
+            keep[here[np.linspace(0, len(here) - 1, count).round().astype(int)]] = True
+    return keep
+
+
+def selected(arrays: Arrays, keep: NDArray[np.bool_]) -> Arrays:
+    """Return the arrays of some of the runs."""
+    if keep.all():
+        return arrays
+    steps, layered = arrays["run/steps"].astype(int), arrays["run/layered"]
+    counts = np.array([window_count(int(count)) for count in steps])
+    by_step, by_layer = np.repeat(keep, steps), np.repeat(keep, np.where(layered == 2, steps, 0))
+    by_window = np.repeat(keep, np.where(layered == 1, counts, 0))
+    tasks = arrays["run/group"] == GROUPS.index("task")
+    if not keep[tasks].all():
+        raise ValueError("answers belong together with their samples: they are kept, all of them")
+    place = np.cumsum(keep) - 1
+    found: Arrays = {}
+    for name, values in arrays.items():
+        match name.split("/")[0]:
+            case "run":
+                found[name] = values[keep]
+            case "tokens" | "step":
+                found[name] = values[by_step]
+            case "layers":
+                found[name] = values[:, by_layer]
+            case "window":
+                found[name] = values[:, by_window]
+            case "nonfinite" | "logits":
+                mine = values[keep[values[:, 0]]]
+                found[name] = np.concatenate([place[mine[:, :1]], mine[:, 1:]], 1).astype(values.dtype)
+            case "sample" if name == "sample/run":
+                found[name] = place[values].astype(values.dtype)
+            case _:
+                found[name] = values
+    return found
+
+
+def sizes(arrays: Arrays) -> dict[str, int]:
+    """Return the compressed bytes of each array by its name's first two parts, the largest first."""
+    found: dict[str, int] = {}
+    for name, values in arrays.items():
+        key = "/".join(name.split("/")[:2])
+        planes = (
+            np.ascontiguousarray(values).view(np.uint8).reshape(-1, values.dtype.itemsize).T if values.size else values
+        )
+        found[key] = found.get(key, 0) + len(lzma.compress(np.ascontiguousarray(planes).tobytes()))
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def _named(name: str, columns: Sequence[str]) -> bool:
@@ -83,8 +153,10 @@ def pack_folder(source: Path, target: Path, names: Sequence[str], **options: Any
     target.mkdir(parents=True, exist_ok=True)
     total = 0
     for name in names:
-        files = write(target / f"{name}{SUFFIX}", packed(read(source / f"{name}{SUFFIX}"), **options), preset=9)
+        arrays = packed(read(source / f"{name}{SUFFIX}"), **options)
+        files = write(target / f"{name}{SUFFIX}", arrays, preset=9)
         size = sum(each.stat().st_size for each in files)
         total += size
-        print(f"{name}: {size / 2**20:.2f} MiB", flush=True)
+        parts = ", ".join(f"{key} {count // 1024}" for key, count in list(sizes(arrays).items())[:12])
+        print(f"{name}: {size / 2**20:.2f} MiB; KiB: {parts}", flush=True)
     print(f"together {total / 2**20:.2f} MiB in {target}")

@@ -18,11 +18,11 @@ class Training:
     weights as far as the device allows it; fewer do not.
     """
 
-    steps: int = 1400
+    steps: int = 1000
     rows: int = 64
     micro_rows: int = 32
     learning_rate: float = 1.5e-3
-    seconds: float = 110.0
+    seconds: float = 100.0
 
 
 @dataclass(frozen=True, slots=True)

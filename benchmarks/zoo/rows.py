@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from runset.labels import LOOP, fold, loop_onset
+from runset.labels import LOOP, NEW, PIECE, fold, loop_onset
 
 from .prompts import Prompt
 
@@ -79,10 +79,27 @@ def ends_in_copies(text: str, least: int = LOOP) -> bool:
     return False
 
 
+def may_loop(text: str) -> bool:
+    """Tell whether a folded text can end in a loop, faster than `loop_onset`: most do not.
+
+    The copied tail of a loop ends with a piece that stood twice before, and at most `NEW` characters after it.
+    """
+    last = range(max(0, len(text) - NEW - PIECE), len(text) - PIECE + 1)
+    return any(_occurrences(text, text[begin : begin + PIECE]) >= 3 for begin in last)
+
+
+def _occurrences(text: str, piece: str) -> int:
+    count, at = 0, text.find(piece)
+    while at >= 0 and count < 3:
+        count, at = count + 1, text.find(piece, at + 1)
+    return count
+
+
 def label(row: Row, tokenizer: Any) -> None:
     """Find out whether a run's text ends in a loop, from its text alone."""
     row.copies = ends_in_copies(row.text.rstrip())
-    begin = loop_onset(fold(row.text))
+    text = fold(row.text)
+    begin = loop_onset(text) if may_loop(text) else None
     if begin is not None:
         row.onset = _token_at(tokenizer, row.run.tokens, begin)
 

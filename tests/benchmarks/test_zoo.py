@@ -441,3 +441,42 @@ def test_training_again_gives_the_same_weights(zoo: Any, corpus_file: Path) -> N
     first, second = (zoo.train.train(plan, text, "cpu").model.state_dict() for _ in range(2))
     torch.use_deterministic_algorithms(False)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_fewer_runs_are_the_same_runs(zoo: Any, collected: Any, tmp_path: Path) -> None:
+    arrays = zoo.container.read(collected.out / "llama.npz.xz")
+    group = arrays["run/group"]
+    keep = np.ones(len(group), bool)
+    keep[np.flatnonzero(group == zoo.shard.GROUPS.index("healthy"))[::2]] = False
+    keep[np.flatnonzero(group == zoo.shard.GROUPS.index("fault"))[::3]] = False
+    zoo.container.write(tmp_path / "llama.npz.xz", zoo.pack.selected(arrays, keep))
+    whole = {run.number: run for run in zoo.store.load("llama", collected.out)}
+    fewer = zoo.store.load("llama", tmp_path)
+    assert len(fewer) == keep.sum() < len(whole)
+    for run in fewer:
+        one = whole[run.number]
+        assert (run.group, run.kind, run.fault, run.right) == (one.group, one.kind, one.fault, one.right)
+        assert np.array_equal(run.tokens, one.tokens)
+        assert all(np.array_equal(run.counts[name], one.counts[name]) for name in one.counts)
+        assert all(np.array_equal(run.layers[name], one.layers[name], equal_nan=True) for name in one.layers)
+        mine, theirs = run.windows("log2_gain"), one.windows("log2_gain")
+        assert np.array_equal(mine.largest, theirs.largest, equal_nan=True)
+        assert [sample.surprisal for sample in run.samples] == [sample.surprisal for sample in one.samples]
+    keep[group == zoo.shard.GROUPS.index("task")] = False
+    with pytest.raises(ValueError, match="samples"):
+        zoo.pack.selected(arrays, keep)
+
+
+def test_the_fast_look_lets_every_loop_through(zoo: Any) -> None:
+    draw, words, loops = Random(1), [f"w{n:02}ord{'s' * (n % 4)}" for n in range(40)], 0
+    for _ in range(150):
+        text = " ".join(draw.choices(words, k=draw.randint(5, 40))) + " "
+        copy = " ".join(draw.choices(words, k=draw.randint(2, 8))) + " "
+        for _ in range(draw.randint(1, 6)):
+            text += copy[: draw.randint(len(copy) - 8, len(copy))] + draw.choice(["", "", "x", "new "])
+        text = text[: len(text) - draw.randint(0, 6)]
+        if zoo.rows.loop_onset(text) is not None:
+            loops += 1
+            assert zoo.rows.may_loop(text), text
+    assert loops > 30
+    assert not zoo.rows.may_loop("nothing here is said again, not even twice or three times over.")
