@@ -38,7 +38,9 @@ def main() -> None:
     train.add_argument("--seed", type=int, help="the plan's unless given")
     train.add_argument("--every-step", type=int, help="healthy runs whose layers are kept at every step")
     train.add_argument("--columns", nargs="*", default=(), help="further columns of `Run.columns`")
-    train.add_argument("--work", type=Path, help="folder of what is not finished; default: in the temporary folder")
+    train.add_argument(
+        "--work", type=Path, help="folder of what is not finished; default: corevital-zoo in the temporary folder"
+    )
     pack = parts.add_parser("pack", help="make the files that are committed")
     pack.add_argument("source", type=Path)
     pack.add_argument("--into", type=Path, default=HERE / "runs")

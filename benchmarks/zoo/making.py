@@ -1,6 +1,7 @@
 """One model from its plan to its files: training, collecting, writing."""
 
 import argparse
+import hashlib
 import json
 import lzma
 import os
@@ -30,7 +31,8 @@ def make(options: argparse.Namespace) -> None:
     plan = planned(options)
     amounts = TOY_AMOUNTS if options.toy else Amounts()
     text = corpus.read(options.corpus)
-    work = options.work or Path(tempfile.gettempdir(), "corevital-zoo", f"{plan.name}{'-toy' if options.toy else ''}")
+    digest = hashlib.sha256(repr((plan, amounts, text.about["sha256"])).encode()).hexdigest()[:10]
+    work = (options.work or Path(tempfile.gettempdir(), "corevital-zoo")) / f"{plan.name}-{digest}"
     work.mkdir(parents=True, exist_ok=True)
     options.out.mkdir(parents=True, exist_ok=True)
     trained = _trained(plan, text, options.device, work)
@@ -65,7 +67,7 @@ def _trained(plan: Model, text: corpus.Corpus, device: str, work: Path) -> Train
         return _demo(device, getattr(torch, plan.dtype))
     file, folder = work / "weights.pt", work / "tokenizer"
     if not file.exists():
-        found = train(plan, text, device)
+        found = train(plan, text, device, work.parent)
         found.tokenizer.save_pretrained(folder)
         aside = file.with_suffix(".part")
         torch.save({"weights": found.model.state_dict(), "report": found.report}, aside)

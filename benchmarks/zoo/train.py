@@ -4,6 +4,7 @@ import math
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,11 +17,12 @@ from torch.nn import functional
 from . import structured, tasks
 from .corpus import Corpus
 from .plan import Model, Training
-from .vocabulary import token_rows, trained_tokenizer
+from .vocabulary import Tokens, prepared, token_rows, trained_tokenizer
 
 _QUESTIONS, _DOCUMENTS = 14_000, 9_000
 """Solved questions of each made-up task, and structured documents, for 50 million characters of text."""
 _HELD_OUT_ROWS = 64
+_TEXT_SEED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,30 @@ def rate(progress: float, step: int, training: Training) -> float:
     return training.learning_rate * warm * min(1.0, max(0.02, (1 - progress) / 0.25))
 
 
-def train(plan: Model, corpus: Corpus, device: str) -> Trained:
-    """Train a model; print its loss and the time."""
+def tokens(plan: Model, corpus: Corpus) -> Tokens:
+    """Return a tokenizer of the training text, and the text in its tokens; the same for all models of a vocabulary."""
+    texts = training_texts(corpus, _TEXT_SEED)
+    tokenizer = trained_tokenizer(texts, plan.vocabulary, _TEXT_SEED)
+    held_out = [text for _, text in corpus.held_out]
+    parts = (token_rows(tokenizer, some, plan.context, _TEXT_SEED) for some in (texts, held_out))
+    return Tokens(tokenizer, *parts)
+
+
+def train(plan: Model, corpus: Corpus, device: str, folder: Path) -> Trained:
+    """Train a model; print its loss and the time.
+
+    Args:
+        plan: the model.
+        corpus: the text.
+        device: as torch names it.
+        folder: where the tokenizer and its tokens are kept for the next model.
+    """
     began = time.monotonic()
-    texts = training_texts(corpus, plan.seed)
-    tokenizer = trained_tokenizer(texts, plan.vocabulary, plan.seed)
+    shared = folder / f"tokens-{plan.vocabulary}-{plan.context}-{corpus.about['sha256'][:12]}"
+    found = prepared(shared, lambda: tokens(plan, corpus))
+    tokenizer, held = found.tokenizer, found.held_out
+    rows = torch.from_numpy(found.training).to(device)
     print(f"{plan.name}: tokenizer of {len(tokenizer)} entries, {time.monotonic() - began:.0f} s", flush=True)
-    rows = torch.from_numpy(token_rows(tokenizer, texts, plan.context, plan.seed)).to(device)
-    held = token_rows(tokenizer, [text for _, text in corpus.held_out], plan.context, plan.seed)
     print(f"{plan.name}: {rows.numel() / 1e6:.1f} million tokens, {time.monotonic() - began:.0f} s", flush=True)
     _deterministic()
     model = new_model(plan, tokenizer).to(device).train()

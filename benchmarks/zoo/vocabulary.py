@@ -1,8 +1,13 @@
 """Tokenizers: byte-level BPE, trained on the text that the model is trained on."""
 
-from collections.abc import Sequence
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import tokenizers
@@ -12,8 +17,33 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from .plan import BEGIN, END, PAD
 
-_LEARN_FROM = 60_000_000
+_LEARN_FROM: Final = 25_000_000
 """Characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A tokenizer, and the text as rows of its tokens [rows, width]: to train on, and held out."""
+
+    tokenizer: Any
+    training: NDArray[np.int32]
+    held_out: NDArray[np.int32]
+
+
+def prepared(folder: Path, make: Callable[[], Tokens]) -> Tokens:
+    """Return what a folder holds, or make it and keep it there: models of one vocabulary share it."""
+    if not (folder / "whole.json").exists():
+        made, aside = make(), folder.with_name(f"{folder.name}.{os.getpid()}")
+        made.tokenizer.save_pretrained(aside)
+        np.save(aside / "training.npy", made.training)
+        np.save(aside / "held_out.npy", made.held_out)
+        (aside / "whole.json").write_text(json.dumps({"rows": len(made.training)}), encoding="utf-8")
+        try:
+            aside.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(aside)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    return Tokens(tokenizer, np.load(folder / "training.npy"), np.load(folder / "held_out.npy"))
 
 
 def trained_tokenizer(texts: Sequence[str], size: int, seed: int) -> Any:
