@@ -14,6 +14,7 @@ Every run has a number of its place; what belongs to its steps lies end to end:
 | `previous` | [middle layers, heads, tokens of the tasks' runs] | attention to the previous token |
 | `spectrum` | [layers, the tasks' runs] nat | Renyi-2 entropy of the projected states |
 | `sample/NAME` | [samples] | sampled answers: `run`, `steps`, `surprisal`, `right`, `answer` |
+| `made/kind`, `/steps`, `/tokens` | | structured documents as they are, cut off, in the model's tokens |
 | `sample/tokens` | [their tokens] | end to end |
 """
 

@@ -10,16 +10,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import torch
 import transformers
 
-from . import container, corpus
+from . import container, corpus, structured
 from .collect import Collector
 from .generation import Generator
 from .plan import MODELS, TOY_AMOUNTS, Amounts, Model, toy
 from .rows import Row
-from .shard import arrays_of
+from .shard import arrays_of, made_texts
 from .store import SUFFIX
 from .train import Trained, new_model, train
 from .watching import watched
@@ -42,6 +43,7 @@ def make(options: argparse.Namespace) -> None:
     report = {**trained.report, **_place(options.device), "amounts": "toy" if options.toy else "all"}
     every = amounts.every_step if options.every_step is None else options.every_step
     arrays = arrays_of(rows, plan, report, every, options.columns)
+    arrays |= made_texts(structured.cut_off(trained.tokenizer, amounts.made, Random(plan.seed)))
     files = container.write(options.out / f"{plan.name}{SUFFIX}", arrays, preset=3)
     files.append(_write_texts(options.out / f"{plan.name}-texts.json.xz", rows))
     sizes = ", ".join(f"{file.name} {file.stat().st_size / 2**20:.2f} MiB" for file in files)

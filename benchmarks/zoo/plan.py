@@ -162,6 +162,8 @@ class Amounts:
     structured: int = 15
     """Runs of each format at each temperature."""
     structured_tokens: int = 256
+    made: int = 20
+    """Structured documents of each format that are tokenized as they are."""
     questions: int = 60
     """Of each task."""
     pilot: int = 16
@@ -180,6 +182,7 @@ TOY_AMOUNTS: Final = Amounts(
     every_step=2,
     structured=1,
     structured_tokens=24,
+    made=2,
     questions=2,
     pilot=2,
     samples=2,

@@ -17,6 +17,7 @@ from opentelemetry_instrumentation_corevital.baselines.profiled_signals import (
 from .container import Arrays, end_to_end, windows
 from .plan import Model
 from .rows import Row
+from .structured import FORMATS
 
 STEP_COLUMNS: Final = (
     "entropy",
@@ -70,6 +71,7 @@ def arrays_of(
         "kind": kinds,
         "fault": ["", *sorted({row.fault for row in rows} - {""})],
         "task": ["", *sorted({row.task for row in rows} - {""})],
+        "format": list(FORMATS),
         "end": ["", *sorted({str(row.run.stop_reason or "") for row in rows} - {""})],
     }
     first = rows[0].run.model
@@ -87,6 +89,15 @@ def arrays_of(
     arrays |= _by_step(rows, (*STEP_COLUMNS, *columns), plan)
     arrays |= _by_layer(rows, layered, columns)
     return arrays | _counts(rows) | _answers(rows, plan)
+
+
+def made_texts(texts: Sequence[tuple[str, list[int]]]) -> Arrays:
+    """Return the arrays of structured documents that no model wrote: whatever calls one of them a loop is wrong."""
+    return {
+        "made/kind": np.array([list(FORMATS).index(kind) for kind, _ in texts], np.int8),
+        "made/steps": np.array([len(ids) for _, ids in texts], np.int32),
+        "made/tokens": end_to_end([np.array(ids) for _, ids in texts], np.uint32),
+    }
 
 
 def _layered(rows: Sequence[Row], every_step: int) -> list[int]:

@@ -137,6 +137,14 @@ def load(name: str, folder: Path = FOLDER) -> list[ZooRun]:
     return list(_runs(name, read(folder / f"{name}{SUFFIX}")))
 
 
+def made_texts(name: str, folder: Path = FOLDER) -> list[tuple[str, NDArray[np.int32]]]:
+    """Return (format, tokens): structured documents with varying values, cut off, that no model wrote."""
+    arrays = read(folder / f"{name}{SUFFIX}")
+    formats, spans = meta(arrays)["names"]["format"], _spans(arrays["made/steps"].astype(int))
+    pairs = zip(arrays["made/kind"].tolist(), spans, strict=True)
+    return [(formats[kind], arrays["made/tokens"][span].astype(np.int32)) for kind, span in pairs]
+
+
 def _runs(name: str, arrays: Arrays) -> Iterator[ZooRun]:
     words, run = meta(arrays)["names"], {key[4:]: values for key, values in arrays.items() if key.startswith("run/")}
     steps = run["steps"].astype(int)

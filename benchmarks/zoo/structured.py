@@ -21,6 +21,9 @@ _FIELDS, _WORDS = _FIELD_NAMES.split(), _PLAIN_WORDS.split()
 _NAMES, _PLACES = _FIRST_NAMES.split(), _PLACE_NAMES.split()
 _LEVELS: Final = ("DEBUG", "INFO", "INFO", "INFO", "WARN", "ERROR")
 
+_CUT: Final = (160, 512)
+"""Fewest and most tokens of a document that is cut off."""
+
 Record = dict[str, Any]
 
 
@@ -176,3 +179,13 @@ def beginnings(each: int, draw: Random) -> list[tuple[str, str]]:
         for name, make in FORMATS.items()
         for _ in range(each)
     ]
+
+
+def cut_off(tokenizer: Any, each: int, draw: Random) -> list[tuple[str, list[int]]]:
+    """Return (format, tokens): documents as they are, in the tokens of a model, cut off within their records."""
+    found = []
+    for name, make in FORMATS.items():
+        for _ in range(each):
+            ids = list(tokenizer(make(draw, 60).text, add_special_tokens=False)["input_ids"])
+            found.append((name, ids[: draw.randint(*_CUT)]))
+    return found

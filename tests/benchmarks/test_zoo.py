@@ -393,6 +393,18 @@ def test_a_collection_has_every_kind_of_run(zoo: Any, collected: Any) -> None:
             assert (not run.loop, run.steps >= 8) == (True, True)
 
 
+def test_structured_documents_come_in_the_models_tokens(zoo: Any, collected: Any) -> None:
+    found = zoo.store.made_texts("llama", collected.out)
+    assert [kind for kind, _ in found] == [kind for kind in zoo.structured.FORMATS for _ in range(2)]
+    folder = next(collected.work.glob("llama-*/tokenizer"))
+    tokenizer = zoo.vocabulary.transformers.AutoTokenizer.from_pretrained(folder)
+    for kind, tokens in found:
+        assert 160 <= len(tokens) <= 512
+        text = tokenizer.decode(tokens.tolist())
+        assert not zoo.rows.ends_in_copies(text), kind
+        assert len(set(text.splitlines())) >= 2, kind
+
+
 def test_a_planted_value_is_found_in_its_layer_at_its_step(zoo: Any, collected: Any) -> None:
     for run in zoo.store.load("llama", collected.out):
         count = {"NaN": "hidden_nan", "Inf": "hidden_inf", "float16 overflow": "hidden_inf"}.get(run.fault)
