@@ -15,9 +15,25 @@ _PLAIN_WORDS: Final = (
     "tundra pepper marble cobalt juniper walnut clover basil onyx cedar comet delta echo fjord glacier hazel indigo "
     "jasper karma lotus mango nectar opal prairie quartz raven sienna topaz umber violet wren yarrow zephyr"
 )
+_LONG_FIELD_NAMES: Final = (
+    "sensor_name room_number is_available temperature_celsius battery_level last_known_status error_count retry_limit "
+    "order_quantity unit_price currency_code department_name access_level shipping_method payment_status product_name "
+    "customer_segment priority_group maximum_capacity minimum_age assigned_team warehouse_section delivery_attempts"
+)
 _FIRST_NAMES: Final = "Ada Boris Chen Dara Elif Femi Goran Hana Ivo Jun Kofi Lena Mira Nils Omar Pia Quinn Rosa Sami"
 _PLACE_NAMES: Final = "Oslo Lima Porto Kyoto Graz Turin Leeds Ghent Malmo Basel Perth Quito"
 _FIELDS, _WORDS = _FIELD_NAMES.split(), _PLAIN_WORDS.split()
+_LONG_FIELDS: Final = _LONG_FIELD_NAMES.split()
+_SAME: Final = {
+    "record_type": "measurement",
+    "unit": "celsius",
+    "source_system": "warehouse-main",
+    "schema_version": 2,
+    "currency": "EUR",
+    "environment": "production",
+}
+"""Fields whose value is the same in all records."""
+_CHOICES: Final = ("open", "closed", "ready", "late", "north", "south", "basic", "gold")
 _NAMES, _PLACES = _FIRST_NAMES.split(), _PLACE_NAMES.split()
 _LEVELS: Final = ("DEBUG", "INFO", "INFO", "INFO", "WARN", "ERROR")
 
@@ -67,7 +83,29 @@ def _value(field: str, draw: Random, row: int) -> Any:
     return _MAKERS[field](draw) if field in _MAKERS else draw.randint(1, 9999)
 
 
+def _short_value(field: str, draw: Random, row: int) -> Any:
+    if field == "id":
+        return 1 + row
+    if field.startswith("is_"):
+        return draw.random() < 0.5
+    if field.endswith("_name"):
+        return draw.choice(_WORDS)
+    if field.endswith(("_status", "_code", "_method", "_segment", "_group", "_team", "_section")):
+        return draw.choice(_CHOICES)
+    return draw.randint(1, 99)
+
+
 def _records(draw: Random, count: int) -> tuple[list[str], list[Record]]:
+    """Return fields and records.
+
+    In one document of two the names are long, the values short, and some fields have one value in all records: so it
+    often is, and so it is most like a loop.
+    """
+    if draw.random() < 0.5:
+        same = dict(draw.sample(list(_SAME.items()), draw.randint(0, 3)))
+        names = ["id", *same, *draw.sample(_LONG_FIELDS, draw.randint(1, 4))]
+        rows = [{name: _short_value(name, draw, row) for name in names} for row in range(count)]
+        return names, [record | same for record in rows]
     names = draw.sample(_FIELDS, draw.randint(2, 6))
     if draw.random() < 0.6:
         names = ["id", *(name for name in names if name != "id")]
