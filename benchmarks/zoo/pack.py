@@ -13,14 +13,15 @@ from .container import Arrays, meta, read, rounded, window_count, windows, write
 from .shard import GROUPS
 from .store import SUFFIX, _by_step, _spans
 
-MOST: Final = {"baseline": 260, "held_out": 320, "loop": 60}
+MOST: Final = {"baseline": 250, "held_out": 300, "loop": 60}
 """Side or group -> most runs of a model that are kept."""
 EVERY_STEP: Final = 30
 """Healthy runs of a model that keep every step of their layers."""
-BITS: Final = 7
-"""Bits behind the point that a number keeps: it is off by 0.4 % at most."""
-_EXACT: Final = ("window/log2_norm", "window/log2_gain", "window/attention_entropy_change", "sample/", "run/")
-"""Numbers that are differences, or few, keep what they have."""
+BITS: Final = 6
+"""Bits behind the point that a number keeps: it is off by 0.8 % at most."""
+_EXACT: Final = ("sample/", "run/")
+_GRAINS: Final = {"log2_norm": 2**-7, "log2_gain": 2**-7, "attention_entropy_change": 2**-9}
+"""Numbers that are differences are rounded to multiples of these: of a norm 0.3 %, of an entropy 0.001."""
 _LAYERED: Final = ("healthy", "fault")
 """Groups whose layers are kept."""
 
@@ -45,9 +46,18 @@ def packed(
     found = {name: values for name, values in arrays.items() if not _named(name, without)}
     found = selected(found, _kept(found, most))
     found |= _fewer_steps(found, every_step)
-    found = {name: values if name.startswith(_EXACT) else rounded(values, bits) for name, values in found.items()}
+    found = {name: _rounded(name, values, bits) for name, values in found.items()}
     about = {**meta(arrays), "packed": {"every_step": every_step, "bits": bits, "without": list(without)}}
     return {**found, "meta": np.array(json.dumps(about))}
+
+
+def _rounded(name: str, values: NDArray[Any], bits: int) -> NDArray[Any]:
+    if name.startswith(_EXACT) or values.dtype.kind != "f":
+        return values
+    grain = next((grain for column, grain in _GRAINS.items() if column in name.split("/")), None)
+    if grain is None:
+        return rounded(values, bits)
+    return (np.round(values.astype(np.float32) / grain) * grain).astype(values.dtype)
 
 
 def _kept(arrays: Arrays, most: Mapping[str, int]) -> NDArray[np.bool_]:
