@@ -18,6 +18,8 @@ EXPOSURES: Final = (1, 4, 12, 40)
 """Level -> how often its facts stand in the training text."""
 _SIZES: Final = (2, 4, 8, 14)
 """Level -> rows of a table, or words to copy."""
+_CHOICES: Final = (1, 2, 3, 5)
+"""Level -> wrong words beside the right one."""
 _LENGTHS: Final = ((3, 4), (5, 6), (7, 9), (10, 12))
 """Level -> letters of a word."""
 
@@ -67,6 +69,14 @@ def synonym(fact: Fact, level: int) -> Question:
     return Question("synonym", level, text, fact.synonyms)
 
 
+def choosing(facts: Sequence[Fact], level: int, draw: Random) -> Question:
+    """Ask which of some words a definition means."""
+    fact, others = _fact(facts, level, draw), draw.sample(list(facts), _CHOICES[level])
+    words = sorted({fact.word, *(other.word for other in others if other.word not in fact.synonyms)})
+    text = f"Question: Which of {', '.join(words)} means: {fact.definition}?\nAnswer:"
+    return Question("choosing", level, text, (fact.word,))
+
+
 def look_up(facts: Sequence[Fact], level: int, draw: Random) -> Question:
     """Ask for a value of a table."""
     keys = [fact.word for fact in draw.sample(list(facts), _SIZES[level])]
@@ -93,6 +103,7 @@ def counting(facts: Sequence[Fact], level: int, draw: Random) -> Question:
 TASKS: Final[dict[str, Callable[[Sequence[Fact], int, Random], Question]]] = {
     "definition": lambda facts, level, draw: definition(_fact(facts, level, draw), level),
     "synonym": lambda facts, level, draw: synonym(_fact(facts, level, draw), level),
+    "choosing": choosing,
     "look-up": look_up,
     "copying": copying,
     "counting": counting,
@@ -106,7 +117,7 @@ def training_texts(facts: Sequence[Fact], each: int, draw: Random) -> list[str]:
         level = level_of(number)
         for _ in range(EXPOSURES[level]):
             texts += [definition(fact, level).solved, synonym(fact, level).solved]
-    for task in ("look-up", "copying", "counting"):
+    for task in ("choosing", "look-up", "copying", "counting"):
         texts += [TASKS[task](facts, draw.randrange(LEVELS), draw).solved for _ in range(each)]
     return texts
 

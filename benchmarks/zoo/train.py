@@ -19,7 +19,7 @@ from .corpus import Corpus
 from .plan import Model, Training
 from .vocabulary import Tokens, prepared, token_rows, trained_tokenizer
 
-_QUESTIONS, _DOCUMENTS = 14_000, 9_000
+_QUESTIONS, _DOCUMENTS = 12_000, 9_000
 """Solved questions of each made-up task, and structured documents, for 50 million characters of text."""
 _HELD_OUT_ROWS = 64
 _TEXT_SEED = 1
