@@ -106,6 +106,43 @@ def test_a_template_with_new_words_in_each_line_is_no_loop() -> None:
     assert not any(told and told.loop for told in feed(tokens))
 
 
+@pytest.mark.parametrize(("values", "constant"), [(1, 8), (1, 24), (1, 60), (2, 24), (2, 60), (3, 30), (5, 60)])
+def test_records_whose_values_change_are_no_loop(values: int, constant: int) -> None:
+    """Though most of each record recurs: what stands between the values is the same."""
+    fresh = iter(different(2000, seed=3))
+    parts = np.array_split(different(constant, seed=4), values)
+    record = [token for part in parts for token in (*part.tolist(), None)]
+    tokens = [next(fresh) if token is None else token for _ in range(1 + 500 // len(record)) for token in record]
+    assert sum(told is not None for told in feed(tokens)) > 100, "they recur"
+    assert not any(told and told.loop for told in feed(tokens))
+
+
+@pytest.mark.parametrize("few", [2, 3])
+def test_values_that_recur_in_each_copy_are_a_loops(few: int) -> None:
+    """The same records in turn: what comes next is known."""
+    unit = [token for record in range(few) for token in (*different(12, seed=4), 200_000 + record, 7, 300_000 + record)]
+    last = feed(unit * 8)[-1]
+    assert last is not None
+    assert last.loop
+    assert last.exact
+    assert last.period == len(unit)
+
+
+def test_an_exact_repetition_names_the_tokens_that_are_alike() -> None:
+    """After copies with changes: the numbers of the last ones, which are alike."""
+    unit = different(20, seed=1)
+    changed = [*unit[:7], 200_000, *unit[8:]]
+    tokens = different(40) + unit + changed + unit * 4
+    last = feed(tokens)[-1]
+    assert last is not None
+    assert last.exact
+    numbers = last.evidence()
+    begin = int(numbers["alike_step"])
+    assert begin > numbers["onset_step"]
+    assert tokens[begin:] == tokens[begin - last.period : -last.period]
+    assert numbers["alike_copies"] == pytest.approx((len(tokens) - begin) / last.period + 1, abs=0.01)
+
+
 def test_a_loop_that_was_left_is_over() -> None:
     found = feed(different(9) * 8 + [token + 200_000 for token in different(30, seed=2)])
     assert any(told and told.loop for told in found)
@@ -148,6 +185,36 @@ def slow(tokens: list[int]) -> tuple[bool, int, int] | None:
     return third >= DEFAULT.loop_recurring, begin - size + 1, last
 
 
+def is_new(tokens: list[int]) -> list[bool]:
+    """Return which tokens no group that recurs has."""
+    size, new = DEFAULT.gram, [True] * len(tokens)
+    for end in range(size - 1, len(tokens)):
+        gram = tokens[end - size + 1 : end + 1]
+        if any(tokens[at - size + 1 : at + 1] == gram for at in range(max(size - 1, end - DEFAULT.max_period), end)):
+            new[end - size + 1 : end + 1] = [False] * size
+    return new
+
+
+def whole_copy(tokens: list[int], period: int) -> bool:
+    """Return whether the last two copies have little new and a whole copy without."""
+    least, most = DEFAULT.loop_copies
+    window = min(max(2 * period, least), most)
+    new = ([True] * window + is_new(tokens))[-window:]
+    row = longest = 0
+    for each in new:
+        row = 0 if each else row + 1
+        longest = max(longest, row)
+    return sum(new) <= DEFAULT.loop_new * window and longest >= min(max(period, DEFAULT.alike_tokens), window)
+
+
+def alike(tokens: list[int], period: int) -> int:
+    """Return how many of the last tokens are those that stood a period before."""
+    count = 0
+    while count + period < len(tokens) and tokens[-1 - count] == tokens[-1 - count - period]:
+        count += 1
+    return count
+
+
 @given(st.lists(st.integers(0, 3), max_size=120) | st.lists(st.integers(0, 1), max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_online_equals_looking_back(tokens: list[int]) -> None:
@@ -157,4 +224,11 @@ def test_online_equals_looking_back(tokens: list[int]) -> None:
         if told is not None and expected is not None:
             loop, onset, last = expected
             assert told.onset_step == onset
-            assert told.loop == (loop and last - onset + 1 + told.period >= DEFAULT.loop_tokens)
+            recurs = loop and last - onset + 1 + told.period >= DEFAULT.loop_tokens
+            assert not told.loop or recurs
+            if recurs and whole_copy(tokens[:end], told.period) and not told.exact:
+                assert told.loop
+            if told.exact:
+                assert told.alike_step <= end - max(told.period, DEFAULT.loop_window)
+                assert alike(tokens[:end], told.period) >= end - told.alike_step
+                assert told.loop == recurs

@@ -6,11 +6,17 @@ third. An n-gram that stays away for longer than `max_period` begins anew. Real 
 break between copies. That breaks every comparison with one fixed lag, but only a few of the n-grams.
 
 - *Second copy*: of the last `repetition_window` tokens `repetition_recurring` recur.
-- *Loop*: of the last `loop_window` tokens `loop_recurring` are in a third or later copy, and all copies together span
-  `loop_tokens`.
+- *Loop*: of the last `loop_window` tokens `loop_recurring` are in a third or later copy, all copies together span
+  `loop_tokens`, and a whole copy came without anything new.
+
+Records of structured text (JSON, SQL, a log) recur, too, but for their values. So tokens in third copies are not
+enough: a token is *new* if no n-gram that recurs has it, and somewhere in the last two copies a whole period of tokens
+must have no new one, and of all of them at most `loop_new` may be new. Or a copy was alike: in the last `alike_lasts`
+tokens the text followed an earlier place, token for token, for a whole period.
 
 A repetition begins with the first token that recurs after `repetition_window` that did not. Its period is the distance
-to the last copy that holds the majority (Boyer and Moore's vote: one candidate, one counter).
+to the place that the text follows where the last copies are alike, else the distance to the last copy that holds the
+majority (Boyer and Moore's vote: one candidate, one counter).
 """
 
 from collections.abc import Iterable
@@ -20,6 +26,7 @@ from .thresholds import DEFAULT, Thresholds
 
 _TOKEN_BITS = 24
 _NEVER = (0, 0)
+_LONG_AGO = -(1 << 60)
 
 
 class Repetition(NamedTuple):
@@ -36,17 +43,25 @@ class Repetition(NamedTuple):
     loop: bool
     """Whether it is long enough to be a loop."""
     exact: bool = True
-    """Whether all tokens of it recur, or at least all of the last `loop_window`: copies that are alike."""
+    """Whether the last copies are alike: each of the last tokens, of `loop_window` and of a period at least, is the one
+    that stood `period` tokens before it."""
+    alike_step: int = 0
+    """Step of the first of these tokens; where `exact` is false it means nothing."""
+    alike_copies: float = 0.0
+    """Copies that are alike, the one before `alike_step` among them."""
 
     def evidence(self) -> dict[str, float | int | bool]:
-        """Return the numbers that a verdict shows."""
-        return {
+        """Return the numbers that a verdict shows; those of the alike copies where only the last ones are."""
+        numbers = {
             "period": self.period,
             "copies": round(self.copies, 2),
             "start_step": self.start_step,
             "onset_step": self.onset_step,
             "exact": self.exact,
         }
+        if self.exact and self.alike_step > self.onset_step:
+            numbers |= {"alike_step": self.alike_step, "alike_copies": round(self.alike_copies, 2)}
+        return numbers
 
 
 class RepetitionDetector:
@@ -62,8 +77,13 @@ class RepetitionDetector:
         self._window_bits = (1 << thresholds.loop_window) - 1
         self._short_bits = (1 << thresholds.repetition_window) - 1
         self._recurring = self._third = 0  # the last tokens as bits, the newest lowest
-        self._begin = self._last = self._count = 0  # of the stretch
+        self._begin = self._last = 0  # of the stretch
         self._period = self._votes = 0
+        self._tokens = [-1] * thresholds.max_period  # of the last steps, a ring
+        self._followed = self._distance = 0  # tokens in a row that an earlier place has, too, and how far back it is
+        self._alike = _LONG_AGO  # the last step at which a copy was alike
+        self._known = 0  # the last tokens as bits, the newest lowest: 0 for a new one
+        self._known_bits = (1 << max(thresholds.loop_copies)) - 1
 
     def update(self, token: int) -> Repetition | None:
         """Take the next token; return the repetition that is going on."""
@@ -81,12 +101,13 @@ class RepetitionDetector:
         self._step = step = self._step + 1
         limits = self._limits
         ngram = self._ngram = (self._ngram << _TOKEN_BITS | token) & self._ngram_bits
-        if step < limits.gram - 1:
-            return False
-        before, stood = self._seen.get(ngram, _NEVER)
-        self._remember(ngram, stood + 1)
+        before, stood = self._seen.get(ngram, _NEVER) if step >= limits.gram - 1 else _NEVER
         if stood:
             self._recurs(step, step - before)
+        self._follow(step, token, step - before if stood else 0)
+        if step < limits.gram - 1:
+            return False
+        self._remember(ngram, stood + 1)
         self._recurring = (self._recurring << 1 | (stood > 0)) & self._window_bits
         self._third = (self._third << 1 | (stood > 1)) & self._window_bits
         return (self._recurring & self._short_bits).bit_count() >= limits.repetition_recurring
@@ -105,12 +126,25 @@ class RepetitionDetector:
         self._ngrams[step % reach] = ngram
         self._seen[ngram] = (step, stood)
 
+    def _follow(self, step: int, token: int, distance: int) -> None:
+        """Go on at the earlier place that the text follows, or at that of the n-gram that recurs, if one does."""
+        limits = self._limits
+        known = (1 << limits.gram) - 1 if distance else 0
+        self._known = (self._known << 1 | known) & self._known_bits
+        place = step % limits.max_period
+        if self._followed and self._tokens[place - self._distance] == token:
+            self._followed += 1
+        else:
+            self._followed, self._distance = (limits.gram, distance) if distance else (0, 0)
+        self._tokens[place] = token
+        if self._followed >= max(limits.alike_tokens, self._distance):
+            self._alike = step
+
     def _recurs(self, step: int, distance: int) -> None:
         """Take note of a token that recurs."""
         if not self._recurring & self._short_bits:
-            self._begin, self._count, self._votes = step, 0, 0
+            self._begin, self._votes, self._alike = step, 0, _LONG_AGO
         self._last = step
-        self._count += 1
         if distance == self._period:
             self._votes = min(self._votes + 1, self._limits.max_period)
         elif self._votes:
@@ -119,14 +153,38 @@ class RepetitionDetector:
             self._period, self._votes = distance, 1
 
     def _told(self) -> Repetition:
-        limits, period = self._limits, self._period
+        limits = self._limits
+        exact = self._followed >= max(self._distance, limits.loop_window)
+        period = self._distance if exact else self._period
         onset = self._begin - limits.gram + 1
         spanned = self._last - onset + 1
+        third = self._third.bit_count() >= limits.loop_recurring and spanned + period >= limits.loop_tokens
         return Repetition(
             period=period,
             copies=spanned / period + 1,
             start_step=max(0, onset - period),
             onset_step=onset,
-            loop=self._third.bit_count() >= limits.loop_recurring and spanned + period >= limits.loop_tokens,
-            exact=self._count == self._last - self._begin + 1 or self._recurring == self._window_bits,
+            loop=third and (self._step - self._alike <= limits.alike_lasts or self._whole_copy(self._period)),
+            exact=exact,
+            alike_step=self._step - self._followed + 1,
+            alike_copies=self._followed / period + 1,
         )
+
+    def _whole_copy(self, period: int) -> bool:
+        """Return whether there is little new in the last two copies, and for a period nothing at all."""
+        limits = self._limits
+        least, most = limits.loop_copies
+        size = min(max(2 * period, least), most)
+        known = self._known & (1 << size) - 1
+        new = size - known.bit_count()
+        return new <= limits.loop_new * size and _has_run(known, min(max(period, limits.alike_tokens), size))
+
+
+def _has_run(bits: int, length: int) -> bool:
+    """Return whether a number has so many 1 bits in a row."""
+    found = 1
+    while found < length:
+        more = min(found, length - found)
+        bits &= bits >> more
+        found += more
+    return bits > 0

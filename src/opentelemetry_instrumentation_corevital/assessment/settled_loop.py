@@ -2,7 +2,7 @@
 
 A loop (`repetition.py`) has settled when
 
-- its copies are alike, token for token, and there are `settled_copies` of them: in a table or in JSON values change;
+- its copies are alike, token for token, and there are `settled_copies` of them;
 - going round once more is likely: the surprisals of its last copy sum up to at most `settled_bits`, so that the model
   gave that copy a chance of at least 2^-`settled_bits`;
 - it is long enough to be no request that was carried out: a period of at most `short_period` tokens spans

@@ -35,7 +35,7 @@ class Thresholds:
     loop_window: int = 24
     """Of so many last tokens ..."""
 
-    loop_recurring: int = 16
+    loop_recurring: int = 14
     """... so many have to be in a third or later copy for a loop ..."""
 
     loop_tokens: int = 32
@@ -142,6 +142,19 @@ class Thresholds:
 
     quoted_tokens: int = 128
     """... so many."""
+
+    loop_new: float = 0.11
+    """Fraction of the tokens of the last two copies that may be new in a loop, if a whole period of them has no new
+    one ..."""
+
+    loop_copies: tuple[int, int] = (48, 200)
+    """... where two copies count as so many tokens at least, and at most."""
+
+    alike_tokens: int = 16
+    """A copy is alike where so many tokens in a row, and a whole period, are those of an earlier place ..."""
+
+    alike_lasts: int = 64
+    """... and counts for a loop for so many tokens."""
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         """Take what a pickle holds; one of an earlier version lacks the last numbers, which are the rules'."""

@@ -78,34 +78,45 @@ FLAGS: Final[tuple[Flag, ...]] = (
         name="repetition_loop_detected",
         word="loop",
         label="repetition loop",
-        meaning="a loop was running when the run was cut off",
+        meaning="a loop was running when the run ended, and neither the end token nor a stop string ended it",
         about="text",
         needs=("output_tokens",),
         weight=0.9,
         sentences=(
+            Sentence(  # of copies that became alike after some that were not
+                "From step {onset_step} on it repeated itself, from step {alike_step} on the {period} tokens before "
+                "that without a change, {alike_copies:.1f} copies by the end.",
+                (("exact", True),),
+            ),
             Sentence(
                 "From step {onset_step} on it repeated the {period} tokens that began at step {start_step}, "
                 "{copies:.1f} copies by the end.",
                 (("exact", True),),
             ),
             Sentence(
-                "From step {onset_step} on it repeated, with small changes, the {period} tokens that began at "
-                "step {start_step}, {copies:.1f} copies by the end."
+                "From step {onset_step} on it repeated itself with small changes, about every {period} tokens, "
+                "{copies:.1f} copies by the end."
             ),
         ),
         entry=Entry(
             definition=(
-                "a loop was still running when the run was cut off by its length: of the last {{limit loop_window}} "
-                "tokens {{limit loop_recurring}} are in a third or later copy, and all copies together span at least "
-                "{{limit loop_tokens}}. A token is in a copy when the {{limit gram}} tokens that end with it stood "
-                "together before, at most {{limit max_period}} tokens ago, so copies may differ by changed, inserted "
-                "or missing tokens. A loop that the model left or ended by itself is no flag"
+                "a loop was still running when the run ended, and neither the end token nor a stop string ended it: "
+                "the length limit did, the time limit, a stopping criterion, a policy, somebody who cancelled, or an "
+                "error. Of the last {{limit loop_window}} tokens {{limit loop_recurring}} are in a third or later "
+                "copy, all copies together span at least {{limit loop_tokens}}, and a whole copy came in which "
+                "nothing was new: token for token, in the last {{limit alike_lasts}} tokens, or in the last two "
+                "copies, of which at most {{limit loop_new}} may be new. A token is in a copy when the {{limit gram}} "
+                "tokens that end with it stood together before, at most {{limit max_period}} tokens ago, and new when "
+                "no such group has it. So copies may differ by changed, inserted or missing tokens, but records of "
+                "structured text whose values vary are no copies. A loop that the model left or ended by itself is no "
+                "flag"
             ),
             unit="boolean",
             default="judged for every run, whatever its decoding strategy: it needs tokens only",
             evidence=(
                 "period, copies, step of the first copy (`start_step`) and of the second (`onset_step`), whether the "
-                "copies are all alike (`exact`)"
+                "last copies are alike (`exact`): each token is the one that stood a period before; where only the "
+                "last ones are, from which step on (`alike_step`), and how many (`alike_copies`)"
             ),
             measured=(
                 "recall {{figure `repetition_loop_detected` | recall on degenerate runs}}, precision {{figure "

@@ -1,0 +1,1 @@
+"""Structured texts with varying values: what a detector of loops must not take for one."""
