@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.trace import INVALID_SPAN
 
+from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
+from opentelemetry_instrumentation_corevital.assessment.compound import judge_compound
 from opentelemetry_instrumentation_corevital.assessment.early_warning import (
     EarlyWarningMonitor,
     StepNumbers,
@@ -20,7 +22,7 @@ from opentelemetry_instrumentation_corevital.assessment.history import NormHisto
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk, risk_level
 from opentelemetry_instrumentation_corevital.emission.judgements import HealthProcessor
-from opentelemetry_instrumentation_corevital.run import Prompt, Run
+from opentelemetry_instrumentation_corevital.run import FINISH_REASONS, Prompt, Run, StopReason
 from tests.support.made_runs import NOT_REPEATING, add_layers, make_run
 
 LOOP = [*NOT_REPEATING[:10].tolist(), *NOT_REPEATING[10:20].tolist() * 4]
@@ -84,6 +86,88 @@ def test_a_loop_counts_only_if_it_was_cut_off() -> None:
         "onset_step": 20,
         "exact": True,
     }
+
+
+ENDS: dict[StopReason, bool] = {
+    "eos": False,
+    "stop_string": False,
+    "length": True,
+    "time": True,
+    "criterion": True,
+    "policy": True,
+    "cancelled": True,
+    "error": True,
+}
+
+
+@pytest.mark.parametrize(("reason", "raised"), ENDS.items())
+def test_a_loop_is_one_whoever_ends_it_but_the_text_itself(reason: StopReason, raised: bool) -> None:
+    run = make_run(len(LOOP), tokens=LOOP)
+    run.stop_reason, run.finish_reason = reason, FINISH_REASONS[reason]
+    judged(run)
+    assert run.health is not None
+    assert run.early_warning is not None
+    assert run.risk is not None
+    assert run.health.repetition_loop_detected is raised
+    assert ("repeated the 10 tokens" in (run.narrative or "")) is raised
+    assert run.risk.level == ("high" if raised else "low")
+    at_end = run.early_warning.failure_risk_at_end or 0.0
+    assert at_end > 0.9 if raised else at_end == 0
+    assert ("by itself" in (run.narrative or "")) is (reason == "eos")
+
+
+def test_infinity_is_named_before_nan_with_the_layer_where_it_began() -> None:
+    run = add_layers(make_run(), 6)
+    run.columns["hidden_inf"][16, 2] = 1
+    run.columns["hidden_nan"][16, 3:] = run.columns["hidden_nan"][17:, 2:] = 64
+    run.columns["logits_nan"][16:] = 9
+    run.columns["hidden_l2_norm"][16:, 2:] = np.nan
+    for name in ("entropy", "surprisal", "margin", "top1_prob"):
+        run.columns[name][16:] = np.nan
+    run.columns["margin"][:16] = 0.05  # a warning before
+    judged(run)
+    run.blame = judge_blame(run)
+    told = tell(run)
+    assert "Layer 2 put out 1 infinite values at step 16" in told
+    assert "NaN" in told
+    assert "middle-layer anomaly followed" in told
+    assert "Layer 3" not in told
+    assert "Entropy averaged" not in told
+    assert run.early_warning is not None
+    assert run.early_warning.signals == ("margin_collapsing",)
+    assert max(run.early_warning.active) < 16
+    assert (run.blame or ())[0].layer == 2
+
+
+def test_what_follows_nan_is_no_finding() -> None:
+    """Tokens that repeat, layers that jump, heads that collapse after it: a model full of NaN does that."""
+    run = add_layers(make_run(60, tokens=[*NOT_REPEATING[:20], *[0] * 40]), 6)
+    run.columns["logits_nan"][20:] = 9
+    run.columns["hidden_l2_norm"][20:] *= 30
+    run.columns["collapsed_head_rate"][20:] = 0.95
+    run.columns["entropy"][20:] = 9
+    judged(run)
+    run.blame = judge_blame(run)
+    assert run.health is not None
+    assert run.early_warning is not None
+    assert run.risk is not None
+    assert run.health.raised() == ["nan_detected", "repetition_loop_detected"]
+    assert run.blame == ()
+    assert run.early_warning.signals == ()
+    assert judge_compound(run)[0] == ()
+    assert run.risk.factors == (("nan_detected", 1.0), ("repetition_loop_detected", 0.0))
+    told = tell(run)
+    assert "repetition loop followed" in told
+    assert "Entropy" not in told
+    assert "warning" not in told
+
+
+def test_a_loop_before_nan_is_a_finding() -> None:
+    run = make_run(len(LOOP), tokens=LOOP)
+    run.columns["logits_nan"][-1:] = 1
+    told = judged(run).narrative or ""
+    assert "From step 20 on it repeated the 10 tokens" in told
+    assert "followed" not in told
 
 
 def test_high_entropy_is_above_and_not_at_the_threshold() -> None:

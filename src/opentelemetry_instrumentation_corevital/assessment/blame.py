@@ -43,7 +43,7 @@ def judge_blame(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[BlamedLayer
     found += _norms(run, thresholds) if deviating is None else _deviating(deviating)
     if flags.get("attention_collapse_detected") and not deviating:
         found += _collapsed(run, thresholds)
-    return tuple(sorted(found, key=lambda blamed: (-blamed.severity, blamed.layer)))
+    return tuple(sorted(found, key=lambda blamed: (-blamed.severity, blamed.evidence["step"], blamed.layer)))
 
 
 def _nonfinite(run: Run) -> list[BlamedLayer]:

@@ -13,6 +13,7 @@ The severities, in the catalogue, are an order, not a probability.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..baselines.profile import Profile
 from ..baselines.profiled_signals import prompt_focus, windows
 from ..catalogue.verdicts import COMPOUND
 from ..run import CompoundSignal, Run
+from .deviation import first_nonfinite
 from .thresholds import DEFAULT, Thresholds
 
 _WINDOW: Final = 8
@@ -36,6 +38,9 @@ def judge_compound(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[tuple[Co
     if any(run.column(name) is None for name in ("entropy", "margin", "surprisal")):
         reason = run.absent.get("entropy", "logits were not measured")
         return (), {signal.name: reason for signal in reversed(COMPOUND)}
+    end = first_nonfinite(run)
+    if end < run.steps:  # what follows is its consequence
+        run = replace(run, tokens=run.tokens[:end], columns={name: each[:end] for name, each in run.columns.items()})
     found: list[CompoundSignal] = []
     absent: dict[str, str] = {}
     for signal in COMPOUND:

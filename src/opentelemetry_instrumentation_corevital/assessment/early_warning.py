@@ -10,6 +10,8 @@ model's profile tells, and -Inf logits, which are a mask or a fault by whether t
 
 `failure_risk` is an estimate of how likely the run is to end in a failure (`failure_risk.py`).
 
+From the first step on at which a number was not finite there are no warnings: what follows is its consequence.
+
 The signals compare the run with itself: a window of the last steps with all steps before it, a layer's norm with its
 mean so far, collapsed heads with those of the first attention samples.
 """
@@ -88,6 +90,9 @@ class EarlyWarningMonitor:
         self._high_entropy_steps += entropy > limits.high_entropy_bits
         self._nonfinite |= nonfinite
         repetition = self._repetition.update(token)
+        loop = repetition is not None and repetition.loop
+        if self._nonfinite:  # what follows is its consequence, no warning
+            return Warned((), 1.0, self._risk_so_far(loop), repetition)
         signals: list[str] = []
         if repetition is not None:
             self._warn(signals, "repetition_risk", repetition.evidence)
@@ -98,10 +103,9 @@ class EarlyWarningMonitor:
                 self._warn(signals, "attention_collapsing", self._collapse.rising)
         if log_norms and self._step and (jump := self._norms.add(log_norms)):
             self._warn(signals, "norm_jump", lambda: _jump(first, jump, limits.norm_jump))
-        loop = repetition is not None and repetition.loop
         return Warned(
             tuple(signals),
-            failure_risk(nonfinite=self._nonfinite, loop=loop, recurring=self._repetition.recurring),
+            failure_risk(nonfinite=False, loop=loop, recurring=self._repetition.recurring),
             self._risk_so_far(loop),
             repetition,
         )
@@ -166,10 +170,22 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
         signals=tuple(order),
         first_step=min(active, default=None),
         active=active,
-        failure_risk_at_end=1.0 if run.failed_step else round(float(failure[-1]), 4) if run.steps else None,
+        failure_risk_at_end=_at_end(run, failure),
         evidence=monitor.evidence,
         absent=_absent(run),
     )
+
+
+def _at_end(run: Run, failure: Sequence[float]) -> float | None:
+    """Return the failure risk of the finished run, of which the end is known; None for a run without a step.
+
+    It failed where a number was not finite; it did not end in a loop where it ended itself.
+    """
+    if run.failed_step or (run.health is not None and run.health.nonfinite):
+        return 1.0
+    if not run.steps:
+        return None
+    return 0.0 if run.ended_itself and failure[-1] < 1 else round(float(failure[-1]), 4)
 
 
 def _absent(run: Run) -> dict[str, str]:

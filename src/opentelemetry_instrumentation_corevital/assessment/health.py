@@ -10,7 +10,7 @@ from ..baselines.profiled_signals import collapsed_fractions, windows
 from ..catalogue.verdicts import FLAG
 from ..run import Deviation, Health, Run, middle_third
 from .collapse import CollapseDetector
-from .deviation import OUTPUT_SIGNALS, deviations, where_it_began
+from .deviation import OUTPUT_SIGNALS, deviations, first_nonfinite, where_it_began
 from .layer_findings import anomaly
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
@@ -122,6 +122,7 @@ def _collapse(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
     fractions = collapsed_fractions(run)
     if fractions is None:
         return None
+    fractions = fractions[: first_nonfinite(run)]
     detector = CollapseDetector(thresholds)
     for step, fraction in enumerate(fractions.tolist()):
         detector.update(step, fraction)
@@ -219,11 +220,8 @@ def _infinity(run: Run) -> dict[str, int]:
 
 
 def _loop(run: Run, thresholds: Thresholds) -> Repetition | None:
-    """Return the loop that was still going on when the run was cut off; one that it left or ended is no failure.
-
-    A policy and whoever cancels cut a run off as well, though the conventions' word for both is `stop`.
-    """
-    if run.finish_reason == "stop" and run.stop_reason not in ("policy", "cancelled"):
+    """Return the loop that was still going on when the run ended; one that it left or ended itself is no failure."""
+    if run.ended_itself:
         return None
     last = RepetitionDetector(thresholds).last(run.tokens.tolist())
     return last if last is not None and last.loop else None

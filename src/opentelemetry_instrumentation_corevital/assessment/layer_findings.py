@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..baselines.profiled_signals import median
 from ..run import Run, middle_third
+from .deviation import first_nonfinite
 from .thresholds import Thresholds
 
 LayerValues = NDArray[np.float64]
@@ -61,10 +62,14 @@ def norm_outliers(values: LayerValues, thresholds: Thresholds, *, first: int = 0
 def _later_norms(run: Run) -> LayerValues | None:
     """Return the L2 norms after the first step [steps - 1, layers], NaN where not finite; None if not measured.
 
-    The first step is left out, since a prompt of one token ends on the model's own sink.
+    The first step is left out, since a prompt of one token ends on the model's own sink, and what follows a value that
+    was not finite, since it is its consequence.
     """
     norms = run.column("hidden_l2_norm")
-    return None if norms is None else np.where(np.isfinite(norms[1:]), norms[1:], np.nan).astype(np.float64)
+    if norms is None:
+        return None
+    norms = norms[1 : max(1, first_nonfinite(run))]
+    return np.where(np.isfinite(norms), norms, np.nan).astype(np.float64)
 
 
 def _comparable(values: LayerValues, thresholds: Thresholds) -> NDArray[np.bool_]:

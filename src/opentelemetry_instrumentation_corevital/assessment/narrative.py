@@ -1,15 +1,34 @@
-"""The run in two to four sentences: facts with their step numbers, no content."""
+"""The run in a few sentences: facts with their step numbers, no content.
 
+Every raised flag is in it, and the layer that is blamed first. What follows a number that was not finite is told as its
+consequence; averages and warnings after it are not told.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from ..catalogue.definitions import LONGEST_TRIGGER
+from ..catalogue.verdict import Flag
 from ..catalogue.verdicts import EARLY_WARNINGS, FLAGS
 from ..run import Intervention, Run
 from .thresholds import DEFAULT, Thresholds
 
+MOST_SENTENCES: Final = 4
+_WHAT_TO_DO: Final = (
+    dict.fromkeys(
+        ("norm outlier", "norm grows or shrinks unusually", "turns its input unusually"),
+        "Look at its weights, its dtype and its adapters",
+    )
+    | dict.fromkeys(
+        ("attention spread unusually", "attention spread changed unusually", "heads collapsed"),
+        "Look at its cache, the positions and the length of the context",
+    )
+    | {"values not finite": "Throw the answer away, and look at the weights and the dtype there"}
+)
+"""Reason of a blamed layer -> the first thing to do; docs/judgement.md has more."""
 _WARNING_TEXT: Final = {warning.name: warning.sentence for warning in EARLY_WARNINGS}
 _GRAVEST_FIRST: Final = tuple(sorted(FLAGS, key=lambda flag: -flag.weight))
 _HOW_IT_ENDED: Mapping[str | None, str] = {
@@ -45,15 +64,17 @@ _TRIGGERS: Mapping[str, str] = {
 
 
 def tell(run: Run, thresholds: Thresholds = DEFAULT) -> str:
-    """Return the narrative of a judged run."""
-    sentences = [_outcome(run), *_interventions(run.interventions), *_found(run)]
-    if uncertainty := _uncertainty(run, thresholds):
+    """Return the narrative of a judged run: what was found is always in it, the rest where there is room."""
+    found = _found(run)
+    sentences = [_outcome(run), *_interventions(run.interventions, MOST_SENTENCES - 1 - len(found)), *found]
+    nonfinite = run.health is not None and run.health.nonfinite
+    if not nonfinite and (uncertainty := _uncertainty(run, thresholds)):  # else most steps have no entropy of their own
         sentences.append(uncertainty)
     if warning := _first_warning(run):
         sentences.append(warning)
     elif len(sentences) == 1:
         sentences.append(_nothing(run))
-    return " ".join(sentences[:4])
+    return " ".join(sentences[:MOST_SENTENCES])
 
 
 def _outcome(run: Run) -> str:
@@ -69,14 +90,19 @@ def _outcome(run: Run) -> str:
     return f"{what}; its risk is {run.risk.level} ({run.risk.score:.2f})."
 
 
-def _interventions(done: Sequence[Intervention]) -> list[str]:
-    """Return a sentence about the first intervention and one about the last, which says how many came between."""
+def _interventions(done: Sequence[Intervention], room: int) -> list[str]:
+    """Return what is told of the first intervention and the last, which says how many came between.
+
+    Args:
+        done: the interventions.
+        room: for so many sentences; two become one where there is room for one only.
+    """
     if not done:
         return []
     told = [_intervention(each) for each in (done if len(done) < 3 else (done[0], done[-1]))]
     if len(done) > 2:
         told[-1] += f"; {len(done) - 2} more came between"
-    return [f"{each}." for each in told]
+    return [f"{each}." for each in (told if len(told) <= room else [_joined(told)])]
 
 
 def _intervention(each: Intervention) -> str:
@@ -86,13 +112,75 @@ def _intervention(each: Intervention) -> str:
 
 
 def _found(run: Run) -> list[str]:
-    """Return a sentence about what is wrong with numbers or text, and one about layers unless numbers are wrong."""
+    """Return what is wrong with the numbers or the text, and what with the layers: a sentence each, at most two."""
     evidence = {} if run.health is None else run.health.evidence
     found = [flag for flag in _GRAVEST_FIRST if flag.name in evidence]
-    first = [flag for flag in found if flag.about != "layers"][:1]
-    about_layers = [flag for flag in found if flag.about == "layers"][:1]
-    chosen = first if any(flag.about == "numbers" for flag in found) else first + about_layers
-    return [text for flag in chosen if (text := flag.sentence(evidence[flag.name]))]
+    numbers = [flag for flag in found if flag.about == "numbers"]
+    origin = min(numbers, key=lambda flag: _began(flag, evidence[flag.name]), default=None)
+    if origin is None:
+        text, layers = (
+            [_said(flag, evidence) for flag in found if flag.about == about] for about in ("text", "layers")
+        )
+        return [f"{_joined(each)}." for each in (text, _with_blame(run, layers)) if each]
+    step = evidence[origin.name]["step"]
+    before = [flag for flag in found if flag not in numbers and _first_step(evidence[flag.name]) < step]
+    after = [flag.label for flag in found if flag is not origin and flag not in before]
+    return [
+        *([f"{_joined([_said(flag, evidence) for flag in before])}."] if before else []),
+        f"{_joined([_said(origin, evidence), *_what_followed(run, origin, after)])}.",
+    ]
+
+
+def _said(flag: Flag, evidence: Mapping[str, Mapping[str, Any]]) -> str:
+    return flag.sentence(evidence[flag.name]) or f"{flag.label[0].upper()}{flag.label[1:]}."
+
+
+def _what_followed(run: Run, origin: Flag, after: Sequence[str]) -> list[str]:
+    """Return what came of a number that was not finite, and what to do."""
+    told = [f"{_listed(after)} followed"] if after else []
+    layers = [blamed.layer for blamed in run.blame or () if blamed.reason == "values not finite"]
+    if not layers:
+        return [*told, "Throw the answer away"]
+    if run.health is not None and "layer" not in run.health.evidence[origin.name]:
+        told.append(f"layer {layers[0]} was the first whose values were not finite")
+    return [*told, "Throw the answer away, and look at that layer's weights and dtype"]
+
+
+def _began(flag: Flag, evidence: Mapping[str, Any]) -> tuple[float, float, bool]:
+    """Return the order in which what was not finite came: by step and layer, the logits last; infinities make NaN."""
+    return evidence["step"], evidence.get("layer", math.inf), flag.name != "inf_detected"
+
+
+def _first_step(evidence: Mapping[str, Any]) -> float:
+    """Return where what a flag says begins: at the second copy of a loop."""
+    step: float = evidence.get("step", evidence.get("onset_step", math.inf))
+    return step
+
+
+def _with_blame(run: Run, said: Sequence[str]) -> list[str]:
+    """Return what is said of the layers, with the layer where it began and what to do about it."""
+    if not run.blame:
+        return list(said)
+    first = run.blame[0]
+    step = f" from step {first.evidence['step']} on" if "step" in first.evidence else ""
+    advice = _WHAT_TO_DO.get(first.reason)
+    began = f"Layer {first.layer} stands out first{step} ({first.reason})" + (f": {advice.lower()}" if advice else "")
+    return [began, *said]
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Return sentences as one, without its full stop."""
+    first, *others = (text.removesuffix(".") for text in texts)
+    return "; ".join([first, *map(_going_on, others)])
+
+
+def _going_on(text: str) -> str:
+    """Return a sentence as it goes on after another one; a first word like NaN stays as it is."""
+    return text if text.partition(" ")[0][1:].lower() != text.partition(" ")[0][1:] else f"{text[0].lower()}{text[1:]}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _uncertainty(run: Run, thresholds: Thresholds) -> str | None:

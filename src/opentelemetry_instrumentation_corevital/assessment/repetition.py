@@ -45,6 +45,8 @@ class Repetition(NamedTuple):
     exact: bool = True
     """Whether the last copies are alike: each of the last tokens, of `loop_window` and of a period at least, is the one
     that stood `period` tokens before it."""
+    unbroken: bool = True
+    """Whether all tokens of it recur, or at least all of the last `loop_window`, be it in another order."""
     alike_step: int = 0
     """Step of the first of these tokens; where `exact` is false it means nothing."""
     alike_copies: float = 0.0
@@ -77,7 +79,7 @@ class RepetitionDetector:
         self._window_bits = (1 << thresholds.loop_window) - 1
         self._short_bits = (1 << thresholds.repetition_window) - 1
         self._recurring = self._third = 0  # the last tokens as bits, the newest lowest
-        self._begin = self._last = 0  # of the stretch
+        self._begin = self._last = self._count = 0  # of the stretch
         self._period = self._votes = 0
         self._tokens = [-1] * thresholds.max_period  # of the last steps, a ring
         self._followed = self._distance = 0  # tokens in a row that an earlier place has, too, and how far back it is
@@ -143,8 +145,9 @@ class RepetitionDetector:
     def _recurs(self, step: int, distance: int) -> None:
         """Take note of a token that recurs."""
         if not self._recurring & self._short_bits:
-            self._begin, self._votes, self._alike = step, 0, _LONG_AGO
+            self._begin, self._count, self._votes, self._alike = step, 0, 0, _LONG_AGO
         self._last = step
+        self._count += 1
         if distance == self._period:
             self._votes = min(self._votes + 1, self._limits.max_period)
         elif self._votes:
@@ -166,6 +169,7 @@ class RepetitionDetector:
             onset_step=onset,
             loop=third and (self._step - self._alike <= limits.alike_lasts or self._whole_copy(self._period)),
             exact=exact,
+            unbroken=self._count == self._last - self._begin + 1 or self._recurring == self._window_bits,
             alike_step=self._step - self._followed + 1,
             alike_copies=self._followed / period + 1,
         )

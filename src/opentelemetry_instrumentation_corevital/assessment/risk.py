@@ -1,7 +1,8 @@
 """Risk of a run, method `rules`: a score from definite failures and from the fraction of high-entropy steps.
 
 score = min(1, worst + 0.5 x high-entropy steps / steps), where the worst raised flag counts the weight that
-the catalogue gives it: 1 where a value was NaN or infinite.
+the catalogue gives it: 1 where a value was NaN or infinite, and then the entropy, a consequence, does not count. The
+other raised flags are factors of 0: the worst one covers them.
 """
 
 import math
@@ -23,9 +24,9 @@ def judge_risk(run: Run, thresholds: Thresholds = DEFAULT) -> Risk | None:
     health = run.health
     factors: list[tuple[str, float]] = []
     if health is not None:
-        raised = [(flag, FLAG_RISK[flag]) for flag in health.raised()]
-        factors += sorted(raised, key=lambda factor: -factor[1])[:1]
-        if health.high_entropy_steps and run.steps:
+        raised = sorted(health.raised(), key=lambda flag: -FLAG_RISK[flag])
+        factors += [(flag, 0.0 if place else FLAG_RISK[flag]) for place, flag in enumerate(raised)]
+        if health.high_entropy_steps and run.steps and not health.nonfinite:
             fraction = min(1.0, health.high_entropy_steps / run.steps)
             factors.append((HIGH_ENTROPY_SHARE, ENTROPY_FRACTION_WEIGHT * fraction))
     if not factors and (run.column("entropy") is None or not run.steps):

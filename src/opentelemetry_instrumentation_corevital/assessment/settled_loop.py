@@ -2,7 +2,7 @@
 
 A loop (`repetition.py`) has settled when
 
-- its copies are alike, token for token, and there are `settled_copies` of them;
+- all its tokens recur, at least the last ones, and there are `settled_copies` of it;
 - going round once more is likely: the surprisals of its last copy sum up to at most `settled_bits`, so that the model
   gave that copy a chance of at least 2^-`settled_bits`;
 - it is long enough to be no request that was carried out: a period of at most `short_period` tokens spans
@@ -41,7 +41,7 @@ class SettledLoop:
         """Take the next token, its surprisal in bit (NaN: not measured) and the repetition that goes on at it."""
         self._last.append((token, surprisal if isfinite(surprisal) else 0.0))
         limits = self._limits
-        if repetition is None or not repetition.loop or not repetition.exact:
+        if repetition is None or not repetition.loop or not repetition.unbroken:
             return False
         period, spanned = repetition.period, step - repetition.start_step + 1
         if repetition.copies < limits.settled_copies:

@@ -112,7 +112,7 @@ class HealthProcessor(Profiled):
         health = run.health = judge_health(run, self._thresholds_of(span, run))
         run.absent.update(health.absent)
         steps = health.high_entropy_steps
-        if steps and steps > self._thresholds.high_entropy_share * run.steps:
+        if steps and steps > self._thresholds.high_entropy_share * run.steps and not health.nonfinite:
             run.warn([HIGH_ENTROPY_SHARE])
         span.set_attributes(verdict_attributes(run, "health"))
 
