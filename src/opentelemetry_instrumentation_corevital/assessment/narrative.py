@@ -14,6 +14,7 @@ from ..catalogue.definitions import LONGEST_TRIGGER
 from ..catalogue.verdict import Flag
 from ..catalogue.verdicts import EARLY_WARNINGS, FLAGS
 from ..run import Intervention, Run
+from .deviation import first_nonfinite
 from .thresholds import DEFAULT, Thresholds
 
 MOST_SENTENCES: Final = 4
@@ -122,11 +123,16 @@ def _found(run: Run) -> list[str]:
             [_said(flag, evidence) for flag in found if flag.about == about] for about in ("text", "layers")
         )
         return [f"{_joined(each)}." for each in (text, _with_blame(run, layers)) if each]
-    step = evidence[origin.name]["step"]
-    before = [flag for flag in found if flag not in numbers and _first_step(evidence[flag.name]) < step]
-    after = [flag.label for flag in found if flag is not origin and flag not in before]
+    end = first_nonfinite(run)  # what begins before it, or without it, is a finding of its own
+    own = [
+        flag for flag in found if flag not in numbers and (end >= run.steps or _first_step(evidence[flag.name]) < end)
+    ]
+    after = [flag.label for flag in found if flag is not origin and flag not in own]
+    said = [_said(flag, evidence) for flag in own]
+    if run.blame and run.blame[0].reason != "values not finite":
+        said = _with_blame(run, said)
     return [
-        *([f"{_joined([_said(flag, evidence) for flag in before])}."] if before else []),
+        *([f"{_joined(said)}."] if said else []),
         f"{_joined([_said(origin, evidence), *_what_followed(run, origin, after)])}.",
     ]
 
