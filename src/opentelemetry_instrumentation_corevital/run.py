@@ -204,11 +204,6 @@ class Health:
         """Return the names of the flags that are raised."""
         return [name for name, value in self.flags().items() if value]
 
-    @property
-    def nonfinite(self) -> bool:
-        """Return whether a number was NaN or infinite, from which the rest may follow."""
-        return bool(self.nan_detected or self.inf_detected)
-
 
 @dataclass(frozen=True, slots=True)
 class EarlyWarning:
@@ -384,14 +379,6 @@ class Run:
     def steps(self) -> int:
         """Return the number of generated tokens that are known, T."""
         return len(self.tokens)
-
-    @property
-    def ended_itself(self) -> bool:
-        """Return whether the text said that it is over: by the end token, or by a stop string.
-
-        Where only the conventions' word is known, `stop` is taken for that.
-        """
-        return self.stop_reason in ("eos", "stop_string") or (self.stop_reason is None and self.finish_reason == "stop")
 
     @property
     def output_tokens(self) -> int | None:

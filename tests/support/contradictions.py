@@ -12,6 +12,7 @@ from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
 from opentelemetry_instrumentation_corevital.assessment.compound import judge_compound
 from opentelemetry_instrumentation_corevital.assessment.deviation import first_nonfinite
 from opentelemetry_instrumentation_corevital.assessment.early_warning import judge_early_warning
+from opentelemetry_instrumentation_corevital.assessment.ending import ended_itself, failed_by_numbers
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.repetition import RepetitionDetector
@@ -149,7 +150,7 @@ STATEMENTS: Final[dict[str, Holds]] = {
     "a run": lambda _: True,
     "a flag": lambda run: bool(_raised(run)),
     "no flag": lambda run: not _raised(run),
-    "not finite": lambda run: run.health is not None and run.health.nonfinite,
+    "not finite": failed_by_numbers,
     "risk low": lambda run: run.risk is not None and run.risk.level == "low",
     "risk high": lambda run: run.risk is not None and run.risk.level == "high",
     "risk not high": lambda run: run.risk is not None and run.risk.level != "high",
@@ -161,9 +162,9 @@ STATEMENTS: Final[dict[str, Holds]] = {
     "failure risk near 1": lambda run: _at_end(run) > 0.8,
     "failure risk below one half": lambda run: _at_end(run) < 0.5,
     "failure risk of 1": lambda run: _at_end(run) == 1,
-    "ended itself": lambda run: run.ended_itself,
+    "ended itself": lambda run: ended_itself(run),
     "loops at its end, ended by something else": lambda run: (
-        run.output_tokens is not None and not run.ended_itself and _loops_at_end(run)
+        run.output_tokens is not None and not ended_itself(run) and _loops_at_end(run)
     ),
     "no loop flag": lambda run: "repetition_loop_detected" not in _raised(run),
     "told to have ended by itself": lambda run: "ended by itself" in _told(run),

@@ -28,6 +28,7 @@ from ..catalogue.verdict import WarningSignal
 from ..catalogue.verdicts import EARLY_WARNINGS
 from ..run import EarlyWarning, Run, middle_third
 from .collapse import CollapseDetector
+from .ending import ended_itself, failed_by_numbers
 from .failure_risk import failure_risk
 from .history import NormHistory, Window
 from .repetition import Repetition, RepetitionDetector
@@ -181,11 +182,11 @@ def _at_end(run: Run, failure: Sequence[float]) -> float | None:
 
     It failed where a number was not finite; it did not end in a loop where it ended itself.
     """
-    if run.failed_step or (run.health is not None and run.health.nonfinite):
+    if run.failed_step or failed_by_numbers(run):
         return 1.0
     if not run.steps:
         return None
-    return 0.0 if run.ended_itself and failure[-1] < 1 else round(float(failure[-1]), 4)
+    return 0.0 if ended_itself(run) and failure[-1] < 1 else round(float(failure[-1]), 4)
 
 
 def _absent(run: Run) -> dict[str, str]:

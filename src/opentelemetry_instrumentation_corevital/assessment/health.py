@@ -11,6 +11,7 @@ from ..catalogue.verdicts import FLAG
 from ..run import Deviation, Health, Run, middle_third
 from .collapse import CollapseDetector
 from .deviation import OUTPUT_SIGNALS, deviations, first_nonfinite, where_it_began
+from .ending import ended_itself
 from .layer_findings import anomaly
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
@@ -221,7 +222,7 @@ def _infinity(run: Run) -> dict[str, int]:
 
 def _loop(run: Run, thresholds: Thresholds) -> Repetition | None:
     """Return the loop that was still going on when the run ended; one that it left or ended itself is no failure."""
-    if run.ended_itself:
+    if ended_itself(run):
         return None
     last = RepetitionDetector(thresholds).last(run.tokens.tolist())
     return last if last is not None and last.loop else None

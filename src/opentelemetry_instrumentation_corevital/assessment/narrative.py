@@ -15,6 +15,7 @@ from ..catalogue.verdict import Flag
 from ..catalogue.verdicts import EARLY_WARNINGS, FLAGS
 from ..run import Intervention, Run
 from .deviation import first_nonfinite
+from .ending import failed_by_numbers
 from .thresholds import DEFAULT, Thresholds
 
 MOST_SENTENCES: Final = 4
@@ -68,8 +69,9 @@ def tell(run: Run, thresholds: Thresholds = DEFAULT) -> str:
     """Return the narrative of a judged run: what was found is always in it, the rest where there is room."""
     found = _found(run)
     sentences = [_outcome(run), *_interventions(run.interventions, MOST_SENTENCES - 1 - len(found)), *found]
-    nonfinite = run.health is not None and run.health.nonfinite
-    if not nonfinite and (uncertainty := _uncertainty(run, thresholds)):  # else most steps have no entropy of their own
+    if not failed_by_numbers(run) and (
+        uncertainty := _uncertainty(run, thresholds)
+    ):  # else most steps have no entropy of their own
         sentences.append(uncertainty)
     if warning := _first_warning(run):
         sentences.append(warning)

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..catalogue.verdicts import FLAGS, HIGH_ENTROPY_SHARE
 from ..run import Risk, RiskLevel, Run
+from .ending import failed_by_numbers
 from .thresholds import DEFAULT, Thresholds
 
 METHOD: Final = "rules"
@@ -26,7 +27,7 @@ def judge_risk(run: Run, thresholds: Thresholds = DEFAULT) -> Risk | None:
     if health is not None:
         raised = sorted(health.raised(), key=lambda flag: -FLAG_RISK[flag])
         factors += [(flag, 0.0 if place else FLAG_RISK[flag]) for place, flag in enumerate(raised)]
-        if health.high_entropy_steps and run.steps and not health.nonfinite:
+        if health.high_entropy_steps and run.steps and not failed_by_numbers(run):
             fraction = min(1.0, health.high_entropy_steps / run.steps)
             factors.append((HIGH_ENTROPY_SHARE, ENTROPY_FRACTION_WEIGHT * fraction))
     if not factors and (run.column("entropy") is None or not run.steps):

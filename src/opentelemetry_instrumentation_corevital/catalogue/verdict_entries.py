@@ -27,7 +27,10 @@ ENTRIES: Final[Mapping[str, Entry]] = {
             "are in a second or later copy; 1 once a logit was NaN or +Inf, or a value of a layer's output NaN or "
             "infinite. A logistic regression on one half of the run set"
         ),
-        unit="1, per step; on the span that of the last step",
+        unit=(
+            "1, per step; on the span that of the last step, and what the end shows: 0 where the end token or a stop "
+            "string ended the run, 1 where a number was not finite"
+        ),
         default="every run; it needs no logits",
         evidence="the repetition that goes on",
         measured=(
@@ -65,7 +68,10 @@ ENTRIES: Final[Mapping[str, Entry]] = {
         ),
         unit="1",
         default="every run whose logits were measured, or that has a loop",
-        evidence="`corevital.risk.factors`: what it is made of, largest first",
+        evidence=(
+            "`corevital.risk.factors`: what it is made of, largest first; a raised flag that a worse one covers is in "
+            "it with 0"
+        ),
         measured=(
             "degenerate runs with level high: {{figure Risk, method `rules`: degenerate and ordinary runs | "
             "degenerate runs with level high}}; ordinary runs at most at temperature 0.7 with level low: {{figure "
@@ -111,9 +117,10 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     ),
     "narrative": Entry(
         definition=(
-            "two to four sentences from templates: how the run ended, its risk, what policies did (two of "
-            "them at most, and how many more), what was found, entropy, the first warning; facts with their steps, no "
-            "content"
+            "two to four sentences from templates: how the run ended, its risk, what policies did (two of them at "
+            "most, and how many more), every raised flag, the layer that is blamed first and what to do, entropy, "
+            "the first warning. NaN or infinity is named where it came first; what follows from it is told as "
+            "that, and neither averages nor warnings after it are told. Facts with their steps, no content"
         ),
         unit="text",
         default="every run",

@@ -19,6 +19,7 @@ from .. import semconv
 from ..assessment.blame import judge_blame
 from ..assessment.compound import judge_compound
 from ..assessment.early_warning import judge_early_warning
+from ..assessment.ending import failed_by_numbers
 from ..assessment.fingerprint import judge_fingerprint
 from ..assessment.health import judge_health
 from ..assessment.narrative import tell
@@ -112,7 +113,7 @@ class HealthProcessor(Profiled):
         health = run.health = judge_health(run, self._thresholds_of(span, run))
         run.absent.update(health.absent)
         steps = health.high_entropy_steps
-        if steps and steps > self._thresholds.high_entropy_share * run.steps and not health.nonfinite:
+        if steps and steps > self._thresholds.high_entropy_share * run.steps and not failed_by_numbers(run):
             run.warn([HIGH_ENTROPY_SHARE])
         span.set_attributes(verdict_attributes(run, "health"))
 
