@@ -162,7 +162,7 @@ STATEMENTS: Final[dict[str, Holds]] = {
     "failure risk near 1": lambda run: _at_end(run) > 0.8,
     "failure risk below one half": lambda run: _at_end(run) < 0.5,
     "failure risk of 1": lambda run: _at_end(run) == 1,
-    "ended itself": lambda run: ended_itself(run),
+    "ended itself": ended_itself,
     "loops at its end, ended by something else": lambda run: (
         run.output_tokens is not None and not ended_itself(run) and _loops_at_end(run)
     ),
