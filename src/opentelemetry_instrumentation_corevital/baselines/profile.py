@@ -67,7 +67,7 @@ class Identity(_Part):
         """
         told = (
             self._differing(model, ("revision",))
-            if _same_precision(self.dtype, model.dtype)
+            if same_precision(self.dtype, model.dtype)
             else (self._differing(model, ("dtype", "revision")))
         )
         for name in ("quantization", "adapters"):
@@ -78,7 +78,7 @@ class Identity(_Part):
 
     def roundings(self, model: ModelInfo) -> list[str]:
         """Return what differs that changes numbers by rounding only: floating point of another width."""
-        return self._differing(model, ("dtype",)) if _same_precision(self.dtype, model.dtype) else []
+        return self._differing(model, ("dtype",)) if same_precision(self.dtype, model.dtype) else []
 
     def _differing(self, model: ModelInfo, names: tuple[str, ...]) -> list[str]:
         pairs = {name: (getattr(self, name), getattr(model, name)) for name in names}
@@ -92,7 +92,8 @@ class Identity(_Part):
 _FLOATING: Final = frozenset({"float64", "float32", "bfloat16", "float16"})
 
 
-def _same_precision(mine: str | None, theirs: str | None) -> bool:
+def same_precision(mine: str | None, theirs: str | None) -> bool:
+    """Whether two dtypes are both floating point of 16 bits or more: they differ by rounding only."""
     return mine in _FLOATING and theirs in _FLOATING
 
 
@@ -184,10 +185,12 @@ def excess(
 
 
 class Spreads(_Part):
-    """A signal's distribution over steps and over windows of steps."""
+    """A signal's distribution over steps, over windows of steps by their medians, and by their largest values."""
 
     steps: Spread
     windows: Spread
+    maxima: Spread | None = None
+    """Only learned baselines have it."""
 
 
 class Profile(_Part):
@@ -210,7 +213,7 @@ class Profile(_Part):
                 raise ValueError(f"unknown signal {min(unknown)!r}; known are {', '.join(known)}")
         for name, spreads in (self.signals | self.layers).items():
             width = 1 if name in self.signals else self.model.layer_count
-            for spread in (spreads.steps, spreads.windows):
+            for spread in filter(None, (spreads.steps, spreads.windows, spreads.maxima)):
                 if width is not None and len(spread.location) != width:
                     raise ValueError(f"{name}: has {len(spread.location)} entries, expected {width}")
         return self

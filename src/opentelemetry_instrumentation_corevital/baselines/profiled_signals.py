@@ -57,8 +57,11 @@ def _change(values: Values) -> Values:
     change = np.full_like(values, np.nan)
     if len(values) <= 2 * WINDOW:
         return change
-    means = np.lib.stride_tricks.sliding_window_view(values, WINDOW, axis=0).mean(-1)
+    means = values[: 1 - WINDOW].copy()
     with np.errstate(invalid="ignore"):
+        for later in range(1, WINDOW):
+            means += values[later : len(values) + 1 - WINDOW + later]
+        means /= WINDOW
         change[2 * WINDOW :] = means[WINDOW + 1 :] - means[1:-WINDOW]
     return change
 

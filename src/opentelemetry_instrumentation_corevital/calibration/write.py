@@ -15,7 +15,7 @@ def write_profile(profile: Profile, path: str | os.PathLike[str]) -> None:
         ProfileError: if it cannot be written.
     """
     file = Path(path)
-    text = json.dumps(profile.model_dump(mode="json"), separators=(",", ":"))
+    text = json.dumps(profile.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
     text = text.replace('},"', '},\n"') + "\n"  # one signal a line: two profiles can be compared by eye
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
