@@ -100,6 +100,11 @@ COMMANDS: dict[str, Stability] = {
     "watch": "provisional",
     "compare": "provisional",
     "calibrate": "provisional",
+    "baseline list": "provisional",
+    "baseline show": "provisional",
+    "baseline merge": "provisional",
+    "baseline reset": "provisional",
+    "baseline freeze": "provisional",
     "label": "stable",
     "export": "stable",
     "import": "stable",
@@ -151,7 +156,7 @@ _TAIL = """
 | reports: `export --format report` | `schema_version`, 0.4.0 of the first CoreVital | stable |
 | run data ([run-data.md](run-data.md)) | `corevital.schema_version` of its run | as attributes |
 | the store's SQLite file | `PRAGMA user_version`; older files are brought up to date | tables and columns are internal: read it with `open_store()` or the commands |
-| baseline profiles | their key `format` | provisional |
+| baseline profiles, learned baselines | their key `format` | provisional |
 """
 
 

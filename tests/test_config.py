@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from opentelemetry_instrumentation_corevital import config
+from opentelemetry_instrumentation_corevital import CoreVitalMonitor, config
 from opentelemetry_instrumentation_corevital._internal.layer_selection import LayerSelection
 from opentelemetry_instrumentation_corevital.config import CONTENT_ENV, SettingsError, load_settings
+from opentelemetry_instrumentation_corevital.monitor.monitor_options import monitor_options
 
 
 def test_a_keyword_wins_over_the_environment_and_that_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,3 +134,36 @@ def test_a_fork_waits_for_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         os._exit(0 if ended.is_set() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     thread.join()
+
+
+# --- one option under two names ------------------------------------------------------------------------------------
+
+
+def test_the_baseline_has_an_older_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_COREVITAL_BASELINE")
+    assert load_settings().chosen_baseline == "auto"
+    assert load_settings({"baseline": "a.json"}).chosen_baseline == "a.json"
+    assert load_settings({"profile": "off"}).chosen_baseline == "off"
+    monkeypatch.setenv("OTEL_COREVITAL_PROFILE", "b.json")
+    assert load_settings().chosen_baseline == "b.json"
+    assert load_settings({"baseline": "off"}).chosen_baseline == "off", "a keyword goes before a variable"
+    monkeypatch.delenv("OTEL_COREVITAL_PROFILE")
+    monkeypatch.setenv("OTEL_COREVITAL_BASELINE", "off")
+    assert load_settings({"profile": "auto"}).chosen_baseline == "auto"
+    assert load_settings({"profile": None}).chosen_baseline == "off"
+
+
+def test_both_names_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = "baseline and profile .OTEL_COREVITAL_BASELINE, OTEL_COREVITAL_PROFILE. are two names of one option"
+    with pytest.raises(SettingsError, match=says):
+        load_settings({"baseline": "off", "profile": "off"})
+    monkeypatch.setenv("OTEL_COREVITAL_BASELINE", "off")
+    monkeypatch.setenv("OTEL_COREVITAL_PROFILE", "off")
+    with pytest.raises(SettingsError, match=says):
+        load_settings()
+
+
+def test_a_monitor_that_names_one_is_not_overruled_by_the_other_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_COREVITAL_BASELINE")
+    options = monitor_options({"baseline": "off"}, (), own=CoreVitalMonitor.__init__, early_warning=True)
+    assert options.over(load_settings({"profile": "auto"})).chosen_baseline == "off"

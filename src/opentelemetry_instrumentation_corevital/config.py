@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -29,6 +29,10 @@ SUMMARY_ATTENTION_EVERY = 8
 
 CaptureMode = Literal["summary", "full", "on_risk"]
 ContentMode = Literal["no_content", "span_only", "event_only", "span_and_event"]
+
+
+BASELINE_NAMES: Final = ("baseline", "profile")
+"""One option under two names."""
 
 
 class SettingsError(ValueError):
@@ -74,12 +78,14 @@ class Settings(BaseSettings):
         None, ge=4096, description="bytes of an encoded span; default 49152 in summary, 81920 in full"
     )
     high_entropy_bits: float = Field(4.0, gt=0, allow_inf_nan=False, description="entropy above it counts as high")
-    profile: str = Field(
+    baseline: str | None = Field(
         "auto",
         min_length=1,
-        description="baseline profile of the model (`corevital calibrate`): `auto`: its own where there is one; `off`; "
-        "or a name or path",
+        description="what is usual for a model: `auto`: its calibrated or packaged profile, else what is learned from "
+        "its own runs as they are served; `off`: none is read or learned; or the name or path of one, and nothing is "
+        "learned",
     )
+    profile: str | None = Field(None, min_length=1, description="older name of baseline; give one of them")
     risk_threshold: float = Field(
         0.7, ge=0, le=1, allow_inf_nan=False, description="capture=on_risk reports in full from this risk on"
     )
@@ -140,6 +146,16 @@ class Settings(BaseSettings):
             return {**given, "prompt_hash": "hmac"}
         return given
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_baseline(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("profile") is not None and given.get("baseline") is not None:
+            raise ValueError(
+                "baseline and profile (OTEL_COREVITAL_BASELINE, OTEL_COREVITAL_PROFILE) are two names of one option; "
+                "give one of them"
+            )
+        return given
+
     @model_validator(mode="after")
     def _hmac_has_key(self) -> "Settings":
         if self.prompt_hash == "hmac" and not self.hash_key:
@@ -156,6 +172,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, env_settings)
+
+    @property
+    def chosen_baseline(self) -> str:
+        """Return the setting of the baseline, under whichever name it was given."""
+        return self.profile or self.baseline or "auto"
 
     @property
     def attention_steps(self) -> int:
@@ -216,6 +237,9 @@ def read_settings(keywords: Mapping[str, Any] | None = None) -> Settings:
             near = difflib.get_close_matches(name, Settings.model_fields, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; options are {', '.join(Settings.model_fields)}"
             raise SettingsError(f"CoreVital: unknown option {name!r}{hint}")
+    for name, other in (BASELINE_NAMES, BASELINE_NAMES[::-1]):
+        if given.get(name) is not None:
+            given.setdefault(other, None)  # a keyword goes before a variable, under either name
     if "capture_message_content" not in given and not _known_content_mode():
         given["capture_message_content"] = "no_content"
     # The alias is what pydantic-settings reads from the environment; a keyword has to use it too.

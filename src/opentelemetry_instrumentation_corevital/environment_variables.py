@@ -87,11 +87,19 @@ OTEL_COREVITAL_HIGH_ENTROPY_BITS = "OTEL_COREVITAL_HIGH_ENTROPY_BITS"
 Entropy in bits above which a step counts as high (default 4.0).
 """
 
+OTEL_COREVITAL_BASELINE = "OTEL_COREVITAL_BASELINE"
+"""
+.. envvar:: OTEL_COREVITAL_BASELINE
+
+What is usual for a model: `auto` (default: its calibrated or packaged profile, else what is learned from its own runs
+as they are served), `off` (none is read or learned), or the name or path of one (nothing is learned).
+"""
+
 OTEL_COREVITAL_PROFILE = "OTEL_COREVITAL_PROFILE"
 """
 .. envvar:: OTEL_COREVITAL_PROFILE
 
-Baseline profile of the model: `auto` (default: its own, where there is one), `off`, or a name or path.
+Older name of OTEL_COREVITAL_BASELINE, with the same values; give one of them.
 """
 
 OTEL_COREVITAL_RISK_THRESHOLD = "OTEL_COREVITAL_RISK_THRESHOLD"

@@ -23,6 +23,8 @@ RollbackMode = Literal["crop", "prefill"]
 """How the cache was cut back: in place, or by computing it again from the tokens that were kept."""
 RiskLevel = Literal["low", "medium", "high"]
 PromptHashSource = Literal["text", "decoded"]
+BaselineSource = Literal["packaged", "calibrated", "learned", "none"]
+"""Where what is usual for a model comes from: the package, `corevital calibrate`, its served runs, or nowhere."""
 
 FINISH_REASONS: Mapping[StopReason, FinishReason] = {
     "eos": "stop",
@@ -117,6 +119,16 @@ class Prompt:
     text: str | None = None
     source: PromptHashSource | None = None
     chat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineUse:
+    """What a run was judged with, as it stood before the run."""
+
+    source: BaselineSource
+    runs: int | None = None
+    tokens: int | None = None
+    """That it was made of; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +321,7 @@ class Fingerprint:
         return float(np.sqrt(np.mean(off * off)))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Run:
     """One generated sequence.
 
@@ -339,6 +351,7 @@ class Run:
         failed_step: counts of what was not finite at the step at which the call failed before a token was chosen, each
             [1] or [1, layers] under its column's name. Empty where there was no such step or nothing wrong with it.
         interventions: what policies did to it, in order; empty where they did nothing or there were none.
+        baseline: what it was judged with; None where nobody looked for it.
         health, early_warning, compound, risk, blame, fingerprint, narrative, warnings: the judgements, once made.
     """
 
@@ -360,6 +373,7 @@ class Run:
     error_type: str | None = None
     failed_step: dict[str, NDArray[Any]] = field(default_factory=dict)
     interventions: tuple[Intervention, ...] = ()
+    baseline: BaselineUse | None = None
     health: Health | None = None
     early_warning: EarlyWarning | None = None
     compound: tuple[CompoundSignal, ...] | None = None
@@ -370,9 +384,9 @@ class Run:
     warnings: list[str] = field(default_factory=list)
 
     def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
-        """Take what a pickle or a copy holds; a pickle of an earlier version has no interventions."""
+        """Take what a pickle or a copy holds; a pickle of an earlier version has no interventions and no baseline."""
         _, values = state
-        for name, value in {"interventions": (), **values}.items():
+        for name, value in {"interventions": (), "baseline": None, **values}.items():
             setattr(self, name, value)
 
     @property

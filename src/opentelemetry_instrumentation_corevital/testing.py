@@ -21,7 +21,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace import Span
 
 from . import semconv
-from .config import load_settings
+from .baselines.lookup import OFF
+from .config import BASELINE_NAMES, environment_variable, load_settings
 from .instrumentation.instrumentor import CoreVitalInstrumentor, make_recorder
 from .instrumentation.patched_methods import process_recorder, set_process_recorder
 from .run import Run
@@ -154,7 +155,8 @@ def capture_runs(**options: Any) -> Iterator[InMemoryTelemetry]:
 
     Args:
         options: options of `instrument()`, `judgements` among them. Whatever the environment says, CoreVital is on, and
-            without the option `capture_ratio` every run is measured.
+            without the option `capture_ratio` every run is measured. Without the option `baseline`, and without its
+            variable, no baseline is read or learned: a test's verdicts do not depend on what ran before.
 
     Raises:
         SettingsError: for a bad option.
@@ -164,12 +166,18 @@ def capture_runs(**options: Any) -> Iterator[InMemoryTelemetry]:
         raise RuntimeError("OTEL_SDK_DISABLED=true: OpenTelemetry records nothing, so there is nothing to capture")
     telemetry = InMemoryTelemetry()
     judgements = [*options.pop("judgements", ()), telemetry]
-    options = {"capture_ratio": 1.0, **options, "enabled": True}
+    options = {"capture_ratio": 1.0, **_no_baseline(options), **options, "enabled": True}
     try:
         with _taken_over(telemetry, judgements, options):
             yield telemetry
     finally:
         telemetry.close()
+
+
+def _no_baseline(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the option that switches baselines off, unless somebody has asked for one."""
+    asked = any(options.get(name) or os.environ.get(environment_variable(name)) for name in BASELINE_NAMES)
+    return {} if asked else {"baseline": OFF}
 
 
 @contextmanager

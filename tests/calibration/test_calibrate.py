@@ -21,7 +21,10 @@ def prompts(tmp_path: Path) -> Path:
 
 @pytest.mark.acceptance
 @pytest.mark.real_model
-def test_a_profile_of_the_real_model_is_made_found_and_used(cli: Cli, prompts: Path) -> None:
+def test_a_profile_of_the_real_model_is_made_found_and_used(
+    cli: Cli, prompts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OTEL_COREVITAL_BASELINE")
     code, out, err = cli("calibrate", "--model", "smollm2", "--prompts", str(prompts), "--max-new-tokens", "48")
     assert code == 0, err
     (file,) = profiles_folder().iterdir()
@@ -53,6 +56,7 @@ def test_prompts_that_cannot_be_used_are_told(cli: Cli, tmp_path: Path, text: by
 def test_a_profile_that_is_not_there_is_told_before_anything_runs(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.delenv("OTEL_COREVITAL_BASELINE")
     monkeypatch.setenv("OTEL_COREVITAL_PROFILE", "nobody/has-this")
     code, _, err = cli("run", "--model", "smollm2", "--prompt", "x", "--max-new-tokens", "1")
     assert code == 1

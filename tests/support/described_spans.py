@@ -12,12 +12,17 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission import budget
-from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
+from opentelemetry_instrumentation_corevital.emission.judgements import (
+    BlameProcessor,
+    HealthProcessor,
+    default_judgements,
+    in_order,
+)
 from opentelemetry_instrumentation_corevital.emission.span import emit_run
 from opentelemetry_instrumentation_corevital.run import Prompt
 from tests.support.made_runs import make_run
 
-MOST_ATTRIBUTES = 104
+MOST_ATTRIBUTES = 107
 """Of a span: the SDK keeps 128, and others may add theirs."""
 _TYPES: dict[str, type] = {"string": str, "int": int, "double": float, "boolean": bool}
 
@@ -51,7 +56,7 @@ def emit(run: Run, *, limits: SpanLimits | None = None, text: str = "", **option
     provider = TracerProvider(span_limits=limits)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     span = provider.get_tracer("t").start_span("text_completion org/model")
-    for judgement in default_judgements(settings):
+    for judgement in in_order(default_judgements(settings), [HealthProcessor(), BlameProcessor()]):
         judgement.on_run_ending(span, run)
     full = settings.capture == "full"
     limit = settings.max_span_bytes or (budget.SPAN_BYTES_FULL if full else budget.SPAN_BYTES_SUMMARY)

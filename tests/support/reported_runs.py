@@ -11,7 +11,12 @@ from opentelemetry_instrumentation_corevital import Judgement, Run, semconv
 from opentelemetry_instrumentation_corevital.assessment.risk import risk_level
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
-from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
+from opentelemetry_instrumentation_corevital.emission.judgements import (
+    BlameProcessor,
+    HealthProcessor,
+    default_judgements,
+    in_order,
+)
 from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
 from opentelemetry_instrumentation_corevital.run import Risk
@@ -55,7 +60,7 @@ def report(
         within: holds the span that the call belongs below.
     """
     settings = load_settings({"capture": "full"})
-    judgements = default_judgements(settings)
+    judgements = in_order(default_judgements(settings), [HealthProcessor(), BlameProcessor()])
     if risk is not None:
         judgements = [OwnRisk(risk) if judgement.role == "risk" else judgement for judgement in judgements]
     for index, run in enumerate(runs):

@@ -15,11 +15,17 @@ from opentelemetry.trace import set_span_in_context
 from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
-from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
+from opentelemetry_instrumentation_corevital.emission.judgements import (
+    BlameProcessor,
+    HealthProcessor,
+    default_judgements,
+    in_order,
+)
 from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
+from opentelemetry_instrumentation_corevital.run import BaselineUse
 
 Attributes = dict[str, Any]
 
@@ -29,6 +35,15 @@ class _Words:
 
     def decode(self, tokens: list[int], **_: Any) -> str:
         return " ".join("word"[: 1 + token % 4] for token in tokens)
+
+
+class _Baseline:
+    """Says what a run with everything was judged with, which no setting of these runs has."""
+
+    role = "baseline"
+
+    def on_run_ending(self, _span: Any, run: Run) -> None:
+        run.baseline = BaselineUse("calibrated", 200, 40_000)
 
 
 def reported(runs: list[Run], limit: int = 128) -> tuple[list[Any], list[tuple[str, Attributes]]]:
@@ -46,7 +61,7 @@ def reported(runs: list[Run], limit: int = 128) -> tuple[list[Any], list[tuple[s
         tracer=tracer,
         instruments=Instruments(NoOpMeter("none")),
         logger=loggers.get_logger(semconv.SCOPE_NAME),
-        judgements=default_judgements(settings),
+        judgements=[*in_order(default_judgements(settings), [HealthProcessor(), BlameProcessor()]), _Baseline()],
         span=span,
         context=set_span_in_context(span, Context()),
         model=runs[0].model,

@@ -40,7 +40,10 @@ def judge_blame(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[BlamedLayer
     flags = {} if run.health is None else run.health.flags()
     deviating = deviations(run, thresholds) if run.health is None else run.health.deviations
     found = _nonfinite(run)
-    found += _norms(run, thresholds) if deviating is None else _deviating(deviating)
+    if deviating is not None:
+        found += _deviating(deviating)
+    elif not thresholds.needs_baseline:
+        found += _norms(run, thresholds)
     if flags.get("attention_collapse_detected") and not deviating:
         found += _collapsed(run, thresholds)
     return tuple(sorted(found, key=lambda blamed: (-blamed.severity, blamed.evidence["step"], blamed.layer)))

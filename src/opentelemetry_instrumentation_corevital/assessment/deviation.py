@@ -53,6 +53,8 @@ def deviations(run: Run, thresholds: Thresholds) -> list[Deviation] | None:
             found += _of_change(values[name][:end], values["attention_entropy"][:end], spreads, thresholds)
         else:
             found += _of_signal(name, values[name][:end], spreads, thresholds)
+    if found and thresholds.limit is not None and not thresholds.limit.is_exceeded_by(run):
+        return []
     return found if compared else None
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..baselines.profiled_signals import collapsed_fractions, windows
-from ..catalogue.verdicts import FLAG
+from ..catalogue.verdicts import FLAG, NORM_OUTLIER
 from ..run import Deviation, Health, Run, middle_third
 from .collapse import CollapseDetector
 from .deviation import OUTPUT_SIGNALS, deviations, first_nonfinite, where_it_began
@@ -25,6 +25,10 @@ class FlagFinding(NamedTuple):
     absent: Mapping[str, str] = {}
     """What could not be looked at -> the reason. With the flag's own name in it, the flag was not judged."""
 
+
+NO_BASELINE: Final = "no_baseline"
+"""Why a flag is absent that rests on what is usual for the model, where too little is known of that."""
+_NOT_FINITE: Final = "not finite"
 
 FlagJudge = Callable[[Run, Thresholds, Sequence[Deviation] | None], FlagFinding]
 """Judges a run for one flag; the last argument is what its layers leave of the model's profile, None without one."""
@@ -45,6 +49,15 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
         absent=absent,
         deviations=deviating,
     )
+
+
+def own_history_warnings(run: Run, thresholds: Thresholds) -> list[str]:
+    """Return what only the run's own steps show, where that raises no flag: a middle layer's norm far from the rest.
+
+    A rise of the collapsed heads is an early warning already.
+    """
+    outlier = _outlying_middle(run, thresholds) if thresholds.needs_baseline else None
+    return [NORM_OUTLIER] if outlier and outlier["norm"] != _NOT_FINITE else []
 
 
 def _nan(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
@@ -84,13 +97,18 @@ def _attention_collapse(run: Run, thresholds: Thresholds, deviating: Sequence[De
     collapsed = _collapse(run, thresholds)
     if collapsed is None:
         return FlagFinding(absent={"attention_collapse_detected": _why_no_collapse(run)})
+    if thresholds.needs_baseline and not _knows(thresholds, "collapsed_share"):
+        return FlagFinding(absent={"attention_collapse_detected": NO_BASELINE})
     return FlagFinding(collapsed)
 
 
 def _mid_layer_anomaly(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
     outlier = _outlying_middle(run, thresholds)
-    if not outlier:
+    own_history = outlier is None or outlier.get("norm") != _NOT_FINITE
+    if not outlier or (own_history and thresholds.needs_baseline):
         usual = _unusual_middle(run, deviating)
+        if usual is None and thresholds.needs_baseline and run.column("hidden_l2_norm") is not None:
+            return FlagFinding(absent={"mid_layer_anomaly_detected": NO_BASELINE})
         outlier = outlier if usual is None else usual
     if outlier is None:
         return FlagFinding(absent={"mid_layer_anomaly_detected": _why_no_middle(run)})
@@ -129,10 +147,15 @@ def _collapse(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
         detector.update(step, fraction)
     if not detector.judged:
         return None
-    return detector.evidence() or _unusual_collapse(fractions, thresholds)
+    own = {} if thresholds.needs_baseline else detector.evidence()
+    return own or _unusual_collapse(run, fractions, thresholds)
 
 
-def _unusual_collapse(fractions: NDArray[np.float64], thresholds: Thresholds) -> dict[str, Any]:
+def _knows(thresholds: Thresholds, signal: str) -> bool:
+    return thresholds.profile is not None and signal in thresholds.profile.signals
+
+
+def _unusual_collapse(run: Run, fractions: NDArray[np.float64], thresholds: Thresholds) -> dict[str, Any]:
     """Return the numbers of the first window whose fraction is unusual for the model; empty where there is none."""
     known = None if thresholds.profile is None else thresholds.profile.signals.get("collapsed_share")
     if known is None:
@@ -141,7 +164,7 @@ def _unusual_collapse(fractions: NDArray[np.float64], thresholds: Thresholds) ->
     usual = float(known.windows.centre[0])
     far = known.windows.beyond(medians[:, None], thresholds.window_excess)[:, 0]
     far &= medians > usual + thresholds.collapse_rise
-    if not far.any():
+    if not far.any() or (thresholds.limit is not None and not thresholds.limit.is_exceeded_by(run)):
         return {}
     first = int(far.argmax())
     return {
@@ -169,7 +192,7 @@ def _outlying_middle(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
     bad = ~np.isfinite(norms[:, middle.start : middle.stop]) & ~_unmeasured(run)[:, middle.start : middle.stop]
     if bad.any():
         step = int(np.flatnonzero(bad.any(1))[0])
-        return {"step": step, "layer": middle[int(np.flatnonzero(bad[step])[0])], "norm": "not finite"}
+        return {"step": step, "layer": middle[int(np.flatnonzero(bad[step])[0])], "norm": _NOT_FINITE}
     found = anomaly(run, thresholds)
     if found is None:
         return None

@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 from ..baselines.profile import Profile
+from ..baselines.run_numbers import RunLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,13 @@ class Thresholds:
 
     alike_lasts: int = 64
     """... and counts for a loop for so many tokens."""
+
+    limit: RunLimit | None = None
+    """Beyond which the run has to be as a whole before a layer of it is out; None: nothing is known of whole runs."""
+
+    needs_baseline: bool = False
+    """Whether flags and blame of layers rest on the model's baseline alone, so that they are absent without one; else
+    the run's own steps are asked first."""
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         """Take what a pickle holds; one of an earlier version lacks the last numbers, which are the rules'."""

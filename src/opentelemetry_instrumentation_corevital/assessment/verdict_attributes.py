@@ -150,6 +150,14 @@ VERDICTS: Final[dict[Role, Verdict]] = {
             **{name: partial(_of_last, name) for name in INTERVENTION},
         },
     ),
+    "baseline": Verdict(
+        lambda run: run.baseline,
+        {
+            semconv.BASELINE_SOURCE: lambda _, used: used.source,
+            semconv.BASELINE_RUNS: lambda _, used: used.runs,
+            semconv.BASELINE_TOKENS: lambda _, used: used.tokens,
+        },
+    ),
     "warnings": Verdict(lambda run: run.warnings, {semconv.WARNINGS: lambda _, names: list(names)}),
     "narrative": Verdict(lambda run: run.narrative, {semconv.NARRATIVE: lambda _, told: told or None}),
 }

@@ -1,16 +1,25 @@
-"""Which profile a model is judged with: the one that is named, or its own from the profiles folder or the package."""
+"""Which baseline a model is judged with.
+
+The sources in order: the one that is named; the model's own from the profiles folder (calibrated); the one that comes
+with the package, for exactly this model; what was learned from its served runs; none.
+"""
 
 import logging
 import os
 import re
 import threading
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ..config import data_folder
-from ..run import ModelInfo
+from ..run import BaselineSource, ModelInfo, Run
+from .learned import LearnedBaseline, identity_of
+from .learned_files import SUFFIX, read_baseline
+from .learner import LEARNER, Pupil, Usual
 from .profile import Profile, ProfileError, last_part, read_profile
+from .run_numbers import RunLimit
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +42,18 @@ def file_name(model: str) -> str:
 def find_file(name: str) -> Path | None:
     """Return the file that a name or a path stands for, None where there is none.
 
-    A model's whole name is looked for first, then its last part, each in the profiles folder and then in the package.
+    The profiles folder is looked into first, then the package, each for a model's whole name and then its last part.
     """
-    if name.endswith(".json") or Path(name).is_absolute():
+    if name.endswith((".json", SUFFIX)) or Path(name).is_absolute():
         path = Path(os.path.expanduser(name))  # of a user whom nobody knows, too
         return path if _is_file(path) else None
+    return next((file for folder in (profiles_folder(), _PACKAGED) if (file := _file_in(folder, name))), None)
+
+
+def _file_in(folder: Path, name: str) -> Path | None:
+    """Return the file of a model's profile in a folder."""
     wanted = dict.fromkeys((file_name(name), file_name(last_part(name))))
-    folders = (profiles_folder(), _PACKAGED)
-    return next((folder / file for file in wanted for folder in folders if _is_file(folder / file)), None)
+    return next((folder / file for file in wanted if _is_file(folder / file)), None)
 
 
 def _is_file(path: Path) -> bool:
@@ -53,16 +66,25 @@ def _is_file(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FoundProfile:
-    """What became of looking for a profile: it, or the reason why there is none."""
+    """What became of looking for a baseline: it, or the reason why one that is there is not used."""
 
     profile: Profile | None = None
+    """What is usual; None where nothing is known, or too little."""
     reason: str | None = None
     differences: tuple[str, ...] = ()
     """What the profile in use was made with and the model has not."""
+    source: BaselineSource = "none"
+    runs: int | None = None
+    tokens: int | None = None
+    """That it was made of."""
+    limit: RunLimit | None = None
+    """Beyond which a run has to be as a whole before a layer of it is out; None: nothing is known of whole runs."""
+    pupil: Pupil | None = None
+    """What runs of the model are handed over to; None: nothing is learned."""
 
 
 class Profiles:
-    """The profiles of a process: each is read once, and what is wrong with one is said once."""
+    """The baselines of a process: each file is read once, and what is wrong with one is said once."""
 
     def __init__(self, setting: str = AUTO) -> None:
         """Take the setting: `auto`, `off`, or a name or path.
@@ -73,7 +95,8 @@ class Profiles:
         self._setting = setting
         self._lock = threading.Lock()
         self._found: dict[ModelInfo, FoundProfile] = {}
-        self._named: Profile | None = None
+        self._named: Profile | LearnedBaseline | None = None
+        self._last = _LastRun()
         if setting not in (AUTO, OFF):
             file = find_file(setting)
             if file is None:
@@ -81,42 +104,123 @@ class Profiles:
                     f"profile {setting}: there is no such file, nor a profile of that name in {profiles_folder()}; "
                     "make one with `corevital calibrate`"
                 )
-            self._named = read_profile(file)
+            self._named = _read(file)
 
     def of(self, model: ModelInfo) -> FoundProfile:
-        """Return the profile that runs of a model are judged with."""
+        """Return the baseline that runs of a model are judged with now."""
         with self._lock:
             if model not in self._found:
                 found = self._found[model] = self._find(model)
                 if found.reason is not None:
                     logger.warning("CoreVital: %s", found.reason)
-            return self._found[model]
+            found = self._found[model]
+        return found if found.pupil is None else _learned(found.pupil, found.reason)
+
+    def of_run(self, run: Run) -> FoundProfile:
+        """Return the baseline that a run is judged with: the same one however often it is asked for by a thread."""
+        if self._last.found is None or self._last.run is None or self._last.run() is not run:
+            self._last.found, self._last.run = self.of(run.model), weakref.ref(run)
+        return self._last.found
 
     def _find(self, model: ModelInfo) -> FoundProfile:
         if self._setting == OFF:
             return FoundProfile()
-        profile = self._named
-        if profile is None:
+        if isinstance(self._named, LearnedBaseline):
+            return _named_learned(self._named, model)
+        if self._named is not None:
+            return _checked(self._named, model, "calibrated", named=True)
+        reasons: list[str] = []
+        folders: tuple[tuple[Path, BaselineSource], ...] = ((profiles_folder(), "calibrated"), (_PACKAGED, "packaged"))
+        for folder, source in folders:
+            file = _own_file(folder, model)
+            if file is None:
+                continue
             try:
-                file = _own_file(model)
-                profile = None if file is None else read_profile(file)
+                found = _checked(read_profile(file), model, source, named=False)
             except ProfileError as error:
-                return FoundProfile(reason=f"{error}; runs are judged without it")
-            if profile is None:
-                return FoundProfile()
-        differences, variations = profile.model.differences(model), profile.model.variations(model)
-        if differences or (variations and self._named is None):
-            told = ", ".join([*differences, *variations])
-            return FoundProfile(reason=f"{_another(profile, model)} ({told}); runs are judged without it")
-        if variations:
-            logger.warning("CoreVital: %s (%s); it is used as asked", _another(profile, model), ", ".join(variations))
-        return FoundProfile(profile, differences=(*variations, *profile.model.roundings(model)))
+                found = FoundProfile(reason=f"{error}; runs are judged without it")
+            if found.profile is not None:
+                return found
+            reasons.append(str(found.reason))
+        pupil = LEARNER.pupil(model)
+        return FoundProfile(reason="; ".join(reasons) or None, pupil=pupil)
 
 
-def _own_file(model: ModelInfo) -> Path | None:
-    """Return the file of a model's profile: that of it with its adapters, else of the model alone."""
-    with_adapters = find_file(f"{model.name}+{'+'.join(model.adapters).replace('/', '-')}") if model.adapters else None
-    return with_adapters or find_file(model.name)
+class _LastRun(threading.local):
+    """The run that a thread judges, and its baseline."""
+
+    run: "weakref.ref[Run] | None" = None
+    found: FoundProfile | None = None
+
+
+def _read(file: Path) -> Profile | LearnedBaseline:
+    if file.suffix == SUFFIX:
+        try:
+            return read_baseline(file)
+        except FileNotFoundError:
+            raise ProfileError(f"baseline {file}: there is no such file") from None
+    return read_profile(file)
+
+
+def _checked(profile: Profile, model: ModelInfo, source: BaselineSource, *, named: bool) -> FoundProfile:
+    """Return a profile as found if it is of the model, else why it is not used."""
+    differences, variations = profile.model.differences(model), profile.model.variations(model)
+    if differences or (variations and not named):
+        told = ", ".join([*differences, *variations])
+        return FoundProfile(reason=f"{_another(profile, model)} ({told}); runs are judged without it")
+    if variations:
+        logger.warning("CoreVital: %s (%s); it is used as asked", _another(profile, model), ", ".join(variations))
+    differing = (*variations, *profile.model.roundings(model))
+    return FoundProfile(
+        profile, differences=differing, source=source, runs=profile.made.runs, tokens=profile.made.steps
+    )
+
+
+def _named_learned(baseline: LearnedBaseline, model: ModelInfo) -> FoundProfile:
+    """Return a learned baseline that was asked for by name; one of another structure is not used."""
+    asked = identity_of(model)
+    names = ("architecture", "layer_count", "head_count", "vocabulary_size", "revision", "dtype", "quantization")
+    pairs = {name: (getattr(baseline.identity, name), getattr(asked, name)) for name in (*names, "adapters")}
+    told = [
+        f"{name.replace('_', ' ')} {mine}, not {theirs}" for name, (mine, theirs) in pairs.items() if mine != theirs
+    ]
+    another = f"the baseline of {baseline.identity.name} was learned of another model than {model.name}"
+    if any(pairs[name][0] != pairs[name][1] for name in names[:4]):
+        return FoundProfile(reason=f"{another} ({', '.join(told)}); runs are judged without it")
+    if told:
+        logger.warning("CoreVital: %s (%s); it is used as asked", another, ", ".join(told))
+    limit = baseline.limit()
+    return FoundProfile(
+        None if limit is None else baseline.profile(),
+        differences=tuple(told),
+        source="learned",
+        runs=baseline.runs,
+        tokens=baseline.tokens,
+        limit=limit,
+    )
+
+
+def _learned(pupil: Pupil, reason: str | None) -> FoundProfile:
+    """Return what was learned up to now."""
+    usual: Usual = pupil.usual
+    if not usual.runs:
+        return FoundProfile(reason=reason or pupil.refused, pupil=pupil)
+    return FoundProfile(
+        None if usual.limit is None else usual.profile,
+        reason=reason,
+        source="learned",
+        runs=usual.runs,
+        tokens=usual.tokens,
+        limit=usual.limit,
+        pupil=pupil,
+    )
+
+
+def _own_file(folder: Path, model: ModelInfo) -> Path | None:
+    """Return the file of a model's profile in a folder: that of it with its adapters, else of the model alone."""
+    adapters = "+".join(model.adapters).replace("/", "-")
+    with_adapters = _file_in(folder, f"{model.name}+{adapters}") if adapters else None
+    return with_adapters or _file_in(folder, model.name)
 
 
 def _another(profile: Profile, model: ModelInfo) -> str:

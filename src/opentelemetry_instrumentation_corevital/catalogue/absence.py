@@ -109,6 +109,7 @@ REASONS: Final[tuple[str, ...]] = (
     "too few steps to compare",
     "no layer of the middle third was looked at",
     "the model has no baseline profile",
+    "no_baseline",
     "attention to the prompt was not measured, or the profile does not know it",
     "{}; runs are judged without it",
     "a fingerprint needs {} steps with a distribution, the run has {}",

@@ -203,6 +203,30 @@ CARRIED: Final[tuple[Carried, ...]] = (
         carriers=("route", "keep"),
     ),
     Carried(
+        path="baseline.source",
+        type="string",
+        longest=LONGEST_WORD,
+        meaning=(
+            "where what is usual for the model comes from: `calibrated`, `packaged`, `learned` from its served runs, "
+            "or `none`; absent where no judgement asked"
+        ),
+        role="baseline",
+    ),
+    Carried(
+        path="baseline.runs",
+        type="int",
+        unit="{run}",
+        meaning="runs that the baseline was made of, before this one; absent without one",
+        role="baseline",
+    ),
+    Carried(
+        path="baseline.tokens",
+        type="int",
+        unit="{token}",
+        meaning="tokens of these runs",
+        role="baseline",
+    ),
+    Carried(
         path="intervention.kind",
         type="string",
         longest=LONGEST_WORD,

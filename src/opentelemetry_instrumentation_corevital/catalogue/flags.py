@@ -154,8 +154,9 @@ FLAGS: Final[tuple[Flag, ...]] = (
             ),
             unit="boolean",
             default=(
-                "samples every 8th step in `summary` (option `attention_every`), at every one in `full`; without a "
-                "profile heads that are collapsed all along are taken for the model's own"
+                "samples every 8th step in `summary` (option `attention_every`), at every one in `full`; absent with "
+                "the reason `no_baseline` where the model has no [baseline](#learned-baseline) of 50 runs; a learned "
+                "one is asked alone, a profile after the run's own first samples"
             ),
             evidence="step, fraction (`rate`), the first (`before`) or usual one (`usual`, `excess`), threshold",
             measured=(
@@ -196,8 +197,10 @@ FLAGS: Final[tuple[Flag, ...]] = (
             ),
             unit="boolean",
             default=(
-                "every layer that was looked at; absent where none of the middle third was (option `layers`), or on "
-                "too few steps and without a profile"
+                "every layer that was looked at; absent where none of the middle third was (option `layers`), and, "
+                "but for norms that were not finite, with the reason `no_baseline` where the model has no "
+                "[baseline](#learned-baseline) of 50 runs; a learned one is asked alone, a profile after the run's "
+                "own steps"
             ),
             evidence="layer, step; norm, median, z; or signal, value, usual value, excess, threshold",
             measured=(

@@ -18,10 +18,19 @@ The narrative has a sentence for the gravest flag about numbers or text, and one
 numbers were not finite, from which the rest follows."""
 
 Role = Literal[
-    "health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative", "warnings", "outcome"
+    "health",
+    "early_warning",
+    "compound",
+    "risk",
+    "blame",
+    "fingerprint",
+    "narrative",
+    "warnings",
+    "outcome",
+    "baseline",
 ]
 """Whose verdict it is: the roles of the judgements in their order, the union of their warnings, and what is no
-judgement but known of every run: what ended it, and what policies did to it."""
+judgement but known of every run: what ended it, what policies did to it, and what it was judged with."""
 
 Carrier = Literal["route", "keep"]
 """What has it beside a run's span. `route`: its log events, by which routers choose. `keep`: a span whose SDK allows

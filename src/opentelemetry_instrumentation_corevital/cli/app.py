@@ -16,6 +16,7 @@ from ..config import SettingsError
 from ..doctor.redaction import RedactingFormatter
 from ..store import StoreError
 from ..version import __version__
+from .baseline_commands import baseline
 from .calibrate_command import calibrate
 from .collect_command import collect
 from .compare_command import compare
@@ -56,6 +57,7 @@ app.command("import", cls=Command)(import_)
 app.command(cls=Command)(migrate)
 app.command(cls=Command)(doctor)
 app.command(cls=Command)(collect)
+app.add_typer(baseline, name="baseline")
 app.add_typer(db, name="db")
 
 

@@ -76,7 +76,7 @@ def healthy_runs(
     if instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.uninstrument()
     # Nothing is exported, and no profile judges the runs of which one is made.
-    instrumentor.instrument(judgements=[kept], capture_unsampled=True, attention_every=1, profile="off")
+    instrumentor.instrument(judgements=[kept], capture_unsampled=True, attention_every=1, baseline="off")
     torch.manual_seed(seed)
     try:
         shown = track(prompts, "Generating", console=status, transient=True, disable=not status.is_terminal)

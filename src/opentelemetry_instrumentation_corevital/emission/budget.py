@@ -47,7 +47,7 @@ def _value_bytes(value: Any) -> int:
     if isinstance(value, float):
         return 9
     if isinstance(value, int):
-        return 11
+        return 1 + (10 if value < 0 else max(1, -(-value.bit_length() // 7)))
     if value and isinstance(value[0], float):  # then all of them are
         return 4 + 11 * len(value)
     return 4 + sum((4 if isinstance(item, str) else 2) + _value_bytes(item) for item in value)

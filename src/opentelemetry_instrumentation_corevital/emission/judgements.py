@@ -21,16 +21,17 @@ from ..assessment.compound import judge_compound
 from ..assessment.early_warning import judge_early_warning
 from ..assessment.ending import failed_by_numbers
 from ..assessment.fingerprint import judge_fingerprint
-from ..assessment.health import judge_health
+from ..assessment.health import judge_health, own_history_warnings
 from ..assessment.narrative import tell
 from ..assessment.risk import judge_risk
 from ..assessment.thresholds import DEFAULT, Thresholds
 from ..assessment.verdict_attributes import verdict_attributes
-from ..baselines.lookup import Profiles
+from ..baselines.learner import LEARNER
+from ..baselines.lookup import AUTO, Profiles
 from ..catalogue.fitting import fitting
-from ..catalogue.verdicts import HIGH_ENTROPY_SHARE
+from ..catalogue.verdicts import FLAG, FLAGS, HIGH_ENTROPY_SHARE
 from ..config import Settings
-from ..run import Run
+from ..run import BaselineUse, Run
 
 ROLES: Final = ("health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative")
 """The order in which judgements are made; other roles come after them."""
@@ -87,15 +88,19 @@ class Profiled(Judgement):
     def _thresholds_of(self, span: Span, run: Run) -> Thresholds:
         """Return the thresholds with the profile of the run's model.
 
-        `absent` says why one that exists is not used, the span how one that is used differs from the model.
+        `run.baseline` says which it is, `absent` why one that exists is not used, and the span how one that is used
+        differs from the model.
         """
         if self._profiles is None:
             return self._thresholds
-        found = self._profiles.of(run.model)
+        found = self._profiles.of_run(run)
+        run.baseline = BaselineUse(found.source, found.runs, found.tokens)
         if found.reason is not None:
             run.absent["profile"] = found.reason
         span.set_attributes(fitting({semconv.PROFILE_DIFFERENCES: list(found.differences) or None}))
-        return self._thresholds if found.profile is None else replace(self._thresholds, profile=found.profile)
+        # A calibrated or packaged profile is asked after the run's own steps; what is learned stands for itself.
+        alone = self._thresholds.needs_baseline and found.source in ("none", "learned")
+        return replace(self._thresholds, profile=found.profile, limit=found.limit, needs_baseline=alone)
 
 
 class HealthProcessor(Profiled):
@@ -110,8 +115,10 @@ class HealthProcessor(Profiled):
 
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Judge the run's health."""
-        health = run.health = judge_health(run, self._thresholds_of(span, run))
+        thresholds = self._thresholds_of(span, run)
+        health = run.health = judge_health(run, thresholds)
         run.absent.update(health.absent)
+        run.warn(own_history_warnings(run, thresholds))
         steps = health.high_entropy_steps
         if steps and steps > self._thresholds.high_entropy_share * run.steps and not failed_by_numbers(run):
             run.warn([HIGH_ENTROPY_SHARE])
@@ -238,14 +245,47 @@ class NarrativeProcessor(Judgement):
         span.set_attributes(verdict_attributes(run, "narrative"))
 
 
+class Teacher:
+    """Hands finished runs over to what learns the baseline of their model, where there is no other source of one.
+
+    Args:
+        profiles: where the models' baselines come from.
+    """
+
+    role: ClassVar[str] = "baseline"
+
+    def __init__(self, profiles: Profiles) -> None:
+        self._profiles = profiles
+
+    def on_run_ending(self, _span: Span, run: Run) -> None:
+        """Hand the run over, once everything else is judged."""
+        pupil = self._profiles.of_run(run).pupil
+        if pupil is None or run.health is None or run.error_type is not None:
+            return
+        teaches = not run.health.raised() and not _looped(run)
+        if teaches or set(run.health.raised()) <= _OF_LAYERS:
+            LEARNER.hand_over(pupil, run, teaches=teaches)
+
+
+_OF_LAYERS: Final = frozenset(flag.name for flag in FLAGS if flag.about == "layers")
+"""Flags that rest on the baseline."""
+
+
+def _looped(run: Run) -> bool:
+    """Return whether the run was in a loop at any step, whether it left it or not: then its risk so far says so."""
+    so_far = None if run.early_warning is None else run.early_warning.risk_so_far
+    return so_far is not None and bool((so_far >= FLAG["repetition_loop_detected"].weight).any())
+
+
 def default_judgements(settings: Settings) -> list[RunJudgement]:
     """Return CoreVital's own judgements under these settings.
 
     Raises:
         ProfileError: if the setting names a profile that is not there or damaged.
     """
-    thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits)
-    profiles = Profiles(settings.profile)
+    thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits, needs_baseline=True)
+    baseline = settings.chosen_baseline
+    profiles = Profiles(baseline)
     return [
         HealthProcessor(thresholds, profiles),
         EarlyWarningProcessor(thresholds),
@@ -257,6 +297,7 @@ def default_judgements(settings: Settings) -> list[RunJudgement]:
             key=settings.hash_key if settings.prompt_hash == "hmac" else None,
         ),
         NarrativeProcessor(thresholds),
+        *([Teacher(profiles)] if baseline == AUTO else []),
     ]
 
 

@@ -107,6 +107,7 @@ def _run_attributes(run: Run, settings: Settings, *, upgraded: bool) -> dict[str
             semconv.STEPS_TOTAL: run.output_tokens,
             **verdict_attributes(run, "warnings"),
             **verdict_attributes(run, "outcome"),
+            **verdict_attributes(run, "baseline"),
             **summary_attributes(run),
         }
     )

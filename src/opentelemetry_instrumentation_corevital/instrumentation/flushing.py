@@ -1,6 +1,7 @@
 """Exporting what providers hold, before a process ends that runs no exit handlers."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,8 @@ from opentelemetry import metrics, trace
 from opentelemetry._logs import get_logger_provider
 
 logger = logging.getLogger(__name__)
+
+_LEARNER: Final = f"{__package__.rpartition('.')[0]}.baselines.learner"  # not imported: a child may never generate
 
 FLUSH_SECONDS: Final = 5.0
 """How long a process that ends waits for its exporters."""
@@ -28,6 +31,12 @@ def providers(given: Iterable[Any], *, metered: bool = True) -> list[Any]:
     else:
         found = [provider for provider in found if not hasattr(provider, "get_meter")]
     return list({id(provider): provider for provider in found if provider is not None}.values())
+
+
+def baseline_learners() -> list[Any]:
+    """Return what has learned baselines in this process, if anything has; it is flushed as a provider is."""
+    learner = sys.modules.get(_LEARNER)
+    return [] if learner is None else [learner.LEARNER]
 
 
 def finish(held: Sequence[Any], method: Literal["force_flush", "shutdown"]) -> None:

@@ -15,7 +15,7 @@ from ..store import exporter_options
 from ..version import __version__
 from . import child_processes
 from .declarative_config import declared_options
-from .flushing import finish, providers
+from .flushing import baseline_learners, finish, providers
 from .patched_methods import lock, patch, process_recorder, set_process_recorder, unpatch
 from .sigterm import flush_at_sigterm, leave_sigterm
 
@@ -133,7 +133,8 @@ def _mind_endings(settings: "Settings", given: Sequence[Any], *, zero_code: bool
     def held() -> list[Any]:
         # Many children never generate: those that load data, say. They do not wait for metrics of their parent.
         # SIGTERM can end a child before it is prepared, by the handler that it has from its parent.
-        return providers(given, metered=os.getpid() == parent or generate_state.has_generated())
+        metered = os.getpid() == parent or generate_state.has_generated()
+        return [*providers(given, metered=metered), *baseline_learners()]
 
     def prepare_child() -> None:
         child_processes.call_at_end(lambda: finish(held(), "force_flush"))

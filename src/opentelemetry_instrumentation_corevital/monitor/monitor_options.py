@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..catalogue.warnings import EARLY_WARNINGS
-from ..config import Settings, SettingsError, load_settings
+from ..config import BASELINE_NAMES, Settings, SettingsError, load_settings
 from ..policies import Condition, Policy, PolicyError, Retry, check_policies, is_coroutine_function, stop_on
 from .step_queue import Overflow
 
@@ -48,7 +48,8 @@ class MonitorOptions:
 
     def over(self, others: Settings) -> Settings:
         """Return the options that were given, and for the rest those of `others`."""
-        return others.model_copy(update={name: getattr(self.settings, name) for name in self.keywords})
+        names = {*self.keywords, *(BASELINE_NAMES if self.keywords.keys() & set(BASELINE_NAMES) else ())}
+        return others.model_copy(update={name: getattr(self.settings, name) for name in names})
 
 
 def monitor_options(

@@ -191,7 +191,7 @@ def absent_and_differences(change: Callable[[Any], Any]) -> tuple[Any, Any]:
         runs.append(run)
     write_profile(fit_profile(runs, prompts=["a"]), profiles_folder() / file_name("org/tiny"))
     change(model)
-    with instrumented(capture="full") as telemetry:
+    with instrumented(capture="full", baseline="auto") as telemetry:
         model.generate(prompt(), **ARGUMENTS)
     attributes = telemetry.spans[-1].attributes or {}
     return attributes.get("corevital.capture.absent"), attributes.get("corevital.profile.differences")
