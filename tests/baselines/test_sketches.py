@@ -98,9 +98,8 @@ def test_a_layer_takes_less_than_8_kb_however_much_is_added() -> None:
     before = made.bytes
     for seed in range(3):
         for part in parts(healthy(seed), Rows(LAYERS)):
-            for values, where in part.tables:
-                made.anchor(values, where)
-                made.add(values, where)
+            made.anchor(part.table, part.rows)
+            made.add(part.table, part.rows)
     assert made.bytes == before == ROW_BYTES * rows.count
     assert ROW_BYTES * len(VIEWS) * len(STEP_SIGNALS) <= 8000
 
@@ -109,21 +108,20 @@ def test_windows_are_those_of_a_profile() -> None:
     """Medians and largest values of windows of 8, by another way."""
     run, rows = healthy(5, 83), Rows(LAYERS)
     run.columns["attention_entropy"][np.arange(83) % 3 != 0] = np.nan
-    found = {(part.group, part.first): part for part in parts(run, rows)}
+    found = list(parts(run, rows))
     assert len(found) == len(GROUPS)
-    for view, signal in (("windows", "layer_transformation"), ("maxima", "layer_transformation")):
-        where = rows.of(view, signal)
-        part = next(each for each in found.values() if each.first <= where.start < each.first + 3 * each.steps.shape[1])
-        table, at = part.tables[1]
-        mine = table[:, where.start - at.start : where.stop - at.start]
-        starts, medians = windows(run.columns["layer_transformation"].astype(np.float64))
-        largest = [run.columns["layer_transformation"][first : first + 8].max(0) for first in starts]
-        assert mine == pytest.approx(medians if view == "windows" else np.array(largest), rel=1e-6, nan_ok=True)
-    assert sorted(
-        {
-            row
-            for view in VIEWS
-            for s in (*LAYER_SIGNALS, *STEP_SIGNALS)
-            for row in range(*rows.of(view, s).indices(9999))
-        }
-    ) == list(range(rows.count))
+    for signal in ("layer_transformation", "attention_entropy"):
+        values = run.columns[signal].astype(np.float64)
+        starts, medians = windows(values)
+        seen = np.flatnonzero(np.isfinite(values[1:]).any(1)) + 1
+        for view in VIEWS:
+            where = rows.of(view, signal)
+            part = next(each for each in found if each.rows.start <= where.start < each.rows.stop)
+            mine = part.table[:, where.start - part.rows.start : where.stop - part.rows.start]
+            eights = values[seen[: 8 * len(starts)]].reshape(len(starts), 8, LAYERS)
+            with np.errstate(invalid="ignore"):
+                right = {"steps": eights[:, 4], "windows": medians, "maxima": eights.max(1)}[view]
+            assert part.starts.tolist() == starts.tolist()
+            assert mine == pytest.approx(right, rel=1e-6, nan_ok=True)
+    everything = [rows.of(view, signal) for view in VIEWS for signal in (*LAYER_SIGNALS, *STEP_SIGNALS)]
+    assert sorted(row for each in everything for row in range(each.start, each.stop)) == list(range(rows.count))

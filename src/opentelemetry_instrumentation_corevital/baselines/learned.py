@@ -85,14 +85,12 @@ class LearnedBaseline:
     def anchor(self, parts: list[Part]) -> None:
         """Give rows of which nothing is known yet anchors that suit these numbers."""
         for part in parts:
-            for values, rows in part.tables:
-                self.sketches.anchor(values, rows)
+            self.sketches.anchor(part.table, part.rows)
 
     def teach(self, parts: list[Part], tokens: int) -> None:
         """Add the numbers of a healthy run."""
         for part in parts:
-            for values, rows in part.tables:
-                self.sketches.add(values, rows)
+            self.sketches.add(part.table, part.rows)
         self.runs += 1
         self.tokens += tokens
 

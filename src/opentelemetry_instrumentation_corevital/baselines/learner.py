@@ -42,6 +42,8 @@ GROWTH: Final = 1.25
 """What runs are compared with is made anew when the baseline has grown by this factor."""
 _MOST_FIRST: Final = 16
 """Runs that wait for anchors at most."""
+_MOST_NUMBERS: Final = 64
+"""Numbers of runs that are added to the sample together, since that sorts it."""
 _FOR_GOOD: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 """What does not pass by itself; a full disk may."""
 
@@ -85,14 +87,21 @@ class Pupil:
     refused: str | None = None
     waiting: list[tuple[list[Part], int]] = field(default_factory=list)
     """The first runs, until the sketches are anchored."""
+    numbers: list[tuple[int, float, int, int]] = field(default_factory=list)
+    """Of the last runs, as entries of `Numbers`."""
     due: float = 0.0
     """When it may be written next, in monotonic seconds."""
     dirty: bool = False
 
+    def count_numbers(self) -> None:
+        """Add the numbers of the last runs to what is new."""
+        self.new.numbers = self.new.numbers.merged(Numbers.of(self.numbers))
+        self.numbers = []
+
     def forget_what_is_new(self) -> None:
         """Leave what was learned and not written to somebody else: the process that this one was forked from."""
         self.new = _without_knowledge(self.known, self.new)
-        self.waiting, self.dirty = [], False
+        self.waiting, self.numbers, self.dirty = [], [], False
 
 
 def _without_knowledge(known: LearnedBaseline | None, new: LearnedBaseline) -> LearnedBaseline:
@@ -219,7 +228,11 @@ class Learner:
             pupil.new.flagged += 1
         else:
             found = list(parts(run, pupil.new.rows))
-            pupil.new.numbers = pupil.new.numbers.merged(_number(found, pupil.usual, run.steps))
+            number = None if pupil.usual.yardstick is None else run_number(found, pupil.usual.yardstick)
+            if number is not None:
+                pupil.numbers.append((secrets.randbits(64), number.value, run.steps, pupil.usual.measured))
+                if len(pupil.numbers) >= _MOST_NUMBERS:
+                    pupil.count_numbers()
             if pupil.known is None:
                 self._keep_waiting(pupil, found, run.steps)
             else:
@@ -248,6 +261,7 @@ class Learner:
         if before.measured < FEWEST_RUNS:
             grown = min(grown, FEWEST_RUNS)
         if not pupil.waiting and runs >= max(FIRST_MEASURE, grown) and runs > before.measured:
+            pupil.count_numbers()
             whole = new if known is None else known.merged(new)
             usual = Usual(runs, tokens, whole.profile(), whole.limit(), whole.yardstick(), runs)
         pupil.usual = usual
@@ -259,6 +273,7 @@ class Learner:
         if not pupil.dirty or pupil.refused is not None:
             return True
         pupil.due = time.monotonic() + WRITE_SECONDS
+        pupil.count_numbers()
         try:
             pupil.known = update(pupil.file, lambda before: _added(before, pupil))
         except FileIsLockedError:
@@ -324,10 +339,9 @@ def _side_by_side(runs: list[list[Part]]) -> list[Part]:
     return [
         Part(
             group,
-            np.concatenate([part.seen for part in each]),
-            np.concatenate([part.steps for part in each]),
-            np.concatenate([part.windows for part in each]),
-            each[0].first,
+            np.concatenate([part.starts for part in each]),
+            np.concatenate([part.table for part in each]),
+            each[0].rows,
         )
         for group, each in groups.items()
     ]
@@ -336,13 +350,6 @@ def _side_by_side(runs: list[list[Part]]) -> list[Part]:
 def _teach(new: LearnedBaseline, found: list[Part], steps: int) -> None:
     new.anchor(found)
     new.teach(found, steps)
-
-
-def _number(found: list[Part], usual: Usual, steps: int) -> Numbers:
-    number = None if usual.yardstick is None else run_number(found, usual.yardstick)
-    if number is None:
-        return Numbers.of()
-    return Numbers.of([(secrets.randbits(64), number.value, steps, usual.measured)])
 
 
 def _unwritable(file: Path) -> str | None:

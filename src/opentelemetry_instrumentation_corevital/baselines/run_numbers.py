@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..run import Run
-from .profiled_signals import WINDOW
 from .sketches import Sketches
-from .windowed import GROUPS, Part, Rows, parts
+from .windowed import GROUPS, VIEWS, Part, Rows, parts
 
 ALPHA: Final = 0.005
 """Fraction of a model's healthy runs that may be beyond the limit, on average over baselines ..."""
@@ -101,7 +100,7 @@ def run_number(parts: Iterable[Part], yardstick: Yardstick) -> RunNumber | None:
     worst: RunNumber | None = None
     most = 0
     for part in parts:
-        table, where = part.tables[1]
+        table, where = part.table, part.rows
         if not len(table):
             continue
         with np.errstate(invalid="ignore", over="ignore"):
@@ -113,7 +112,7 @@ def run_number(parts: Iterable[Part], yardstick: Yardstick) -> RunNumber | None:
         value = float(excess[window, column])
         if value > (0 if worst is None else worst.value):
             view, signal, layer = _named(part, int(column), yardstick.rows)
-            worst = RunNumber(value, layer, signal, view, int(part.seen[window * WINDOW]), len(table))
+            worst = RunNumber(value, layer, signal, view, int(part.starts[window]), len(table))
     if worst is None:
         return None
     return RunNumber(
@@ -122,11 +121,11 @@ def run_number(parts: Iterable[Part], yardstick: Yardstick) -> RunNumber | None:
 
 
 def _named(part: Part, column: int, rows: Rows) -> tuple[str, str, int]:
-    """Return view, signal and layer of a column of a part's windows."""
-    second, column = divmod(column, rows.widths[part.group])
+    """Return view, signal and layer of a column of a part's table."""
+    view, column = divmod(column, rows.widths[part.group])
     for signal in GROUPS[part.group]:
         if column < rows.width(signal):
-            return ("maxima" if second else "windows"), signal, column
+            return VIEWS[view], signal, column
         column -= rows.width(signal)
     raise IndexError("no such column")
 

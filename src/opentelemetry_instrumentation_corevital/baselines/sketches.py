@@ -99,7 +99,8 @@ class Sketches:
             rows: which these are.
         """
         without = np.flatnonzero(np.isnan(self.centre[rows]))
-        if without.size:
+        # Mostly these are rows that never have a number: one look is enough, and another run comes.
+        if without.size and len(values) and np.isfinite(values[len(values) // 2, without]).any():
             centre, unit = _anchors(values[:, without])
             self.centre[rows.start + without], self.unit[rows.start + without] = centre, unit
 

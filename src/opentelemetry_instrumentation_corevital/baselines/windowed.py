@@ -86,33 +86,20 @@ class Part:
 
     Attributes:
         group: which of `GROUPS`.
-        seen: the steps on which there was something to see, without the run's first [values].
-        steps: one view [values, rows].
-        windows: the other two, beside each other [windows, 2 * rows].
-        first: row of the first number.
+        starts: the first step of each window [windows].
+        table: of each window one step, the median and the largest value [windows, 3 * rows], the views beside each
+            other.
+        rows: which rows these are.
     """
 
     group: int
-    seen: NDArray[np.intp]
-    steps: Table
-    windows: Table
-    first: int
-
-    @property
-    def tables(self) -> tuple[tuple[Table, slice], ...]:
-        """Return the numbers, each with its rows."""
-        middle = self.first + self.steps.shape[1]
-        steps = self.steps if len(self.steps) <= _FEW else self.steps[EVERY // 2 :: EVERY]
-        return (
-            (steps, slice(self.first, middle)),
-            (self.windows, slice(middle, middle + self.windows.shape[1])),
-        )
+    starts: NDArray[np.intp]
+    table: Table
+    rows: slice
 
 
-EVERY: Final = 4
-"""Of so many single steps one is kept; what the others did is in their windows."""
-_FEW: Final = 32
-"""So many steps are all kept."""
+_KEPT: Final = WINDOW // 2
+"""Of the single steps of a window this one is kept; what the others did is in its median and its largest value."""
 
 
 def parts(run: Run, rows: Rows) -> Iterator[Part]:
@@ -133,21 +120,25 @@ def _part(group: int, measured: Mapping[str, Values], rows: Rows, first: int) ->
     one = next(iter(measured.values()))[1:]
     seen = np.flatnonzero(np.isfinite(one).any(1))
     whole = len(seen) == len(one)
-    steps = np.full((len(seen), rows.widths[group]), np.nan, np.float32)
+    count, width = len(seen) // WINDOW, rows.widths[group]
+    steps = np.full((count * WINDOW, width), np.nan, np.float32)
     at = 0
     for name in GROUPS[group]:
-        width = rows.width(name)
+        wide = rows.width(name)
         if name in measured:
-            steps[:, at : at + width] = measured[name][1:] if whole else measured[name][1:][seen]
-        at += width
-    return Part(group, seen + 1, steps, _windows(steps), first)
+            values = measured[name][1:] if whole else measured[name][1:][seen]
+            steps[:, at : at + wide] = values[: len(steps)]
+        at += wide
+    where = slice(first, first + len(VIEWS) * width)
+    return Part(group, seen[: len(steps) : WINDOW] + 1, _views(steps.reshape(count, WINDOW, width)), where)
 
 
-def _windows(steps: Table) -> Table:
-    """Return medians and largest values of windows [windows, 2 * rows]; NaN where a number of one is missing."""
-    count = len(steps) // WINDOW
-    table = steps[: count * WINDOW].reshape(count, WINDOW, steps.shape[1])
-    slabs = list(np.ascontiguousarray(table.transpose(1, 0, 2)))
+def _views(windows: NDArray[np.float32]) -> Table:
+    """Return one step, the median and the largest value of windows [windows, WINDOW, rows]; see `Part`.
+
+    NaN where a number of the window is missing, but for the step.
+    """
+    slabs = list(np.ascontiguousarray(windows.transpose(1, 0, 2)))
     free = np.empty_like(slabs[0])
     for one, other in _SORTING:
         np.minimum(slabs[one], slabs[other], out=free)
@@ -155,4 +146,4 @@ def _windows(steps: Table) -> Table:
         slabs[one], free = free, slabs[one]
     medians = slabs[3] + slabs[4]
     medians /= np.float32(2)
-    return np.concatenate([medians, slabs[7]], axis=1)
+    return np.concatenate([windows[:, _KEPT], medians, slabs[7]], axis=1)
