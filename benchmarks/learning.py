@@ -29,14 +29,14 @@ def main() -> None:
 
     learner = Learner()
     spent: list[float] = []
-    learn = learner._learn  # noqa: SLF001
+    learn = learner._learn
 
     def timed(*args: object, **options: object) -> None:
         begun = time.thread_time()
         learn(*args, **options)  # type: ignore[arg-type]
         spent.append(time.thread_time() - begun)
 
-    learner._learn = timed  # type: ignore[method-assign]  # noqa: SLF001
+    learner._learn = timed  # type: ignore[method-assign]
     handed = []
     runs = [healthy_runs.healthy(seed, STEPS) for seed in range(50)]
     for number in range(RUNS):

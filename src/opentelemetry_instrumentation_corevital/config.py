@@ -85,7 +85,7 @@ class Settings(BaseSettings):
         "its own runs as they are served; `off`: none is read or learned; or the name or path of one, and nothing is "
         "learned",
     )
-    profile: str | None = Field(None, min_length=1, description="older name of baseline; give one of them")
+    profile: str | None = Field("auto", min_length=1, description="older name of baseline; give one of them")
     risk_threshold: float = Field(
         0.7, ge=0, le=1, allow_inf_nan=False, description="capture=on_risk reports in full from this risk on"
     )
@@ -176,7 +176,8 @@ class Settings(BaseSettings):
     @property
     def chosen_baseline(self) -> str:
         """Return the setting of the baseline, under whichever name it was given."""
-        return self.profile or self.baseline or "auto"
+        values = {"baseline": self.baseline, "profile": self.profile}
+        return next((value for name, value in values.items() if value and name in self.model_fields_set), "auto")
 
     @property
     def attention_steps(self) -> int:

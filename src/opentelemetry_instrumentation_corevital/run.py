@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ._internal.baseline_use import BaselineUse
 from .catalogue.signals import names, of_family
 from .catalogue.verdicts import FLAG
 
@@ -23,8 +24,6 @@ RollbackMode = Literal["crop", "prefill"]
 """How the cache was cut back: in place, or by computing it again from the tokens that were kept."""
 RiskLevel = Literal["low", "medium", "high"]
 PromptHashSource = Literal["text", "decoded"]
-BaselineSource = Literal["packaged", "calibrated", "learned", "none"]
-"""Where what is usual for a model comes from: the package, `corevital calibrate`, its served runs, or nowhere."""
 
 FINISH_REASONS: Mapping[StopReason, FinishReason] = {
     "eos": "stop",
@@ -119,16 +118,6 @@ class Prompt:
     text: str | None = None
     source: PromptHashSource | None = None
     chat: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BaselineUse:
-    """What a run was judged with, as it stood before the run."""
-
-    source: BaselineSource
-    runs: int | None = None
-    tokens: int | None = None
-    """That it was made of; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,11 +315,9 @@ class Run:
     """One generated sequence.
 
     Attributes:
-        model: the model that generated.
-        decoding: how it decoded.
+        model, decoding: what generated, and how it decoded.
         prompt: the prompt's text, where it is known. Only judgements that hash it may read it.
-        sequence_index: row of the sequence in the call's result.
-        sequence_count: rows of the call's result.
+        sequence_index, sequence_count: row of the sequence in the call's result, and how many rows that has.
         prompt_index: row of its prompt among the call's prompts: several sequences may have one.
         input_tokens: tokens of this sequence's prompt, without padding; None where it could not be counted. Of all
             prompts of a call where `absent` has `output_tokens`, since its sequences are not known then.
@@ -351,8 +338,8 @@ class Run:
         failed_step: counts of what was not finite at the step at which the call failed before a token was chosen, each
             [1] or [1, layers] under its column's name. Empty where there was no such step or nothing wrong with it.
         interventions: what policies did to it, in order; empty where they did nothing or there were none.
-        baseline: what it was judged with; None where nobody looked for it.
-        health, early_warning, compound, risk, blame, fingerprint, narrative, warnings: the judgements, once made.
+        baseline, health, early_warning, compound, risk, blame, fingerprint, narrative, warnings: what it was judged
+            with, and the judgements, once made.
     """
 
     model: ModelInfo
@@ -384,7 +371,7 @@ class Run:
     warnings: list[str] = field(default_factory=list)
 
     def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
-        """Take what a pickle or a copy holds; a pickle of an earlier version has no interventions and no baseline."""
+        """Take what a pickle or a copy holds; one of an earlier version has no interventions and no baseline."""
         _, values = state
         for name, value in {"interventions": (), "baseline": None, **values}.items():
             setattr(self, name, value)

@@ -22,27 +22,8 @@ from opentelemetry_instrumentation_corevital.baselines.learned_files import (
     update,
 )
 from opentelemetry_instrumentation_corevital.baselines.profile import ProfileError
-from opentelemetry_instrumentation_corevital.baselines.run_numbers import Numbers
-from opentelemetry_instrumentation_corevital.baselines.windowed import Rows, parts
-from tests.support.healthy_runs import LAYERS, healthy
-
-MODEL = healthy(0).model
-
-
-def taught(*seeds: int, like: LearnedBaseline | None = None) -> LearnedBaseline:
-    made = LearnedBaseline.empty(identity_of(MODEL)) if like is None else like.delta()
-    for seed in seeds:
-        found = list(parts(healthy(seed), Rows(LAYERS)))
-        made.anchor(found)
-        made.teach(found, 60)
-        made.numbers = made.numbers.merged(Numbers.of([(seed, 1 + seed / 100, 60, 60)]))
-    return made
-
-
-def added(known: LearnedBaseline) -> LearnedBaseline:
-    result = update(file_of(known.identity), lambda here: known if here is None else here.merged(known))
-    assert result is not None
-    return result
+from tests.support.healthy_runs import LAYERS
+from tests.support.taught_baselines import MODEL, added, taught
 
 
 def test_a_baseline_is_written_and_read_back() -> None:
@@ -139,7 +120,7 @@ def test_a_bad_file_is_told_by_its_name_and_left_alone(data: bytes, says: str, t
 
 ADDS = """
 import sys
-from tests.baselines.test_learned_files import added, taught
+from tests.support.taught_baselines import added, taught
 from opentelemetry_instrumentation_corevital.baselines.learned_files import read_baseline, file_of
 anchors = read_baseline(file_of(taught().identity))
 first, count = int(sys.argv[1]), int(sys.argv[2])

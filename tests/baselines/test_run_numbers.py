@@ -8,15 +8,15 @@ from opentelemetry_instrumentation_corevital.baselines.run_numbers import (
     ALPHA,
     FEWEST_RUNS,
     MOST_NUMBERS,
-    Numbers,
+    NumberSample,
     Yardstick,
     limit_of,
     run_number,
 )
-from opentelemetry_instrumentation_corevital.baselines.windowed import Rows, parts
+from opentelemetry_instrumentation_corevital.baselines.windowed import TableRows, parts
 from tests.support.healthy_runs import LAYERS, healthy
 
-ROWS = Rows(LAYERS)
+ROWS = TableRows(LAYERS)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_the_promised_fraction_of_healthy_runs_is_beyond_the_limit(count: int, r
 def test_below_the_fewest_there_is_no_limit() -> None:
     assert limit_of(np.arange(24.0)) is None
     taught = LearnedBaseline.empty(identity_of(healthy(0).model))
-    taught.numbers = Numbers.of((key, 1.0, 60, 60) for key in range(FEWEST_RUNS))
+    taught.numbers = NumberSample.of((key, 1.0, 60, 60) for key in range(FEWEST_RUNS))
     taught.runs = FEWEST_RUNS - 1
     assert taught.limit() is None
     assert taught.profile() is None
@@ -116,7 +116,7 @@ def test_numbers_are_a_bounded_sample_that_is_the_same_in_any_order() -> None:
     rng = np.random.default_rng(3)
     keys = rng.permutation(4000).tolist()
     one, two, three = (
-        Numbers.of((key, float(key), 10, 60) for key in part) for part in (keys[:900], keys[900:1800], keys[1800:])
+        NumberSample.of((key, float(key), 10, 60) for key in part) for part in (keys[:900], keys[900:1800], keys[1800:])
     )
     merged = one.merged(two).merged(three)
     for other in (one.merged(two.merged(three)), three.merged(one).merged(two), merged.merged(merged)):
@@ -126,7 +126,7 @@ def test_numbers_are_a_bounded_sample_that_is_the_same_in_any_order() -> None:
 
 
 def test_numbers_of_the_first_runs_give_way_to_better_ones() -> None:
-    first = Numbers.of((key, 9.0, 10, 8) for key in range(60))
+    first = NumberSample.of((key, 9.0, 10, 8) for key in range(60))
     assert set(first.values()) == {9.0}
-    assert set(first.merged(Numbers.of((100 + key, 1.0, 10, 50) for key in range(49))).values()) == {9.0, 1.0}
-    assert set(first.merged(Numbers.of((100 + key, 1.0, 10, 50) for key in range(50))).values()) == {1.0}
+    assert set(first.merged(NumberSample.of((100 + key, 1.0, 10, 50) for key in range(49))).values()) == {9.0, 1.0}
+    assert set(first.merged(NumberSample.of((100 + key, 1.0, 10, 50) for key in range(50))).values()) == {1.0}

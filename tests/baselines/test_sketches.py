@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from opentelemetry_instrumentation_corevital.baselines.profile import LEVELS
 from opentelemetry_instrumentation_corevital.baselines.profiled_signals import LAYER_SIGNALS, STEP_SIGNALS, windows
 from opentelemetry_instrumentation_corevital.baselines.sketches import ROW_BYTES, Sketches
-from opentelemetry_instrumentation_corevital.baselines.windowed import GROUPS, VIEWS, Rows, parts
+from opentelemetry_instrumentation_corevital.baselines.windowed import GROUPS, VIEWS, TableRows, parts
 from tests.support.healthy_runs import LAYERS, healthy
 
 ROWS = 24
@@ -92,12 +92,12 @@ def test_what_is_no_number_is_left_out() -> None:
 
 
 def test_a_layer_takes_less_than_8_kb_however_much_is_added() -> None:
-    rows = Rows(32)
+    rows = TableRows(32)
     assert ROW_BYTES * len(VIEWS) * len(LAYER_SIGNALS) <= 8000
     made = Sketches.empty(rows.count)
     before = made.bytes
     for seed in range(3):
-        for part in parts(healthy(seed), Rows(LAYERS)):
+        for part in parts(healthy(seed), TableRows(LAYERS)):
             made.anchor(part.table, part.rows)
             made.add(part.table, part.rows)
     assert made.bytes == before == ROW_BYTES * rows.count
@@ -106,7 +106,7 @@ def test_a_layer_takes_less_than_8_kb_however_much_is_added() -> None:
 
 def test_windows_are_those_of_a_profile() -> None:
     """Medians and largest values of windows of 8, by another way."""
-    run, rows = healthy(5, 83), Rows(LAYERS)
+    run, rows = healthy(5, 83), TableRows(LAYERS)
     run.columns["attention_entropy"][np.arange(83) % 3 != 0] = np.nan
     found = list(parts(run, rows))
     assert len(found) == len(GROUPS)

@@ -12,8 +12,8 @@ from opentelemetry_instrumentation_corevital.baselines.learned_files import (
     read_baseline,
     to_bytes,
 )
-from tests.baselines.test_learned_files import added, taught
 from tests.support.command_line import Cli
+from tests.support.taught_baselines import added, taught
 
 
 @pytest.fixture

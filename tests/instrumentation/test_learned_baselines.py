@@ -19,9 +19,8 @@ from opentelemetry_instrumentation_corevital.baselines.learned_files import file
 from opentelemetry_instrumentation_corevital.baselines.learner import ANCHOR_RUNS, LEARNER
 from tests.support.cyclic_models import save_cyclic
 from tests.support.in_memory import Telemetry, instrumented
+from tests.support.taught_baselines import SAMPLED
 from tests.support.tiny_models import prompt, tiny_model
-
-SAMPLED: dict[str, Any] = {"max_new_tokens": 24, "min_new_tokens": 24, "do_sample": True, "temperature": 1.5}
 
 SERVICE = """
 import json, os, sys, time
@@ -32,7 +31,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
 from opentelemetry_instrumentation_corevital.baselines.learner import LEARNER
-from tests.instrumentation.test_learned_baselines import SAMPLED
+from tests.support.taught_baselines import SAMPLED
 from tests.support.tiny_models import prompt, tiny_model
 
 def unwritten():
@@ -158,9 +157,9 @@ def test_a_run_is_judged_with_what_was_known_before_it_and_without_a_baseline_sa
                 model.generate(prompt(), **SAMPLED)
                 assert LEARNER.force_flush()
         told = [dict(span.attributes or {}) for span in telemetry.spans]
-        assert [each[semconv.BASELINE_SOURCE] for each in told] == ["none", *["learned"] * 5]
-        assert [each.get(semconv.BASELINE_RUNS) for each in told] == [None, 1, 2, 3, 4, 5]
-        assert [each.get(semconv.BASELINE_TOKENS) for each in told] == [None, 24, 48, 72, 96, 120]
+        assert [each["corevital.baseline.source"] for each in told] == ["none", *["learned"] * 5]
+        assert [each.get("corevital.baseline.runs") for each in told] == [None, 1, 2, 3, 4, 5]
+        assert [each.get("corevital.baseline.tokens") for each in told] == [None, 24, 48, 72, 96, 120]
         for each in told:
             absent = json.loads(str(each[semconv.CAPTURE_ABSENT]))
             assert absent["mid_layer_anomaly_detected"] == "no_baseline"
@@ -175,7 +174,7 @@ def test_switched_off_nothing_is_read_or_learned(options: dict[str, Any]) -> Non
     with instrumented(**options) as telemetry:
         for _ in range(2):
             tiny_model().generate(prompt(), **SAMPLED)
-    assert {(span.attributes or {})[semconv.BASELINE_SOURCE] for span in telemetry.spans} == {"none"}
+    assert {(span.attributes or {})["corevital.baseline.source"] for span in telemetry.spans} == {"none"}
     LEARNER.force_flush()
     assert files() == []
 

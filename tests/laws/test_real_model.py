@@ -45,7 +45,7 @@ def test_attention_that_is_too_sharp_from_the_first_step_is_told_by_the_profile(
     hooks = [layer.self_attn.q_proj.register_forward_hook(lambda _m, _a, output: factor * output) for layer in layers]
     keep = Keep()
     try:
-        with instrumented(judgements=[keep], capture="full"):
+        with instrumented(judgements=[keep], capture="full", baseline="auto"):
             smollm2.model.generate(**chat(smollm2, HEALTHY), max_new_tokens=12, min_new_tokens=12, do_sample=False)
     finally:
         for hook in hooks:

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import set_span_in_context
 
 from opentelemetry_instrumentation_corevital import Run, semconv
+from opentelemetry_instrumentation_corevital._internal.baseline_use import BaselineUse
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
 from opentelemetry_instrumentation_corevital.emission.judgements import (
@@ -25,7 +26,6 @@ from opentelemetry_instrumentation_corevital.emission.run_attributes import star
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
-from opentelemetry_instrumentation_corevital.run import BaselineUse
 
 Attributes = dict[str, Any]
 

@@ -4,7 +4,8 @@ One object takes a step at a time from bounded state; a finished run is judged b
 that what a live stream was told and what the span says cannot differ.
 
 `risk_so_far` is the `rules` risk (`risk.py`) of the run if it were cut off at the step, from the flags that bounded
-state can show: NaN, infinity, repetition loop, attention collapse, and the fraction of high-entropy steps. Not in it:
+state can show: NaN, infinity, repetition loop, attention collapse (unless flags of layers rest on the model's baseline
+alone), and the fraction of high-entropy steps. Not in it:
 the anomaly of a middle layer, which is measured against the layer's median over the whole run, a collapse that only the
 model's profile tells, and -Inf logits, which are a mask or a fault by whether their number stays the same to the end.
 
@@ -145,7 +146,7 @@ class EarlyWarningMonitor:
         raised = {
             "nan_detected": self._nonfinite,
             "repetition_loop_detected": loop,
-            "attention_collapse_detected": self._collapse.collapsed,
+            "attention_collapse_detected": self._collapse.collapsed and not self._thresholds.needs_baseline,
         }
         worst = max((FLAG_RISK[flag] for flag, holds in raised.items() if holds), default=0.0)
         fraction = self._high_entropy_steps / (self._step + 1)

@@ -153,9 +153,9 @@ VERDICTS: Final[dict[Role, Verdict]] = {
     "baseline": Verdict(
         lambda run: run.baseline,
         {
-            semconv.BASELINE_SOURCE: lambda _, used: used.source,
-            semconv.BASELINE_RUNS: lambda _, used: used.runs,
-            semconv.BASELINE_TOKENS: lambda _, used: used.tokens,
+            semconv.VERDICTS["baseline.source"]: lambda _, used: used.source,
+            semconv.VERDICTS["baseline.runs"]: lambda _, used: used.runs,
+            semconv.VERDICTS["baseline.tokens"]: lambda _, used: used.tokens,
         },
     ),
     "warnings": Verdict(lambda run: run.warnings, {semconv.WARNINGS: lambda _, names: list(names)}),

@@ -13,9 +13,9 @@ from ..run import ModelInfo
 from ..version import __version__
 from .profile import LEVELS, Identity, Made, Profile, Spread, Spreads, last_part, same_precision
 from .profiled_signals import LAYER_SIGNALS, STEP_SIGNALS
-from .run_numbers import FEWEST_RUNS, Numbers, RunLimit, Yardstick, limit_of
+from .run_numbers import FEWEST_RUNS, NumberSample, RunLimit, Yardstick, limit_of
 from .sketches import Sketches
-from .windowed import VIEWS, Part, Rows
+from .windowed import VIEWS, Part, TableRows
 
 FLOATING: Final = "float"
 """The class of floating-point weights of 16 bits and more: among them only rounding differs."""
@@ -53,7 +53,7 @@ class LearnedBaseline:
 
     Attributes:
         identity: whose it is.
-        sketches: of every row, see `windowed.Rows`.
+        sketches: of every row, see `windowed.TableRows`.
         runs, tokens: that have taught it.
         flagged: runs that were beyond its limit, and taught nothing.
         numbers: of the runs.
@@ -65,18 +65,18 @@ class LearnedBaseline:
     runs: int = 0
     tokens: int = 0
     flagged: int = 0
-    numbers: Numbers = field(default_factory=Numbers.of)
+    numbers: NumberSample = field(default_factory=NumberSample.of)
     frozen: bool = False
 
     @classmethod
     def empty(cls, identity: Identity) -> Self:
         """Return a baseline that knows nothing yet."""
-        return cls(identity, Sketches.empty(Rows(identity.layer_count or 0).count))
+        return cls(identity, Sketches.empty(TableRows(identity.layer_count or 0).count))
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> TableRows:
         """Return which row is whose."""
-        return Rows(self.identity.layer_count or 0)
+        return TableRows(self.identity.layer_count or 0)
 
     def delta(self) -> "LearnedBaseline":
         """Return one that knows nothing, whose sketches can be added to this one's exactly."""

@@ -23,9 +23,9 @@ from ..config import data_folder
 from .learned import MOST_LAYERS, LearnedBaseline, key_of
 from .profile import Identity, ProfileError
 from .profiled_signals import LAYER_SIGNALS, STEP_SIGNALS
-from .run_numbers import MOST_NUMBERS, NUMBER, Numbers
+from .run_numbers import MOST_NUMBERS, NUMBER, NumberSample
 from .sketches import BINS, Sketches
-from .windowed import VIEWS, Rows
+from .windowed import VIEWS, TableRows
 
 FORMAT: Final = "corevital-learned-baseline"
 VERSION: Final = 1
@@ -168,7 +168,7 @@ def _of_bytes(data: bytes) -> LearnedBaseline:
             raise ValueError(f"{name} is no count; {_RESET}")
     return LearnedBaseline(
         identity,
-        _sketches(arrays, Rows(layers).count),
+        _sketches(arrays, TableRows(layers).count),
         numbers=_numbers(arrays),
         frozen=about.get("frozen") is True,
         **counts,  # type: ignore[arg-type]
@@ -198,7 +198,7 @@ def _sketches(arrays: dict[str, NDArray[Any]], rows: int) -> Sketches:
     return found
 
 
-def _numbers(arrays: dict[str, NDArray[Any]]) -> Numbers:
+def _numbers(arrays: dict[str, NDArray[Any]]) -> NumberSample:
     keys = arrays.get("number_key")
     count = len(keys) if keys is not None and keys.ndim == 1 else 0
     if count > MOST_NUMBERS:
@@ -208,7 +208,7 @@ def _numbers(arrays: dict[str, NDArray[Any]]) -> Numbers:
         entries[name] = _array(arrays, f"number_{name}", (count,), NUMBER[name])
     if not np.isfinite(entries["value"]).all():
         raise ValueError(f"a number of a run is not finite; {_RESET}")
-    return Numbers(entries).merged(Numbers.of())
+    return NumberSample(entries).merged(NumberSample.of())
 
 
 def _array(arrays: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

@@ -26,7 +26,7 @@ from ..run import ModelInfo, Run
 from .learned import LearnedBaseline, identity_of
 from .learned_files import file_of, read_baseline, update
 from .profile import Profile, ProfileError
-from .run_numbers import FEWEST_RUNS, Numbers, RunLimit, Yardstick, run_number
+from .run_numbers import FEWEST_RUNS, NumberSample, RunLimit, Yardstick, run_number
 from .windowed import Part, parts
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ GROWTH: Final = 1.25
 _MOST_FIRST: Final = 16
 """Runs that wait for anchors at most."""
 _MOST_NUMBERS: Final = 64
-"""Numbers of runs that are added to the sample together, since that sorts it."""
+"""NumberSample of runs that are added to the sample together, since that sorts it."""
 _FOR_GOOD: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 """What does not pass by itself; a full disk may."""
 
@@ -88,14 +88,14 @@ class Pupil:
     waiting: list[tuple[list[Part], int]] = field(default_factory=list)
     """The first runs, until the sketches are anchored."""
     numbers: list[tuple[int, float, int, int]] = field(default_factory=list)
-    """Of the last runs, as entries of `Numbers`."""
+    """Of the last runs, as entries of `NumberSample`."""
     due: float = 0.0
     """When it may be written next, in monotonic seconds."""
     dirty: bool = False
 
     def count_numbers(self) -> None:
         """Add the numbers of the last runs to what is new."""
-        self.new.numbers = self.new.numbers.merged(Numbers.of(self.numbers))
+        self.new.numbers = self.new.numbers.merged(NumberSample.of(self.numbers))
         self.numbers = []
 
     def forget_what_is_new(self) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from .._internal.baseline_use import BaselineSource
 from ..config import data_folder
-from ..run import BaselineSource, ModelInfo, Run
+from ..run import ModelInfo, Run
 from .learned import LearnedBaseline, identity_of
 from .learned_files import SUFFIX, read_baseline
 from .learner import LEARNER, Pupil, Usual

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..run import Run
 from .sketches import Sketches
-from .windowed import GROUPS, VIEWS, Part, Rows, parts
+from .windowed import GROUPS, VIEWS, Part, TableRows, parts
 
 ALPHA: Final = 0.005
 """Fraction of a model's healthy runs that may be beyond the limit, on average over baselines ..."""
@@ -28,7 +28,7 @@ FEWEST_RUNS: Final = 50
 """Below so many runs there is no limit, and no flag rests on the baseline."""
 
 _FEWEST_NUMBERS: Final = 25
-"""Numbers of runs without which there is no limit: the very first runs have none."""
+"""NumberSample of runs without which there is no limit: the very first runs have none."""
 
 COUNTED: Final = (
     ("windows", "log2_gain"),
@@ -42,7 +42,7 @@ COUNTED: Final = (
 LEVELS: Final = (0.001, 0.5, 0.999)
 _PER_DOUBLING: Final = 1 / 16
 """By so much the largest of twice as many windows is larger."""
-_LEAST_SHARE: Final = 0.25
+_LEAST_FRACTION: Final = 0.25
 """A quantile's distance counts at least as this fraction of the median over the model's layers ..."""
 _LEAST: Final = 1 / 256
 """... and as this: layers that never move would be out at any step."""
@@ -72,13 +72,13 @@ class Yardstick:
         per_high, per_low: one over the distances to the outer quantiles.
     """
 
-    rows: Rows
+    rows: TableRows
     centre: NDArray[np.float32]
     per_high: NDArray[np.float32]
     per_low: NDArray[np.float32]
 
     @classmethod
-    def of(cls, sketches: Sketches, rows: Rows) -> Self:
+    def of(cls, sketches: Sketches, rows: TableRows) -> Self:
         """Return the yardstick that sketches make."""
         low, centre, high = sketches.quantiles(LEVELS)
         made = cls(rows, *(np.zeros(rows.count, np.float32) for _ in range(3)))
@@ -90,7 +90,7 @@ class Yardstick:
             made.centre[where] = np.where(known, centre[where], 0)
             for distance, per in ((high - centre, made.per_high), (centre - low, made.per_low)):
                 own = distance[where]
-                least = max(_LEAST_SHARE * float(np.median(own[known])), _LEAST)
+                least = max(_LEAST_FRACTION * float(np.median(own[known])), _LEAST)
                 per[where] = np.where(known, 1 / np.maximum(own, least), 0)
         return made
 
@@ -120,7 +120,7 @@ def run_number(parts: Iterable[Part], yardstick: Yardstick) -> RunNumber | None:
     )
 
 
-def _named(part: Part, column: int, rows: Rows) -> tuple[str, str, int]:
+def _named(part: Part, column: int, rows: TableRows) -> tuple[str, str, int]:
     """Return view, signal and layer of a column of a part's table."""
     view, column = divmod(column, rows.widths[part.group])
     for signal in GROUPS[part.group]:
@@ -149,7 +149,7 @@ MOST_NUMBERS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Numbers:
+class NumberSample:
     """The numbers of healthy runs: a sample of at most `MOST_NUMBERS`, those with the smallest keys.
 
     Keys are random, so that each run is in it with the same probability; and a run that is added twice is in it once.
@@ -165,11 +165,11 @@ class Numbers:
         """Return the sample of some runs: key, number, tokens, and runs of the baseline."""
         return cls(np.array(list(entries), NUMBER))
 
-    def merged(self, other: "Numbers") -> "Numbers":
+    def merged(self, other: "NumberSample") -> "NumberSample":
         """Return the sample of both; the order does not matter."""
         both = np.concatenate([self.entries, other.entries])
         _, first = np.unique(both["key"], return_index=True)
-        return Numbers(both[first[:MOST_NUMBERS]])
+        return NumberSample(both[first[:MOST_NUMBERS]])
 
     def values(self) -> NDArray[np.float64]:
         """Return the numbers that a limit is taken from.

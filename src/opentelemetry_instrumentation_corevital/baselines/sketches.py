@@ -33,7 +33,7 @@ _MOST_COUNT: Final = 2**31
 _SMALLEST_UNIT: Final = 1 / 64
 """Unit of numbers that were all alike; most signals are fractions or logarithms."""
 
-Table = NDArray[np.float32]
+NumberTable = NDArray[np.float32]
 """[values, rows], NaN where there is none."""
 
 
@@ -91,7 +91,7 @@ class Sketches:
         """Return how many numbers each row has had [rows]."""
         return np.asarray(self.counts[:, :BINS].sum(1, dtype=np.int64))
 
-    def anchor(self, values: Table, rows: slice) -> None:
+    def anchor(self, values: NumberTable, rows: slice) -> None:
         """Give rows that have no anchor one that suits these numbers; the others keep theirs.
 
         Args:
@@ -104,7 +104,7 @@ class Sketches:
             centre, unit = _anchors(values[:, without])
             self.centre[rows.start + without], self.unit[rows.start + without] = centre, unit
 
-    def add(self, values: Table, rows: slice) -> None:
+    def add(self, values: NumberTable, rows: slice) -> None:
         """Add numbers to rows; what is not finite is left out, and so are rows without an anchor.
 
         Args:
@@ -194,15 +194,15 @@ class Sketches:
         for number, level in enumerate(levels):
             rank = level * total[known]
             at = np.minimum((up_to < rank[:, None]).sum(1), BINS - 1)
-            inside = self.counts[known, at].astype(np.float64)
-            before = up_to[place, at] - inside
-            part = np.clip((rank - before) / np.maximum(inside, 1), 0, 1)
+            amount = self.counts[known, at].astype(np.float64)
+            before = up_to[place, at] - amount
+            part = np.clip((rank - before) / np.maximum(amount, 1), 0, 1)
             low, high = edges[place, at], edges[place, at + 1]
             found[number, known] = low + part * (high - low)
         return found
 
 
-def _places(values: Table, centre: NDArray[np.float32], unit: NDArray[np.float32]) -> NDArray[np.uint32]:
+def _places(values: NumberTable, centre: NDArray[np.float32], unit: NDArray[np.float32]) -> NDArray[np.uint32]:
     """Return the bins that numbers [values, rows] fall into; `_NO_NUMBER` of what is none."""
     per_unit = 1 / unit
     away = values * per_unit
@@ -220,7 +220,7 @@ def _places(values: Table, centre: NDArray[np.float32], unit: NDArray[np.float32
     return places
 
 
-def _anchors(values: Table) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _anchors(values: NumberTable) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return centre and unit [rows] that suit numbers [values, rows]; NaN where a row has none."""
     rows = values.shape[1]
     centre, unit = np.full(rows, np.nan, np.float32), np.full(rows, np.nan, np.float32)

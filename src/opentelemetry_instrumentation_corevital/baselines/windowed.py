@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ..catalogue.signals import names, of_family
 from ..run import Run
 from .profiled_signals import LAYER_SIGNALS, STEP_SIGNALS, WINDOW, Values, layer_signals, step_signals
-
-Table = NDArray[np.float32]
+from .sketches import NumberTable
 
 VIEWS: Final = ("steps", "windows", "maxima")
 """How the numbers of a row are seen: single steps, medians of windows, largest values of windows."""
@@ -41,7 +40,7 @@ _SORTING: Final = (
 
 
 @dataclass(frozen=True)
-class Rows:
+class TableRows:
     """Which row is whose. The signals of a group follow each other, seen in the first way, then in the others.
 
     Attributes:
@@ -94,7 +93,7 @@ class Part:
 
     group: int
     starts: NDArray[np.intp]
-    table: Table
+    table: NumberTable
     rows: slice
 
 
@@ -102,7 +101,7 @@ _KEPT: Final = WINDOW // 2
 """Of the single steps of a window this one is kept; what the others did is in its median and its largest value."""
 
 
-def parts(run: Run, rows: Rows) -> Iterator[Part]:
+def parts(run: Run, rows: TableRows) -> Iterator[Part]:
     """Yield the numbers of a run, NaN where one was not measured.
 
     Signals of another number of layers count as not measured.
@@ -116,7 +115,7 @@ def parts(run: Run, rows: Rows) -> Iterator[Part]:
         first += len(VIEWS) * width
 
 
-def _part(group: int, measured: Mapping[str, Values], rows: Rows, first: int) -> Part:
+def _part(group: int, measured: Mapping[str, Values], rows: TableRows, first: int) -> Part:
     one = next(iter(measured.values()))[1:]
     seen = np.flatnonzero(np.isfinite(one).any(1))
     whole = len(seen) == len(one)
@@ -133,7 +132,7 @@ def _part(group: int, measured: Mapping[str, Values], rows: Rows, first: int) ->
     return Part(group, seen[: len(steps) : WINDOW] + 1, _views(steps.reshape(count, WINDOW, width)), where)
 
 
-def _views(windows: NDArray[np.float32]) -> Table:
+def _views(windows: NDArray[np.float32]) -> NumberTable:
     """Return one step, the median and the largest value of windows [windows, WINDOW, rows]; see `Part`.
 
     NaN where a number of the window is missing, but for the step.

@@ -17,6 +17,7 @@ from ..baselines.learned_files import SUFFIX, baselines_folder, file_of, files, 
 from ..baselines.profile import Identity, ProfileError
 from ..baselines.run_numbers import ALPHA, FEWEST_RUNS, MANY_RUNS
 from .help import Command, CommandGroup
+from .options import AsJson
 from .output import print_json
 from .printing import console, echo
 
@@ -30,7 +31,6 @@ baseline = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="BASELINE", help="A model's name, the key that `list` shows, or a file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @dataclass(frozen=True, slots=True)

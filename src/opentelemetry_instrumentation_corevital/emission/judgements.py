@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import Span
 
 from .. import semconv
+from .._internal.baseline_use import BaselineUse
 from ..assessment.blame import judge_blame
 from ..assessment.compound import judge_compound
 from ..assessment.early_warning import judge_early_warning
@@ -31,7 +32,7 @@ from ..baselines.lookup import AUTO, Profiles
 from ..catalogue.fitting import fitting
 from ..catalogue.verdicts import FLAG, FLAGS, HIGH_ENTROPY_SHARE
 from ..config import Settings
-from ..run import BaselineUse, Run
+from ..run import Run
 
 ROLES: Final = ("health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative")
 """The order in which judgements are made; other roles come after them."""
