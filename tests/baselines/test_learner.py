@@ -159,6 +159,22 @@ def test_a_bad_file_is_told_once_and_is_as_none(learner: Learner, caplog: pytest
     assert file.read_bytes() == b"not a baseline", "it may be of a newer version"
 
 
+def test_a_foreign_file_is_told_and_is_as_none(learner: Learner, caplog: pytest.LogCaptureFixture) -> None:
+    learn(learner, 0, 60)
+    other = dataclasses.replace(MODEL, architecture="OtherForCausalLM")
+    (file,) = files()
+    copied = file_of(learner.pupil(other).new.identity)
+    learner.forget()
+    copied.write_bytes(file.read_bytes())
+    with caplog.at_level(logging.WARNING):
+        assert Profiles().of(other).source == "none"
+        learner.hand_over(learner.pupil(other), healthy(1), teaches=True)
+        assert learner.force_flush()
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert f"{copied}: is of another model, org/model" in warning
+    assert copied.read_bytes() == file.read_bytes()
+
+
 def test_where_nothing_can_be_written_nothing_is_learned_and_it_is_said_once(
     learner: Learner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

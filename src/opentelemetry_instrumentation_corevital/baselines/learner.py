@@ -23,9 +23,9 @@ from .._internal.error_text import describe, error_name
 from .._internal.file_lock import FileIsLockedError
 from .._internal.safety import shielded
 from ..run import ModelInfo, Run
-from .learned import LearnedBaseline, identity_of
+from .learned import LearnedBaseline, identity_of, key_of
 from .learned_files import file_of, read_baseline, update
-from .profile import Profile, ProfileError
+from .profile import Identity, Profile, ProfileError
 from .run_numbers import FEWEST_RUNS, NumberSample, RunLimit, Yardstick, run_number
 from .windowed import Part, parts
 
@@ -138,7 +138,7 @@ class Learner:
             if file not in self._pupils:
                 known, refused = None, None
                 try:
-                    known = read_baseline(file)
+                    known = _of_model(read_baseline(file), identity, file)
                 except FileNotFoundError:
                     refused = _unwritable(file)
                 except ProfileError as error:
@@ -315,8 +315,25 @@ class Learner:
             pupil.forget_what_is_new()
 
 
+def _of_model(known: LearnedBaseline, identity: Identity, file: Path) -> LearnedBaseline:
+    """Return what a file has.
+
+    Raises:
+        ProfileError: if it is of another model: somebody has copied it there.
+    """
+    if key_of(known.identity) != key_of(identity):
+        raise ProfileError(f"baseline {file}: is of another model, {known.identity.name}")
+    return known
+
+
 def _added(before: LearnedBaseline | None, pupil: Pupil) -> LearnedBaseline | None:
-    """Return what a file shall have that has this now: None, as it is, where it is frozen."""
+    """Return what a file shall have that has this now: None, as it is, where it is frozen.
+
+    Raises:
+        ProfileError: if it has the baseline of another model.
+    """
+    if before is not None:
+        _of_model(before, pupil.new.identity, pupil.file)
     if before is not None and before.frozen:
         return None
     new = pupil.new
