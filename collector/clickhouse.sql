@@ -276,7 +276,7 @@ SELECT
     SpanAttributes['corevital.intervention.kind'] AS Intervention,
     arrayFilter(
         flag -> SpanAttributes[concat('corevital.health.', flag)] = 'true',
-        ['nan_detected', 'inf_detected', 'repetition_loop_detected', 'attention_collapse_detected', 'mid_layer_anomaly_detected']
+        ['nan_detected', 'inf_detected', 'repetition_loop_detected', 'attention_collapse_detected', 'mid_layer_anomaly_detected', 'layer_anomaly_detected']
     ) AS Flags,
     toUInt64OrNull(SpanAttributes['corevital.steps.total']) AS Steps,
     toFloat64OrNull(SpanAttributes['corevital.entropy.mean']) AS EntropyMean,

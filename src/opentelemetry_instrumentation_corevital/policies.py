@@ -24,7 +24,7 @@ from .catalogue.warnings import EARLY_WARNINGS
 
 __all__ = ["BreakReasoning", "CoolDown", "Policy", "PolicyError", "Retry", "RollBack", "Stop"]
 
-LIVE_FLAGS: Final = ("nan_detected", "inf_detected", "repetition_loop_detected", "attention_collapse_detected")
+LIVE_FLAGS: Final = ("nan_detected", "inf_detected", "repetition_loop_detected")
 """The flags that can be judged while a run goes on; the others are judged when it is over."""
 
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {">": operator.gt, ">=": operator.ge}

@@ -5,7 +5,6 @@ import lzma
 import pickletools
 import subprocess
 import sys
-from dataclasses import astuple
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,16 +57,18 @@ MOVED_IN = {name: named_by(f"{name}.pkl") & set(MOVED) for name in PLAIN}
 
 
 NOTHING = (None, [], {}, {"tuple": []})
-THRESHOLDS = list(map(plain, astuple(DEFAULT)))
+THRESHOLDS = plain(DEFAULT)["Thresholds"]
 
 
 def as_before(found: Any, before: Any) -> Any:
     """Return what was found without what there is in addition today: nothing, or thresholds as they are by default."""
     if isinstance(found, dict) and isinstance(before, dict):
-        kept = {name: value for name, value in found.items() if name in before or value not in NOTHING}
+        kept = {
+            name: value
+            for name, value in found.items()
+            if name in before or (value not in NOTHING and value != THRESHOLDS.get(name))
+        }
         return {name: as_before(value, before.get(name)) for name, value in kept.items()}
-    if isinstance(found, list) and isinstance(before, list):
-        found = found[: len(before)] if found[len(before) :] == THRESHOLDS[len(before) :] else found
     if isinstance(found, list) and isinstance(before, list) and len(found) == len(before):
         return [as_before(*each) for each in zip(found, before, strict=True)]
     return found

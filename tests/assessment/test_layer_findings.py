@@ -1,31 +1,36 @@
-"""Health flags and blame from layers, each at, below and above its threshold."""
+"""Flags, blame and warnings from layers, each at, below and above its threshold."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
-from opentelemetry_instrumentation_corevital.assessment.health import judge_health
+from opentelemetry_instrumentation_corevital.assessment.health import judge_health, own_history_warnings
+from opentelemetry_instrumentation_corevital.assessment.layer_findings import outlying_norm
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk
+from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
 from opentelemetry_instrumentation_corevital.catalogue import verdicts
 from opentelemetry_instrumentation_corevital.run import HIDDEN_SIGNALS, BlamedLayer, Health, Run
+from tests.support.known_models import known
 from tests.support.made_runs import add_layers, make_run
 
 
-def judged(run: Run) -> tuple[Health, tuple[BlamedLayer, ...]]:
-    run.health = judge_health(run)
+def judged(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[Health, tuple[BlamedLayer, ...]]:
+    run.health = judge_health(run, thresholds)
     run.risk = judge_risk(run)
-    blame = run.blame = judge_blame(run)
+    blame = run.blame = judge_blame(run, thresholds)
     run.narrative = tell(run)
     assert blame is not None
     return run.health, blame
 
 
-def steady(steps: int = 40, layers: int = 9) -> Run:
+def steady(steps: int = 40, layers: int = 9, seed: int = 0) -> Run:
     """Return a run whose norms differ from their median by a known spread: 1 % of it."""
-    run = add_layers(make_run(steps), layers)
+    run = add_layers(make_run(steps), layers, seed=seed)
+    run.model = dataclasses.replace(run.model, layer_count=layers)
     wobble = np.where(np.arange(steps) % 2, 1.01, 0.99)
     run.columns["hidden_l2_norm"] = (wobble[:, None] * np.linspace(10, 500, layers)).astype(np.float32)
     run.columns["collapsed_head_rate"][:] = 0.02
@@ -35,10 +40,22 @@ def steady(steps: int = 40, layers: int = 9) -> Run:
 def test_a_healthy_run_raises_nothing_and_blames_nobody() -> None:
     run = steady()
     health, blame = judged(run)
-    assert health.attention_collapse_detected is False
-    assert health.mid_layer_anomaly_detected is False
+    assert health.raised() == []
     assert health.evidence == {}
     assert blame == ()
+    assert own_history_warnings(run, DEFAULT) == []
+
+
+def test_without_a_baseline_no_flag_of_layers_is_judged() -> None:
+    run = steady()
+    run.columns["hidden_l2_norm"][20, 4:7] *= 30
+    run.columns["collapsed_head_rate"][20:] = 0.9
+    health, blame = judged(run)
+    of_layers = {flag.name for flag in verdicts.FLAGS if flag.about == "layers"}
+    assert health.flags().keys() == verdicts.FLAG.keys() - of_layers
+    assert {health.absent[name] for name in of_layers} == {"no_baseline"}
+    assert blame == ()
+    assert own_history_warnings(run, DEFAULT) == ["norm_outlier"]
 
 
 @pytest.mark.parametrize(("column", "flag"), [("hidden_nan", "nan_detected"), ("hidden_inf", "inf_detected")])
@@ -51,6 +68,7 @@ def test_what_is_not_finite_is_blamed_on_the_layer_where_it_began(column: str, f
     assert health.evidence[flag] == {"step": 12, "steps": 28, "layer": 4, "values": 7, "layers": 5}
     assert health.mid_layer_anomaly_detected is True
     assert health.evidence["mid_layer_anomaly_detected"] == {"step": 12, "layer": 4, "norm": "not finite"}
+    assert health.evidence["layer_anomaly_detected"] == {"step": 12, "layer": 4, "norm": "not finite"}
     assert [(each.layer, each.severity, each.evidence["step"]) for each in blame] == [(4, 1.0, 12)]
     assert run.risk is not None
     assert run.risk.score == 1.0
@@ -58,64 +76,30 @@ def test_what_is_not_finite_is_blamed_on_the_layer_where_it_began(column: str, f
     assert f"Layer 4 put out 7 {'NaN' if 'nan' in flag else 'infinite'} values at step 12" in run.narrative
 
 
-def test_a_middle_layer_far_from_its_own_median_is_an_anomaly() -> None:
+def test_a_middle_layer_far_from_its_own_median_is_warned_of() -> None:
     for factor, expected in ((1.4, False), (1.6, True), (0.4, True), (0.6, False)):
         run = steady()
         run.columns["hidden_l2_norm"][20, 4] *= factor
-        assert judged(run)[0].mid_layer_anomaly_detected is expected, factor
+        assert outlying_norm(run, DEFAULT) is expected, factor
 
 
-def test_the_neighbours_that_stand_out_with_it_are_named_after_the_first() -> None:
-    run = steady()
-    run.columns["hidden_l2_norm"][20, 4:7] *= 30
-    run.columns["hidden_l2_norm"][20, 8] *= 30  # not a neighbour
-    run.columns["hidden_l2_norm"][31, 2] *= 90  # at another step
-    health, blame = judged(run)
-    found = health.evidence["mid_layer_anomaly_detected"]
-    assert found["step"] == 20
-    assert found["layer"] in (4, 5)
-    assert found["z"] > found["threshold"] == 8.0
-    assert [each.layer for each in blame] == [4, 5, 6]
-    assert [each.severity for each in blame] == [0.9, 0.45, 0.45]
-    assert "norm outlier: step 20, norm" in blame[0].text()
-    assert run.risk is not None
-    assert dict(run.risk.factors)["mid_layer_anomaly_detected"] == 0.7
-
-
-def test_the_jumps_of_early_and_late_layers_are_no_anomaly() -> None:
+def test_the_jumps_of_early_and_late_layers_are_no_outliers() -> None:
     run = steady()
     run.columns["hidden_l2_norm"][20, [0, 1, 2, 6, 7, 8]] *= 100
-    health, blame = judged(run)
-    assert health.mid_layer_anomaly_detected is False
-    assert blame == ()
+    assert not outlying_norm(run, DEFAULT)
 
 
-def test_an_absolute_multiple_of_the_early_layers_is_no_anomaly() -> None:
+def test_an_absolute_multiple_of_the_early_layers_is_no_outlier() -> None:
     run = steady()
     run.columns["hidden_l2_norm"][:, 3:] *= 1000  # at every step
-    assert judged(run)[0].mid_layer_anomaly_detected is False
+    assert not outlying_norm(run, DEFAULT)
 
 
-def test_too_few_steps_cannot_be_compared() -> None:
-    run = steady(16)
-    health, _ = judged(run)
-    assert health.mid_layer_anomaly_detected is None
-    assert "too few steps" in health.absent["mid_layer_anomaly_detected"]
-    assert judged(steady(17))[0].mid_layer_anomaly_detected is False
-
-
-def test_without_a_middle_layer_there_is_no_verdict_on_it() -> None:
-    """As under the option `layers`: what was not looked at is NaN, its counts too."""
-    for looked_at, expected in (([0, 1, 8], None), ([0, 4, 8], False)):
-        run = steady()
-        others = [layer for layer in range(9) if layer not in looked_at]
-        for name in HIDDEN_SIGNALS:
-            run.columns[name][:, others] = math.nan
-        health, blame = judged(run)
-        assert health.mid_layer_anomaly_detected is expected
-        assert blame == ()
-        reason = health.absent.get("mid_layer_anomaly_detected")
-        assert reason == ("no layer of the middle third was looked at" if expected is None else None)
+@pytest.mark.parametrize(("steps", "expected"), [(16, False), (17, True)])
+def test_too_few_steps_cannot_be_compared(steps: int, expected: bool) -> None:
+    run = steady(steps)
+    run.columns["hidden_l2_norm"][8, 4] *= 30
+    assert outlying_norm(run, DEFAULT) is expected
 
 
 def test_a_layer_with_few_finite_norms_is_not_compared() -> None:
@@ -123,62 +107,66 @@ def test_a_layer_with_few_finite_norms_is_not_compared() -> None:
     run.columns["hidden_l2_norm"][4:, [3, 4, 5]] = math.nan
     run.columns["hidden_nan"][4:, [3, 4, 5]] = math.nan
     run.columns["hidden_l2_norm"][3, 4] *= 1000
-    health, _ = judged(run)
-    assert health.mid_layer_anomaly_detected is None
-    assert "too few steps" in health.absent["mid_layer_anomaly_detected"]
+    assert not outlying_norm(run, DEFAULT)
 
 
-def test_a_norm_that_overflows_is_told_without_a_median() -> None:
+def test_without_a_middle_layer_there_is_no_verdict_on_it() -> None:
+    """As under the option `layers`: what was not looked at is NaN, its counts too."""
+    thresholds = known([steady(seed=seed) for seed in range(100, 140)])
+    for looked_at, expected in (([0, 1, 8], None), ([0, 4, 8], False)):
+        run = steady(seed=20)
+        others = [layer for layer in range(9) if layer not in looked_at]
+        for name in HIDDEN_SIGNALS:
+            run.columns[name][:, others] = math.nan
+        health, blame = judged(run, thresholds)
+        assert health.mid_layer_anomaly_detected is expected
+        assert health.layer_anomaly_detected is False
+        assert blame == ()
+        reason = health.absent.get("mid_layer_anomaly_detected")
+        assert reason == ("no layer of the middle third was looked at" if expected is None else None)
+
+
+def test_a_norm_that_overflows_is_not_finite() -> None:
     run = steady()
     run.columns["hidden_l2_norm"][12, 4] = math.inf  # its square does not fit, the values do
-    health, _ = judged(run)
-    assert health.raised() == ["mid_layer_anomaly_detected"]
-    assert "The norm of layer 4 was not finite at step 12." in (run.narrative or "")
-
-
-@pytest.mark.parametrize(("rise", "expected"), [(0.14, False), (0.16, True)])
-def test_a_rise_of_collapsed_heads_is_a_collapse(rise: float, expected: bool) -> None:
-    run = steady()
-    run.columns["collapsed_head_rate"][20:] += rise
     health, blame = judged(run)
-    assert health.attention_collapse_detected is expected
-    if expected:
-        found = health.evidence["attention_collapse_detected"]
-        assert found["step"] == 23, "the first four steps in a row"
-        assert found["before"] == pytest.approx(0.02)
-        assert found["rate"] == pytest.approx(0.18)
-        assert "18% of the attention heads had collapsed" in (run.narrative or "")
-    assert blame == ()  # no single layer rises by more than the others
+    assert sorted(health.raised()) == ["layer_anomaly_detected", "mid_layer_anomaly_detected"]
+    assert [(each.layer, each.reason) for each in blame] == [(4, "values not finite")]
+    assert "The norm of layer 4 was not finite at step 12" in (run.narrative or "")
 
 
-def test_the_layers_that_collapse_are_blamed() -> None:
-    run = steady()
-    run.columns["collapsed_head_rate"][20:, 5:8] = [0.9, 0.6, 0.5]
-    health, blame = judged(run)
+@pytest.mark.parametrize("layer", [0, 4, 8])
+@pytest.mark.parametrize("column", ["layer_transformation", "attention_entropy"])
+def test_every_blamed_layer_raises_a_flag_counts_in_the_risk_and_is_named(column: str, layer: int) -> None:
+    thresholds = known([steady(seed=seed) for seed in range(100, 140)])
+    run = steady(seed=21)
+    run.columns[column][16:, layer] = 30.0
+    health, blame = judged(run, thresholds)
+    assert [each.layer for each in blame] == [layer]
+    middle = layer == 4 and column == "layer_transformation"
+    assert health.layer_anomaly_detected is True
+    assert health.mid_layer_anomaly_detected is middle
+    assert run.risk is not None
+    assert run.risk.level != "low"
+    assert run.risk.score >= 0.7
+    assert f"Layer {layer} stands out first, from step 16 on" in (run.narrative or "")
+    assert "look at its" in (run.narrative or "")
+
+
+def test_collapsed_heads_of_all_layers_are_a_collapse_with_a_baseline() -> None:
+    thresholds = known([steady(seed=seed) for seed in range(100, 140)])
+    run = steady(seed=22)
+    run.columns["collapsed_head_rate"][17:] += 0.5
+    health, blame = judged(run, thresholds)
     assert health.attention_collapse_detected is True
-    assert [(each.layer, each.severity) for each in blame] == [(5, 0.8), (6, 0.58), (7, 0.48)]
-    assert blame[0].evidence == {"step": 23, "rate": 0.9, "before": 0.02}
-
-
-def test_heads_that_are_collapsed_all_along_are_a_collapse() -> None:
-    run = steady()
-    run.columns["collapsed_head_rate"][:] = 0.69
-    assert judged(run)[0].attention_collapse_detected is False
-    run.columns["collapsed_head_rate"][:] = 0.71
-    assert judged(run)[0].attention_collapse_detected is True
-
-
-def test_steps_that_were_not_looked_at_do_not_count() -> None:
-    run = steady(64)
-    run.columns["collapsed_head_rate"][np.arange(64) % 8 != 0] = np.nan
-    run.columns["collapsed_head_rate"][32:] += 0.5
-    found = judged(run)[0].evidence["attention_collapse_detected"]
-    assert found["step"] % 8 == 0
-    few = steady(20)
+    assert health.evidence["attention_collapse_detected"]["step"] == 17
+    assert {each.reason for each in blame} == {"heads collapsed"}
+    assert "52% of the attention heads had collapsed" in (run.narrative or "")
+    few = steady(20, seed=23)
     few.columns["collapsed_head_rate"][3:] = np.nan
-    health, _ = judged(few)
+    health, _ = judged(few, thresholds)
     assert health.attention_collapse_detected is None
-    assert "attention_collapse_detected" in health.absent
+    assert health.absent["attention_collapse_detected"] == "too few steps with enough visible keys"
 
 
 def test_what_was_not_measured_is_absent_and_not_false() -> None:

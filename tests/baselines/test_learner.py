@@ -24,6 +24,7 @@ from opentelemetry_instrumentation_corevital.baselines.lookup import Profiles, p
 from opentelemetry_instrumentation_corevital.baselines.run_numbers import FEWEST_RUNS
 from opentelemetry_instrumentation_corevital.calibration import fit_profile, write_profile
 from tests.support.healthy_runs import healthy
+from tests.support.known_models import is_beyond
 
 MODEL = healthy(0).model
 
@@ -76,10 +77,10 @@ def test_below_fifty_runs_nothing_is_judged_by_it(learner: Learner) -> None:
     assert found.profile is not None
     assert found.limit is not None
     assert found.profile.made.runs == FEWEST_RUNS
-    assert not found.limit.is_exceeded_by(healthy(1))
+    assert not is_beyond(healthy(1), found.limit)
     wild = healthy(1)
     wild.columns["layer_transformation"][20:, 4] = 30.0
-    assert found.limit.is_exceeded_by(wild)
+    assert is_beyond(wild, found.limit)
 
 
 def test_what_was_learned_is_near_what_is_calibrated_from_the_same_runs(learner: Learner) -> None:

@@ -128,7 +128,7 @@ def test_the_collectors_files_have_it_and_differ_in_nothing_else(name: str, tree
 
 def test_clickhouse_has_it_and_alerts_stay(tree: Path) -> None:
     sql = (tree / "collector" / "clickhouse.sql").read_text(encoding="utf-8")
-    assert "'mid_layer_anomaly_detected', 'toy_detected']" in sql
+    assert "'layer_anomaly_detected', 'toy_detected']" in sql
     assert "toFloat64OrNull(SpanAttributes['corevital.risk.toys']) AS Toys," in sql
     for path in ("alerts/corevital.rules.yaml", "grafana/corevital.json"):
         made = (tree / "collector" / path).read_text(encoding="utf-8")

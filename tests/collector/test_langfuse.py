@@ -67,12 +67,12 @@ def test_langfuse_gets_verdicts_where_it_looks_for_them(otelcol: str, tmp_path: 
 
     add(True, looping)
     add(True, torn)
-    add(True, FLAGGED["attention_collapse_detected"])
+    add(True, FLAGGED["attention_collapse_detected"], risk=0.3)  # a flag, but no high risk
     add(True, healthy, risk=0.75)
     add(False, medium)
     add(False, healthy)
     add(False, torn, failed=True)
-    add(True, healthy, FLAGGED["attention_collapse_detected"])
+    add(True, healthy, FLAGGED["attention_collapse_detected"], risk=0.3)
     foreign = telemetry.tracer_provider.get_tracer("app").start_span("request", attributes={"http.route": "/chat"})
     foreign.set_status(Status(StatusCode.OK))
     foreign.end()

@@ -66,8 +66,8 @@ def mixed() -> Mixed:
     add(116, healthy, bad=False)
     add(20, medium, bad=False)
     assert set(FLAGGED) == set(semconv.HEALTH_FLAGS)
-    for make in FLAGGED.values():
-        add(6, make, bad=True)
+    for number, make in enumerate(FLAGGED.values()):
+        add(5, make, bad=True, **({"risk": 0.3} if number % 2 else {}))  # a flag counts whatever the score
     add(5, healthy, bad=True, risk=0.7)
     add(5, healthy, bad=False, risk=0.699)
     # Calls: the risk of the worst sequence and the flags of all stand on the call's span.

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 from opentelemetry.trace import Span
 
 from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital.assessment.verdict_attributes import verdict_attributes
+from opentelemetry_instrumentation_corevital.baselines.run_numbers import RULE, RunLimit, Yardstick
+from opentelemetry_instrumentation_corevital.baselines.windowed import TableRows
 from opentelemetry_instrumentation_corevital.calibration import Profiles
 from opentelemetry_instrumentation_corevital.emission.judgements import ROLES
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint, prompt_hint
@@ -31,12 +34,20 @@ from tests.support.tiny_models import prompt, tiny_model
 BITS = 0.5
 STEPS = 24
 
+
+def nothing_is_usual(layers: int) -> Yardstick:
+    """Return what is known of a model of which no window is like another one."""
+    rows = TableRows(layers)
+    table = np.array([[-1e-3], [1e-6], [1e-3]])
+    return Yardstick.of_quantiles(rows, {place: table.repeat(layers, 1) for place in RULE.counted})
+
+
 OWN: dict[str, Judgement] = {
     "health": HealthProcessor(Thresholds(high_entropy_bits=-1.0)),
     "early_warning": EarlyWarningProcessor(Thresholds(margin_collapsed=2.0)),
     "compound": CompoundProcessor(Thresholds(high_entropy_bits=-1.0, confusion_margin=-1.0), Profiles("off")),
     "risk": RiskProcessor(Thresholds(risk_medium=-2.0, risk_high=-1.0)),
-    "blame": BlameProcessor(Thresholds(norm_outlier=0.01, norm_change=0.0), Profiles("off")),
+    "blame": BlameProcessor(Thresholds(limit=RunLimit(1e-9, nothing_is_usual(6)))),
     "fingerprint": FingerprintProcessor(key="a key"),
     "narrative": NarrativeProcessor(Thresholds(high_entropy_bits=-7.0)),
 }

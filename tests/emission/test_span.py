@@ -221,7 +221,7 @@ def test_a_maximal_span_keeps_its_budget(capture: str, limit: int) -> None:
 @pytest.mark.parametrize("layers", [32, 80])
 def test_a_maximal_span_with_layers_keeps_its_budget(layers: int, capture: str) -> None:
     run = add_layers(long_run(), layers, every=8 if capture == "summary" else 1)
-    run.columns["hidden_l2_norm"][100, : layers // 2] = 1e6  # evidence, and layers to blame
+    run.columns["hidden_l2_norm"][100, : layers // 2] = np.inf  # evidence, and a layer to blame
     limit = budget.SPAN_BYTES_FULL if capture == "full" else budget.SPAN_BYTES_SUMMARY
     span = emit(run, capture=capture, text="x" * 3000)
     attributes = span.attributes or {}
@@ -254,7 +254,7 @@ def test_the_default_budget_fits_the_default_content(layers: int, steps: int, ca
 
         def on_run_ending(self, span: Any, run: Run) -> None:
             made = add_layers(long_run(steps), layers, every=8 if capture == "summary" else 1)
-            made.columns["hidden_l2_norm"][100, : layers // 2] = 1e6  # evidence, and layers to blame
+            made.columns["hidden_l2_norm"][100, : layers // 2] = np.inf  # evidence, and a layer to blame
             for name in ("columns", "tokens", "time_ns"):
                 setattr(run, name, getattr(made, name))
             HealthProcessor().on_run_ending(span, run)

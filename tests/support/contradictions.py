@@ -71,10 +71,16 @@ def _at_end(run: Run) -> float:
 
 
 def _named(run: Run, flag: str) -> bool:
-    """Whether the narrative says that a flag is raised: by its sentence, or by its label."""
+    """Whether the narrative says that a flag is raised: by its sentence or its label, or by the layer to blame."""
+    if flag in ("layer_anomaly_detected", "mid_layer_anomaly_detected") and run.blame:
+        return _names_layer(run, run.blame[0].layer)
     evidence = run.health.evidence.get(flag, {}) if run.health is not None else {}
     sentence = (FLAG[flag].sentence(evidence) or FLAG[flag].label).removesuffix(".").lower()
     return sentence in _told(run).lower() or FLAG[flag].label.lower() in _told(run).lower()
+
+
+def _names_layer(run: Run, layer: int) -> bool:
+    return re.search(rf"[Ll]ayer {layer}\b", _told(run)) is not None
 
 
 def _numbers(value: Any) -> Iterator[float]:
@@ -96,6 +102,7 @@ def _of_verdicts(run: Run) -> set[float]:
         *_numbers(dict(health.evidence) if health else {}),
         *_numbers([dict(each.evidence) for each in run.blame or ()]),
         *_numbers([each.layer for each in run.blame or ()]),
+        *_numbers([len(run.blame or ()) - 1]),
         *_numbers([run.steps, health.high_entropy_steps if health else 0, DEFAULT.high_entropy_bits]),
         *_numbers([(each.step, each.to_step or 0) for each in run.interventions]),
         *_numbers([len(run.interventions) - 2]),
@@ -170,9 +177,9 @@ STATEMENTS: Final[dict[str, Holds]] = {
     "told to have ended by itself": lambda run: "ended by itself" in _told(run),
     "told to repeat": lambda run: "it repeated" in _told(run) or "repetition loop followed" in _told(run),
     "blames a layer": lambda run: bool(run.blame),
-    "first blamed layer untold": lambda run: (
-        bool(run.blame) and not re.search(rf"[Ll]ayer {(run.blame or ())[0].layer}\b", _told(run))
-    ),
+    "blames no layer": lambda run: not run.blame,
+    "first blamed layer untold": lambda run: bool(run.blame) and not _names_layer(run, (run.blame or ())[0].layer),
+    "no flag of a layer": lambda run: "layer_anomaly_detected" not in _raised(run),
     "blames a layer for values that were not finite": lambda run: any(
         each.reason == "values not finite" for each in run.blame or ()
     ),
@@ -213,6 +220,10 @@ FORBIDDEN: Final[tuple[Pair, ...]] = (
     Pair("loops at its end, ended by something else", "no loop flag"),
     Pair("told to repeat", "no loop flag"),
     Pair("blames a layer", "first blamed layer untold"),
+    Pair("blames a layer", "no flag of a layer"),
+    Pair("raised layer_anomaly_detected", "blames no layer"),
+    Pair("raised mid_layer_anomaly_detected", "no flag of a layer"),
+    Pair("raised attention_collapse_detected", "no flag of a layer"),
     Pair("no flag", "blames a layer for values that were not finite"),
     Pair("told a first warning", "no warning"),
     Pair("a run", "a number in the narrative is in no verdict"),

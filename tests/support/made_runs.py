@@ -79,6 +79,7 @@ def add_layers(run: Run, layers: int, *, heads: int = 8, every: int = 1, seed: i
     level = np.linspace(20, 400, layers)
     for name in HIDDEN_SIGNALS:
         run.columns[name] = rng.normal(0, 0.1, (steps, layers)).astype(np.float32)
+    run.columns["layer_transformation"] = np.float32(0.2) + np.abs(run.columns["layer_transformation"])  # 1 - a cosine
     run.columns["hidden_l2_norm"] = (level * rng.normal(1, 0.05, (steps, layers))).astype(np.float32)
     run.columns["hidden_max_abs"] = run.columns["hidden_l2_norm"] / 3
     run.columns["hidden_nan"], run.columns["hidden_inf"] = np.zeros((2, steps, layers), np.float32)

@@ -1,6 +1,8 @@
 """Runs made by hand, reported through CoreVital's own judgements, spans and log events."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +11,7 @@ from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
 
 from opentelemetry_instrumentation_corevital import Judgement, Run, semconv
 from opentelemetry_instrumentation_corevital.assessment.risk import risk_level
+from opentelemetry_instrumentation_corevital.assessment.thresholds import Thresholds
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
 from opentelemetry_instrumentation_corevital.emission.judgements import (
@@ -21,7 +24,10 @@ from opentelemetry_instrumentation_corevital.emission.run_attributes import star
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
 from opentelemetry_instrumentation_corevital.run import Risk
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
+from tests.support.known_models import known
 from tests.support.made_runs import add_layers, make_run
+
+LAYERS: Final = 6
 
 
 class NoPromptAndResponse:
@@ -60,7 +66,7 @@ def report(
         within: holds the span that the call belongs below.
     """
     settings = load_settings({"capture": "full"})
-    judgements = in_order(default_judgements(settings), [HealthProcessor(), BlameProcessor()])
+    judgements = in_order(default_judgements(settings), [HealthProcessor(usual()), BlameProcessor(usual())])
     if risk is not None:
         judgements = [OwnRisk(risk) if judgement.role == "risk" else judgement for judgement in judgements]
     for index, run in enumerate(runs):
@@ -87,8 +93,17 @@ def report(
     return span
 
 
+@cache
+def usual() -> Thresholds:
+    """Return what is known of the model."""
+    runs = [add_layers(make_run(), LAYERS, seed=seed) for seed in range(100, 140)]
+    for run in runs:
+        run.model = replace(run.model, layer_count=LAYERS)
+    return known(runs)
+
+
 def healthy() -> Run:
-    return add_layers(make_run(), 6)
+    return add_layers(make_run(), LAYERS)
 
 
 def medium() -> Run:
@@ -100,27 +115,26 @@ def looping() -> Run:
 
 
 def torn() -> Run:
-    run = add_layers(make_run(), 6)
+    run = healthy()
     run.columns["hidden_nan"][20:, 3] = 1
     return run
 
 
 def infinite() -> Run:
-    run = add_layers(make_run(), 6)
+    run = healthy()
     run.columns["hidden_inf"][20:, 3] = 1
     return run
 
 
 def collapsed() -> Run:
-    """A flag, but no high risk."""
-    run = add_layers(make_run(), 6)
+    run = healthy()
     run.columns["collapsed_head_rate"][:] = 0.8
     return run
 
 
-def jumping() -> Run:
-    run = add_layers(make_run(), 6)
-    run.columns["hidden_l2_norm"][25, 3] *= 50
+def turning(layer: int) -> Run:
+    run = healthy()
+    run.columns["layer_transformation"][17:, layer] = 30
     return run
 
 
@@ -129,9 +143,10 @@ FLAGGED: Final[dict[str, Callable[[], Run]]] = {
     "inf_detected": infinite,
     "repetition_loop_detected": looping,
     "attention_collapse_detected": collapsed,
-    "mid_layer_anomaly_detected": jumping,
+    "mid_layer_anomaly_detected": lambda: turning(LAYERS // 2),
+    "layer_anomaly_detected": lambda: turning(0),
 }
-"""Flag -> a run that raises it and no other."""
+"""Flag -> a run that raises it, and no other that does not follow from it."""
 
 
 def attributes(item: Any) -> dict[str, Any]:

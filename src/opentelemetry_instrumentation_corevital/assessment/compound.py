@@ -13,7 +13,6 @@ The severities, in the catalogue, are an order, not a probability.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +21,7 @@ from ..baselines.profile import Profile
 from ..baselines.profiled_signals import prompt_focus, windows
 from ..catalogue.verdicts import COMPOUND
 from ..run import CompoundSignal, Run
-from .deviation import first_nonfinite
+from .deviation import cut_off, first_nonfinite
 from .thresholds import DEFAULT, Thresholds
 
 _WINDOW: Final = 8
@@ -40,7 +39,7 @@ def judge_compound(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[tuple[Co
         return (), {signal.name: reason for signal in reversed(COMPOUND)}
     end = first_nonfinite(run)
     if end < run.steps:  # what follows is its consequence
-        run = replace(run, tokens=run.tokens[:end], columns={name: each[:end] for name, each in run.columns.items()})
+        run = cut_off(run, end)
     found: list[CompoundSignal] = []
     absent: dict[str, str] = {}
     for signal in COMPOUND:

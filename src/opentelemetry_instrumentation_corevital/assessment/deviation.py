@@ -1,16 +1,14 @@
 """Where a run's layers leave what is usual for the model: shared by the health flags and by the blame.
 
-A layer is compared with itself in healthy runs (the model's baseline profile), never with other layers. What counts is
-its own doing: the gain of the norm and the turn that it adds to the residual stream, and how its attention is spread.
-The norm itself is carried on to all later layers. `Spread.excess` says how far out a number is.
+A layer is compared with itself in healthy runs (the model's baseline), never with other layers. What counts is its own
+doing: the gain of the norm and the turn that it adds to the residual stream, and how its attention is spread. The norm
+itself is carried on to all later layers.
 
-Attention differs more between kinds of text than from one window of a text to the next. So a layer is also compared
-with itself just before: a fault that leaves its attention within what is usual for some text still changes it at once.
-
-A single step has to be further out than a window's median, since a healthy layer reacts to single tokens ("massive
-activations", Sun et al. 2024, arXiv 2402.17762). What was found in a window is dated by the first step in it that is
-half as far out. The run's first step is left out: a prompt of one token ends on the model's own sink. Once a value was
-not finite, what follows is its consequence and is not judged.
+One number per run decides whether anything stands out: the largest excess of its windows over layers and signals
+(`baselines/run_numbers.py`), against a limit that so many healthy runs stay below. Only in a run beyond the limit a
+layer is out, wherever a window of it is as far out as the limit. What was found in a window is dated by the first step
+that is half as far out. The run's first step is left out: a prompt of one token ends on the model's own sink. Once a
+value was not finite, what follows is its consequence and is not judged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,42 +18,38 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..baselines.profile import Spreads
-from ..baselines.profiled_signals import WINDOW, Values, layer_signals, windows
+from ..baselines.profiled_signals import WINDOW, Values, layer_signals
+from ..baselines.run_numbers import Place, RunLimit, place_of, run_number
+from ..baselines.windowed import Part, parts
 from ..run import Deviation, Run
 from .thresholds import Thresholds
 
 OUTPUT_SIGNALS: Final = ("log2_gain", "layer_transformation")
 """What a layer adds to the residual stream."""
 
-ATTENTION_SIGNALS: Final = ("attention_entropy", "collapsed_head_rate")
-"""How a layer's heads spread their attention: compared over windows only. The fraction of collapsed heads is 0 in most
-healthy layers, so it also has to have risen by `layer_collapse_rise`."""
-
 CHANGE: Final = "attention_entropy_change"
-_ALL: Final = (*OUTPUT_SIGNALS, *ATTENTION_SIGNALS, CHANGE)
 
 
 def deviations(run: Run, thresholds: Thresholds) -> list[Deviation] | None:
-    """Return what is further out than the thresholds allow; None where there is nothing to compare with."""
-    profile = thresholds.profile
-    if profile is None:
+    """Return where a run that is beyond its limit is so; None where there is nothing to compare with."""
+    limit = thresholds.limit
+    if limit is None:
         return None
-    values, end = layer_signals(run, _ALL), first_nonfinite(run)
-    found: list[Deviation] = []
-    compared = False
-    for name in _ALL:
-        spreads = profile.layers.get(name)
-        if name not in values or spreads is None or values[name].shape[1] != len(spreads.steps.centre):
-            continue
-        compared = True
-        if name == CHANGE:
-            found += _of_change(values[name][:end], values["attention_entropy"][:end], spreads, thresholds)
-        else:
-            found += _of_signal(name, values[name][:end], spreads, thresholds)
-    if found and thresholds.limit is not None and not thresholds.limit.is_exceeded_by(run):
+    end = first_nonfinite(run)
+    before = run if end == run.steps else cut_off(run, end)
+    found = list(parts(before, limit.yardstick.rows))
+    number = run_number(found, limit.yardstick)
+    if number is None:
+        return None
+    if number.value <= limit.value:
         return []
-    return found if compared else None
+    threshold = limit.value * limit.yardstick.rule.length_factor(number.windows)
+    return [each for part in found for each in _beyond(before, part, limit, threshold)]
+
+
+def cut_off(run: Run, steps: int) -> Run:
+    """Return a run's first steps."""
+    return replace(run, tokens=run.tokens[:steps], columns={name: each[:steps] for name, each in run.columns.items()})
 
 
 def first_nonfinite(run: Run) -> int:
@@ -70,78 +64,55 @@ def first_nonfinite(run: Run) -> int:
     return int(bad.argmax()) if bad.any() else run.steps
 
 
-def _of_signal(name: str, values: Values, spreads: Spreads, thresholds: Thresholds) -> Iterator[Deviation]:
-    starts, medians = windows(values)
-    far = spreads.windows.beyond(medians, thresholds.window_excess)
-    if name == "collapsed_head_rate":
-        far &= medians - spreads.windows.centre > thresholds.layer_collapse_rise
-    out = spreads.windows.excess(medians) if far.any() else medians
-    ends = [*starts[1:].tolist(), len(values)]
-    for layer, at in _stretches(far, medians > spreads.windows.centre):
-        worst, usual = at[out[at, layer].argmax()], float(spreads.windows.centre[layer])
-        yield Deviation(
-            layer=layer,
-            step=_window_onset(values[: ends[at[0]], layer], int(starts[at[0]]), usual, float(medians[at[0], layer])),
-            signal=name,
-            value=float(medians[worst, layer]),
-            usual=usual,
-            excess=float(out[worst, layer]),
-            threshold=thresholds.window_excess,
-        )
-    if name not in OUTPUT_SIGNALS:
+def _beyond(run: Run, part: Part, limit: RunLimit, threshold: float) -> Iterator[Deviation]:
+    """Yield the furthest window of each stretch of windows in a row that are beyond a threshold."""
+    excess = limit.yardstick.excess(part)
+    far = excess > threshold
+    if not far.any():
         return
-    later = values[1:]
-    far = spreads.steps.beyond(later, thresholds.step_excess)
-    out = spreads.steps.excess(later) if far.any() else later
-    for layer, at in _stretches(far, later > spreads.steps.centre):
-        worst = at[out[at, layer].argmax()]
+    usually = limit.yardstick.usual(part)
+    for column, at in _stretches(far, part.table > usually):
+        place = place_of(part, column, limit.yardstick.rows)
+        worst, usual = at[excess[at, column].argmax()], float(usually[column])
         yield Deviation(
-            layer=layer,
-            step=int(at[0]) + 1,
-            signal=name,
-            value=float(later[worst, layer]),
-            usual=float(spreads.steps.centre[layer]),
-            excess=float(out[worst, layer]),
-            threshold=thresholds.step_excess,
-        )
-
-
-def _of_change(changes: Values, entropy: Values, spreads: Spreads, thresholds: Thresholds) -> Iterator[Deviation]:
-    """Yield the largest of changes at steps in a row, dated by the entropy [steps, layers] that changed."""
-    far = spreads.steps.beyond(changes, thresholds.change_excess)
-    out = spreads.steps.excess(changes) if far.any() else changes
-    for layer, at in _stretches(far, changes > 0):
-        step = int(at[out[at, layer].argmax()])
-        before, after = (entropy[step - end : step - end + WINDOW, layer] for end in (2 * WINDOW - 1, WINDOW - 1))
-        level = after.max() if changes[step, layer] > 0 else after.min()
-        yield Deviation(
-            layer=layer,
-            step=step - WINDOW + 1 + _onset(after, float(before.mean()), float(level)),
-            signal=CHANGE,
-            value=float(changes[step, layer]),
-            usual=float(spreads.steps.centre[layer]),
-            excess=float(out[step, layer]),
-            threshold=thresholds.change_excess,
+            layer=place.layer,
+            step=_onset_step(run, part, place, int(at[0]), usual, float(part.table[at[0], column])),
+            signal=place.signal,
+            value=float(part.table[worst, column]),
+            usual=usual,
+            excess=float(excess[worst, column]),
+            threshold=round(threshold, 2),
         )
 
 
 def _stretches(far: NDArray[np.bool_], above: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Yield each layer and the places in a row at which it is far out on the same side."""
-    for layer in np.flatnonzero(far.any(0)).tolist():
-        places = np.flatnonzero(far[:, layer])
-        breaks = (np.diff(places) > 1) | np.diff(above[places, layer])
+    """Yield each column and the places in a row at which it is far out on the same side."""
+    for column in np.flatnonzero(far.any(0)).tolist():
+        places = np.flatnonzero(far[:, column])
+        breaks = (np.diff(places) > 1) | np.diff(above[places, column])
         for at in np.split(places, np.flatnonzero(breaks) + 1):
-            yield layer, at
+            yield column, at
 
 
-def _window_onset(values: Values, start: int, usual: float, median: float) -> int:
-    """Return the step at which a layer's values [steps] left what is usual, given the first window that is out.
+def _onset_step(run: Run, part: Part, place: Place, window: int, usual: float, level: float) -> int:
+    """Return the step at which a layer left what is usual, given its first window that is out.
 
-    That is in the window, with which the values end, or before it: there up to half of its samples may be out unseen.
+    That is in the window or, where its median is out, before it: there up to half of its steps may be out unseen. A
+    change is dated by the entropy that changed, in the second of the windows between which it is largest.
     """
+    values = layer_signals(run, (place.signal,))[place.signal][:, place.layer]
     seen = np.flatnonzero(np.isfinite(values[1:])) + 1
-    seen = seen[max(0, int(np.searchsorted(seen, start)) - WINDOW // 2) :]
-    return int(seen[_onset(values[seen], usual, median)])
+    first = int(np.searchsorted(seen, part.starts[window]))
+    if place.signal == CHANGE:
+        here = seen[first : first + WINDOW]
+        last = int(here[values[here].argmax()]) + 1
+        entropy = run.columns["attention_entropy"][:last, place.layer].astype(np.float64)
+        before, after = entropy[-2 * WINDOW : -WINDOW], entropy[-WINDOW:]
+        rises = after.mean() > before.mean()
+        return last - WINDOW + _onset(after, float(before.mean()), float(after.max() if rises else after.min()))
+    before_it = 0 if place.view == "maxima" else WINDOW // 2
+    seen = seen[max(0, first - before_it) : first + WINDOW]
+    return int(seen[_onset(values[seen], usual, level)])
 
 
 def _onset(values: Values, base: float, level: float) -> int:

@@ -4,10 +4,9 @@ One object takes a step at a time from bounded state; a finished run is judged b
 that what a live stream was told and what the span says cannot differ.
 
 `risk_so_far` is the `rules` risk (`risk.py`) of the run if it were cut off at the step, from the flags that bounded
-state can show: NaN, infinity, repetition loop, attention collapse (unless flags of layers rest on the model's baseline
-alone), and the fraction of high-entropy steps. Not in it:
-the anomaly of a middle layer, which is measured against the layer's median over the whole run, a collapse that only the
-model's profile tells, and -Inf logits, which are a mask or a fault by whether their number stays the same to the end.
+state can show: NaN, infinity, repetition loop, and the fraction of high-entropy steps. Not in it: flags of layers,
+which rest on the run as a whole, and -Inf logits, which are a mask or a fault by whether their number stays the same to
+the end.
 
 `failure_risk` is an estimate of how likely the run is to end in a failure (`failure_risk.py`).
 
@@ -100,7 +99,7 @@ class EarlyWarningMonitor:
             self._warn(signals, "repetition_risk", repetition.evidence)
         self._logits_warn(signals)
         if not math.isnan(collapsed):
-            self._collapse.update(self._step, collapsed)
+            self._collapse.update(collapsed)
             if self._collapse.rises:
                 self._warn(signals, "attention_collapsing", self._collapse.rising)
         if log_norms and self._step and (jump := self._norms.add(log_norms)):
@@ -111,11 +110,6 @@ class EarlyWarningMonitor:
             self._risk_so_far(loop),
             repetition,
         )
-
-    @property
-    def collapsed(self) -> bool:
-        """Return whether attention has collapsed so far."""
-        return self._collapse.collapsed
 
     def follow(self, part: Run) -> Iterator[Warned]:
         """Take the steps of a run, or of its next part, and yield what holds at each."""
@@ -146,7 +140,6 @@ class EarlyWarningMonitor:
         raised = {
             "nan_detected": self._nonfinite,
             "repetition_loop_detected": loop,
-            "attention_collapse_detected": self._collapse.collapsed and not self._thresholds.needs_baseline,
         }
         worst = max((FLAG_RISK[flag] for flag, holds in raised.items() if holds), default=0.0)
         fraction = self._high_entropy_steps / (self._step + 1)

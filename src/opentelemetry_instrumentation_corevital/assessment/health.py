@@ -6,13 +6,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..baselines.profiled_signals import collapsed_fractions, windows
+from ..baselines.profile import Profile
+from ..baselines.profiled_signals import WINDOW, collapsed_fractions, windows
 from ..catalogue.verdicts import FLAG, NORM_OUTLIER
 from ..run import Deviation, Health, Run, middle_third
-from .collapse import CollapseDetector
 from .deviation import OUTPUT_SIGNALS, deviations, first_nonfinite, where_it_began
 from .ending import ended_itself
-from .layer_findings import anomaly
+from .layer_findings import not_finite, outlying_norm
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
 
@@ -31,7 +31,7 @@ NO_BASELINE: Final = "no_baseline"
 _NOT_FINITE: Final = "not finite"
 
 FlagJudge = Callable[[Run, Thresholds, Sequence[Deviation] | None], FlagFinding]
-"""Judges a run for one flag; the last argument is what its layers leave of the model's profile, None without one."""
+"""Judges a run for one flag; the last argument is where its layers leave what is usual, None where nobody knows."""
 
 
 def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
@@ -52,12 +52,11 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
 
 
 def own_history_warnings(run: Run, thresholds: Thresholds) -> list[str]:
-    """Return what only the run's own steps show, where that raises no flag: a middle layer's norm far from the rest.
+    """Return what only the run's own steps show, which raises no flag: a middle layer's norm far from the rest.
 
     A rise of the collapsed heads is an early warning already.
     """
-    outlier = _outlying_middle(run, thresholds) if thresholds.needs_baseline else None
-    return [NORM_OUTLIER] if outlier and outlier["norm"] != _NOT_FINITE else []
+    return [NORM_OUTLIER] if outlying_norm(run, thresholds) else []
 
 
 def _nan(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
@@ -93,26 +92,58 @@ def _repetition_loop(run: Run, thresholds: Thresholds, deviating: Sequence[Devia
 
 
 def _attention_collapse(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
-    del deviating
-    collapsed = _collapse(run, thresholds)
-    if collapsed is None:
-        return FlagFinding(absent={"attention_collapse_detected": _why_no_collapse(run)})
-    if thresholds.needs_baseline and not _knows(thresholds, "collapsed_share"):
-        return FlagFinding(absent={"attention_collapse_detected": NO_BASELINE})
-    return FlagFinding(collapsed)
+    name = "attention_collapse_detected"
+    fractions = collapsed_fractions(run)
+    if fractions is None:
+        return FlagFinding(absent={name: _reason(name, run, "attention was not measured")})
+    if thresholds.profile is None or "collapsed_share" not in thresholds.profile.signals or deviating is None:
+        return FlagFinding(absent={name: NO_BASELINE})
+    fractions = fractions[: first_nonfinite(run)]
+    if np.isfinite(fractions[1:]).sum() < WINDOW:
+        return FlagFinding(absent={name: "too few steps with enough visible keys"})
+    return FlagFinding(_unusual_collapse(fractions, thresholds.profile, thresholds) if deviating else {})
+
+
+def _layer_anomaly(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
+    del thresholds
+    name = "layer_anomaly_detected"
+    counts = run.counts("hidden_nan")
+    if counts is not None and (bad := _nonfinite_layer(run, range(counts.shape[1]))):
+        return FlagFinding(bad)
+    if counts is None and run.column("attention_entropy") is None:
+        return FlagFinding(absent={name: _reason(name, run, "no layer was measured")})
+    if deviating is None:
+        return FlagFinding(absent={name: NO_BASELINE})
+    first = next(iter(where_it_began(deviating)), None)
+    if first is None:
+        return FlagFinding()
+    return FlagFinding({"layer": first.layer, **first.evidence(), "layers": len({each.layer for each in deviating})})
 
 
 def _mid_layer_anomaly(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
-    outlier = _outlying_middle(run, thresholds)
-    own_history = outlier is None or outlier.get("norm") != _NOT_FINITE
-    if not outlier or (own_history and thresholds.needs_baseline):
-        usual = _unusual_middle(run, deviating)
-        if usual is None and thresholds.needs_baseline and run.column("hidden_l2_norm") is not None:
-            return FlagFinding(absent={"mid_layer_anomaly_detected": NO_BASELINE})
-        outlier = outlier if usual is None else usual
-    if outlier is None:
-        return FlagFinding(absent={"mid_layer_anomaly_detected": _why_no_middle(run)})
-    return FlagFinding(outlier)
+    del thresholds
+    name = "mid_layer_anomaly_detected"
+    norms = run.column("hidden_l2_norm")
+    if norms is None or not len(norms):
+        return FlagFinding(absent={name: _reason(name, run, "the layers were not measured")})
+    middle = middle_third(norms.shape[1])
+    if np.isnan(norms[:, middle.start : middle.stop]).all() and not _nonfinite_layer(run, middle):
+        return FlagFinding(absent={name: "no layer of the middle third was looked at"})
+    if bad := _nonfinite_layer(run, middle):
+        return FlagFinding(bad)
+    if deviating is None:
+        return FlagFinding(absent={name: NO_BASELINE})
+    there = where_it_began([each for each in deviating if each.layer in middle and each.signal in OUTPUT_SIGNALS])
+    return FlagFinding({} if not there else {"layer": there[0].layer, **there[0].evidence()})
+
+
+def _nonfinite_layer(run: Run, layers: range) -> dict[str, Any]:
+    """Return the first step and layer, of some, with a value that was not finite; empty where there is none."""
+    bad = not_finite(run)
+    if bad is None or not (here := bad[:, layers.start : layers.stop]).any():
+        return {}
+    step = int(here.any(1).argmax())
+    return {"step": step, "layer": layers[int(here[step].argmax())], "norm": _NOT_FINITE}
 
 
 def _seen(run: Run, logits: str, hidden: str | None) -> dict[str, int]:
@@ -136,95 +167,21 @@ def _seen(run: Run, logits: str, hidden: str | None) -> dict[str, int]:
     return evidence
 
 
-def _collapse(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
-    """Return the numbers of an attention collapse, empty where there is none, None where it cannot be told."""
-    fractions = collapsed_fractions(run)
-    if fractions is None:
-        return None
-    fractions = fractions[: first_nonfinite(run)]
-    detector = CollapseDetector(thresholds)
-    for step, fraction in enumerate(fractions.tolist()):
-        detector.update(step, fraction)
-    if not detector.judged:
-        return None
-    own = {} if thresholds.needs_baseline else detector.evidence()
-    return own or _unusual_collapse(run, fractions, thresholds)
-
-
-def _knows(thresholds: Thresholds, signal: str) -> bool:
-    return thresholds.profile is not None and signal in thresholds.profile.signals
-
-
-def _unusual_collapse(run: Run, fractions: NDArray[np.float64], thresholds: Thresholds) -> dict[str, Any]:
+def _unusual_collapse(fractions: NDArray[np.float64], profile: Profile, thresholds: Thresholds) -> dict[str, Any]:
     """Return the numbers of the first window whose fraction is unusual for the model; empty where there is none."""
-    known = None if thresholds.profile is None else thresholds.profile.signals.get("collapsed_share")
-    if known is None:
-        return {}
+    known = profile.signals["collapsed_share"].windows
     starts, medians = windows(fractions)
-    usual = float(known.windows.centre[0])
-    far = known.windows.beyond(medians[:, None], thresholds.window_excess)[:, 0]
-    far &= medians > usual + thresholds.collapse_rise
-    if not far.any() or (thresholds.limit is not None and not thresholds.limit.is_exceeded_by(run)):
+    usual = float(known.centre[0])
+    far = known.beyond(medians[:, None], 1.0)[:, 0] & (medians > usual + thresholds.collapse_rise)
+    if not far.any():
         return {}
     first = int(far.argmax())
     return {
         "step": int(starts[first]),
         "rate": round(float(medians[first]), 4),
         "usual": round(usual, 4),
-        "excess": round(min(float(known.windows.excess(medians[first : first + 1, None])[0, 0]), 1e6), 2),
         "threshold": round(usual + thresholds.collapse_rise, 4),
     }
-
-
-def _why_no_collapse(run: Run) -> str:
-    """Return why an attention collapse cannot be told."""
-    if run.column("collapsed_head_rate") is None:
-        return _reason("attention_collapse_detected", run, "attention was not measured")
-    return "too few steps with enough visible keys"
-
-
-def _outlying_middle(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
-    """Return the numbers of a middle layer's anomaly, empty where there is none, None where it cannot be told."""
-    norms = run.column("hidden_l2_norm")
-    if norms is None or not len(norms):
-        return None
-    middle = middle_third(norms.shape[1])
-    bad = ~np.isfinite(norms[:, middle.start : middle.stop]) & ~_unmeasured(run)[:, middle.start : middle.stop]
-    if bad.any():
-        step = int(np.flatnonzero(bad.any(1))[0])
-        return {"step": step, "layer": middle[int(np.flatnonzero(bad[step])[0])], "norm": _NOT_FINITE}
-    found = anomaly(run, thresholds)
-    if found is None:
-        return None
-    worst, _ = found
-    return {} if worst is None else {"layer": worst.layer, **worst.evidence(), "threshold": thresholds.norm_outlier}
-
-
-def _unusual_middle(run: Run, found: Sequence[Deviation] | None) -> dict[str, Any] | None:
-    """Return the numbers of the middle layer furthest from what the model's profile says; None without a profile."""
-    norms = run.column("hidden_l2_norm")
-    if found is None or norms is None:
-        return None
-    middle = middle_third(norms.shape[1])
-    there = where_it_began([each for each in found if each.layer in middle and each.signal in OUTPUT_SIGNALS])
-    worst = max(there, key=lambda each: each.strength, default=None)
-    return {} if worst is None else {"layer": worst.layer, **worst.evidence()}
-
-
-def _why_no_middle(run: Run) -> str:
-    """Return why a middle layer's anomaly cannot be told."""
-    norms = run.column("hidden_l2_norm")
-    if norms is None or not len(norms):
-        return _reason("mid_layer_anomaly_detected", run, "the layers were not measured")
-    middle = middle_third(norms.shape[1])
-    if np.isnan(norms[:, middle.start : middle.stop]).all():
-        return "no layer of the middle third was looked at"
-    return "too few steps to compare"
-
-
-def _unmeasured(run: Run) -> Any:
-    """Return which layers were not measured at a step [steps, layers]: their counts are NaN, too."""
-    return np.isnan(run.columns["hidden_nan"])
 
 
 def _infinity(run: Run) -> dict[str, int]:
@@ -256,6 +213,7 @@ JUDGES: Final[dict[str, FlagJudge]] = {
     "inf_detected": _inf,
     "attention_collapse_detected": _attention_collapse,
     "mid_layer_anomaly_detected": _mid_layer_anomaly,
+    "layer_anomaly_detected": _layer_anomaly,
     "repetition_loop_detected": _repetition_loop,
 }
 """Flag of the catalogue -> its definition, in the order in which `absent` names what could not be judged."""

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,110 +15,40 @@ from .thresholds import Thresholds
 LayerValues = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class NormOutlier:
-    """A step at which a layer's norm was far from its median over the run."""
+def not_finite(run: Run) -> NDArray[np.bool_] | None:
+    """Return at which steps, a failed one too, a layer's output was not finite, or too large for its norm to be.
 
-    layer: int
-    step: int
-    norm: float
-    median: float
-    z: float
-
-    def evidence(self) -> dict[str, float]:
-        """Return the numbers."""
-        return {
-            "step": self.step,
-            "norm": float(f"{self.norm:.4g}"),
-            "median": float(f"{self.median:.4g}"),
-            "z": round(min(self.z, 1e6), 1),
-        }
-
-
-def norm_outliers(values: LayerValues, thresholds: Thresholds, *, first: int = 0) -> list[NormOutlier]:
-    """Return every step and layer whose L2 norm stands out.
-
-    A layer is compared with itself only: early layers of healthy models differ from late ones by orders of magnitude.
-
-    Args:
-        values: norms [steps, layers] after the run's first step, NaN where not finite.
-        thresholds: say what stands out.
-        first: index of the first of these layers.
+    [steps, layers]; false where nothing was measured. None where no layer was.
     """
-    usual = over_steps(np.nanmedian, values)
-    deviation = np.abs(values - usual)
-    spread = over_steps(np.nanmedian, deviation)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = 0.6745 * deviation / spread
-        far = (z > thresholds.norm_outlier) & (deviation > thresholds.norm_change * usual)
-    far &= _comparable(values, thresholds)
-    return [
-        NormOutlier(first + at, step + 1, float(values[step, at]), float(usual[at]), float(z[step, at]))
-        for step, at in np.argwhere(far).tolist()
-    ]
+    nan, inf = run.counts("hidden_nan"), run.counts("hidden_inf")
+    if nan is None or inf is None:
+        return None
+    bad = nan + inf > 0  # false where they were not counted: NaN
+    norms = run.column("hidden_l2_norm")
+    if norms is not None:
+        bad[: len(norms)] |= ~np.isfinite(norms) & np.isfinite(nan[: len(norms)])
+    return np.asarray(bad)
 
 
-def _later_norms(run: Run) -> LayerValues | None:
-    """Return the L2 norms after the first step [steps - 1, layers], NaN where not finite; None if not measured.
+def outlying_norm(run: Run, thresholds: Thresholds) -> bool:
+    """Return whether a middle layer's L2 norm was far from its own median over the run, at any step after the first.
 
-    The first step is left out, since a prompt of one token ends on the model's own sink, and what follows a value that
-    was not finite, since it is its consequence.
+    Only the middle third counts: early layers of healthy models jump at single tokens by an order of magnitude
+    ("massive activations", Sun et al. 2024, arXiv 2402.17762).
     """
     norms = run.column("hidden_l2_norm")
     if norms is None:
-        return None
-    norms = norms[1 : max(1, first_nonfinite(run))]
-    return np.where(np.isfinite(norms), norms, np.nan).astype(np.float64)
-
-
-def _comparable(values: LayerValues, thresholds: Thresholds) -> NDArray[np.bool_]:
-    """Return which layers have values on enough steps [layers]."""
-    return np.asarray(np.isfinite(values).sum(0) >= thresholds.norm_steps)
-
-
-def anomaly(run: Run, thresholds: Thresholds) -> tuple[NormOutlier | None, list[NormOutlier]] | None:
-    """Return the worst outlier of a middle layer, and the neighbouring layers that stand out at its step, in order.
-
-    Only the middle third counts: early layers of healthy models jump at single tokens by an order of magnitude
-    ("massive activations", Sun et al. 2024, arXiv 2402.17762). None where it cannot be told: where no layer of the
-    middle third was measured on enough steps.
-    """
-    values = _later_norms(run)
-    if values is None:
-        return None
-    middle = middle_third(values.shape[1])
-    own = values[:, middle.start : middle.stop]
-    if not _comparable(own, thresholds).any():
-        return None
-    worst = max(norm_outliers(own, thresholds, first=middle.start), key=lambda o: o.z, default=None)
-    if worst is None:
-        return None, []
-    there = {outlier.layer: outlier for outlier in norm_outliers(values, thresholds) if outlier.step == worst.step}
-    first = last = worst.layer
-    while first - 1 in there:
-        first -= 1
-    while last + 1 in there:
-        last += 1
-    return worst, [there[layer] for layer in range(first, last + 1)]
-
-
-def collapse(run: Run, thresholds: Thresholds) -> tuple[NDArray[np.int64], LayerValues] | None:
-    """Return the steps on which collapsed heads could be told, and each layer's fraction of them on these steps.
-
-    None where attention was not sampled, or no row had enough keys.
-    """
-    rates = run.column("collapsed_head_rate")
-    if rates is None:
-        return None
-    steps = np.flatnonzero(~np.isnan(rates).all(1))
-    if len(steps) < thresholds.collapse_steps:
-        return None
-    return steps, rates[steps].astype(np.float64)
-
-
-def moving_means(values: LayerValues, size: int) -> LayerValues:
-    """Return the means over `size` steps in a row [steps - size + 1, ...], leaving out what is not finite."""
-    return over_steps(np.nanmean, np.moveaxis(np.lib.stride_tricks.sliding_window_view(values, size, 0), -1, 0))
+        return False
+    middle = middle_third(norms.shape[1])
+    norms = norms[1 : max(1, first_nonfinite(run)), middle.start : middle.stop]
+    values = np.where(np.isfinite(norms), norms, np.nan).astype(np.float64)
+    usual = over_steps(np.nanmedian, values)
+    deviation = np.abs(values - usual)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = 0.6745 * deviation / over_steps(np.nanmedian, deviation)
+        far = (z > thresholds.norm_outlier) & (deviation > thresholds.norm_change * usual)
+    enough = np.isfinite(values).sum(0) >= thresholds.norm_steps
+    return bool((far & enough).any())
 
 
 _WITHOUT_NAN: Final[dict[Callable[..., Any], Callable[..., Any]]] = {

@@ -86,8 +86,6 @@ class LiveJudge:
             self._flags["repetition_loop_detected"] = warned.repetition.evidence()
         else:
             self._flags.pop("repetition_loop_detected", None)
-        if self._monitor.collapsed:
-            self._flags.setdefault("attention_collapse_detected", {"step": step})
 
 
 _NAN = ("logits_nan", "hidden_nan")

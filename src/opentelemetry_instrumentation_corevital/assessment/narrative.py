@@ -14,21 +14,18 @@ from ..catalogue.definitions import LONGEST_TRIGGER
 from ..catalogue.verdict import Flag
 from ..catalogue.verdicts import EARLY_WARNINGS, FLAGS
 from ..run import Intervention, Run
+from .blame import NOT_FINITE
 from .deviation import first_nonfinite
 from .ending import failed_by_numbers
 from .thresholds import DEFAULT, Thresholds
 
 MOST_SENTENCES: Final = 4
-_WHAT_TO_DO: Final = (
-    dict.fromkeys(
-        ("norm outlier", "norm grows or shrinks unusually", "turns its input unusually"),
-        "Look at its weights, its dtype and its adapters",
-    )
-    | dict.fromkeys(
-        ("attention spread unusually", "attention spread changed unusually", "heads collapsed"),
-        "Look at its cache, the positions and the length of the context",
-    )
-    | {"values not finite": "Throw the answer away, and look at the weights and the dtype there"}
+_WHAT_TO_DO: Final = dict.fromkeys(
+    ("norm outlier", "norm grows or shrinks unusually", "turns its input unusually"),
+    "Look at its weights, its dtype and its adapters",
+) | dict.fromkeys(
+    ("attention spread unusually", "attention spread changed unusually", "heads collapsed"),
+    "Look at its cache, the positions and the length of the context",
 )
 """Reason of a blamed layer -> the first thing to do; docs/judgement.md has more."""
 _WARNING_TEXT: Final = {warning.name: warning.sentence for warning in EARLY_WARNINGS}
@@ -120,23 +117,36 @@ def _found(run: Run) -> list[str]:
     found = [flag for flag in _GRAVEST_FIRST if flag.name in evidence]
     numbers = [flag for flag in found if flag.about == "numbers"]
     origin = min(numbers, key=lambda flag: _began(flag, evidence[flag.name]), default=None)
-    if origin is None:
-        text, layers = (
-            [_said(flag, evidence) for flag in found if flag.about == about] for about in ("text", "layers")
-        )
-        return [f"{_joined(each)}." for each in (text, _with_blame(run, layers)) if each]
-    end = first_nonfinite(run)  # what begins before it, or without it, is a finding of its own
+    end = run.steps if origin is None else first_nonfinite(run)  # what begins later is a consequence
     own = [
         flag for flag in found if flag not in numbers and (end >= run.steps or _first_step(evidence[flag.name]) < end)
     ]
-    after = [flag.label for flag in found if flag is not origin and flag not in own]
-    said = [_said(flag, evidence) for flag in own]
-    if run.blame and run.blame[0].reason != "values not finite":
-        said = _with_blame(run, said)
+    text = [_said(flag, evidence) for flag in own if flag.about == "text"]
+    layers = _of_layers(run, [flag for flag in own if flag.about == "layers"], evidence)
+    if origin is None:
+        return [f"{_joined(each)}." for each in (text, layers) if each]
+    after = [flag.label for flag in found if flag not in (origin, *own) and flag.about != "layers"]
+    before = [*text, *layers]
     return [
-        *([f"{_joined(said)}."] if said else []),
+        *([f"{_joined(before)}."] if before else []),
         f"{_joined([_said(origin, evidence), *_what_followed(run, origin, after)])}.",
     ]
+
+
+def _of_layers(run: Run, raised: Sequence[Flag], evidence: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what is said of layers that left what is usual: where it began, what to do, and what else there is."""
+    blamed = [each for each in run.blame or () if each.reason != NOT_FINITE]
+    if not raised:
+        return []
+    if not blamed:  # a norm that was not finite, or nobody has judged the blame
+        return [_said(max(raised, key=lambda flag: flag.name == "layer_anomaly_detected"), evidence)]
+    first = blamed[0]
+    step = f", from step {first.evidence['step']} on" if "step" in first.evidence else ""
+    others = f", before {len(blamed) - 1} more" if len(blamed) > 1 else ""
+    advice = _WHAT_TO_DO.get(first.reason)
+    began = f"Layer {first.layer} stands out first{step} ({first.reason}){others}"
+    collapsed = [_said(flag, evidence) for flag in raised if flag.name == "attention_collapse_detected"]
+    return [f"{began}: {advice.lower()}" if advice else began, *collapsed]
 
 
 def _said(flag: Flag, evidence: Mapping[str, Mapping[str, Any]]) -> str:
@@ -146,7 +156,7 @@ def _said(flag: Flag, evidence: Mapping[str, Mapping[str, Any]]) -> str:
 def _what_followed(run: Run, origin: Flag, after: Sequence[str]) -> list[str]:
     """Return what came of a number that was not finite, and what to do."""
     told = [f"{_listed(after)} followed"] if after else []
-    layers = [blamed.layer for blamed in run.blame or () if blamed.reason == "values not finite"]
+    layers = [blamed.layer for blamed in run.blame or () if blamed.reason == NOT_FINITE]
     if not layers:
         return [*told, "Throw the answer away"]
     if run.health is not None and "layer" not in run.health.evidence[origin.name]:
@@ -163,17 +173,6 @@ def _first_step(evidence: Mapping[str, Any]) -> float:
     """Return where what a flag says begins: at the second copy of a loop."""
     step: float = evidence.get("step", evidence.get("onset_step", math.inf))
     return step
-
-
-def _with_blame(run: Run, said: Sequence[str]) -> list[str]:
-    """Return what is said of the layers, with the layer where it began and what to do about it."""
-    if not run.blame:
-        return list(said)
-    first = run.blame[0]
-    step = f" from step {first.evidence['step']} on" if "step" in first.evidence else ""
-    advice = _WHAT_TO_DO.get(first.reason)
-    began = f"Layer {first.layer} stands out first{step} ({first.reason})" + (f": {advice.lower()}" if advice else "")
-    return [began, *said]
 
 
 def _joined(texts: Sequence[str]) -> str:

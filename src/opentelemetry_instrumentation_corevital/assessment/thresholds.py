@@ -3,9 +3,9 @@
 They are starting rules. `docs/judgement.md` says which of them have been measured, on what, and with what result.
 """
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 from ..baselines.profile import Profile
 from ..baselines.run_numbers import RunLimit
@@ -64,21 +64,18 @@ class Thresholds:
     """Times, or one over so many times, its geometric mean over the run that a middle layer's norm has to be for
     `norm_jump`."""
 
-    collapse_rate: float = 0.70
-    """Mean fraction of collapsed heads above which the attention of a run has collapsed ..."""
-
     collapse_rise: float = 0.15
-    """... or the rise of that fraction over the run's first steps at which it has."""
+    """How far the fraction of collapsed heads has to be above the model's usual one for attention to have collapsed."""
 
     collapse_warning: float = 0.08
-    """Such a rise that `attention_collapsing` warns of."""
+    """Rise of that fraction over the run's first steps that `attention_collapsing` warns of."""
 
     collapse_steps: int = 4
-    """Sampled steps of attention over which the fraction is averaged."""
+    """Sampled steps of attention over which it is averaged then."""
 
     norm_outlier: float = 8.0
-    """Robust z (0.6745 x distance from the median / median absolute deviation) from which a layer's norm stands out
-    among the run's other steps ..."""
+    """Robust z (0.6745 x distance from the median / median absolute deviation) from which a middle layer's norm is far
+    from the run's other steps, for the warning `norm_outlier` ..."""
 
     norm_change: float = 0.5
     """... if it is also further from the median than this fraction of it: a very steady norm has tiny deviations."""
@@ -86,21 +83,8 @@ class Thresholds:
     norm_steps: int = 16
     """Steps after the first that the comparison needs."""
 
-    layer_collapse_rise: float = 0.30
-    """Rise of a single layer's fraction of collapsed heads over the run's first steps for which it is blamed."""
-
     profile: Profile | None = None
     """What is usual for the run's model, where that is known."""
-
-    window_excess: float = 2.2
-    """How far out, in units of the healthy runs' 0.1 % quantile (`Spread.excess`), a layer's median over a window of
-    steps has to be to stand out ..."""
-
-    change_excess: float = 1.8
-    """... the change of its attention's entropy from one window to the next ..."""
-
-    step_excess: float = 3.4
-    """... and its number at a single step."""
 
     context_excess: float = 1.6
     """How far out a window's attention to the prompt has to be for `context_loss`, in the same units."""
@@ -158,16 +142,63 @@ class Thresholds:
     """... and counts for a loop for so many tokens."""
 
     limit: RunLimit | None = None
-    """Beyond which the run has to be as a whole before a layer of it is out; None: nothing is known of whole runs."""
+    """Beyond which a run has to be before a layer of it is out; None: not enough is known of the model's runs."""
 
-    needs_baseline: bool = False
-    """Whether flags and blame of layers rest on the model's baseline alone, so that they are absent without one; else
-    the run's own steps are asked first."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the numbers by name, so that a later version can read them."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
-    def __setstate__(self, state: Sequence[Any]) -> None:
-        """Take what a pickle holds; one of an earlier version lacks the last numbers, which are the rules'."""
-        for each, value in zip(fields(self), [*state, *astuple(DEFAULT)[len(state) :]], strict=True):
-            object.__setattr__(self, each.name, value)
+    def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
+        """Take what a pickle holds; what one of an earlier version lacks is as the rules have it."""
+        given = state if isinstance(state, Mapping) else dict(zip(_IN_PICKLES_OF_0_1, state, strict=False))
+        for each in fields(self):
+            object.__setattr__(self, each.name, given.get(each.name, each.default))
 
+
+_IN_PICKLES_OF_0_1: Final = (
+    "high_entropy_bits",
+    "high_entropy_share",
+    "gram",
+    "max_period",
+    "repetition_window",
+    "repetition_recurring",
+    "loop_window",
+    "loop_recurring",
+    "loop_tokens",
+    "window",
+    "base_steps",
+    "entropy_rise_bits",
+    "entropy_rise_deviations",
+    "margin_collapsed",
+    "confidence_share",
+    "norm_jump",
+    "collapse_rate",
+    "collapse_rise",
+    "collapse_warning",
+    "collapse_steps",
+    "norm_outlier",
+    "norm_change",
+    "norm_steps",
+    "layer_collapse_rise",
+    "profile",
+    "window_excess",
+    "change_excess",
+    "step_excess",
+    "context_excess",
+    "confusion_steps",
+    "confusion_margin",
+    "degenerating_entropy_bits",
+    "degenerating_surprisal_bits",
+    "degenerating_margin_share",
+    "risk_medium",
+    "risk_high",
+    "settled_copies",
+    "settled_bits",
+    "short_period",
+    "short_tokens",
+    "quoted",
+    "quoted_tokens",
+)
+"""The numbers in the order in which earlier versions pickled them, without names."""
 
 DEFAULT = Thresholds()

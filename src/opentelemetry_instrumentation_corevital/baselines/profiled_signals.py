@@ -36,8 +36,8 @@ def layer_signals(run: Run, wanted: Sequence[str] = LAYER_SIGNALS) -> dict[str, 
     - `log2_gain`: the same less that of the layer before; for the first layer, which has none before it, the same. What
       one layer does to a norm shows in its own gain only, since the residual stream carries the norm itself to all
       layers after it.
-    - `attention_entropy_change`: the mean `attention_entropy` of the last `WINDOW` steps less that of the `WINDOW`
-      steps before them; NaN where attention was not sampled on each of these, or one is the run's first.
+    - `attention_entropy_change`: how far the mean `attention_entropy` of the last `WINDOW` steps is from that of the
+      `WINDOW` steps before them; NaN where attention was not sampled on each of these, or one is the run's first.
     """
     found: dict[str, Values] = {name: run.columns[name].astype(np.float64) for name in wanted if name in run.columns}
     norms = run.column("hidden_l2_norm")
@@ -53,7 +53,7 @@ def layer_signals(run: Run, wanted: Sequence[str] = LAYER_SIGNALS) -> dict[str, 
 
 
 def _change(values: Values) -> Values:
-    """Return the mean of each step's window less that of the one before it [steps, layers]."""
+    """Return how far the mean of each step's window is from that of the one before it [steps, layers]."""
     change = np.full_like(values, np.nan)
     if len(values) <= 2 * WINDOW:
         return change
@@ -62,7 +62,7 @@ def _change(values: Values) -> Values:
         for later in range(1, WINDOW):
             means += values[later : len(values) + 1 - WINDOW + later]
         means /= WINDOW
-        change[2 * WINDOW :] = means[WINDOW + 1 :] - means[1:-WINDOW]
+        change[2 * WINDOW :] = np.abs(means[WINDOW + 1 :] - means[1:-WINDOW])
     return change
 
 

@@ -8,17 +8,16 @@ The limit is a conformal quantile: the number of a new healthy run is as likely 
 healthy runs before it, so that it is the largest of n with probability 1 / (n + 1), whatever their distribution.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from math import ceil, log2
-from typing import Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..run import Run
-from .sketches import Sketches
-from .windowed import GROUPS, VIEWS, Part, TableRows, parts
+from .sketches import NumberTable, Sketches
+from .windowed import GROUPS, VIEWS, Part, TableRows
 
 ALPHA: Final = 0.005
 """Fraction of a model's healthy runs that may be beyond the limit, on average over baselines ..."""
@@ -30,22 +29,46 @@ FEWEST_RUNS: Final = 50
 _FEWEST_NUMBERS: Final = 25
 """NumberSample of runs without which there is no limit: the very first runs have none."""
 
-COUNTED: Final = (
-    ("windows", "log2_gain"),
-    ("windows", "layer_transformation"),
-    ("windows", "attention_entropy"),
-    ("windows", "collapsed_head_rate"),
-    ("maxima", "log2_gain"),
-    ("maxima", "layer_transformation"),
-)
-"""Views and signals that count: what a layer adds to the residual stream, and how its heads spread their attention."""
 LEVELS: Final = (0.001, 0.5, 0.999)
-_PER_DOUBLING: Final = 1 / 16
-"""By so much the largest of twice as many windows is larger."""
-_LEAST_FRACTION: Final = 0.25
-"""A quantile's distance counts at least as this fraction of the median over the model's layers ..."""
-_LEAST: Final = 1 / 256
-"""... and as this: layers that never move would be out at any step."""
+"""Quantiles that runs are measured by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a run's number is made of.
+
+    Attributes:
+        counted: views and signals: what a layer adds to the residual stream, and how its heads spread their attention.
+        logarithms: signals that are compared by their log2: where a layer stops to do anything, they fall to 0, which
+            is not far from what is usual by itself.
+        least: the distance to a quantile counts at least as this, by signal, or as ...
+        least_otherwise: ... this: layers that never move would be out at any step.
+        least_fraction: and at least as this fraction of its median over the model's layers.
+        per_doubling: by so much the largest of twice as many windows is larger.
+    """
+
+    counted: tuple[tuple[str, str], ...] = (
+        ("windows", "log2_gain"),
+        ("windows", "layer_transformation"),
+        ("windows", "attention_entropy"),
+        ("windows", "collapsed_head_rate"),
+        ("maxima", "log2_gain"),
+        ("maxima", "layer_transformation"),
+        ("maxima", "attention_entropy_change"),
+    )
+    logarithms: frozenset[str] = frozenset({"layer_transformation"})
+    least: Mapping[str, float] = field(default_factory=lambda: {"collapsed_head_rate": 0.1})
+    least_otherwise: float = 1 / 256
+    least_fraction: float = 0.25
+    per_doubling: float = 1 / 16
+
+    def length_factor(self, windows: int) -> float:
+        """Return by what the largest of so many windows is larger than a single one."""
+        return 1 + self.per_doubling * log2(windows)
+
+
+RULE: Final = Rule()
+"""The one that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +93,82 @@ class Yardstick:
         rows: which row is whose.
         centre: the median.
         per_high, per_low: one over the distances to the outer quantiles.
+        logarithm: of which rows the log2 is compared; it is what `centre` and the distances are of.
+        rule: by which it was made.
     """
 
     rows: TableRows
     centre: NDArray[np.float32]
     per_high: NDArray[np.float32]
     per_low: NDArray[np.float32]
+    logarithm: NDArray[np.bool_]
+    rule: Rule = RULE
 
     @classmethod
-    def of(cls, sketches: Sketches, rows: TableRows) -> Self:
+    def of(cls, sketches: Sketches, rows: TableRows, rule: Rule = RULE) -> Self:
         """Return the yardstick that sketches make."""
-        low, centre, high = sketches.quantiles(LEVELS)
-        made = cls(rows, *(np.zeros(rows.count, np.float32) for _ in range(3)))
-        for view, signal in COUNTED:
-            where = rows.of(view, signal)
-            known = np.isfinite(centre[where])
+        table = sketches.quantiles(LEVELS)
+        return cls.of_quantiles(rows, {place: table[:, rows.of(*place)] for place in rule.counted}, rule)
+
+    @classmethod
+    def of_quantiles(
+        cls, rows: TableRows, quantiles: Mapping[tuple[str, str], NDArray[np.float64]], rule: Rule = RULE
+    ) -> Self:
+        """Return the yardstick that quantiles make.
+
+        Args:
+            rows: which row is whose.
+            quantiles: view and signal -> `LEVELS` of each of its rows [3, rows], NaN where nothing is known.
+            rule: what counts, and how.
+        """
+        centre, per_high, per_low = np.zeros((3, rows.count), np.float32)
+        made = cls(rows, centre, per_high, per_low, np.zeros(rows.count, bool), rule)
+        for place in rule.counted:
+            if place not in quantiles:
+                continue
+            signal, where = place[1], rows.of(*place)
+            made.logarithm[where] = signal in rule.logarithms
+            low, centre, high = _log2(quantiles[place]) if signal in rule.logarithms else quantiles[place]
+            known = np.isfinite([low, centre, high]).all(0)
             if not known.any():
                 continue
-            made.centre[where] = np.where(known, centre[where], 0)
+            made.centre[where] = np.where(known, centre, 0)
             for distance, per in ((high - centre, made.per_high), (centre - low, made.per_low)):
-                own = distance[where]
-                least = max(_LEAST_FRACTION * float(np.median(own[known])), _LEAST)
-                per[where] = np.where(known, 1 / np.maximum(own, least), 0)
+                least = max(
+                    rule.least_fraction * float(np.median(distance[known])),
+                    rule.least.get(signal, rule.least_otherwise),
+                )
+                per[where] = np.where(known, 1 / np.maximum(distance, least), 0)
         return made
+
+    def excess(self, part: Part) -> NDArray[np.float32]:
+        """Return how far a run's windows are out [windows, rows of the part], -1 where there is nothing to compare."""
+        table = self._compared(part)
+        with np.errstate(invalid="ignore", over="ignore"):
+            away = table - self.centre[part.rows]
+            found: NDArray[np.float32] = np.maximum(away * self.per_high[part.rows], -away * self.per_low[part.rows])
+        found[~np.isfinite(found)] = -1
+        return found
+
+    def _compared(self, part: Part) -> NumberTable:
+        """Return the numbers of a part as they are compared: of some signals their log2."""
+        some = self.logarithm[part.rows]
+        if not some.any():
+            return part.table
+        table = part.table.copy()
+        table[:, some] = _log2(table[:, some])
+        return table
+
+    def usual(self, part: Part) -> NumberTable:
+        """Return the medians of a part's rows [rows], as they are measured."""
+        centre = self.centre[part.rows]
+        return np.asarray(np.where(self.logarithm[part.rows], np.exp2(centre), centre), np.float32)
+
+
+def _log2(values: NDArray[Any]) -> NDArray[Any]:
+    """Return logarithms; of less than rounding leaves, that of what it leaves."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.log2(np.maximum(values, np.float32(2**-16))))
 
 
 def run_number(parts: Iterable[Part], yardstick: Yardstick) -> RunNumber | None:
@@ -100,32 +176,34 @@ def run_number(parts: Iterable[Part], yardstick: Yardstick) -> RunNumber | None:
     worst: RunNumber | None = None
     most = 0
     for part in parts:
-        table, where = part.table, part.rows
-        if not len(table):
+        if not len(part.table):
             continue
-        with np.errstate(invalid="ignore", over="ignore"):
-            away = table - yardstick.centre[where]
-            excess = np.maximum(away * yardstick.per_high[where], -away * yardstick.per_low[where])
-        excess[~np.isfinite(excess)] = -1
+        excess = yardstick.excess(part)
         window, column = np.unravel_index(int(excess.argmax()), excess.shape)
-        most = max(most, len(table))
+        most = max(most, len(part.table))
         value = float(excess[window, column])
         if value > (0 if worst is None else worst.value):
-            view, signal, layer = _named(part, int(column), yardstick.rows)
-            worst = RunNumber(value, layer, signal, view, int(part.starts[window]), len(table))
+            place = place_of(part, int(column), yardstick.rows)
+            worst = RunNumber(value, place.layer, place.signal, place.view, int(part.starts[window]), len(part.table))
     if worst is None:
         return None
-    return RunNumber(
-        worst.value / (1 + _PER_DOUBLING * log2(most)), worst.layer, worst.signal, worst.view, worst.step, most
-    )
+    return replace(worst, value=worst.value / yardstick.rule.length_factor(most), windows=most)
 
 
-def _named(part: Part, column: int, rows: TableRows) -> tuple[str, str, int]:
-    """Return view, signal and layer of a column of a part's table."""
+class Place(NamedTuple):
+    """Which number a column of a part's table is."""
+
+    view: str
+    signal: str
+    layer: int
+
+
+def place_of(part: Part, column: int, rows: TableRows) -> Place:
+    """Return what a column of a part's table is."""
     view, column = divmod(column, rows.widths[part.group])
     for signal in GROUPS[part.group]:
         if column < rows.width(signal):
-            return VIEWS[view], signal, column
+            return Place(VIEWS[view], signal, column)
         column -= rows.width(signal)
     raise IndexError("no such column")
 
@@ -136,11 +214,6 @@ class RunLimit:
 
     value: float
     yardstick: Yardstick
-
-    def is_exceeded_by(self, run: Run) -> bool:
-        """Return whether a run is beyond it."""
-        number = run_number(parts(run, self.yardstick.rows), self.yardstick)
-        return number is not None and number.value > self.value
 
 
 NUMBER: Final = np.dtype([("key", "<u8"), ("value", "<f4"), ("tokens", "<u4"), ("runs", "<u4")])

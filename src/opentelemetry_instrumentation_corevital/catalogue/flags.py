@@ -146,19 +146,18 @@ FLAGS: Final[tuple[Flag, ...]] = (
         sentences=(Sentence("{rate:.0%} of the attention heads had collapsed onto single keys."),),
         entry=Entry(
             definition=(
-                "the fraction of collapsed heads, over all layers that were looked at and {{limit collapse_steps}} "
-                "attention samples in a row, has risen by more than {{limit collapse_rise}} over the first {{limit "
-                "collapse_steps}} samples; or its mean over the run is above {{limit collapse_rate}}; or, with a "
-                "[profile](#baseline-profile), its median over 8 samples is by that much above the model's usual "
-                "fraction and by {{limit window_excess}} times as far as its 0.1 % quantile"
+                "in a run with `layer_anomaly_detected`, the fraction of collapsed heads over all layers that were "
+                "looked at, as the median of 8 attention samples, is by more than {{limit collapse_rise}} above the "
+                "fraction that is usual for the model, and above the 99.9 % quantile of its "
+                "[baseline](#learned-baseline)"
             ),
             unit="boolean",
             default=(
                 "samples every 8th step in `summary` (option `attention_every`), at every one in `full`; absent with "
-                "the reason `no_baseline` where the model has no [baseline](#learned-baseline) of 50 runs; a learned "
-                "one is asked alone, a profile after the run's own first samples"
+                "the reason `no_baseline` where the model has no [baseline](#learned-baseline) of 50 runs: then a rise "
+                "is the warning `attention_collapsing`"
             ),
-            evidence="step, fraction (`rate`), the first (`before`) or usual one (`usual`, `excess`), threshold",
+            evidence="step, fraction (`rate`), usual fraction (`usual`), threshold",
             measured=(
                 "on healthy runs with any flag but the loop's, this one among them: {{figure Healthy runs with layer "
                 "data | with the profile: any but the loop's}}. No fault of the run set brings it about by itself, "
@@ -175,34 +174,31 @@ FLAGS: Final[tuple[Flag, ...]] = (
         name="mid_layer_anomaly_detected",
         word="anomaly",
         label="middle-layer anomaly",
-        meaning="a middle layer's norm was not finite or an outlier; absent where no middle layer was looked at",
+        meaning=(
+            "a layer of the middle third left what is usual for the model in what it puts out, or was not finite; "
+            "absent where no middle layer was looked at, or the model has no baseline"
+        ),
         about="layers",
         needs=("hidden_states",),
         weight=0.7,
         sentences=(
-            Sentence(  # against the model's profile
+            Sentence(
                 "Layer {layer} left what is usual for the model at step {step} ({signal} {value}, usually {usual})."
             ),
-            Sentence("The norm of layer {layer} was {norm} at step {step}, far from its median of {median}."),
             Sentence("The norm of layer {layer} was {norm} at step {step}."),
         ),
         entry=Entry(
             definition=(
-                "the norm of a layer of the middle third was not finite; or it had a robust z (0.6745 x distance "
-                "from the median / median absolute deviation, over the layer's own steps after the first) above "
-                "{{limit norm_outlier}} and was further from the median than {{limit norm_change}} of it, {{limit "
-                "norm_steps}} steps after the first at least; or, with a [baseline profile](#baseline-profile), the "
-                "layer is further out than the model's healthy runs go, in the gain of its norm or in how it turns "
-                "its input. Early and late layers do not count: healthy models jump there at single tokens"
+                "`layer_anomaly_detected` in a layer of the middle third, in the gain of its norm or in how it turns "
+                "its input: the layers in which a model works out its answer"
             ),
             unit="boolean",
             default=(
                 "every layer that was looked at; absent where none of the middle third was (option `layers`), and, "
-                "but for norms that were not finite, with the reason `no_baseline` where the model has no "
-                "[baseline](#learned-baseline) of 50 runs; a learned one is asked alone, a profile after the run's "
-                "own steps"
+                "but for what was not finite, with the reason `no_baseline` where the model has no "
+                "[baseline](#learned-baseline) of 50 runs"
             ),
-            evidence="layer, step; norm, median, z; or signal, value, usual value, excess, threshold",
+            evidence="layer, step; signal, value, usual value, excess, threshold; or norm",
             measured=(
                 "with the profile, healthy runs with any flag but the loop's: {{figure Healthy runs with layer data "
                 "| with the profile: any but the loop's}}; of lists, tables, code, JSON, counting and refrains: "
@@ -215,5 +211,47 @@ FLAGS: Final[tuple[Flag, ...]] = (
             ),
         ),
         since=2,
+    ),
+    Flag(
+        name="layer_anomaly_detected",
+        word="layer",
+        label="layer anomaly",
+        meaning=(
+            "a layer left what is usual for the model, or was not finite; absent where no layer was looked at, or the "
+            "model has no baseline"
+        ),
+        about="layers",
+        needs=("hidden_states",),
+        weight=0.7,
+        sentences=(
+            Sentence(
+                "Layer {layer} left what is usual for the model at step {step} ({signal} {value}, usually {usual})."
+            ),
+            Sentence("The norm of layer {layer} was {norm} at step {step}."),
+        ),
+        entry=Entry(
+            definition=(
+                "a layer is blamed: a value of it was not finite; or the run is beyond the limit that the model's "
+                "healthy runs stay below, and the layer is one of those that make it so. See "
+                "[learned baseline](#learned-baseline)"
+            ),
+            unit="boolean",
+            default=(
+                "every layer that was looked at, states and attention; absent, but for what was not finite, with the "
+                "reason `no_baseline` where the model has no [baseline](#learned-baseline) of 50 runs: then a middle "
+                "layer whose norm is far from its own median is the warning `norm_outlier`"
+            ),
+            evidence="the layer where it began, step; signal, value, usual value, excess, threshold, number of layers",
+            measured=(
+                "healthy runs with any flag but the loop's: {{figure Healthy runs with layer data | with the profile: "
+                "any but the loop's}}"
+            ),
+            advice=(
+                "look at the layer that is blamed first: its weights, its dtype, its adapters and its cache. If it "
+                "fires on runs that are fine, the baseline does not know their kind of text: make one of your own "
+                "prompts (`corevital calibrate`)"
+            ),
+        ),
+        since=6,
     ),
 )

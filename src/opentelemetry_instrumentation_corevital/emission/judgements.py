@@ -99,9 +99,7 @@ class Profiled(Judgement):
         if found.reason is not None:
             run.absent["profile"] = found.reason
         span.set_attributes(fitting({semconv.PROFILE_DIFFERENCES: list(found.differences) or None}))
-        # A calibrated or packaged profile is asked after the run's own steps; what is learned stands for itself.
-        alone = self._thresholds.needs_baseline and found.source in ("none", "learned")
-        return replace(self._thresholds, profile=found.profile, limit=found.limit, needs_baseline=alone)
+        return replace(self._thresholds, profile=found.profile, limit=found.limit)
 
 
 class HealthProcessor(Profiled):
@@ -284,7 +282,7 @@ def default_judgements(settings: Settings) -> list[RunJudgement]:
     Raises:
         ProfileError: if the setting names a profile that is not there or damaged.
     """
-    thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits, needs_baseline=True)
+    thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits)
     baseline = settings.chosen_baseline
     profiles = Profiles(baseline)
     return [

@@ -56,7 +56,7 @@ class LiveCall:
         self._read_prompts = prompts
         self._prompts: list[list[int]] | None = None
         self._judges: dict[int, LiveJudge] = {}
-        self._thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits, needs_baseline=True)
+        self._thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits)
         self._listener_failed = False
         self._judging = bool(policies) or self._consumer.listener is not None or (steps is not None and steps.layers)
         may_stop = self._consumer.listener is not None and self._consumer.may_stop

@@ -1,4 +1,4 @@
--- CoreVital's store, version 5: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
+-- CoreVital's store, version 6: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
 -- run, the run data, and the labels that people gave.
 --
 -- This text makes the newest version. It is also run on a file of an older version, which gets the tables that it lacks;

@@ -18,8 +18,6 @@ def plain(value: Any) -> Any:
         return {str(key): plain(each) for key, each in value.items()}
     if is_dataclass(value):
         inside: Any = {each.name: plain(getattr(value, each.name)) for each in fields(value)}
-        if type(value).__name__ == "Thresholds":  # was internal: its fields may have other names
-            inside = list(inside.values())
     elif hasattr(type(value), "model_dump"):
         inside = plain(value.model_dump())
     elif isinstance(value, list | tuple | BaseException):
