@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from itertools import permutations
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--model", default="smollm2")
     wanted = parser.parse_args()
+    os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()  # a monitor learns its model's baseline: not into the user's
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))  # one core is the loop's
     found = asyncio.run(measured(arms_of(wanted.model, wanted.tokens), wanted.turns))
     result = {

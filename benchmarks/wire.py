@@ -97,7 +97,7 @@ def reported(run: Run, settings: Settings, tracer: Tracer, logger: Logger) -> Sp
 
 def send(endpoint: str, runs: int, steps: int) -> tuple[dict[str, Any], InMemorySpanExporter]:
     """Report runs to an OTLP endpoint; return what it took, and the spans."""
-    settings = load_settings({"capture": "full"})
+    settings = load_settings({"capture": "full", "baseline": "off"})
     spans = Timed(OTLPSpanExporter(endpoint=endpoint, insecure=True))
     logs = Timed(OTLPLogExporter(endpoint=endpoint, insecure=True))
     memory, tracing, logging = InMemorySpanExporter(), TracerProvider(), LoggerProvider()

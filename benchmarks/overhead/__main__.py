@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import logging
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,7 @@ def main() -> None:
             return
         cases = chosen_cases(given)
         check(parser, cases)
+        os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()  # the defaults learn a baseline: not the user's
         run(given, cases)
     except BenchmarkError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")

@@ -43,7 +43,9 @@ class Collector:
     def __init__(self) -> None:
         self._loaded, self._keep = load_model("smollm2", device="cpu", dtype="float32"), _Keep()
         self._loaded.tokenizer.padding_side = "left"
-        CoreVitalInstrumentor().instrument(judgements=[self._keep], capture_unsampled=True, attention_every=1)
+        CoreVitalInstrumentor().instrument(
+            judgements=[self._keep], capture_unsampled=True, attention_every=1, baseline="off"
+        )
         self.layers = len(self._loaded.model.model.layers)
 
     def generate(

@@ -230,7 +230,7 @@ def collect_layers(model: Any, tokenizer: Any, prompts: list[dict[str, Any]], ar
 
     keep, began, count = Keep(), time.monotonic(), 0
     instrumentor = CoreVitalInstrumentor()
-    instrumentor.instrument(judgements=[keep], capture="full", capture_unsampled=True)
+    instrumentor.instrument(judgements=[keep], capture="full", capture_unsampled=True, baseline="off")
     end = model.generation_config.eos_token_id
     plan = Plan("layers", tuple(LAYER_RUNS), 96, temperature=0.7, top_p=0.95, seed=1004)
     for number, batch in enumerate(layer_batches(prompts)):

@@ -49,7 +49,7 @@ def watched() -> Iterator[Keep]:
         capture="full",
         capture_unsampled=True,
         attention_every=1,
-        profile="off",
+        baseline="off",
     )
     try:
         yield keep
