@@ -48,7 +48,7 @@ def sections() -> list[Section]:
     with tempfile.TemporaryDirectory() as folder:
         profile = Path(folder, "profile.json")
         write_profile(fit_profile([made(100), made(101)]), profile)
-        judgements = default_judgements(Settings(profile=str(profile)))
+        judgements = default_judgements(Settings(baseline=str(profile)))
     parts: dict[str, list[float]] = {}
     for round_ in range(ROUNDS + 3):
         run, total = made(round_), 0.0
