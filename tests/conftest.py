@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _numbers = itertools.count()
 move_into_a_home_of_its_own()  # before anything is imported that looks for its folders
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["OTEL_COREVITAL_BASELINE"] = "off"  # of fixtures, too, that are made before a test's own settings
 
 
 @pytest.fixture(autouse=True)

@@ -53,7 +53,12 @@ OWN: dict[str, Judgement] = {
 }
 """One of each role, whose thresholds make another verdict of the same run."""
 
-READS_IT = {"health": {"risk", "narrative"}, "early_warning": {"narrative"}, "risk": {"narrative"}}
+READS_IT = {
+    "health": {"risk", "narrative"},
+    "early_warning": {"narrative"},
+    "risk": {"narrative"},
+    "blame": {"narrative"},
+}
 """Roles whose judgements are made of another one's."""
 
 Calls = list[tuple[int, Judgement]]

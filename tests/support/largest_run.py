@@ -7,17 +7,20 @@ from opentelemetry_instrumentation_corevital.run import Decoding, Intervention, 
 from tests.support.described_spans import long_run
 from tests.support.made_runs import NOT_REPEATING, add_layers, add_what_some_models_have
 
-LAYERS, STEPS = 80, 2000
+LAYERS, STEPS, NAN_STEPS = 80, 2000, 10
 
 
 def run_with_everything(attention_every: int) -> Run:
-    """A long run that loops in the end, with NaN in one layer, an outlier in others, and layers without attention."""
+    """A long run that loops in the end, with NaN in one layer, an outlier in others, and layers without attention.
+
+    The NaN come last: what follows them is their consequence, and no verdict.
+    """
     run = add_what_some_models_have(add_layers(long_run(STEPS), LAYERS, every=attention_every), LAYERS)
     run.tokens = np.concatenate([NOT_REPEATING[: STEPS - 600], np.tile(NOT_REPEATING[:20], 30)]).astype(np.int32)
     run.columns["hidden_l2_norm"][100, 1:40] = 1e6
     for name in run.columns.keys() & {"hidden_l2_norm", "hidden_max_abs"}:
-        run.columns[name][:, 50] = np.nan
-    run.columns["hidden_nan"][:, 50] = 12
+        run.columns[name][-NAN_STEPS:, 50] = np.nan
+    run.columns["hidden_nan"][-NAN_STEPS:, 50] = 12
     for name in ("attention_entropy", "attention_entropy_std", "collapsed_head_rate"):
         run.columns[name][:, ::7] = np.nan
     for name in ("hidden_nan", "hidden_inf", "hidden_l2_norm", "hidden_max_abs"):
