@@ -1,6 +1,7 @@
 """Pages of `templates/` with what the code and the measurements say filled in.
 
 - `{{limit NAME}}`: the default of a threshold.
+- `{{rule NAME}}`: a number of the rules of warnings and of the risk that is no threshold to be set; a fraction as percent.
 - `{{figure SECTION | ROW}}`: a value of results/judgement.md, of the row that begins so.
 - `{{carriers WORD ...}}`: the names of telemetry with one of these words between their dots.
 - `{{signals}}`: an entry for each signal; `{{columns}}`: a row for each column of the run data.
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.assessment import behaviour
+from opentelemetry_instrumentation_corevital.assessment import behaviour, early_warning, risk, usual
 from opentelemetry_instrumentation_corevital.assessment.failure_risk import INTERCEPT, LOOP, RECURRING
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
 from opentelemetry_instrumentation_corevital.catalogue import signals, verdicts
@@ -52,6 +53,15 @@ def _value(place: re.Match[str]) -> str:
 
 def _number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _rule(name: str) -> str:
+    """Return a constant of the rules; a quantile's level or a fraction as percent."""
+    value = next(getattr(module, name) for module in (usual, early_warning, risk) if hasattr(module, name))
+    return f"{100 * value:g} %" if name in _FRACTIONS else _number(value)
+
+
+_FRACTIONS = {"HIGH_STEP", "USUAL_FRACTION", "UNUSUAL_FRACTION", "RISEN", "NARROW", "UNSURE", "ROUGH_FRACTION"}
 
 
 def _figure(what: str) -> str:
@@ -157,6 +167,7 @@ _DECLARED = {
 }
 _NAMED: dict[str, Callable[[str], str]] = {
     "limit": lambda what: _number(getattr(DEFAULT, what)),
+    "rule": _rule,
     "figure": _figure,
     "carriers": _carriers,
     "entries": lambda what: "\n".join(_entry(each.name, each.entry) for each in _DECLARED[what]),

@@ -77,7 +77,13 @@ class Settings(BaseSettings):
     max_span_bytes: int | None = Field(
         None, ge=4096, description="bytes of an encoded span; default 49152 in summary, 81920 in full"
     )
-    high_entropy_bits: float = Field(4.0, gt=0, allow_inf_nan=False, description="entropy above it counts as high")
+    high_entropy_bits: float = Field(
+        4.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="entropy above it counts as high; the default only where the model has no baseline: else what 99 % "
+        "of its steps are below",
+    )
     baseline: str | None = Field(
         "auto",
         min_length=1,
@@ -178,6 +184,12 @@ class Settings(BaseSettings):
         """Return the setting of the baseline, under whichever name it was given."""
         values = {"baseline": self.baseline, "profile": self.profile}
         return next((value for name, value in values.items() if value and name in self.model_fields_set), "auto")
+
+    @property
+    def chosen_entropy_bits(self) -> float | None:
+        """Return the entropy above which a step is high, where somebody has chosen it; None: it is left to us."""
+        bits = self.high_entropy_bits
+        return bits if "high_entropy_bits" in self.model_fields_set else None
 
     @property
     def attention_steps(self) -> int:

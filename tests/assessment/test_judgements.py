@@ -21,6 +21,7 @@ from opentelemetry_instrumentation_corevital.assessment.health import judge_heal
 from opentelemetry_instrumentation_corevital.assessment.history import NormHistory, Window
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk, risk_level
+from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
 from opentelemetry_instrumentation_corevital.emission.judgements import HealthProcessor
 from opentelemetry_instrumentation_corevital.run import FINISH_REASONS, Prompt, Run, StopReason
 from tests.support.made_runs import NOT_REPEATING, add_layers, make_run
@@ -124,7 +125,7 @@ def test_infinity_is_named_before_nan_with_the_layer_where_it_began() -> None:
     run.columns["hidden_l2_norm"][16:, 2:] = np.nan
     for name in ("entropy", "surprisal", "margin", "top1_prob"):
         run.columns[name][16:] = np.nan
-    run.columns["margin"][:16] = 0.05  # a warning before
+    run.columns["margin"][:16] = 0.01  # a warning before
     judged(run)
     run.blame = judge_blame(run)
     told = tell(run)
@@ -188,6 +189,13 @@ def test_what_was_not_measured_is_absent_with_its_reason() -> None:
 @pytest.mark.parametrize(("high", "warned"), [(12, False), (13, True)])
 def test_a_share_of_high_entropy_steps_is_warned_about_above_its_threshold(high: int, warned: bool) -> None:
     run = make_run(entropy=[5.0] * high + [1.0] * (40 - high))
+    HealthProcessor(Thresholds(high_entropy_bits=4.0)).on_run_ending(INVALID_SPAN, run)
+    assert ("high_entropy_share" in run.warnings) == warned
+
+
+@pytest.mark.parametrize(("high", "warned"), [(36, False), (37, True)])
+def test_a_rough_threshold_warns_only_of_a_run_of_almost_nothing_else(high: int, warned: bool) -> None:
+    run = make_run(entropy=[5.0] * high + [1.0] * (40 - high))
     HealthProcessor().on_run_ending(INVALID_SPAN, run)
     assert ("high_entropy_share" in run.warnings) == warned
 
@@ -221,8 +229,8 @@ def test_levels(score: float, level: str) -> None:
 # --- early warning -----------------------------------------------------------------------------------------------
 
 
-def first_warned(run: Run, signal: str) -> int | None:
-    warning = judge_early_warning(run)
+def first_warned(run: Run, signal: str, thresholds: Thresholds = DEFAULT) -> int | None:
+    warning = judge_early_warning(run, thresholds)
     return warning.evidence[signal]["step"] if signal in warning.signals else None
 
 
@@ -234,8 +242,11 @@ def test_entropy_rising_needs_history_and_a_rise() -> None:
 
 
 def test_margin_collapsing_and_confidence_drop() -> None:
-    assert first_warned(make_run(margin=[0.5] * 20 + [0.0] * 20), "margin_collapsing") == 26
-    assert first_warned(make_run(margin=0.1), "margin_collapsing") is None
+    tenth = Thresholds(margin_collapsed=0.1)
+    assert first_warned(make_run(margin=[0.5] * 20 + [0.0] * 20), "margin_collapsing", tenth) == 26
+    assert first_warned(make_run(margin=0.1), "margin_collapsing", tenth) is None
+    assert first_warned(make_run(margin=[0.5] * 20 + [0.0] * 20), "margin_collapsing") == 27
+    assert first_warned(make_run(margin=0.021), "margin_collapsing") is None
     assert first_warned(make_run(top1_prob=[0.8] * 24 + [0.2] * 16), "confidence_drop") == 29
     assert first_warned(make_run(top1_prob=[0.8] * 24 + [0.4] * 16), "confidence_drop") is None
 
@@ -272,7 +283,7 @@ def test_norm_jump_compares_a_middle_layer_with_its_mean_so_far() -> None:
         run = add_layers(make_run(), 6)
         run.columns["hidden_l2_norm"][:] = 10
         run.columns["hidden_l2_norm"][0] = 500  # the prompt's last token counts for nothing
-        run.columns["hidden_l2_norm"][30, 3] *= times
+        run.columns["hidden_l2_norm"][27:31, 3] *= times
         warning = judge_early_warning(run)
         assert ("norm_jump" in warning.signals) == jumped, times
         if jumped:
@@ -327,11 +338,11 @@ def test_norm_jump_looks_at_the_middle_third_only(layer: int) -> None:
     assert "norm_jump" not in judge_early_warning(run).signals
 
 
-@pytest.mark.parametrize(("step", "jumped"), [(16, False), (17, True)])
+@pytest.mark.parametrize(("step", "jumped"), [(19, False), (20, True)])
 def test_norm_jump_needs_history(step: int, jumped: bool) -> None:
     run = add_layers(make_run(), 6)
     run.columns["hidden_l2_norm"][:] = 10
-    run.columns["hidden_l2_norm"][step, 2] = 100
+    run.columns["hidden_l2_norm"][step - 3 : step + 1, 2] = 100
     warning = judge_early_warning(run)
     assert (warning.evidence.get("norm_jump", {}).get("step") == step) == jumped
 
@@ -343,7 +354,7 @@ def test_a_norm_that_has_no_logarithm_is_left_out(value: float) -> None:
     run.columns["hidden_l2_norm"][1:5, 2] = value
     run.columns["hidden_l2_norm"][25, 3] = value
     assert "norm_jump" not in judge_early_warning(run).signals
-    run.columns["hidden_l2_norm"][35, 2] = 30
+    run.columns["hidden_l2_norm"][32:36, 2] = 30
     assert judge_early_warning(run).evidence["norm_jump"]["step"] == 35
 
 

@@ -412,7 +412,13 @@ def test_confusion_counts_only_where_entropy_and_margin_are_high_at_the_same_ste
     run = make_run(60, entropy=np.where(both, 5.0, 1.0), margin=np.where(both, 0.4, 0.1))
     (signal,), absent = judge_compound(run)
     assert (signal.name, signal.severity) == ("confident_confusion", 0.5)
-    assert signal.evidence == {"step": 36, "steps": 4, "threshold": 4}
+    assert signal.evidence == {
+        "step": 36,
+        "steps": 4,
+        "threshold": 4,
+        "entropy_threshold": 4.0,
+        "threshold_source": "rough",
+    }
     assert absent == {"context_loss": "the model has no baseline profile"}
     assert names(make_run(60, entropy=np.where(both, 5.0, 1.0), margin=np.where(both, 0.1, 0.9))) == []
 

@@ -107,6 +107,7 @@ def _of_verdicts(run: Run) -> set[float]:
         *_numbers([(each.step, each.to_step or 0) for each in run.interventions]),
         *_numbers([len(run.interventions) - 2]),
         *_numbers([run.risk.score if run.risk else 0, warning.first_step if warning else 0]),
+        *_numbers(dict(warning.evidence) if warning else {}),
     }
     entropy = run.column("entropy")
     if entropy is not None and np.isfinite(entropy).any():

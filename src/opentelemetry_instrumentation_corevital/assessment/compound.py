@@ -1,18 +1,20 @@
 """Compound signals: several numbers that mean more together than each alone.
 
-- `confident_confusion`: at `confusion_steps` of 8 steps in a row the entropy is above the threshold for high entropy
-  while the margin is above `confusion_margin`: the model favours one token although everything else seems possible,
-  too. Both at the same step, since the means over 8 steps of ordinary text, sure of some tokens and unsure of others,
-  look so in most runs.
+- `confident_confusion`: at `confusion_steps` of 8 steps in a row the entropy is high while the margin is above
+  `confusion_margin`: the model favours one token although everything else seems possible, too. Both at the same step,
+  since the means over 8 steps of ordinary text, sure of some tokens and unsure of others, look so in most runs. High is
+  what is above the usual for the model; without a baseline what is above a rough number and the run's own mean.
 - `degenerating_generation`: over the last 16 steps, against all before them (32 at least), the mean entropy and the
-  mean surprisal have risen and the mean margin has fallen.
+  mean surprisal have risen beyond what is usual for the model (without a baseline by a rough number of bits), and the
+  mean margin has fallen.
 - `context_loss`: in a window of steps the attention to the prompt is further below what the model's healthy runs give
   it than `context_excess` allows, while the entropy is above their 95 % quantile. Needs the model's baseline profile.
 
 The severities, in the catalogue, are an order, not a probability.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +25,7 @@ from ..catalogue.verdicts import COMPOUND
 from ..run import CompoundSignal, Run
 from .deviation import cut_off, first_nonfinite
 from .thresholds import DEFAULT, Thresholds
+from .usual import RISEN, ThresholdSource, Usual
 
 _WINDOW: Final = 8
 _LAST, _BEFORE = 16, 32
@@ -53,14 +56,24 @@ def judge_compound(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[tuple[Co
 
 def _confident_confusion(run: Run, thresholds: Thresholds) -> dict[str, Any]:
     entropy, margin = run.columns["entropy"], run.columns["margin"]
-    both = (entropy > thresholds.high_entropy_bits) & (margin > thresholds.confusion_margin)
+    high = Usual.of(thresholds).high_entropy
+    least = high.value
+    if high.source == "rough" and np.isfinite(entropy).any():  # in many runs most steps are above a rough number
+        least = max(least, float(np.nanmean(entropy)))
+    both = (entropy > least) & (margin > thresholds.confusion_margin)
     if len(both) < _WINDOW:
         return {}
     counts = np.convolve(both, np.ones(_WINDOW, np.int64), "valid")
     if not (counts >= thresholds.confusion_steps).any():
         return {}
     first = int((counts >= thresholds.confusion_steps).argmax())
-    return {"step": first + _WINDOW - 1, "steps": int(counts[first]), "threshold": thresholds.confusion_steps}
+    return {
+        "step": first + _WINDOW - 1,
+        "steps": int(counts[first]),
+        "threshold": thresholds.confusion_steps,
+        "entropy_threshold": round(least, 4),
+        "threshold_source": high.source,
+    }
 
 
 def _degenerating_generation(run: Run, thresholds: Thresholds) -> dict[str, Any]:
@@ -70,16 +83,25 @@ def _degenerating_generation(run: Run, thresholds: Thresholds) -> dict[str, Any]
     with np.errstate(invalid="ignore"):
         now = [float(np.mean(values[-_LAST:])) for values in (entropy, surprisal, margin)]
         before = [float(np.mean(values[1:-_LAST])) for values in (entropy, surprisal, margin)]
-    holds = (
-        now[0] - before[0] > thresholds.degenerating_entropy_bits
-        and now[1] - before[1] > thresholds.degenerating_surprisal_bits
-        and now[2] < thresholds.degenerating_margin_share * before[2]
-    )
-    if not holds:
+    least, source = _risen(before[:2], thresholds)
+    if not (now[0] > least[0] and now[1] > least[1] and now[2] < thresholds.degenerating_margin_share * before[2]):
         return {}
     rounded = [round(value, 4) for pair in zip(now, before, strict=True) for value in pair]
     names = [f"{name}{when}" for name in ("entropy", "surprisal", "margin") for when in ("", "_before")]
-    return {"step": len(entropy) - _LAST, **dict(zip(names, rounded, strict=True))}
+    return {"step": len(entropy) - _LAST, **dict(zip(names, rounded, strict=True)), "threshold_source": source}
+
+
+def _risen(before: Sequence[float], thresholds: Thresholds) -> tuple[Sequence[float], ThresholdSource]:
+    """Return above what the mean entropy and the mean surprisal at the end of a run are, given those before."""
+    known = [
+        None if thresholds.profile is None else thresholds.profile.signals.get(name)
+        for name in ("entropy", "surprisal")
+    ]
+    limits = [math.nan if each is None else float(each.windows.quantile(RISEN)[0]) for each in known]
+    if all(map(math.isfinite, limits)):
+        return [max(pair) for pair in zip(limits, before, strict=True)], "baseline"
+    rises = thresholds.degenerating_entropy_bits, thresholds.degenerating_surprisal_bits
+    return [value + rise for value, rise in zip(before, rises, strict=True)], "rough"
 
 
 def _context_loss(run: Run, thresholds: Thresholds) -> dict[str, Any] | str:

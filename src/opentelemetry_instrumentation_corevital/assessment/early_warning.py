@@ -13,7 +13,11 @@ the end.
 From the first step on at which a number was not finite there are no warnings: what follows is its consequence.
 
 The signals compare the run with itself: a window of the last steps with all steps before it, a layer's norm with its
-mean so far, collapsed heads with those of the first attention samples.
+mean so far, collapsed heads with those of the first attention samples. Where the model has a baseline, the numbers also
+have to be beyond what is usual for it (`usual.py`).
+
+A warning that soon passes is told to whoever watches, and stays among the finished run's `signals`; `lasting` has those
+that make a warning of the finished run. Ordinary text repeats a phrase now and then.
 """
 
 import math
@@ -32,10 +36,21 @@ from .ending import ended_itself, failed_by_numbers
 from .failure_risk import failure_risk
 from .history import NormHistory, Window
 from .repetition import Repetition, RepetitionDetector
-from .risk import ENTROPY_FRACTION_WEIGHT, FLAG_RISK, SCORE_DIGITS
+from .risk import FLAG_RISK, SCORE_DIGITS, entropy_part
 from .thresholds import DEFAULT, Thresholds
+from .usual import BEYOND_STEPS, Limit, Usual
 
 SIGNALS: Final = tuple(warning.name for warning in EARLY_WARNINGS)
+
+CONFIDENCE_DEVIATIONS: Final = 1.5
+"""Where the model has no baseline: standard deviations of the run's earlier steps by which the top-1 probability has to
+fall for `confidence_drop`."""
+NORM_DEVIATIONS: Final = 3.0
+"""Standard deviations of the logarithm of a layer's norm by which a norm has to be off for `norm_jump` ..."""
+NORM_STEPS: Final = (4, 8)
+"""... at so many of so many last steps: a healthy layer reacts to single tokens."""
+LASTING_TOKENS: Final = 32
+"""Tokens for which a repetition has to go on, or become a loop, to be a warning of the finished run."""
 
 
 class StepNumbers(NamedTuple):
@@ -68,48 +83,58 @@ class EarlyWarningMonitor:
 
     def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
         self._thresholds = thresholds
+        usual = self._usual = Usual.of(thresholds)
+        self._high_entropy = usual.high_entropy
+        self._beyond: dict[str, tuple[int, int]] = {}  # signal -> last step beyond what is usual, and how many in a row
         self._repetition = RepetitionDetector(thresholds)
         self._collapse = CollapseDetector(thresholds)
-        self._norms = NormHistory(thresholds.norm_jump, thresholds.norm_steps)
-        self._entropy = Window(thresholds.window)
-        self._margin = Window(thresholds.window)
-        self._top1 = Window(thresholds.window)
+        self._norms = NormHistory(thresholds.norm_jump, thresholds.norm_steps, NORM_DEVIATIONS)
+        self._jumps = 0  # the last steps as bits, the newest lowest: 1 where a norm was off
+        self._entropy = Window(thresholds.window, high=math.inf if usual.entropy is None else usual.entropy.value)
+        self._margin = Window(thresholds.window, low=-math.inf if usual.margin is None else usual.margin.value)
+        self._top1 = Window(thresholds.window, low=-math.inf if usual.top1_prob is None else usual.top1_prob.value)
         self._step = -1
         self._high_entropy_steps = 0
         self._nonfinite = False
+        self._repeated = 0  # steps in a row
+        self._lasted = False
         self.evidence: dict[str, dict[str, Any]] = {}
         """Signal -> the numbers of its first warning."""
 
     def update(self, step: StepNumbers) -> Warned:
         """Take the next step and return what holds at it."""
         token, entropy, margin, top1_prob, nonfinite, collapsed, log_norms, first = step
-        limits = self._thresholds
         self._step += 1
         self._entropy.add(entropy)
         self._margin.add(margin)
         self._top1.add(top1_prob)
-        self._high_entropy_steps += entropy > limits.high_entropy_bits
+        self._high_entropy_steps += entropy > self._high_entropy.value
         self._nonfinite |= nonfinite
         repetition = self._repetition.update(token)
         loop = repetition is not None and repetition.loop
         if self._nonfinite:  # what follows is its consequence, no warning
             return Warned((), 1.0, self._risk_so_far(loop), repetition)
         signals: list[str] = []
+        self._repeated = 0 if repetition is None else self._repeated + 1
         if repetition is not None:
+            self._lasted |= loop or self._repeated >= LASTING_TOKENS
             self._warn(signals, "repetition_risk", repetition.evidence)
         self._logits_warn(signals)
         if not math.isnan(collapsed):
-            self._collapse.update(collapsed)
-            if self._collapse.rises:
-                self._warn(signals, "attention_collapsing", self._collapse.rising)
-        if log_norms and self._step and (jump := self._norms.add(log_norms)):
-            self._warn(signals, "norm_jump", lambda: _jump(first, jump, limits.norm_jump))
+            self._collapse_warns(signals, collapsed)
+        if log_norms and self._step:
+            self._norms_warn(signals, log_norms, first)
         return Warned(
             tuple(signals),
             failure_risk(nonfinite=False, loop=loop, recurring=self._repetition.recurring),
             self._risk_so_far(loop),
             repetition,
         )
+
+    @property
+    def lasting(self) -> tuple[str, ...]:
+        """Return the signals so far that make a warning of the finished run."""
+        return tuple(name for name in self.evidence if name != "repetition_risk" or self._lasted)
 
     def follow(self, part: Run) -> Iterator[Warned]:
         """Take the steps of a run, or of its next part, and yield what holds at each."""
@@ -123,17 +148,75 @@ class EarlyWarningMonitor:
 
     def _logits_warn(self, signals: list[str]) -> None:
         """Add what the window of the last steps says of the logits; a window that is not full is NaN."""
-        limits, entropy, margin, top1 = self._thresholds, self._entropy, self._margin, self._top1
-        if entropy.base_count >= limits.base_steps and entropy.mean > entropy.base_mean + limits.entropy_rise_bits:
-            threshold = entropy.base_mean + max(
-                limits.entropy_rise_bits, limits.entropy_rise_deviations * entropy.base_deviation
-            )
-            if entropy.mean > threshold:
-                self._warn(signals, "entropy_rising", lambda: _numbers(entropy.mean, threshold))
-        if margin.mean < limits.margin_collapsed:
-            self._warn(signals, "margin_collapsing", lambda: _numbers(margin.mean, limits.margin_collapsed))
-        if top1.base_count >= limits.base_steps and top1.mean < (least := limits.confidence_share * top1.base_mean):
-            self._warn(signals, "confidence_drop", lambda: _numbers(top1.mean, least))
+        limits, usual = self._thresholds, self._usual
+        entropy, margin, top1 = self._entropy, self._margin, self._top1
+        if usual.entropy is None:
+            if entropy.base_count >= limits.base_steps and entropy.mean > entropy.base_mean + limits.entropy_rise_bits:
+                rise = max(limits.entropy_rise_bits, limits.entropy_rise_deviations * entropy.base_deviation)
+                self._rough(signals, "entropy_rising", entropy.mean, entropy.base_mean + rise, 1)
+        elif entropy.often_outside and entropy.base_count >= limits.base_steps:
+            rises = entropy.mean > entropy.base_mean + limits.entropy_rise_deviations * entropy.base_deviation
+            self._unusual(signals, "entropy_rising", entropy.median, usual.entropy, 1, holds=rises)
+        if usual.margin is None:
+            self._rough(signals, "margin_collapsing", margin.mean, limits.margin_collapsed, -1)
+        elif margin.often_outside:
+            self._unusual(signals, "margin_collapsing", margin.median, usual.margin, -1)
+        least = limits.confidence_share * top1.base_mean
+        if top1.mean >= least or top1.base_count < limits.base_steps:
+            return
+        if usual.top1_prob is None:
+            least = min(least, top1.base_mean - CONFIDENCE_DEVIATIONS * top1.base_deviation)
+            self._rough(signals, "confidence_drop", top1.mean, least, -1)
+        elif top1.often_outside:
+            self._unusual(signals, "confidence_drop", top1.median, usual.top1_prob, -1)
+
+    def _rough(self, signals: list[str], name: str, value: float, limit: float, side: int) -> None:
+        """Warn where a number is beyond a limit on a side (1: above)."""
+        if side * value > side * limit:
+            self._warn(signals, name, lambda: Limit(limit, "rough").evidence(value))
+
+    def _unusual(
+        self, signals: list[str], name: str, value: float, usual: Limit, side: int, *, holds: bool = True
+    ) -> None:
+        """Warn where a number is beyond what is usual on a side for some steps in a row."""
+        if not holds or not side * value > side * usual.value:
+            return
+        last, count = self._beyond.get(name, (-1, 0))
+        count = count + 1 if last == self._step - 1 else 1
+        self._beyond[name] = self._step, count
+        if count >= BEYOND_STEPS:
+            self._warn(signals, name, lambda: usual.evidence(value))
+
+    def _collapse_warns(self, signals: list[str], collapsed: float) -> None:
+        self._collapse.update(collapsed)
+        if not self._collapse.rises:
+            return
+        rising, usual = self._collapse.rising(), self._usual.collapsed
+        if usual is None:
+            self._warn(signals, "attention_collapsing", lambda: {**rising, "threshold_source": "rough"})
+        elif rising["value"] > usual.value:
+            self._warn(signals, "attention_collapsing", lambda: usual.evidence(rising["value"]))
+
+    def _norms_warn(self, signals: list[str], log_norms: Sequence[float], first: int) -> None:
+        jump = self._norms.add(log_norms)
+        least, of = NORM_STEPS
+        if jump is None:
+            self._jumps = self._jumps << 1 & (1 << of) - 1
+            return
+        index, times = jump
+        layer, norm = first + index, log_norms[index]
+        bound = self._norm_bound(layer, above=times > 1)
+        out = bound is None or (norm > bound if times > 1 else norm < bound)
+        self._jumps = (self._jumps << 1 | out) & (1 << of) - 1
+        if out and self._jumps.bit_count() >= least:
+            self._warn(signals, "norm_jump", lambda: _jump(layer, times, norm, bound, self._thresholds))
+
+    def _norm_bound(self, layer: int, *, above: bool) -> float | None:
+        """Return the logarithm of the norm beyond which a layer is out on a side; None where that is not known."""
+        known = self._usual.log_norms
+        if known is None or layer >= len(known[above]):
+            return None
+        return known[above][layer]
 
     def _risk_so_far(self, loop: bool) -> float:
         """Return the `rules` risk of the run if it were cut off here, from the flags that can be told online."""
@@ -142,8 +225,8 @@ class EarlyWarningMonitor:
             "repetition_loop_detected": loop,
         }
         worst = max((FLAG_RISK[flag] for flag, holds in raised.items() if holds), default=0.0)
-        fraction = self._high_entropy_steps / (self._step + 1)
-        return round(min(1.0, worst + ENTROPY_FRACTION_WEIGHT * fraction), SCORE_DIGITS)
+        part = entropy_part(self._high_entropy_steps, self._step + 1, self._high_entropy.source)
+        return round(min(1.0, worst + part), SCORE_DIGITS)
 
 
 def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarning:
@@ -168,6 +251,7 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
         failure_risk_at_end=_at_end(run, failure),
         evidence=monitor.evidence,
         absent=_absent(run),
+        lasting=monitor.lasting,
     )
 
 
@@ -224,10 +308,10 @@ def _log_norms(run: Run) -> tuple[int, list[Any]]:
     return middle.start, logs
 
 
-def _jump(first: int, jump: tuple[int, float], threshold: float) -> dict[str, float]:
-    index, times = jump
-    return {"layer": first + index, "value": float(f"{times:.4g}"), "threshold": threshold}
-
-
-def _numbers(value: float, threshold: float) -> dict[str, float]:
-    return {"value": round(value, 4), "threshold": round(threshold, 4)}
+def _jump(layer: int, times: float, log_norm: float, bound: float | None, limits: Thresholds) -> dict[str, Any]:
+    """Return the numbers of a norm: how many times its mean it is; and itself, where the baseline knows its bound."""
+    told = {"layer": layer, "value": float(f"{times:.4g}"), "threshold": limits.norm_jump, "threshold_source": "rough"}
+    if bound is None:
+        return told
+    norm, most = (float(f"{math.exp(each):.4g}") for each in (log_norm, bound))
+    return {"layer": layer, "times": told["value"], "value": norm, "threshold": most, "threshold_source": "baseline"}

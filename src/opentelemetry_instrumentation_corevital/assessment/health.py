@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from ..baselines.profile import Profile
 from ..baselines.profiled_signals import WINDOW, collapsed_fractions, windows
-from ..catalogue.verdicts import FLAG, NORM_OUTLIER
+from ..catalogue.verdicts import FLAG, HIGH_ENTROPY_STEPS, NORM_OUTLIER
 from ..run import Deviation, Health, Run, middle_third
 from .deviation import OUTPUT_SIGNALS, deviations, first_nonfinite, where_it_began
 from .ending import ended_itself
 from .layer_findings import not_finite, outlying_norm
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
+from .usual import high_entropy_steps
 
 
 class FlagFinding(NamedTuple):
@@ -39,13 +40,14 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
     deviating = deviations(run, thresholds)
     found = {name: judge(run, thresholds, deviating) for name, judge in JUDGES.items()}
     absent = {name: reason for each in found.values() for name, reason in each.absent.items()}
-    entropy = run.column("entropy")
-    if entropy is None:
-        absent["high_entropy_steps"] = run.absent.get("entropy", "logits were not measured")
+    high = high_entropy_steps(run, thresholds)
+    if high is None:
+        absent[HIGH_ENTROPY_STEPS] = run.absent.get("entropy", "logits were not measured")
+    evidence = {name: found[name].evidence for name in FLAG if found[name].evidence}
     return Health.of(
         {name: None if name in absent else bool(found[name].evidence) for name in FLAG},
-        high_entropy_steps=None if entropy is None else int(np.sum(entropy > thresholds.high_entropy_bits)),
-        evidence={name: found[name].evidence for name in FLAG if found[name].evidence},
+        high_entropy_steps=None if high is None else high["steps"],
+        evidence=evidence | ({HIGH_ENTROPY_STEPS: high} if high and high["steps"] else {}),
         absent=absent,
         deviations=deviating,
     )

@@ -12,12 +12,13 @@ import numpy as np
 
 from ..catalogue.definitions import LONGEST_TRIGGER
 from ..catalogue.verdict import Flag
-from ..catalogue.verdicts import EARLY_WARNINGS, FLAGS
+from ..catalogue.verdicts import EARLY_WARNINGS, FLAGS, HIGH_ENTROPY_STEPS
 from ..run import Intervention, Run
 from .blame import NOT_FINITE
 from .deviation import first_nonfinite
 from .ending import failed_by_numbers
 from .thresholds import DEFAULT, Thresholds
+from .usual import ROUGH_ENTROPY_BITS
 
 MOST_SENTENCES: Final = 4
 _WHAT_TO_DO: Final = dict.fromkeys(
@@ -198,16 +199,30 @@ def _uncertainty(run: Run, thresholds: Thresholds) -> str | None:
     text = f"Entropy averaged {np.nanmean(entropy):.2f} bit and peaked at {entropy[peak]:.2f} bit in step {peak}"
     high = 0 if run.health is None else run.health.high_entropy_steps or 0
     if high:
-        text += f"; {high} of {run.steps} steps were above {thresholds.high_entropy_bits:g} bit"
+        text += f"; {high} of {run.steps} steps were above {_high(run, thresholds)}"
     return text + "."
+
+
+def _high(run: Run, thresholds: Thresholds) -> str:
+    """Return above what a step's entropy is high."""
+    if thresholds.high_entropy_bits is not None:
+        return f"{thresholds.high_entropy_bits:g} bit"
+    found: Mapping[str, Any] = {} if run.health is None else run.health.evidence.get(HIGH_ENTROPY_STEPS, {})
+    if found.get("threshold_source") == "baseline":
+        return f"what is usual for this model ({found['threshold']:.2f} bit)"
+    bits = f"{found.get('threshold', ROUGH_ENTROPY_BITS):g} bit"
+    return bits if found.get("threshold_source") == "set" else f"{bits}, a rough limit"
 
 
 def _first_warning(run: Run) -> str | None:
     warning = run.early_warning
-    if warning is None or warning.first_step is None:
+    if warning is None:
         return None
-    name = warning.active[warning.first_step][0]
-    return f"The first warning came at step {warning.first_step}: {_WARNING_TEXT.get(name, name)}."
+    for step, names in warning.active.items():
+        name = next((each for each in names if each in warning.lasting), None)
+        if name is not None:
+            return f"The first warning came at step {step}: {_WARNING_TEXT.get(name, name)}."
+    return None
 
 
 def _nothing(run: Run) -> str:

@@ -15,11 +15,13 @@ from ..baselines.run_numbers import RunLimit
 class Thresholds:
     """Numbers of the judgements."""
 
-    high_entropy_bits: float = 4.0
-    """A step whose entropy is above it counts as high."""
+    high_entropy_bits: float | None = None
+    """A step whose entropy is above it counts as high; None: one above what is usual for the model, else a rough number
+    (`usual.py`)."""
 
     high_entropy_share: float = 0.3
-    """A run with a larger fraction of high-entropy steps is warned about."""
+    """A run with a larger fraction of high-entropy steps is warned about; where nothing is known of the model, only one
+    of almost nothing else."""
 
     gram: int = 4
     """Tokens that have to recur together; a changed token breaks as many n-grams."""
@@ -51,14 +53,14 @@ class Thresholds:
     entropy_rise_bits: float = 1.5
     """Rise of the windowed entropy over the run's earlier mean that `entropy_rising` needs ..."""
 
-    entropy_rise_deviations: float = 1.5
+    entropy_rise_deviations: float = 2.0
     """... and the same in standard deviations of the run's earlier steps."""
 
-    margin_collapsed: float = 0.1
-    """Windowed mean margin below which `margin_collapsing` warns."""
+    margin_collapsed: float = 0.02
+    """Windowed mean margin below which `margin_collapsing` warns where the model has no baseline."""
 
     confidence_share: float = 0.5
-    """Fraction of the run's earlier mean top-1 probability below which `confidence_drop` warns."""
+    """Fraction of the run's earlier mean top-1 probability below which `confidence_drop` warns ..."""
 
     norm_jump: float = 1.8
     """Times, or one over so many times, its geometric mean over the run that a middle layer's norm has to be for

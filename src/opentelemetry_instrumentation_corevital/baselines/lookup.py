@@ -123,6 +123,10 @@ class Profiles:
             self._last.found, self._last.run = self.of(run.model), weakref.ref(run)
         return self._last.found
 
+    def judge_with(self, found: FoundProfile, run: Run) -> None:
+        """Have this thread judge a run with what its steps were judged with, though more may be known by now."""
+        self._last.found, self._last.run = found, weakref.ref(run)
+
     def _find(self, model: ModelInfo) -> FoundProfile:
         if self._setting == OFF:
             return FoundProfile()

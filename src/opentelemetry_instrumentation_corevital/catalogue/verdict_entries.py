@@ -8,17 +8,31 @@ from .verdict import Entry
 ENTRIES: Final[Mapping[str, Entry]] = {
     "high_entropy_steps, high_entropy_share": Entry(
         definition=(
-            "steps whose entropy is above `high_entropy_bits`: a count, no flag. The warning `high_entropy_share`: "
-            "more than {{limit high_entropy_share}} of the steps"
+            "steps whose entropy is high: a count, no flag. With a [baseline](#learned-baseline) that is above what "
+            "{{rule HIGH_STEP}} of the model's steps are below; the warning `high_entropy_share` comes where more than "
+            "{{rule UNUSUAL_FRACTION}} of the steps are, {{rule FEWEST_HIGH}} at least: ten times what is usual. "
+            "Without one it is above {{rule ROUGH_ENTROPY_BITS}} bit, a rough number, and the warning needs "
+            "{{rule ROUGH_FRACTION}} of the steps"
         ),
         unit="step",
-        default="option `high_entropy_bits`, {{limit high_entropy_bits}} bit",
-        evidence="the count, in `corevital.health.high_entropy_steps`",
+        default=(
+            "where logits are measured. Option `high_entropy_bits` goes before both: then a run with more than "
+            "{{limit high_entropy_share}} of its steps above it is warned about"
+        ),
+        evidence=(
+            "the count, in `corevital.health.high_entropy_steps`; in `corevital.health.evidence`, under "
+            "`high_entropy_steps`, with the threshold and where it comes from (`threshold_source`: `baseline`, `rough` "
+            "or `set`). The counter `corevital.high_entropy_steps` adds them up"
+        ),
         measured=(
-            "half of it is part of the risk: ordinary runs at temperature 1 with a low risk: {{figure Risk, method "
+            "a part of it is in the risk: ordinary runs at temperature 1 with a low risk: {{figure Risk, method "
             "`rules`: degenerate and ordinary runs | ordinary runs with level low, temperature 1}}"
         ),
-        advice="lower the temperature, or use top-p; if greedy runs have it, the prompt is unlike what the model knows",
+        advice=(
+            "lower the temperature, or use top-p; if greedy runs have it, the prompt is unlike what the model knows. "
+            "It fails where the baseline was learned of other traffic: one of greedy runs finds every run at "
+            "temperature 1 unusual, rightly; one of word salad finds nothing"
+        ),
     ),
     "failure_risk": Entry(
         definition=(
@@ -62,9 +76,11 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     ),
     "risk": Entry(
         definition=(
-            "method `rules`: 1 with NaN or infinity; else min(1, worst + 0.5 x high-entropy steps / steps), where "
-            "the worst flag counts {{weights}}. Levels: low < {{limit risk_medium}} <= medium < {{limit risk_high}} <= "
-            "high"
+            "method `rules`: 1 with NaN or infinity; else min(1, worst + entropy). The worst flag counts {{weights}}. "
+            "The entropy counts {{rule ENTROPY_FRACTION_WEIGHT}} x (high-entropy steps / steps - "
+            "{{rule USUAL_FRACTION}}, which is usual for the model); without a baseline nothing is taken off, and it "
+            "counts {{rule MOST_OF_ROUGH_ENTROPY}} at most, so that it never makes the level medium by itself. Levels: "
+            "low < {{limit risk_medium}} <= medium < {{limit risk_high}} <= high"
         ),
         unit="1",
         default="every run whose logits were measured, or that has a loop",

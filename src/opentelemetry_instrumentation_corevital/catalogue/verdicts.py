@@ -17,6 +17,8 @@ ENTRIES: Final = verdict_entries.ENTRIES
 FLAG: Final = {flag.name: flag for flag in FLAGS}
 """The flags by name."""
 
+HIGH_ENTROPY_STEPS: Final = "high_entropy_steps"
+"""Their count, and its place in the evidence of the health."""
 HIGH_ENTROPY_SHARE: Final = "high_entropy_share"
 """A warning and a factor of the risk: the fraction of the steps above the entropy threshold."""
 NORM_OUTLIER: Final = "norm_outlier"

@@ -16,7 +16,11 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
                 "a second copy of themselves. An exact copy does so with its 7th token"
             ),
             unit="per step",
-            default="every run",
+            default=(
+                "every run. It is told at the step, and stays in `corevital.early_warning.signals`; a warning of the "
+                "finished run (`corevital.warnings`, the narrative, the counter) only where it went on for "
+                "{{rule LASTING_TOKENS}} tokens or became a loop, since ordinary text repeats a phrase"
+            ),
             evidence="period, copies so far, `start_step`, `onset_step`, `exact`",
             measured=(
                 "tokens into the second copy, median: {{figure When it fires | `repetition_risk`, tokens into the "
@@ -25,7 +29,7 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
                 "tokens: quartiles}} tokens (quartiles); on ordinary runs at most at temperature 0.7: {{figure "
                 "Warnings on ordinary runs | greedy or temperature 0.7: `repetition_risk`}}"
             ),
-            advice="wait for the loop unless you can afford to be wrong: one ordinary run in five quotes itself",
+            advice="wait for the loop unless you can afford to be wrong: many ordinary runs quote themselves",
         ),
     ),
     WarningSignal(
@@ -35,12 +39,14 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         sentence="the entropy rose above the run's earlier level",
         entry=Entry(
             definition=(
-                "the window's mean entropy is above the earlier mean by {{limit entropy_rise_bits}} bit and by "
-                "{{limit entropy_rise_deviations}} standard deviations"
+                "the window's mean entropy is above the earlier mean by {{limit entropy_rise_deviations}} standard "
+                "deviations; and, with a baseline, its median is above what {{rule RISEN}} of the model's windows are "
+                "below, {{rule BEYOND_STEPS}} steps in a row; without one the rise is {{limit entropy_rise_bits}} bit "
+                "at least"
             ),
             unit="per step",
             default="where logits are measured",
-            evidence="value, threshold",
+            evidence="value, threshold, threshold_source",
             measured=(
                 "on ordinary runs at most at temperature 0.7: {{figure Warnings on ordinary runs | greedy or "
                 "temperature 0.7: `entropy_rising`}}; at temperature 1: {{figure Warnings on ordinary runs | "
@@ -55,10 +61,14 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         needs="margin",
         sentence="the two best tokens had become almost equally probable",
         entry=Entry(
-            definition="the window's mean margin is below {{limit margin_collapsed}}",
+            definition=(
+                "with a baseline: the window's median margin is below what all but {{rule NARROW}} of the model's "
+                "windows are above, {{rule BEYOND_STEPS}} steps in a row. Without one: its mean is below "
+                "{{limit margin_collapsed}}"
+            ),
             unit="per step",
             default="where logits are measured",
-            evidence="value, threshold",
+            evidence="value, threshold, threshold_source",
             measured=(
                 "on ordinary runs at most at temperature 0.7: {{figure Warnings on ordinary runs | greedy or "
                 "temperature 0.7: `margin_collapsing`}}; at temperature 1: {{figure Warnings on ordinary runs | "
@@ -73,10 +83,15 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         needs="top1_prob",
         sentence="the best token's probability fell to half of the run's earlier level",
         entry=Entry(
-            definition="the window's mean top-1 probability is below {{limit confidence_share}} of the earlier mean",
+            definition=(
+                "the window's mean top-1 probability is below {{limit confidence_share}} of the earlier mean; and, "
+                "with a baseline, its median is below what all but {{rule UNSURE}} of the model's windows are above, "
+                "{{rule BEYOND_STEPS}} steps in a row; without one it is {{rule CONFIDENCE_DEVIATIONS}} standard "
+                "deviations below the earlier mean, too"
+            ),
             unit="per step",
             default="where logits are measured",
-            evidence="value, threshold",
+            evidence="value, threshold, threshold_source",
             measured=(
                 "on ordinary runs at most at temperature 0.7: {{figure Warnings on ordinary runs | greedy or "
                 "temperature 0.7: `confidence_drop`}}; at temperature 1: {{figure Warnings on ordinary runs | "
@@ -93,11 +108,12 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         entry=Entry(
             definition=(
                 "the fraction of collapsed heads, over {{limit collapse_steps}} attention samples, is more than "
-                "{{limit collapse_warning}} above the first {{limit collapse_steps}} samples"
+                "{{limit collapse_warning}} above the first {{limit collapse_steps}} samples; and, with a baseline, "
+                "above what 99.9 % of the model's windows are below"
             ),
             unit="per step",
             default="on steps on which attention is sampled",
-            evidence="value, threshold",
+            evidence="value, threshold, threshold_source",
             measured=(
                 "on runs without a fault: {{figure Warnings of the layers on runs without a fault | "
                 "`attention_collapsing`}}"
@@ -112,13 +128,16 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         sentence="the norm of a middle layer jumped",
         entry=Entry(
             definition=(
-                "the norm of a layer of the middle third is more than {{limit norm_jump}} times, or less than 1 / "
-                "{{limit norm_jump}} of, its geometric mean over the run's steps before (the first one left out, "
-                "{{limit norm_steps}} at least)"
+                "at 4 of the last 8 steps, this one among them, the norm of a layer of the middle third is more than "
+                "{{limit norm_jump}} times, or less than 1 / {{limit norm_jump}} of, its geometric mean over the run's "
+                "steps before (the first one left out, {{limit norm_steps}} at least), and by "
+                "{{rule NORM_DEVIATIONS}} standard deviations of its logarithm; and, with a baseline, outside of the "
+                "0.1 % and 99.9 % quantiles of the layer's norms. A single token does not count: healthy layers react "
+                "to one"
             ),
             unit="per step",
             default="where hidden states are measured",
-            evidence="layer, value, threshold",
+            evidence="layer, value (without a baseline how many times its mean), threshold, threshold_source",
             measured="on runs without a fault: {{figure Warnings of the layers on runs without a fault | `norm_jump`}}",
             advice="see whether `mid_layer_anomaly_detected` and blame name the layer, too",
         ),
@@ -151,14 +170,15 @@ COMPOUND: Final[tuple[Compound, ...]] = (
         needs=("entropy",),
         entry=Entry(
             definition=(
-                "over the last 16 steps, against all before (32 at least): mean entropy {{limit "
-                "degenerating_entropy_bits}} bit higher, mean surprisal {{limit degenerating_surprisal_bits}} bit "
-                "higher, mean margin below {{limit degenerating_margin_share}} of it. Severity "
+                "over the last 16 steps, against all before (32 at least): mean entropy and mean surprisal are higher, "
+                "and above what {{rule RISEN}} of the model's windows are below; without a baseline they are {{limit "
+                "degenerating_entropy_bits}} and {{limit degenerating_surprisal_bits}} bit higher. And the mean margin "
+                "is below {{limit degenerating_margin_share}} of what it was. Severity "
                 "{{severity degenerating_generation}}"
             ),
             unit="present or not",
             default="where logits are measured",
-            evidence="first of the last steps; entropy, surprisal and margin there and before",
+            evidence="first of the last steps; entropy, surprisal and margin there and before; threshold_source",
             measured=(
                 "on healthy runs: {{figure Compound signals | `degenerating_generation` on healthy runs}}; long "
                 "answers at temperature 1 (with `confident_confusion` before it): {{figure Compound signals | run "
@@ -176,12 +196,14 @@ COMPOUND: Final[tuple[Compound, ...]] = (
         needs=("entropy",),
         entry=Entry(
             definition=(
-                "at {{limit confusion_steps}} of 8 steps in a row the entropy is above `high_entropy_bits` while the "
-                "margin is above {{limit confusion_margin}}. Severity {{severity confident_confusion}}"
+                "at {{limit confusion_steps}} of 8 steps in a row the entropy is high (see "
+                "[`high_entropy_steps`](#high_entropy_steps-high_entropy_share); without a baseline above the run's "
+                "own mean, too) while the margin is above {{limit confusion_margin}}. Severity "
+                "{{severity confident_confusion}}"
             ),
             unit="present or not",
             default="where logits are measured",
-            evidence="step, number of steps, threshold",
+            evidence="step, number of steps, threshold; entropy_threshold, threshold_source",
             measured=(
                 "on healthy runs: {{figure Compound signals | `confident_confusion` on healthy runs}}; long answers, "
                 "greedy (with `degenerating_generation` after it): {{figure Compound signals | run set, long, "

@@ -6,8 +6,9 @@ A user replaces one of ours by giving another of the same role, either to `instr
 tracer provider with `add_span_processor` (then derive from `Judgement`, whose `on_start` enlists it for the call).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from opentelemetry import context as otel_context
@@ -26,13 +27,14 @@ from ..assessment.health import judge_health, own_history_warnings
 from ..assessment.narrative import tell
 from ..assessment.risk import judge_risk
 from ..assessment.thresholds import DEFAULT, Thresholds
+from ..assessment.usual import entropy_is_often_high
 from ..assessment.verdict_attributes import verdict_attributes
 from ..baselines.learner import LEARNER
-from ..baselines.lookup import AUTO, Profiles
+from ..baselines.lookup import AUTO, FoundProfile, Profiles
 from ..catalogue.fitting import fitting
 from ..catalogue.verdicts import FLAG, FLAGS, HIGH_ENTROPY_SHARE
 from ..config import Settings
-from ..run import Run
+from ..run import ModelInfo, Run
 
 ROLES: Final = ("health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative")
 """The order in which judgements are made; other roles come after them."""
@@ -99,14 +101,38 @@ class Profiled(Judgement):
         if found.reason is not None:
             run.absent["profile"] = found.reason
         span.set_attributes(fitting({semconv.PROFILE_DIFFERENCES: list(found.differences) or None}))
-        return replace(self._thresholds, profile=found.profile, limit=found.limit)
+        return _with_baseline(self._thresholds, found)
+
+    def while_it_goes_on(self, model: ModelInfo) -> tuple[Thresholds, Callable[[Run], None]]:
+        """Return the thresholds for the steps of a model's run that begins, and what holds the finished run to them.
+
+        More may be learned meanwhile, but what a stream was told and what the span says are the same.
+        """
+        if self._profiles is None:
+            return self._thresholds, _as_it_is
+        found = self._profiles.of(model)
+        return _with_baseline(self._thresholds, found), partial(self._profiles.judge_with, found)
+
+
+def _as_it_is(_run: Run) -> None:
+    """Do nothing: there is no baseline."""
+
+
+def _with_baseline(thresholds: Thresholds, found: FoundProfile) -> Thresholds:
+    return replace(thresholds, profile=found.profile, limit=found.limit)
+
+
+def judges_steps(judgements: Sequence[RunJudgement]) -> Profiled | None:
+    """Return whose thresholds a run's steps are judged with as they come; None where no judgement of CoreVital's is."""
+    own = {each.role: each for each in judgements if isinstance(each, Profiled)}
+    return own.get("early_warning") or own.get("health")
 
 
 class HealthProcessor(Profiled):
     """Health flags with their evidence, and the count of high-entropy steps.
 
     Args:
-        thresholds: what the flags compare with; `high_entropy_bits` is for the count.
+        thresholds: what the flags compare with; `high_entropy_bits`, where it is given, is for the count.
         profiles: where the models' baseline profiles come from; None: without any.
     """
 
@@ -118,29 +144,26 @@ class HealthProcessor(Profiled):
         health = run.health = judge_health(run, thresholds)
         run.absent.update(health.absent)
         run.warn(own_history_warnings(run, thresholds))
-        steps = health.high_entropy_steps
-        if steps and steps > self._thresholds.high_entropy_share * run.steps and not failed_by_numbers(run):
+        if entropy_is_often_high(run, thresholds) and not failed_by_numbers(run):
             run.warn([HIGH_ENTROPY_SHARE])
         span.set_attributes(verdict_attributes(run, "health"))
 
 
-class EarlyWarningProcessor(Judgement):
+class EarlyWarningProcessor(Profiled):
     """What warned while the run went on.
 
     Args:
         thresholds: what the warnings compare with; `margin_collapsed`, say.
+        profiles: where the models' baseline profiles come from; None: without any.
     """
 
     role: ClassVar[str] = "early_warning"
 
-    def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
-        self._thresholds = thresholds
-
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Replay the run through the early-warning monitor."""
-        warning = run.early_warning = judge_early_warning(run, self._thresholds)
+        warning = run.early_warning = judge_early_warning(run, self._thresholds_of(span, run))
         run.absent.update(warning.absent)
-        run.warn(warning.signals)
+        run.warn(warning.lasting)
         span.set_attributes(verdict_attributes(run, "early_warning"))
 
 
@@ -230,7 +253,7 @@ class NarrativeProcessor(Judgement):
     """The run in two to four sentences.
 
     Args:
-        thresholds: `high_entropy_bits`, which the text names. Give it what the health judgement has.
+        thresholds: `high_entropy_bits`, which the text names where it is given. Give it what the health judgement has.
     """
 
     role: ClassVar[str] = "narrative"
@@ -282,12 +305,12 @@ def default_judgements(settings: Settings) -> list[RunJudgement]:
     Raises:
         ProfileError: if the setting names a profile that is not there or damaged.
     """
-    thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits)
+    thresholds = Thresholds(high_entropy_bits=settings.chosen_entropy_bits)
     baseline = settings.chosen_baseline
     profiles = Profiles(baseline)
     return [
         HealthProcessor(thresholds, profiles),
-        EarlyWarningProcessor(thresholds),
+        EarlyWarningProcessor(thresholds, profiles),
         CompoundProcessor(thresholds, profiles),
         RiskProcessor(thresholds),
         BlameProcessor(thresholds, profiles),

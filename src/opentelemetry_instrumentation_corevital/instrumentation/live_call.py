@@ -10,9 +10,10 @@ from .._internal.safety import shielded
 from ..assessment.live_judge import Judged, LiveJudge
 from ..assessment.thresholds import Thresholds
 from ..config import Settings
+from ..emission.judgements import Profiled
 from ..emission.live_step_events import LiveSteps
 from ..policies import BreakReasoning, CoolDown, Policy, RollBack
-from ..run import Intervention, Run
+from ..run import Intervention, ModelInfo, Run
 from .inner_calls import why_no_rollback
 from .live_consumer import LiveConsumer
 from .policy_engine import PolicyEngine, Refusals
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 _STOP: Final = "stop"
 
 
+def _leave(_run: Run) -> None:
+    """Have a run judged with what is usual by then: nobody was told of its steps."""
+
+
 class LiveCall:
     """Follows one call, and steers it where policies are given.
 
@@ -34,6 +39,8 @@ class LiveCall:
         consumer: who watches it; None: nobody but log events.
         policies: what may act on it, in the order in which they are asked.
         steps: emits each step as a log event; None: nobody wants them.
+        model: what generates.
+        judge: of the finished runs, whose thresholds the steps are judged with, too; None: CoreVital's own.
         limit: returns the largest number of new tokens; None where there is no limit.
         prompts: returns each prompt's tokens; None where it has none. Asked when a loop goes on.
         refusals: says why policies cannot act.
@@ -46,6 +53,8 @@ class LiveCall:
         policies: Sequence[Policy],
         steps: LiveSteps | None,
         *,
+        model: ModelInfo,
+        judge: Profiled | None,
         limit: Callable[[], int | None],
         prompts: Callable[[], list[list[int]] | None],
         refusals: Refusals,
@@ -56,9 +65,14 @@ class LiveCall:
         self._read_prompts = prompts
         self._prompts: list[list[int]] | None = None
         self._judges: dict[int, LiveJudge] = {}
-        self._thresholds = Thresholds(high_entropy_bits=settings.high_entropy_bits)
+        self._thresholds = Thresholds(high_entropy_bits=settings.chosen_entropy_bits)
+        self.keep_baseline: Callable[[Run], None] = _leave
+        """Has a finished run judged with the baseline that its steps were judged with."""
         self._listener_failed = False
         self._judging = bool(policies) or self._consumer.listener is not None or (steps is not None and steps.layers)
+        if self._judging and judge is not None:
+            with shielded("live.baseline"):
+                self._thresholds, self.keep_baseline = judge.while_it_goes_on(model)
         may_stop = self._consumer.listener is not None and self._consumer.may_stop
         self.engine: PolicyEngine | None = None
         """What acts; None where nothing may."""
@@ -116,6 +130,7 @@ class LiveCall:
         """Refer to nothing that refers back: only the cyclic collector would free it."""
         self.engine = None
         self._judges = {}
+        self.keep_baseline = _leave
 
     def _new_judge(self, sequence: int, sequences: int) -> LiveJudge:
         prompt = partial(self._prompt, sequence, sequences)

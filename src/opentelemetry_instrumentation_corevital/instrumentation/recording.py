@@ -18,7 +18,7 @@ from ..config import Settings
 from ..emission import run_attributes as emitted
 from ..emission.ids import system_random
 from ..emission.instruments import Instruments, call_tokens
-from ..emission.judgements import ENLISTED_KEY, RunJudgement, in_order
+from ..emission.judgements import ENLISTED_KEY, Profiled, RunJudgement, in_order, judges_steps
 from ..emission.live_step_events import LiveSteps
 from ..emission.run_data import takes_logs
 from ..policies import Policy, RollBack
@@ -105,7 +105,8 @@ class Recording:
         """Why this call is not measured, though it is recorded."""
         self.captured = wanted and unmeasured is None
         self.prompt_and_response = PromptAndResponse(self.settings, self.hint, self.call)
-        self.live = self._live_call()
+        judgements = in_order(recorder.judgements, enlisted)
+        self.live = self._live_call(judges_steps(judgements))
         self._refuse_policies()
         if self.consumer is not None:
             call.is_cancelled = self.consumer.is_cancelled
@@ -115,13 +116,14 @@ class Recording:
             tracer=recorder.tracer,
             instruments=recorder.instruments,
             logger=recorder.logger,
-            judgements=in_order(recorder.judgements, enlisted),
+            judgements=judgements,
             span=self.span,
             context=self.context,
             model=self.model,
             prompt_and_response=self.prompt_and_response,
             start=self.start,
             live=None if self.live is None else self.live.steps,
+            before_judging=None if self.live is None else self.live.keep_baseline,
             rag=current_rag(parent),
         )
         self._token: Any = None
@@ -149,7 +151,7 @@ class Recording:
             steering=steering,
         )
 
-    def _live_call(self) -> LiveCall | None:
+    def _live_call(self, judge: Profiled | None) -> LiveCall | None:
         """Return what follows the call while it goes on; None where nobody wants that."""
         policies, steps = self.recorder.policies, self._live_steps()
         if not self.captured or (self.consumer is None and not policies and steps is None):
@@ -159,6 +161,8 @@ class Recording:
             self.consumer,
             policies,
             steps,
+            model=self.model,
+            judge=judge,
             limit=self.call.max_new_tokens,
             prompts=self.call.prompt_tokens,
             refusals=self.recorder.refusals,

@@ -5,7 +5,7 @@ Every part is shielded on its own: what fails is missing, and the rest is told.
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,7 @@ class CallReport:
         start: the GenAI attributes that its span started with.
         live: what has told the steps while the call went on.
         rag: what was retrieved for the call's prompts.
+        before_judging: called with each run before it is judged.
     """
 
     settings: Settings
@@ -74,6 +75,7 @@ class CallReport:
     start: Mapping[str, Any] = field(default_factory=dict)
     live: LiveSteps | None = None
     rag: RAGContext | None = None
+    before_judging: Callable[[Run], None] | None = None
 
     def write(self, runs: Sequence[Run], error: BaseException | None) -> None:
         """Judge the runs and emit everything that is told of them."""
@@ -162,6 +164,9 @@ class CallReport:
                 span.end(run.end_ns)
 
     def _run(self, span: Span, run: Run) -> None:
+        with shielded("report.baseline"):
+            if self.before_judging is not None:
+                self.before_judging(run)
         for judgement in self.judgements:
             with shielded(f"judgement {judgement.role}"):
                 judgement.on_run_ending(span, run)
