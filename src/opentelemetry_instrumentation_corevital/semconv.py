@@ -12,7 +12,7 @@ from .catalogue.definitions import MOST_LAYERS, MOST_STEPS, ValueType, attribute
 from .catalogue.signals import signal
 from .catalogue.verdicts import CARRIED, FLAGS
 
-SCHEMA_VERSION: Final = "0.1"
+SCHEMA_VERSION: Final = "0.2"
 """Version of the `corevital.*` vocabulary, emitted as `corevital.schema_version`."""
 
 DEFINITIONS: Final = definitions.DEFINITIONS
@@ -379,6 +379,12 @@ METRIC_TIME_PER_OUTPUT_TOKEN: Final = metric(
     "gen_ai.server.time_per_output_token", "histogram", "s", "mean time per token after the first"
 )
 METRIC_RUNS: Final = metric("corevital.runs", "counter", "{run}", "calls of generate() (captured) or sequences judged")
+METRIC_HIGH_ENTROPY_STEPS: Final = metric(
+    "corevital.high_entropy_steps",
+    "counter",
+    "{step}",
+    "steps whose entropy is above what is usual for the model, or above a rough or given number",
+)
 METRIC_HEALTH_FLAGS: Final = metric("corevital.health.flags", "counter", "{flag}", "health flags raised")
 METRIC_WARNINGS: Final = metric("corevital.warnings", "counter", "{warning}", "warnings given")
 METRIC_INTERVENTIONS: Final = metric(

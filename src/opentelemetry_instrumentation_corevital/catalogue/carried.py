@@ -211,6 +211,8 @@ CARRIED: Final[tuple[Carried, ...]] = (
             "or `none`; absent where no judgement asked"
         ),
         role="baseline",
+        column="baseline_source",
+        since=6,
     ),
     Carried(
         path="baseline.runs",

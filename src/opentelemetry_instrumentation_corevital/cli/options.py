@@ -18,7 +18,7 @@ from ..config import data_folder, environment_variable, load_settings
 from ..loading.model_names import stored_name
 from ..store import RunFilter, RunSource, RunSummary, StoreError, open_store
 from ..store.database import store_path
-from ..store.filters import FLAGS, LEVELS, STOP_REASONS
+from ..store.filters import BASELINE_SOURCES, FLAGS, LEVELS, STOP_REASONS
 from ..store.opening import local_file
 
 _ID_LENGTH: Final = 12
@@ -184,6 +184,15 @@ Flag = Annotated[
         metavar="FLAG",
         help="Only runs with this flag, e.g. repetition_loop.",
         autocompletion=lambda: [flag.removesuffix("_detected") for flag in FLAGS],
+    ),
+]
+BaselineFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline-source",
+        metavar="SOURCE",
+        help=f"Only runs judged with such a baseline of their model: {', '.join(BASELINE_SOURCES)}.",
+        autocompletion=lambda: list(BASELINE_SOURCES),
     ),
 ]
 EndedBy = Annotated[

@@ -21,6 +21,7 @@ from ..store.stored_run import StoredEvent, StoredRun
 from .options import (
     AsCsv,
     AsJson,
+    BaselineFrom,
     Database,
     EndedBy,
     Flag,
@@ -75,6 +76,7 @@ def runs(
     tokens_above: TokensAbove = None,
     stop_reason: EndedBy = None,
     intervened: Intervened = False,
+    baseline_source: BaselineFrom = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -95,6 +97,7 @@ def runs(
         tokens_above=tokens_above,
         stop_reason=stop_reason,
         intervened=intervened or None,
+        baseline_source=baseline_source,
     )
     with open_store(database(db)) as store:
         found = store.runs(with_stored_model(store, wanted), limit=limit)

@@ -16,6 +16,7 @@ from ..store.filters import ANY_RUN
 from ..store.maintenance import upgrade
 from .options import (
     AsJson,
+    BaselineFrom,
     Database,
     EndedBy,
     Flag,
@@ -89,6 +90,7 @@ def export(
     label: Label = None,
     stop_reason: EndedBy = None,
     intervened: Intervened = False,
+    baseline_source: BaselineFrom = None,
     pretty: Pretty = False,
 ) -> None:
     """Write runs in a format that other programs read: those named, those that the filters find, or all.
@@ -105,6 +107,7 @@ def export(
         label=label,
         stop_reason=stop_reason,
         intervened=intervened or None,
+        baseline_source=baseline_source,
     )
     filtered = wanted != ANY_RUN
     if run_ids and (filtered or limit is not None):

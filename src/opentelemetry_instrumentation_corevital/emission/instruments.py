@@ -64,6 +64,7 @@ class Instruments:
         self.time_to_first_token = histogram(semconv.METRIC_TIME_TO_FIRST_TOKEN, _FIRST_TOKEN)
         self.time_per_output_token = histogram(semconv.METRIC_TIME_PER_OUTPUT_TOKEN, _PER_TOKEN)
         self.runs = counter(semconv.METRIC_RUNS)
+        self.high_entropy_steps = counter(semconv.METRIC_HIGH_ENTROPY_STEPS)
         self.health_flags = counter(semconv.METRIC_HEALTH_FLAGS)
         self.warnings = counter(semconv.METRIC_WARNINGS)
         self.interventions = counter(semconv.METRIC_INTERVENTIONS)
@@ -137,6 +138,9 @@ class Instruments:
         at_end = None if run.early_warning is None else number(run.early_warning.failure_risk_at_end)
         if at_end is not None:
             self.failure_risk.set(at_end, labels, apart)
+        high = None if run.health is None else run.health.high_entropy_steps
+        if high is not None:
+            self.high_entropy_steps.add(high, labels, apart)
         for flag in run.health.raised() if run.health is not None else ():
             self.health_flags.add(1, {**labels, semconv.LABEL_FLAG: flag}, apart)
         for warning in run.warnings:

@@ -4,15 +4,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from .. import semconv
+from .._internal.baseline_use import BaselineSource
 from ..run import FINISH_REASONS
 from .store_error import StoreError
 
 FLAGS: Final = tuple(semconv.HEALTH_FLAGS)
 LEVELS: Final = ("low", "medium", "high")
 STOP_REASONS: Final = tuple(FINISH_REASONS)
+BASELINE_SOURCES: Final = get_args(BaselineSource)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,10 @@ class RunFilter:
         tokens_above: it generated more than so many tokens.
         stop_reason: what ended it, one of `STOP_REASONS`.
         intervened: True: a policy did something to it; False: none did, as far as is known.
+        baseline_source: where what is usual for its model came from, one of `BASELINE_SOURCES`.
 
     Raises:
-        StoreError: for a flag, level or stop reason that there is not, or a number that is none.
+        StoreError: for a flag, level, stop reason or source that there is not, or a number that is none.
     """
 
     model: str | None = None
@@ -49,6 +52,7 @@ class RunFilter:
     tokens_above: int | None = None
     stop_reason: str | None = None
     intervened: bool | None = None
+    baseline_source: str | None = None
 
     def __post_init__(self) -> None:
         """Check the conditions, and write flag and hash as runs have them."""
@@ -59,6 +63,10 @@ class RunFilter:
             raise StoreError(f"unknown level {self.level!r}; levels are {', '.join(LEVELS)}.")
         if self.stop_reason is not None and self.stop_reason not in STOP_REASONS:
             raise StoreError(f"unknown stop reason {self.stop_reason!r}; stop reasons are {', '.join(STOP_REASONS)}.")
+        if self.baseline_source is not None and self.baseline_source not in BASELINE_SOURCES:
+            raise StoreError(
+                f"unknown baseline source {self.baseline_source!r}; sources are {', '.join(BASELINE_SOURCES)}."
+            )
         if self.flag is not None:
             object.__setattr__(self, "flag", _whole_name(self.flag))
         if self.prompt_hash is not None:

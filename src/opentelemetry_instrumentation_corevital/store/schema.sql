@@ -112,7 +112,7 @@ CREATE INDEX IF NOT EXISTS runs_intervened ON runs (start_ns) WHERE intervention
 -- Everything that a list filters by, newest last: several conditions at once are one walk along this index.
 CREATE INDEX IF NOT EXISTS runs_filters ON runs (
   start_ns, sequence_index, end_ns, risk_score, output_tokens, model, risk_level, label, prompt_hash, stop_reason,
-  intervention,
+  intervention, baseline_source,
   {flag columns}
 );
 CREATE INDEX IF NOT EXISTS runs_duration ON runs (duration_ns);

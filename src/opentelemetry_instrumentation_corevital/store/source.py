@@ -180,7 +180,8 @@ class RunSource(Protocol):
             wanted: which runs.
             limit: how many at most; None: all.
             conditions: those of `RunFilter`, by name, in addition: `model`, `risk_above`, `level`, `flag`, `since_ns`,
-                `until_ns`, `prompt_hash`, `label`, `longer_than`, `tokens_above`, `stop_reason`, `intervened`.
+                `until_ns`, `prompt_hash`, `label`, `longer_than`, `tokens_above`, `stop_reason`, `intervened`,
+                `baseline_source`.
 
         Raises:
             TypeError: for a condition that there is not.

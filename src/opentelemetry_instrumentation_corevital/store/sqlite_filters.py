@@ -48,6 +48,7 @@ def where(
         ("risk_score > ?", wanted.risk_above),
         ("risk_level = ?", wanted.level),
         ("stop_reason = ?", wanted.stop_reason),
+        ("baseline_source = ?", wanted.baseline_source),
         ("start_ns >= ?", _int64(oldest)),
         ("start_ns <= ?", _int64(newest)),
         ("end_ns - start_ns > ?", _int64(duration)),

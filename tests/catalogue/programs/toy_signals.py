@@ -129,7 +129,7 @@ def lists_and_pages_have_them() -> None:
     assert "### `toy_smallest`\n" in templated.page("metrics.md")
     assert "## Toys: one number per step and layer\n\n### `toy_routed`" in templated.page("metrics.md")
     assert "| `toy_routed` | T, L | float32 |" in templated.page("run-data.md")
-    assert '"corevital.toy_step.max"' in run_schema.pages()["run-0.1.json"]
+    assert '"corevital.toy_step.max"' in run_schema.pages()[f"run-{semconv.SCHEMA_VERSION}.json"]
 
 
 def its_definition_is_the_slow_one() -> None:
