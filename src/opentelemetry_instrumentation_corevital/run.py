@@ -212,7 +212,6 @@ class EarlyWarning:
 
     `failure_risk` and `risk_so_far` have one entry per step; `active` names the signals that hold at a step.
     `failure_risk_at_end` counts a step that failed before its token was chosen, too; None for a run without a step.
-    `lasting` are those of `signals` that did not soon pass: they are warnings of the finished run, too.
     """
 
     failure_risk: NDArray[np.float32]
@@ -223,12 +222,6 @@ class EarlyWarning:
     failure_risk_at_end: float | None = None
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
-    lasting: tuple[str, ...] = ()
-
-    def __setstate__(self, state: Sequence[Any]) -> None:
-        """Take what a pickle holds; in one of an earlier version every signal is a warning of the finished run."""
-        for each, value in zip(fields(self), [*state, state[2]][: len(fields(self))], strict=True):
-            object.__setattr__(self, each.name, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -359,9 +359,7 @@ METRIC_LAYER_L2_NORM: Final = known("metric", signal("hidden_l2_norm").gauge_nam
 METRIC_LAYER_ATTENTION_ENTROPY: Final = known("metric", signal("attention_entropy").gauge_name)
 METRIC_LAYER_COLLAPSED_HEAD_RATE: Final = known("metric", signal("collapsed_head_rate").gauge_name)
 METRIC_RISK_SCORE: Final = metric("corevital.risk.score", "gauge", "1", "risk of the last run")
-METRIC_FAILURE_RISK: Final = metric(
-    "corevital.early_warning.failure_risk", "gauge", "1", "failure risk at the last run's end"
-)
+METRIC_FAILURE_RISK: Final = metric("corevital.early_warning.failure_risk", "gauge", "1", "last run's failure risk")
 METRIC_RUN_RISK_SCORE: Final = metric("corevital.run.risk_score", "histogram", "1", "risk of runs")
 for _signal in signals.SIGNALS:
     if _signal.histogram:
@@ -379,12 +377,7 @@ METRIC_TIME_PER_OUTPUT_TOKEN: Final = metric(
     "gen_ai.server.time_per_output_token", "histogram", "s", "mean time per token after the first"
 )
 METRIC_RUNS: Final = metric("corevital.runs", "counter", "{run}", "calls of generate() (captured) or sequences judged")
-METRIC_HIGH_ENTROPY_STEPS: Final = metric(
-    "corevital.high_entropy_steps",
-    "counter",
-    "{step}",
-    "steps whose entropy is above what is usual for the model, or above a rough or given number",
-)
+METRIC_HIGH_ENTROPY_STEPS: Final = metric("corevital.high_entropy_steps", "counter", "{step}", "high-entropy steps")
 METRIC_HEALTH_FLAGS: Final = metric("corevital.health.flags", "counter", "{flag}", "health flags raised")
 METRIC_WARNINGS: Final = metric("corevital.warnings", "counter", "{warning}", "warnings given")
 METRIC_INTERVENTIONS: Final = metric(

@@ -17,7 +17,7 @@ from opentelemetry_instrumentation_corevital.assessment.health import judge_heal
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
-from opentelemetry_instrumentation_corevital.assessment.usual import BEYOND_STEPS, Usual, entropy_is_often_high
+from opentelemetry_instrumentation_corevital.assessment.usual import BEYOND_STEPS, WarningBounds, entropy_is_often_high
 from opentelemetry_instrumentation_corevital.baselines.profile import Profile
 from opentelemetry_instrumentation_corevital.calibration import fit_profile
 from opentelemetry_instrumentation_corevital.emission.judgements import EarlyWarningProcessor
@@ -92,9 +92,9 @@ def test_what_is_unusual_for_the_model_is_warned_about(known: Thresholds) -> Non
 
 def test_what_is_set_goes_before_the_baseline(known: Thresholds) -> None:
     thresholds = dataclasses.replace(known, high_entropy_bits=2.0)
-    assert Usual.of(thresholds).high_entropy == (2.0, "set")
-    assert Usual.of(known).high_entropy.source == "baseline"
-    assert Usual.of(DEFAULT).high_entropy == (4.0, "rough")
+    assert WarningBounds.of(thresholds).high_entropy == (2.0, "set")
+    assert WarningBounds.of(known).high_entropy.source == "baseline"
+    assert WarningBounds.of(DEFAULT).high_entropy == (4.0, "rough")
     run = judged(run_of(6.0, 3), thresholds)
     assert "steps were above 2 bit." in (run.narrative or "")
 

@@ -25,7 +25,7 @@ from ..catalogue.verdicts import COMPOUND
 from ..run import CompoundSignal, Run
 from .deviation import cut_off, first_nonfinite
 from .thresholds import DEFAULT, Thresholds
-from .usual import RISEN, ThresholdSource, Usual
+from .usual import RISEN, ThresholdSource, WarningBounds
 
 _WINDOW: Final = 8
 _LAST, _BEFORE = 16, 32
@@ -56,7 +56,7 @@ def judge_compound(run: Run, thresholds: Thresholds = DEFAULT) -> tuple[tuple[Co
 
 def _confident_confusion(run: Run, thresholds: Thresholds) -> dict[str, Any]:
     entropy, margin = run.columns["entropy"], run.columns["margin"]
-    high = Usual.of(thresholds).high_entropy
+    high = WarningBounds.of(thresholds).high_entropy
     least = high.value
     if high.source == "rough" and np.isfinite(entropy).any():  # in many runs most steps are above a rough number
         least = max(least, float(np.nanmean(entropy)))

@@ -16,8 +16,8 @@ The signals compare the run with itself: a window of the last steps with all ste
 mean so far, collapsed heads with those of the first attention samples. Where the model has a baseline, the numbers also
 have to be beyond what is usual for it (`usual.py`).
 
-A warning that soon passes is told to whoever watches, and stays among the finished run's `signals`; `lasting` has those
-that make a warning of the finished run. Ordinary text repeats a phrase now and then.
+A repetition that soon passes is told to whoever watches, and stays among the finished run's `signals`, but it is no
+warning of the finished run (`lasting`): ordinary text repeats a phrase now and then.
 """
 
 import math
@@ -38,7 +38,7 @@ from .history import NormHistory, Window
 from .repetition import Repetition, RepetitionDetector
 from .risk import FLAG_RISK, SCORE_DIGITS, entropy_part
 from .thresholds import DEFAULT, Thresholds
-from .usual import BEYOND_STEPS, Limit, Usual
+from .usual import BEYOND_STEPS, Bound, WarningBounds
 
 SIGNALS: Final = tuple(warning.name for warning in EARLY_WARNINGS)
 
@@ -50,7 +50,7 @@ NORM_DEVIATIONS: Final = 3.0
 NORM_STEPS: Final = (4, 8)
 """... at so many of so many last steps: a healthy layer reacts to single tokens."""
 LASTING_TOKENS: Final = 32
-"""Tokens for which a repetition has to go on, or become a loop, to be a warning of the finished run."""
+"""Tokens for which a repetition has to go on to be a warning of the finished run, if it becomes no loop before."""
 
 
 class StepNumbers(NamedTuple):
@@ -83,7 +83,7 @@ class EarlyWarningMonitor:
 
     def __init__(self, thresholds: Thresholds = DEFAULT) -> None:
         self._thresholds = thresholds
-        usual = self._usual = Usual.of(thresholds)
+        usual = self._usual = WarningBounds.of(thresholds)
         self._high_entropy = usual.high_entropy
         self._beyond: dict[str, tuple[int, int]] = {}  # signal -> last step beyond what is usual, and how many in a row
         self._repetition = RepetitionDetector(thresholds)
@@ -97,7 +97,6 @@ class EarlyWarningMonitor:
         self._high_entropy_steps = 0
         self._nonfinite = False
         self._repeated = 0  # steps in a row
-        self._lasted = False
         self.evidence: dict[str, dict[str, Any]] = {}
         """Signal -> the numbers of its first warning."""
 
@@ -117,8 +116,9 @@ class EarlyWarningMonitor:
         signals: list[str] = []
         self._repeated = 0 if repetition is None else self._repeated + 1
         if repetition is not None:
-            self._lasted |= loop or self._repeated >= LASTING_TOKENS
-            self._warn(signals, "repetition_risk", repetition.evidence)
+            self._warn(signals, "repetition_risk", lambda: {**repetition.evidence(), "lasting": False})
+            if loop or self._repeated >= LASTING_TOKENS:
+                self.evidence["repetition_risk"]["lasting"] = True
         self._logits_warn(signals)
         if not math.isnan(collapsed):
             self._collapse_warns(signals, collapsed)
@@ -130,11 +130,6 @@ class EarlyWarningMonitor:
             self._risk_so_far(loop),
             repetition,
         )
-
-    @property
-    def lasting(self) -> tuple[str, ...]:
-        """Return the signals so far that make a warning of the finished run."""
-        return tuple(name for name in self.evidence if name != "repetition_risk" or self._lasted)
 
     def follow(self, part: Run) -> Iterator[Warned]:
         """Take the steps of a run, or of its next part, and yield what holds at each."""
@@ -173,10 +168,10 @@ class EarlyWarningMonitor:
     def _rough(self, signals: list[str], name: str, value: float, limit: float, side: int) -> None:
         """Warn where a number is beyond a limit on a side (1: above)."""
         if side * value > side * limit:
-            self._warn(signals, name, lambda: Limit(limit, "rough").evidence(value))
+            self._warn(signals, name, lambda: Bound(limit, "rough").evidence(value))
 
     def _unusual(
-        self, signals: list[str], name: str, value: float, usual: Limit, side: int, *, holds: bool = True
+        self, signals: list[str], name: str, value: float, usual: Bound, side: int, *, holds: bool = True
     ) -> None:
         """Warn where a number is beyond what is usual on a side for some steps in a row."""
         if not holds or not side * value > side * usual.value:
@@ -251,8 +246,12 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
         failure_risk_at_end=_at_end(run, failure),
         evidence=monitor.evidence,
         absent=_absent(run),
-        lasting=monitor.lasting,
     )
+
+
+def lasting(warning: EarlyWarning) -> tuple[str, ...]:
+    """Return the signals that are warnings of the finished run, too: those that did not soon pass."""
+    return tuple(name for name in warning.signals if warning.evidence.get(name, {}).get("lasting", True))
 
 
 def _at_end(run: Run, failure: Sequence[float]) -> float | None:

@@ -16,6 +16,7 @@ from ..catalogue.verdicts import EARLY_WARNINGS, FLAGS, HIGH_ENTROPY_STEPS
 from ..run import Intervention, Run
 from .blame import NOT_FINITE
 from .deviation import first_nonfinite
+from .early_warning import lasting
 from .ending import failed_by_numbers
 from .thresholds import DEFAULT, Thresholds
 from .usual import ROUGH_ENTROPY_BITS
@@ -218,8 +219,9 @@ def _first_warning(run: Run) -> str | None:
     warning = run.early_warning
     if warning is None:
         return None
+    told = lasting(warning)
     for step, names in warning.active.items():
-        name = next((each for each in names if each in warning.lasting), None)
+        name = next((each for each in names if each in told), None)
         if name is not None:
             return f"The first warning came at step {step}: {_WARNING_TEXT.get(name, name)}."
     return None

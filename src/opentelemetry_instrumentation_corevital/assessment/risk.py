@@ -35,7 +35,7 @@ def judge_risk(run: Run, thresholds: Thresholds = DEFAULT) -> Risk | None:
         raised = sorted(health.raised(), key=lambda flag: -FLAG_RISK[flag])
         factors += [(flag, 0.0 if place else FLAG_RISK[flag]) for place, flag in enumerate(raised)]
         if health.high_entropy_steps and run.steps and not failed_by_numbers(run):
-            source = health.evidence.get(HIGH_ENTROPY_STEPS, {}).get("threshold_source", "rough")
+            source = health.evidence.get(HIGH_ENTROPY_STEPS, {}).get("threshold_source", "set")
             part = entropy_part(health.high_entropy_steps, run.steps, source)
             if part:
                 factors.append((HIGH_ENTROPY_SHARE, part))

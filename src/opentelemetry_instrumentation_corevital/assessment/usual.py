@@ -44,7 +44,7 @@ ROUGH_FRACTION: Final = 0.9
 """... and the fraction of such steps above which a run is warned about."""
 
 
-class Limit(NamedTuple):
+class Bound(NamedTuple):
     """A number that something is compared with."""
 
     value: float
@@ -56,7 +56,7 @@ class Limit(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class WarningBounds:
     """What is usual for a model.
 
     Attributes:
@@ -66,15 +66,15 @@ class Usual:
         log_norms: the lowest and the highest natural logarithm of each layer's norm; None likewise.
     """
 
-    high_entropy: Limit
-    entropy: Limit | None = None
-    margin: Limit | None = None
-    top1_prob: Limit | None = None
-    collapsed: Limit | None = None
+    high_entropy: Bound
+    entropy: Bound | None = None
+    margin: Bound | None = None
+    top1_prob: Bound | None = None
+    collapsed: Bound | None = None
     log_norms: tuple[Sequence[float], Sequence[float]] | None = None
 
     @classmethod
-    def of(cls, thresholds: Thresholds) -> "Usual":
+    def of(cls, thresholds: Thresholds) -> "WarningBounds":
         """Return what is usual under these thresholds, with the baseline that they have."""
         profile, high = thresholds.profile, high_entropy(thresholds)
         if profile is None:
@@ -89,13 +89,13 @@ class Usual:
         )
 
 
-def high_entropy(thresholds: Thresholds) -> Limit:
+def high_entropy(thresholds: Thresholds) -> Bound:
     """Return the entropy above which a step is high, bit."""
     if thresholds.high_entropy_bits is not None:
-        return Limit(thresholds.high_entropy_bits, "set")
+        return Bound(thresholds.high_entropy_bits, "set")
     known = None if thresholds.profile is None else thresholds.profile.signals.get("entropy")
     bits = None if known is None else _quantile(known.steps, HIGH_STEP)
-    return Limit(ROUGH_ENTROPY_BITS, "rough") if bits is None else Limit(bits, "baseline")
+    return Bound(ROUGH_ENTROPY_BITS, "rough") if bits is None else Bound(bits, "baseline")
 
 
 def high_entropy_steps(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
@@ -120,10 +120,10 @@ def entropy_is_often_high(run: Run, thresholds: Thresholds) -> bool:
     return steps > (ROUGH_FRACTION if source == "rough" else thresholds.high_entropy_share) * run.steps
 
 
-def _of_windows(profile: Profile, signal: str, level: float) -> Limit | None:
+def _of_windows(profile: Profile, signal: str, level: float) -> Bound | None:
     known = profile.signals.get(signal)
     value = None if known is None else _quantile(known.windows, level)
-    return None if value is None else Limit(value, "baseline")
+    return None if value is None else Bound(value, "baseline")
 
 
 def _quantile(spread: Spread, level: float) -> float | None:

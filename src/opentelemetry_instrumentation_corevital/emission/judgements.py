@@ -20,7 +20,7 @@ from .. import semconv
 from .._internal.baseline_use import BaselineUse
 from ..assessment.blame import judge_blame
 from ..assessment.compound import judge_compound
-from ..assessment.early_warning import judge_early_warning
+from ..assessment.early_warning import judge_early_warning, lasting
 from ..assessment.ending import failed_by_numbers
 from ..assessment.fingerprint import judge_fingerprint
 from ..assessment.health import judge_health, own_history_warnings
@@ -163,7 +163,7 @@ class EarlyWarningProcessor(Profiled):
         """Replay the run through the early-warning monitor."""
         warning = run.early_warning = judge_early_warning(run, self._thresholds_of(span, run))
         run.absent.update(warning.absent)
-        run.warn(warning.lasting)
+        run.warn(lasting(warning))
         span.set_attributes(verdict_attributes(run, "early_warning"))
 
 

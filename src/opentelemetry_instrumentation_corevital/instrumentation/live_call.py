@@ -10,10 +10,9 @@ from .._internal.safety import shielded
 from ..assessment.live_judge import Judged, LiveJudge
 from ..assessment.thresholds import Thresholds
 from ..config import Settings
-from ..emission.judgements import Profiled
 from ..emission.live_step_events import LiveSteps
 from ..policies import BreakReasoning, CoolDown, Policy, RollBack
-from ..run import Intervention, ModelInfo, Run
+from ..run import Intervention, Run
 from .inner_calls import why_no_rollback
 from .live_consumer import LiveConsumer
 from .policy_engine import PolicyEngine, Refusals
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STOP: Final = "stop"
+
+Basis = tuple[Thresholds, Callable[[Run], None]]
+"""Thresholds, with a baseline where there is one, and what holds the finished run to it."""
 
 
 def _leave(_run: Run) -> None:
@@ -39,8 +41,7 @@ class LiveCall:
         consumer: who watches it; None: nobody but log events.
         policies: what may act on it, in the order in which they are asked.
         steps: emits each step as a log event; None: nobody wants them.
-        model: what generates.
-        judge: of the finished runs, whose thresholds the steps are judged with, too; None: CoreVital's own.
+        basis: returns what the finished runs are judged with, and so their steps; None: CoreVital's own thresholds.
         limit: returns the largest number of new tokens; None where there is no limit.
         prompts: returns each prompt's tokens; None where it has none. Asked when a loop goes on.
         refusals: says why policies cannot act.
@@ -53,8 +54,7 @@ class LiveCall:
         policies: Sequence[Policy],
         steps: LiveSteps | None,
         *,
-        model: ModelInfo,
-        judge: Profiled | None,
+        basis: Callable[[], Basis] | None,
         limit: Callable[[], int | None],
         prompts: Callable[[], list[list[int]] | None],
         refusals: Refusals,
@@ -70,9 +70,9 @@ class LiveCall:
         """Has a finished run judged with the baseline that its steps were judged with."""
         self._listener_failed = False
         self._judging = bool(policies) or self._consumer.listener is not None or (steps is not None and steps.layers)
-        if self._judging and judge is not None:
+        if self._judging and basis is not None:
             with shielded("live.baseline"):
-                self._thresholds, self.keep_baseline = judge.while_it_goes_on(model)
+                self._thresholds, self.keep_baseline = basis()
         may_stop = self._consumer.listener is not None and self._consumer.may_stop
         self.engine: PolicyEngine | None = None
         """What acts; None where nothing may."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel_context
@@ -161,8 +162,7 @@ class Recording:
             self.consumer,
             policies,
             steps,
-            model=self.model,
-            judge=judge,
+            basis=None if judge is None else partial(judge.while_it_goes_on, self.model),
             limit=self.call.max_new_tokens,
             prompts=self.call.prompt_tokens,
             refusals=self.recorder.refusals,
