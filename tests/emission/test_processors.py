@@ -12,7 +12,7 @@ from opentelemetry.trace import Span
 
 from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital.assessment.verdict_attributes import verdict_attributes
-from opentelemetry_instrumentation_corevital.baselines.run_numbers import RULE, RunLimit, Yardstick
+from opentelemetry_instrumentation_corevital.baselines.run_numbers import RunLimit, Yardstick
 from opentelemetry_instrumentation_corevital.baselines.windowed import TableRows
 from opentelemetry_instrumentation_corevital.calibration import Profiles
 from opentelemetry_instrumentation_corevital.emission.judgements import ROLES
@@ -38,8 +38,7 @@ STEPS = 24
 def nothing_is_usual(layers: int) -> Yardstick:
     """Return what is known of a model of which no window is like another one."""
     rows = TableRows(layers)
-    table = np.array([[-1e-3], [1e-6], [1e-3]])
-    return Yardstick.of_quantiles(rows, {place: table.repeat(layers, 1) for place in RULE.counted})
+    return Yardstick.of_quantiles(np.array([[-1e-3], [1e-6], [1e-3]]).repeat(rows.count, 1), rows)
 
 
 OWN: dict[str, Judgement] = {

@@ -1,6 +1,7 @@
 """What the judges know of a model whose healthy runs are given, from plain quantiles instead of sketches."""
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,6 @@ import numpy as np
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
 from opentelemetry_instrumentation_corevital.baselines.run_numbers import (
     LEVELS,
-    RULE,
     RunLimit,
     Yardstick,
     run_number,
@@ -29,12 +29,9 @@ def known(runs: Sequence[Run], *, margin: float = 2.0) -> Thresholds:
             more = np.full((len(part.table), rows.count), np.nan)
             more[:, part.rows] = part.table
             table = np.concatenate([table, more])
-    found = {}
-    for place in RULE.counted:
-        here = table[:, rows.of(*place)]
-        if np.isfinite(here).any():
-            found[place] = np.nanquantile(here, LEVELS, axis=0)
-    yardstick = Yardstick.of_quantiles(rows, found)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of rows that no run has
+        yardstick = Yardstick.of_quantiles(np.nanquantile(table, LEVELS, axis=0), rows)
     numbers = [number.value for run in runs if (number := run_number(parts(run, rows), yardstick)) is not None]
     return dataclasses.replace(DEFAULT, profile=fit_profile(runs), limit=RunLimit(margin * max(numbers), yardstick))
 

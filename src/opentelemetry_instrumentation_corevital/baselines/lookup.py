@@ -19,7 +19,8 @@ from ..run import ModelInfo, Run
 from .learned import LearnedBaseline, identity_of
 from .learned_files import SUFFIX, read_baseline
 from .learner import LEARNER, Pupil, Usual
-from .profile import Profile, ProfileError, last_part, read_profile
+from .profile import Identity, Profile, ProfileError, last_part, read_profile
+from .profile_limits import limit_of_profile
 from .run_numbers import RunLimit
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class FoundProfile:
     profile: Profile | None = None
     """What is usual; None where nothing is known, or too little."""
     reason: str | None = None
+    """Why one that is there is not used, or not for flags of layers: then it has no limit."""
     differences: tuple[str, ...] = ()
     """What the profile in use was made with and the model has not."""
     source: BaselineSource = "none"
@@ -175,9 +177,15 @@ def _checked(profile: Profile, model: ModelInfo, source: BaselineSource, *, name
         return FoundProfile(reason=f"{_another(profile, model)} ({told}); runs are judged without it")
     if variations:
         logger.warning("CoreVital: %s (%s); it is used as asked", _another(profile, model), ", ".join(variations))
-    differing = (*variations, *profile.model.roundings(model))
+    limit, why_not = limit_of_profile(profile)
     return FoundProfile(
-        profile, differences=differing, source=source, runs=profile.made.runs, tokens=profile.made.steps
+        profile,
+        None if why_not is None else f"{why_not}; until then no flag of layers rests on it",
+        differences=(*variations, *profile.model.roundings(model)),
+        source=source,
+        runs=profile.made.runs,
+        tokens=profile.made.steps,
+        limit=limit,
     )
 
 
@@ -223,9 +231,18 @@ def _learned(pupil: Pupil, reason: str | None) -> FoundProfile:
 
 def _own_file(folder: Path, model: ModelInfo) -> Path | None:
     """Return the file of a model's profile in a folder: that of it with its adapters, else of the model alone."""
-    adapters = "+".join(model.adapters).replace("/", "-")
-    with_adapters = _file_in(folder, f"{model.name}+{adapters}") if adapters else None
+    with_adapters = _file_in(folder, _whole_name(model)) if model.adapters else None
     return with_adapters or _file_in(folder, model.name)
+
+
+def own_profile(model: ModelInfo | Identity) -> Path:
+    """Return the file in the profiles folder in which the profile of a model with its adapters is found first."""
+    return profiles_folder() / file_name(_whole_name(model))
+
+
+def _whole_name(model: ModelInfo | Identity) -> str:
+    """Return the name of a model with its adapters."""
+    return "+".join([model.name, *(adapter.replace("/", "-") for adapter in model.adapters)])
 
 
 def _another(profile: Profile, model: ModelInfo) -> str:

@@ -1,8 +1,9 @@
 """A model's baseline profile: what its healthy runs look like, as a file of JSON that says whose it is.
 
-Of every signal the file holds location (median), scale (1.4826 x median absolute deviation) and quantiles, over steps
-and over windows of steps; of layer signals for each layer. A number that does not exist (of a layer that was not looked
-at) is null.
+Of every signal the file holds location (median), scale (1.4826 x median absolute deviation) and quantiles, over steps,
+over the medians of windows of steps and over their largest values; of layer signals for each layer. A number that does
+not exist (of a layer that was not looked at) is null. Of every run it holds how far out it is by what the others say,
+from which the limit is taken that healthy runs stay below.
 """
 
 import os
@@ -20,7 +21,8 @@ from ..run import ModelInfo
 from .profiled_signals import LAYER_SIGNALS, STEP_SIGNALS
 
 FORMAT: Final = "corevital-baseline-profile"
-VERSION: Final = 1
+VERSION: Final = 2
+"""1 had no numbers of runs and no largest values of windows; it is still read."""
 LARGEST: Final = 8 << 20
 """Bytes above which a file is not read: a profile of 200 layers has 0.3 MB."""
 
@@ -36,6 +38,11 @@ class ProfileError(ValueError):
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Take what a pickle holds; one of an earlier version lacks the last fields."""
+        later = {name: each.default for name, each in type(self).model_fields.items() if not each.is_required()}
+        super().__setstate__({**state, "__dict__": {**later, **state["__dict__"]}})
 
 
 class Identity(_Part):
@@ -190,16 +197,36 @@ class Spreads(_Part):
     steps: Spread
     windows: Spread
     maxima: Spread | None = None
-    """Only learned baselines have it."""
+    """None in a profile of version 1."""
+
+
+class ProfiledRuns(_Part):
+    """How far out each of the runs is, measured by a profile of those of all other groups (`run_numbers`)."""
+
+    rule: int
+    """By which they were measured."""
+    values: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...]
+    tokens: tuple[Annotated[int, Field(ge=1)], ...]
+    """Their lengths."""
+    groups: tuple[int, ...]
+    """Runs of one group, such as answers to one prompt, do not speak for each other."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ProfiledRuns":
+        if not len(self.values) == len(self.tokens) == len(self.groups):
+            raise ValueError(f"tokens and groups must have {len(self.values)} entries each, as values has")
+        return self
 
 
 class Profile(_Part):
     """A model's baseline profile."""
 
     format: Literal["corevital-baseline-profile"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[1, 2] = VERSION
     model: Identity
     made: Made
+    runs: ProfiledRuns | None = None
+    """None in a profile of version 1, and where no run is long enough to be measured."""
     levels: tuple[float, ...] = LEVELS
     signals: dict[str, Spreads]
     layers: dict[str, Spreads]
@@ -249,9 +276,9 @@ def _checked(file: Path, data: Any) -> Profile:
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
         raise ProfileError(f'profile {file}: is no profile: expected an object with "format": "{FORMAT}"')
     version = data.get("version")
-    if version != VERSION:
+    if isinstance(version, bool) or version not in range(1, VERSION + 1):
         raise ProfileError(
-            f"profile {file}: has version {version!r}, this CoreVital reads {VERSION}; make it anew {_HOW}"
+            f"profile {file}: has version {version!r}, this CoreVital reads 1 to {VERSION}; make it anew {_HOW}"
         )
     try:
         return Profile.model_validate(data)

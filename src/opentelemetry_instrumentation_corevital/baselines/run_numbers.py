@@ -69,6 +69,8 @@ class Rule:
 
 RULE: Final = Rule()
 """The one that counts."""
+RULE_VERSION: Final = 2
+"""Its version. With every change of what a number is raise it: numbers of different rules are not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,28 +109,18 @@ class Yardstick:
     @classmethod
     def of(cls, sketches: Sketches, rows: TableRows, rule: Rule = RULE) -> Self:
         """Return the yardstick that sketches make."""
-        table = sketches.quantiles(LEVELS)
-        return cls.of_quantiles(rows, {place: table[:, rows.of(*place)] for place in rule.counted}, rule)
+        return cls.of_quantiles(sketches.quantiles(LEVELS), rows, rule)
 
     @classmethod
-    def of_quantiles(
-        cls, rows: TableRows, quantiles: Mapping[tuple[str, str], NDArray[np.float64]], rule: Rule = RULE
-    ) -> Self:
-        """Return the yardstick that quantiles make.
-
-        Args:
-            rows: which row is whose.
-            quantiles: view and signal -> `LEVELS` of each of its rows [3, rows], NaN where nothing is known.
-            rule: what counts, and how.
-        """
+    def of_quantiles(cls, table: NDArray[np.float64], rows: TableRows, rule: Rule = RULE) -> Self:
+        """Return the yardstick that quantiles [`LEVELS`, rows] make; NaN in rows of which nothing is known."""
         centre, per_high, per_low = np.zeros((3, rows.count), np.float32)
         made = cls(rows, centre, per_high, per_low, np.zeros(rows.count, bool), rule)
         for place in rule.counted:
-            if place not in quantiles:
-                continue
             signal, where = place[1], rows.of(*place)
             made.logarithm[where] = signal in rule.logarithms
-            low, centre, high = _log2(quantiles[place]) if signal in rule.logarithms else quantiles[place]
+            own = table[:, where]
+            low, centre, high = _log2(own) if signal in rule.logarithms else own
             known = np.isfinite([low, centre, high]).all(0)
             if not known.any():
                 continue

@@ -21,7 +21,7 @@ from .._internal.baseline_use import BaselineUse
 from ..assessment.blame import judge_blame
 from ..assessment.compound import judge_compound
 from ..assessment.early_warning import judge_early_warning, lasting
-from ..assessment.ending import failed_by_numbers
+from ..assessment.ending import failed_by_numbers, was_in_loop
 from ..assessment.fingerprint import judge_fingerprint
 from ..assessment.health import judge_health, own_history_warnings
 from ..assessment.narrative import tell
@@ -32,7 +32,7 @@ from ..assessment.verdict_attributes import verdict_attributes
 from ..baselines.learner import LEARNER
 from ..baselines.lookup import AUTO, FoundProfile, Profiles
 from ..catalogue.fitting import fitting
-from ..catalogue.verdicts import FLAG, FLAGS, HIGH_ENTROPY_SHARE
+from ..catalogue.verdicts import FLAGS, HIGH_ENTROPY_SHARE
 from ..config import Settings
 from ..run import ModelInfo, Run
 
@@ -284,19 +284,13 @@ class Teacher:
         pupil = self._profiles.of_run(run).pupil
         if pupil is None or run.health is None or run.error_type is not None:
             return
-        teaches = not run.health.raised() and not _looped(run)
+        teaches = not run.health.raised() and not was_in_loop(run)
         if teaches or set(run.health.raised()) <= _OF_LAYERS:
             LEARNER.hand_over(pupil, run, teaches=teaches)
 
 
 _OF_LAYERS: Final = frozenset(flag.name for flag in FLAGS if flag.about == "layers")
 """Flags that rest on the baseline."""
-
-
-def _looped(run: Run) -> bool:
-    """Return whether the run was in a loop at any step, whether it left it or not: then its risk so far says so."""
-    so_far = None if run.early_warning is None else run.early_warning.risk_so_far
-    return so_far is not None and bool((so_far >= FLAG["repetition_loop_detected"].weight).any())
 
 
 def default_judgements(settings: Settings) -> list[RunJudgement]:
