@@ -15,8 +15,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import set_span_in_context
 
 from opentelemetry_instrumentation_corevital import RAGContext, semconv
-from opentelemetry_instrumentation_corevital.baselines.profile import Identity, Made
-from opentelemetry_instrumentation_corevital.calibration import Profile, write_profile
+from opentelemetry_instrumentation_corevital.baselines.profile import ProfiledRuns
+from opentelemetry_instrumentation_corevital.baselines.run_numbers import RULE
+from opentelemetry_instrumentation_corevital.calibration import fit_profile, write_profile
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.content import shortened
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
@@ -27,6 +28,7 @@ from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
 from tests.support.described_spans import assert_described, assert_few, encoded_bytes
 from tests.support.largest_run import LAYERS, run_with_everything
+from tests.support.made_runs import add_layers, make_run
 
 ELSEWHERE = {
     semconv.GEN_AI_REQUEST_CHOICE_COUNT,  # of a call with several sequences, whose verdicts are on spans of their own
@@ -49,11 +51,12 @@ class Words:
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the path of a profile of this model in float32."""
+    """Return the path of a profile of this model in float32, as of so many runs that a limit rests on it."""
     info = dataclasses.replace(run_with_everything(8).model, dtype="float32")
-    model = Identity.of(info)
+    known = fit_profile([dataclasses.replace(add_layers(make_run(300), LAYERS), model=info)])
+    numbers = ProfiledRuns(rule=RULE, values=[1.0] * 50, tokens=[300] * 50, groups=range(50))
     path = tmp_path_factory.mktemp("profiles") / "profile.json"
-    write_profile(Profile(model=model, made=Made(version="0", runs=1, steps=1), signals={}, layers={}), path)
+    write_profile(known.model_copy(update={"runs": numbers}), path)
     return str(path)
 
 

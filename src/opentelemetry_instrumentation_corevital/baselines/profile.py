@@ -222,7 +222,7 @@ class Profile(_Part):
     """A model's baseline profile."""
 
     format: Literal["corevital-baseline-profile"] = FORMAT
-    version: Literal[1, 2] = VERSION
+    version: Literal[1, 2] = 1
     model: Identity
     made: Made
     runs: ProfiledRuns | None = None

@@ -8,7 +8,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..baselines.profile import LEVELS, Identity, Made, Number, Profile, ProfiledRuns, ProfileError, Spread, Spreads
+from ..baselines.profile import (
+    LEVELS,
+    VERSION,
+    Identity,
+    Made,
+    Number,
+    Profile,
+    ProfiledRuns,
+    ProfileError,
+    Spread,
+    Spreads,
+)
 from ..baselines.profiled_signals import LAYER_SIGNALS, STEP_SIGNALS, Values, layer_signals, step_signals, windows
 from ..baselines.run_numbers import RULE_VERSION
 from ..baselines.windowed import Part, TableRows, parts
@@ -56,6 +67,7 @@ def fit_profile(
         raise ProfileError("a profile needs runs whose logits were measured")
     digest = None if prompts is None else hashlib.sha256("\n".join(prompts).encode()).hexdigest()
     return Profile(
+        version=VERSION,
         model=Identity.of(model),
         made=Made(version=__version__, runs=len(healthy), steps=steps, prompts_sha256=digest),
         runs=_numbers(healthy, measured, [place if groups is None else groups[place] for place in kept], rows),
