@@ -2,79 +2,53 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Final
-
-import typer
+from typing import Any
 
 from .._internal.user_error import UserError
 from ..baselines.lookup import own_profile, profiles_folder
 from ..calibration import ProfileError, fit_profile, write_profile
 from ..loading.models import load_model
 from ..store import RunFilter, open_store
+from .calibrate_options import (
+    MOST_SERVED,
+    TEMPERATURES,
+    TOKENS,
+    CalibratedModel,
+    ChatTemplate,
+    FromStore,
+    GeneratorSeed,
+    ModelDevice,
+    MostServed,
+    ProfileFile,
+    PromptsFile,
+    StorePlace,
+    Temperatures,
+    TokensOfAnAnswer,
+    WeightsDtype,
+)
 from .calibration_report import result_of, tell, warn_of
 from .calibration_runs import Asked, CalibrationRuns, check_enough
-from .calibration_sources import TEMPERATURES, prompts_in, runs_of_model, runs_of_store, temperatures_in
+from .calibration_sources import prompts_in, runs_of_model, runs_of_store, temperatures_in
 from .generation import use_chat
-from .options import AsJson, Database, Since, checked_seed, database, since_ns
+from .options import AsJson, Database, Since, database, since_ns
 from .output import print_json
-
-_TOKENS: Final = 200
-_MOST_SERVED: Final = 1000
-
-Model = Annotated[
-    str | None, typer.Option("--model", "-m", help="A path, a hub id, or smollm2; of a store the model of its runs.")
-]
-Prompts = Annotated[
-    Path | None, typer.Option("--prompts", help="A UTF-8 file with a prompt a line that the model answers well.")
-]
-MostTokens = Annotated[
-    int | None, typer.Option("--max-new-tokens", min=17, help=f"Of each answer; default: {_TOKENS}.")
-]
-Temperatures = Annotated[
-    str | None,
-    typer.Option(
-        metavar="T,T,...",
-        help=f"Each prompt is answered at each of these; 0 is greedy; default: {TEMPERATURES}.",
-    ),
-]
-FromStore = Annotated[
-    bool, typer.Option("--from-store", help="Of served runs whose layer arrays are stored; nothing is generated.")
-]
-Store = Annotated[
-    str | None,
-    typer.Argument(metavar="[STORE]", help="With --from-store: the store's file or its URL; default: that of --db."),
-]
-MostServed = Annotated[
-    int | None,
-    typer.Option(min=1, help=f"With --from-store: how many runs at most, the newest; default: {_MOST_SERVED}."),
-]
-OutFile = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="The profile's file; default: the model's in the profiles folder."),
-]
-Chat = Annotated[
-    bool | None, typer.Option("--chat/--raw", help="Use the chat template or not; default: if there is one.")
-]
-Seed = Annotated[int | None, typer.Option(help="Of torch's generators; default: 0.", callback=checked_seed)]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the fastest there is.")]
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16; default: the checkpoint's.")]
 
 
 def calibrate(
-    store: Store = None,
-    model: Model = None,
-    prompts: Prompts = None,
-    max_new_tokens: MostTokens = None,
+    store: StorePlace = None,
+    model: CalibratedModel = None,
+    prompts: PromptsFile = None,
+    max_new_tokens: TokensOfAnAnswer = None,
     temperatures: Temperatures = None,
     from_store: FromStore = False,
     db: Database = None,
     since: Since = None,
     limit: MostServed = None,
-    out: OutFile = None,
-    chat: Chat = None,
-    seed: Seed = None,
-    device: Device = None,
-    dtype: Dtype = None,
+    out: ProfileFile = None,
+    chat: ChatTemplate = None,
+    seed: GeneratorSeed = None,
+    device: ModelDevice = None,
+    dtype: WeightsDtype = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the baseline profile of a model: what its layers and signals do in healthy runs.
@@ -92,17 +66,17 @@ def calibrate(
     _check_writable(profiles_folder() / "model.json" if out is None else out, "" if out is None else "--out ")
     if from_store:
         _refuse(generating, "is about generating, and --from-store takes runs that are stored")
-        runs = _stored(store, db, RunFilter(model=model, since_ns=since_ns(since)), limit or _MOST_SERVED)
+        runs = _stored(store, db, RunFilter(model=model, since_ns=since_ns(since)), limit or MOST_SERVED)
     else:
         _refuse(reading, "is about stored runs: add --from-store")
         if model is None or prompts is None:
             missing = "--model" if model is None else "--prompts"
             raise UserError(f"{missing}: is needed to generate runs; or take stored ones with --from-store.")
         heat = temperatures_in(TEMPERATURES if temperatures is None else temperatures)
-        tokens = max_new_tokens or _TOKENS
-        texts = prompts_in(prompts, len(heat), tokens)
+        tokens = max_new_tokens or TOKENS
+        questions = prompts_in(prompts, len(heat), tokens)
         loaded = load_model(model, device=device, dtype=dtype)
-        runs = runs_of_model(loaded, texts, Asked(heat, tokens, seed or 0, use_chat(loaded, chat)))
+        runs = runs_of_model(loaded, questions, Asked(heat, tokens, seed or 0, use_chat(loaded, chat)))
     check_enough(runs)
     try:
         profile = fit_profile(runs.sieve.runs, prompts=runs.prompts, groups=runs.sieve.groups)

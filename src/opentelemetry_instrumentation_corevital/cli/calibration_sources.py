@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from .._internal.file_io import read_any
 from .._internal.user_error import UserError
@@ -11,28 +10,27 @@ from ..baselines.run_numbers import FEWEST_RUNS, MANY_RUNS
 from ..calibration.healthy import FEWEST_TOKENS
 from ..loading.models import LoadedModel
 from ..store import RunFilter, RunSource
+from .calibrate_options import TEMPERATURES
 from .calibration_runs import Asked, CalibrationRuns, generated, many, served
 from .options import MOST_INPUT_BYTES, with_stored_model
 from .printing import echo, error_console
 
-TEMPERATURES: Final = "0,0.7,1.0"
 
-
-def runs_of_model(loaded: LoadedModel, texts: Sequence[str], asked: Asked) -> CalibrationRuns:
+def runs_of_model(loaded: LoadedModel, prompts: Sequence[str], asked: Asked) -> CalibrationRuns:
     """Return the runs in which a model answers prompts.
 
     Raises:
         UserError: if it cannot.
     """
-    sieve = generated(loaded, texts, asked, error_console())
+    sieve = generated(loaded, prompts, asked, error_console())
     config = loaded.model.config
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
     return CalibrationRuns(
         sieve,
-        f"{len(texts)} prompts at {many(len(asked.temperatures), 'temperature')}",
+        f"{len(prompts)} prompts at {many(len(asked.temperatures), 'temperature')}",
         "prompt",
         len(asked.temperatures),
-        texts,
+        prompts,
         context if isinstance(context, int) else None,
     )
 

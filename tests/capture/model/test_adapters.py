@@ -185,7 +185,7 @@ def absent_and_differences(change: Callable[[Any], Any]) -> tuple[Any, Any]:
     model = tiny_model(num_hidden_layers=9)
     model.config._name_or_path = "org/tiny"
     runs: list[Run] = []
-    for seed in range(40):
+    for seed in range(50):
         run = healthy(seed)
         run.model = dataclasses.replace(seen_info(model), layer_count=9)
         runs.append(run)
