@@ -32,6 +32,9 @@ def step_signals(run: Run) -> dict[str, Values]:
 def layer_signals(run: Run, wanted: Sequence[str] = LAYER_SIGNALS) -> dict[str, Values]:
     """Return what was measured of `LAYER_SIGNALS`, or some of them [steps, layers], not finite where there is nothing.
 
+    A signal that is made of others is taken as it is where the run has it already: what was kept of a run may be its
+    derived signals alone.
+
     - `log2_norm`: log2 of the L2 norm of the layer's output.
     - `log2_gain`: the same less that of the layer before; for the first layer, which has none before it, the same. What
       one layer does to a norm shows in its own gain only, since the residual stream carries the norm itself to all
@@ -40,14 +43,15 @@ def layer_signals(run: Run, wanted: Sequence[str] = LAYER_SIGNALS) -> dict[str, 
       `WINDOW` steps before them; NaN where attention was not sampled on each of these, or one is the run's first.
     """
     found: dict[str, Values] = {name: run.columns[name].astype(np.float64) for name in wanted if name in run.columns}
+    missing = set(wanted).difference(found)
     norms = run.column("hidden_l2_norm")
-    if norms is not None and not {"log2_norm", "log2_gain"}.isdisjoint(wanted):
+    if norms is not None and not missing.isdisjoint({"log2_norm", "log2_gain"}):
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log2(norms.astype(np.float64))
             gain = np.diff(logs, axis=1, prepend=0.0)
-        found |= {"log2_norm": logs, "log2_gain": gain}
+        found = {"log2_norm": logs, "log2_gain": gain} | found
     entropy = run.column("attention_entropy")
-    if entropy is not None and "attention_entropy_change" in wanted:
+    if entropy is not None and "attention_entropy_change" in missing:
         found["attention_entropy_change"] = _change(entropy.astype(np.float64))
     return found
 
@@ -72,6 +76,8 @@ def prompt_focus(run: Run) -> Values | None:
     Of the weight that is not on the first 4 keys, the fraction on the rest of the prompt, meaned over layers, over
     that rest's fraction of the visible keys. A sliding window makes it smaller than it is.
     """
+    if "prompt_focus" in run.columns:
+        return np.asarray(run.columns["prompt_focus"], np.float64)
     prompt, generated = run.column("attention_mass_prompt"), run.column("attention_mass_generated")
     rest = 0 if run.input_tokens is None else run.input_tokens - 4
     if prompt is None or generated is None or rest <= 0:
@@ -87,6 +93,8 @@ def collapsed_fractions(run: Run) -> Values | None:
 
     None where attention was not sampled.
     """
+    if "collapsed_share" in run.columns:
+        return np.asarray(run.columns["collapsed_share"], np.float64)
     rates = run.column("collapsed_head_rate")
     return None if rates is None else mean_over_layers(rates)
 
