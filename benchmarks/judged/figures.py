@@ -31,8 +31,8 @@ class Section:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927)."""
+def wilson(hits: float, total: float) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson 1927); a mean over draws may have parts of a run."""
     if not total:
         return math.nan, math.nan
     share, square = hits / total, Z95 * Z95

@@ -1,0 +1,180 @@
+"""Baselines of the zoo's healthy runs: learned as the product's learner learns them, and calibrated.
+
+The runs of a model's `baseline` side come one after another, in a random order. Each is judged by the baseline as it
+stood before it, and what happens to it then is what `emission.judgements.Teacher` and `baselines.learner` would do: a
+run beyond the limit is counted and teaches nothing, one that loops teaches nothing, the numbers of the others are kept.
+The learner's own code does it; only the file is left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opentelemetry_instrumentation_corevital.baselines.learned import LearnedBaseline, identity_of
+from opentelemetry_instrumentation_corevital.baselines.learner import ANCHOR_RUNS, Learner, Pupil, Usual, _added
+from opentelemetry_instrumentation_corevital.baselines.run_numbers import LEVELS, NumberSample, RunLimit, run_number
+from opentelemetry_instrumentation_corevital.baselines.sketches import Sketches
+from opentelemetry_instrumentation_corevital.baselines.windowed import Part, TableRows, parts
+from opentelemetry_instrumentation_corevital.catalogue.verdicts import FLAG, FLAGS
+from opentelemetry_instrumentation_corevital.run import Run
+
+from .verdicts import LOOP, NONE, Baseline, Judge
+
+FOLDS: Final = 25
+"""Parts of the runs of a calibrated baseline: the numbers of each are measured without it."""
+_OF_LAYERS: Final = frozenset(flag.name for flag in FLAGS if flag.about == "layers")
+
+
+@dataclass(frozen=True, slots=True)
+class Ruler:
+    """What was usual at some moment, of every row [rows]: the median, and the outer quantiles on both sides."""
+
+    low: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, sketches: Sketches) -> "Ruler":
+        """Return that of sketches."""
+        return cls(*sketches.quantiles(LEVELS))
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A healthy run that may teach, and what it is without a baseline."""
+
+    number: int
+    """Its place among the runs of its side."""
+    run: Run
+    parts: list[Part]
+    raised: frozenset[str]
+    looped: bool
+    """Whether it was in a loop at any step."""
+
+    @classmethod
+    def of(cls, number: int, run: Run) -> "Student":
+        """Judge a run without a baseline."""
+        judged = Judge().all(run)
+        so_far = None if judged.early_warning is None else judged.early_warning.risk_so_far
+        looped = so_far is not None and bool((so_far >= FLAG[LOOP].weight).any())
+        raised = frozenset(judged.health.raised() if judged.health else ())
+        return cls(number, run, list(parts(run, TableRows(run.model.layer_count or 0))), raised, looped)
+
+
+@dataclass(slots=True)
+class Lesson:
+    """What a model's baseline has become after so many runs, and how it was measured on the way.
+
+    Attributes:
+        baseline: as the product would judge with it.
+        ruler: what is usual, of every row, at the end.
+        rulers: what it was each time that the learner renewed what runs are measured with.
+        measured: (number of the run, ruler it was measured with, runs in that) of each run that taught.
+    """
+
+    baseline: Baseline
+    ruler: Ruler
+    rulers: list[Ruler] = field(default_factory=list)
+    measured: list[tuple[int, int, int]] = field(default_factory=list)
+
+
+@cache
+def _learner() -> Learner:
+    return Learner()
+
+
+def learned(students: Sequence[Student], count: int, seed: int) -> Lesson:
+    """Return what is learned from the first `count` runs that teach, in a random order."""
+    order = list(students)
+    Random(seed).shuffle(order)
+    return _taught(order, count)
+
+
+def _taught(order: Sequence[Student], count: int) -> Lesson:
+    learner, model = _learner(), order[0].run.model
+    pupil = Pupil(Path("kept in memory"), None, LearnedBaseline.empty(identity_of(model)))
+    lesson = Lesson(NONE, Ruler.of(pupil.new.sketches))
+    for student in order:
+        usual = pupil.usual
+        if usual.runs >= count:
+            break
+        teaches = _teaches(student, usual)
+        if teaches is None:
+            continue
+        if teaches and usual.yardstick is not None:
+            lesson.measured.append((student.number, len(lesson.rulers) - 1, usual.measured))
+        learner._learn(pupil, student.run, teaches=teaches)
+        if len(pupil.waiting) >= ANCHOR_RUNS:  # it is written for the first time then
+            pupil.known = _added(None, pupil)
+            pupil.forget_what_is_new()
+            learner._renew(pupil)
+        if pupil.usual.measured > usual.measured:
+            lesson.rulers.append(Ruler.of(_whole(pupil).sketches))
+    pupil.count_numbers()
+    whole = _whole(pupil)
+    lesson.baseline = Baseline("learned", whole.profile(), whole.limit(), whole.runs, whole.tokens)
+    lesson.ruler = Ruler.of(whole.sketches)
+    return lesson
+
+
+def _teaches(student: Student, usual: Usual) -> bool | None:
+    """Return what a service would have done with a run: taught it, counted it (False), or left it out (None)."""
+    raised = student.raised
+    if usual.limit is not None and _beyond(student, usual.limit):
+        health = Judge(Baseline("learned", usual.profile, usual.limit, usual.runs, usual.tokens)).layers(student.run)
+        raised = frozenset(health.health.raised() if health.health else ())
+    teaches = not raised and not student.looped
+    return teaches if teaches or raised <= _OF_LAYERS else None
+
+
+def _beyond(student: Student, limit: RunLimit) -> bool:
+    """Whether a run is beyond a limit: without that nothing of the baseline raises a flag."""
+    number = run_number(student.parts, limit.yardstick)
+    return number is not None and number.value > limit.value
+
+
+def _whole(pupil: Pupil) -> LearnedBaseline:
+    return pupil.new if pupil.known is None else pupil.known.merged(pupil.new)
+
+
+def calibrated(students: Sequence[Student], seed: int = 0) -> Baseline:
+    """Return the baseline of all runs, whose limit comes from numbers that each run has without itself.
+
+    This is the one place that knows how a calibrated profile gets its limit.
+    """
+    fit = [student for student in students if not student.raised and not student.looped]
+    Random(seed).shuffle(fit)
+    made = _sketched(fit)
+    folds = [fit[first::FOLDS] for first in range(min(FOLDS, len(fit)))]
+    sketches = [_added_to(made.delta(), fold) for fold in folds]
+    numbers = []
+    for number, fold in enumerate(folds):
+        others = made.delta()
+        for other in (*sketches[:number], *sketches[number + 1 :]):
+            others = others.merged(other)
+        yardstick = others.yardstick()
+        for student in fold:
+            found = run_number(student.parts, yardstick)
+            if found is not None:
+                numbers.append((student.number, found.value, student.run.steps, len(fit)))
+    made.numbers = NumberSample.of(numbers)
+    return Baseline("calibrated", made.profile(), made.limit(), made.runs, made.tokens)
+
+
+def _sketched(students: Sequence[Student]) -> LearnedBaseline:
+    """Return what is known after these runs, in this order."""
+    made = LearnedBaseline.empty(identity_of(students[0].run.model))
+    return _added_to(made, students)
+
+
+def _added_to(made: LearnedBaseline, students: Sequence[Student]) -> LearnedBaseline:
+    for student in students:
+        made.anchor(student.parts)
+        made.teach(student.parts, student.run.steps)
+    return made
