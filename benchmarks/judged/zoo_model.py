@@ -1,0 +1,327 @@
+"""What CoreVital's verdicts are worth on one model of the zoo: counts of runs, from which the page is made."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from re import search
+from typing import Final
+
+import numpy as np
+from zoo import store
+from zoo.store import ZooRun
+
+from opentelemetry_instrumentation_corevital.baselines.windowed import TableRows, parts
+from opentelemetry_instrumentation_corevital.run import Run
+
+from .choosing import Trial, Tried, tried
+from .diagnosis import Place, places
+from .excess import stacked
+from .lessons import Lesson, Student, calibrated, learned
+from .verdicts import NONE, Baseline, Judge, first_blamed, flags_of_layers, loops
+from .zoo_runs import as_run, model_of, run_of_tokens, seen_as_windows
+
+CHANGES: Final = 0.1
+"""Bit: a fault that changes the next token's distribution by more on average counts as one that has to be found."""
+REPEATING: Final = "asked: repeat"
+"""Kind of SmolLM2's runs that were asked for repetition."""
+NONFINITE: Final = {"NaN": "nan_detected", "Inf": "inf_detected", "float16 overflow": "inf_detected"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is drawn.
+
+    Attributes:
+        draws: runs that teach -> number of baselines, each learned from them in another order.
+        judged: runs that teach -> number of these by which everything is judged, not flags and blame alone.
+    """
+
+    draws: Mapping[int, int] = field(default_factory=lambda: {50: 8, 200: 4})
+    tried: int = 2
+    """Baselines of each size on which rules are tried."""
+    every: int = 1
+    """Of the runs on which forbidden pairs are looked for every so many."""
+
+
+SMALL: Final = Plan({50: 2}, tried=1)
+"""For a toy zoo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """So many of so many runs; a mean over draws has parts of a run."""
+
+    hits: float = 0
+    total: float = 0
+
+    def __add__(self, other: "Count") -> "Count":
+        """Return the sum."""
+        return Count(self.hits + other.hits, self.total + other.total)
+
+    @property
+    def rate(self) -> float:
+        """Return the fraction; NaN of nothing."""
+        return self.hits / self.total if self.total else float("nan")
+
+    @classmethod
+    def of(cls, values: Sequence[bool]) -> "Count":
+        """Return how many are true."""
+        return cls(sum(map(bool, values)), len(values))
+
+
+Counts = dict[str, Count]
+
+
+@dataclass(slots=True)
+class ModelFigures:
+    """What was counted on one model.
+
+    Attributes:
+        layers: of one source of a baseline (`none`, `50`, `200`, `calibrated`): counts by row of each draw.
+        flags: of a source: flag -> held-out runs that raise it, summed over draws.
+        kinds: of a source: kind of fault -> first blamed layer right.
+        nonfinite: kind of fault -> flag, step and layer right without a baseline.
+        loops: `recall`, `precision`.
+        structured, made: format -> called a loop.
+        vocabulary: size.
+        warned: of a source: warning -> ordinary runs with it, and `any`.
+        begun: of a source: warnings that began; `tokens` of these runs.
+        levels: of a source: risk level -> ordinary runs.
+        contradictions: pair -> runs; `runs` are all that were looked at.
+        agreement: what is judged alike on steps as kept and made of windows.
+        tried: rows of a learned baseline -> what each rule does, summed over the baselines on which it was tried.
+        places: where the excess of faults is, with the largest learned baseline.
+    """
+
+    name: str
+    vocabulary: int = 0
+    layers: dict[str, list[Counts]] = field(default_factory=dict)
+    flags: dict[str, Counter[str]] = field(default_factory=dict)
+    kinds: dict[str, Counts] = field(default_factory=dict)
+    nonfinite: Counts = field(default_factory=dict)
+    loops: Counts = field(default_factory=dict)
+    structured: Counts = field(default_factory=dict)
+    made: Counts = field(default_factory=dict)
+    warned: dict[str, Counts] = field(default_factory=dict)
+    begun: dict[str, Counter[str]] = field(default_factory=dict)
+    levels: dict[str, Counter[str]] = field(default_factory=dict)
+    contradictions: dict[str, Counter[str]] = field(default_factory=dict)
+    agreement: Counts = field(default_factory=dict)
+    tried: dict[str, list[Tried]] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
+
+
+class ZooModel:
+    """The runs of a model, and the baselines that they teach."""
+
+    def __init__(self, name: str, folder: Path = store.FOLDER) -> None:
+        self.name, self.folder = name, folder
+        self.model = model_of(store.about(name, folder))
+        self.zoo = store.load(name, folder)
+        self.runs = [as_run(one, self.model) for one in self.zoo]
+
+    def of(self, group: str, side: str = "") -> list[tuple[ZooRun, Run]]:
+        """Return the runs of a group, of one side of it."""
+        return [
+            (one, run) for one, run in zip(self.zoo, self.runs, strict=True) if (one.group, one.side) == (group, side)
+        ]
+
+    @cached_property
+    def held_out(self) -> list[tuple[ZooRun, Run]]:
+        """Return the healthy runs that are judged."""
+        return self.of("healthy", "held_out")
+
+    @cached_property
+    def faults(self) -> list[tuple[ZooRun, Run]]:
+        """Return the runs that came as far as their fault."""
+        return [(one, run) for one, run in self.of("fault") if one.reached]
+
+    @cached_property
+    def grave(self) -> list[tuple[ZooRun, Run]]:
+        """Return those whose fault changed the output."""
+        return [(one, run) for one, run in self.faults if one.kl is not None and one.kl > CHANGES]
+
+    @cached_property
+    def students(self) -> list[Student]:
+        """Return the healthy runs that may teach."""
+        return [Student.of(number, run) for number, (_, run) in enumerate(self.of("healthy", "baseline"))]
+
+    @cached_property
+    def calibrated(self) -> Baseline:
+        """Return the baseline of all of them."""
+        return calibrated(self.students)
+
+    def lesson(self, count: int, seed: int) -> Lesson:
+        """Return what is learned from some of them."""
+        return learned(self.students, count, seed)
+
+    def trial(self) -> Trial:
+        """Return the runs on which rules are tried."""
+        taught, healthy, faults = (
+            [student.run for student in self.students],
+            [run for _, run in self.held_out],
+            [run for _, run in self.grave],
+        )
+        rows = TableRows(self.model.layer_count or 0)
+        bare = Judge()
+        told = [first_blamed(bare.layers(run)) for run in faults]
+        return Trial(
+            rows,
+            *(stacked(runs, [list(parts(run, rows)) for run in runs]) for runs in (taught, healthy, faults)),
+            np.array([one.layer for one, _ in self.grave], np.intp),
+            np.array([-1 if layer is None else layer for layer in told], np.intp),
+        )
+
+
+def figures(name: str, folder: Path = store.FOLDER, plan: Plan | None = None) -> ModelFigures:
+    """Return what is counted on a model."""
+    plan = plan or Plan()
+    zoo = ZooModel(name, folder)
+    found = ModelFigures(name, zoo.model.vocabulary_size or 0)
+    lessons = {count: [zoo.lesson(count, seed) for seed in range(draws)] for count, draws in plan.draws.items()}
+    sources: dict[str, list[Baseline]] = {
+        **{str(count): [lesson.baseline for lesson in some] for count, some in lessons.items()},
+        "calibrated": [zoo.calibrated],
+        "none": [NONE],
+    }
+    for source, baselines in sources.items():
+        _layers(zoo, found, source, baselines)
+    most = str(max(plan.draws))
+    for source in (most, "calibrated", "none"):
+        _ordinary(zoo, found, source, sources[source][0])
+        found.contradictions[source] = _contradicting(zoo, sources[source][0], plan.every)
+    found.nonfinite = _nonfinite(zoo)
+    found.loops = _loops(zoo)
+    found.structured, found.made = _structured(zoo)
+    found.agreement = _agreement(zoo, sources[most][0])
+    trial = zoo.trial()
+    for count, some in lessons.items():
+        each = [tried(trial, lesson) for lesson in some[: plan.tried]]
+        found.tried[str(count)] = [sum(outcomes, Tried()) for outcomes in zip(*each, strict=True)]
+    found.places = places(trial, lessons[max(plan.draws)][0], [one.fault for one, _ in zoo.grave])
+    return found
+
+
+def _layers(zoo: ZooModel, found: ModelFigures, source: str, baselines: Sequence[Baseline]) -> None:
+    """Count flags and blame of healthy runs and of faults."""
+    found.layers[source], found.flags[source], found.kinds[source] = [], Counter(), {}
+    for baseline in baselines:
+        judge = Judge(baseline)
+        healthy = [judge.layers(run) for _, run in zoo.held_out]
+        found.flags[source].update(flag for run in healthy for flag in flags_of_layers(run))
+        right, told = [], []
+        for one, run in zoo.grave:
+            judged = judge.layers(run)
+            hit = first_blamed(judged) == one.layer
+            right.append(hit)
+            found.kinds[source][one.fault] = found.kinds[source].get(one.fault, Count()) + Count.of([hit])
+            if hit:
+                told.append(judge.all(run))
+        found.layers[source].append(
+            {
+                "flag": Count.of([bool(flags_of_layers(run)) for run in healthy]),
+                "blame": Count.of([bool(run.blame) for run in healthy]),
+                "right": Count.of(right),
+                "flagged": Count.of([bool(flags_of_layers(run)) for run in told]),
+                "not low": Count.of([run.risk is not None and run.risk.level != "low" for run in told]),
+                "named": Count.of([_named(run) for run in told]),
+            }
+        )
+
+
+def _named(run: Run) -> bool:
+    """Whether the narrative names the first blamed layer."""
+    return search(rf"[Ll]ayer {first_blamed(run)}\b", run.narrative or "") is not None
+
+
+def _nonfinite(zoo: ZooModel) -> Counts:
+    judge, found = Judge(), dict.fromkeys(NONFINITE, Count())
+    for one, run in zoo.faults:
+        if one.fault in NONFINITE:
+            health = judge.layers(run).health
+            numbers = health.evidence.get(NONFINITE[one.fault], {}) if health else {}
+            found[one.fault] += Count.of([(numbers.get("step"), numbers.get("layer")) == (one.step, one.layer)])
+    return found
+
+
+def _loops(zoo: ZooModel) -> Counts:
+    judge = Judge()
+    looping = [(one.kind, loops(judge.layers(run))) for one, run in zoo.of("loop")]
+    healthy = [
+        loops(judge.layers(run))
+        for one, run in (*zoo.of("healthy", "baseline"), *zoo.held_out)
+        if one.kind != REPEATING
+    ]
+    hits = sum(told for kind, told in looping if kind != REPEATING)
+    return {
+        "recall": Count.of([told for _, told in looping]),
+        "precision": Count(hits, hits + sum(healthy)),
+        "healthy": Count.of(healthy),
+    }
+
+
+def _structured(zoo: ZooModel) -> tuple[Counts, Counts]:
+    judge, generated, made = Judge(), Counter[str](), Counter[str]()
+    totals: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for one, run in zoo.of("structured"):
+        if one.end == "length" and not one.copies:
+            totals[0][one.kind] += 1
+            generated[one.kind] += loops(judge.layers(run))
+    for kind, tokens in store.made_texts(zoo.name, zoo.folder):
+        totals[1][kind] += 1
+        made[kind] += loops(judge.layers(run_of_tokens(tokens, zoo.model)))
+    return (
+        {kind: Count(generated[kind], total) for kind, total in totals[0].items()},
+        {kind: Count(made[kind], total) for kind, total in totals[1].items()},
+    )
+
+
+def _ordinary(zoo: ZooModel, found: ModelFigures, source: str, baseline: Baseline) -> None:
+    """Count warnings and risk levels of healthy runs."""
+    judge = Judge(baseline)
+    judged = [judge.all(run) for _, run in zoo.held_out]
+    names = sorted({name for run in judged for name in run.warnings})
+    found.warned[source] = {"any": Count.of([bool(run.warnings) for run in judged])} | {
+        name: Count.of([name in run.warnings for run in judged]) for name in names
+    }
+    found.begun[source] = Counter(name for run in judged for name in _begun(run))
+    found.begun[source]["tokens"] = sum(run.steps for run in judged)
+    found.levels[source] = Counter(run.risk.level for run in judged if run.risk is not None)
+
+
+def _begun(run: Run) -> Iterator[str]:
+    """Yield each warning as often as it began: one that goes on counts once, one of the whole run, too."""
+    active = {} if run.early_warning is None else run.early_warning.active
+    seen: set[str] = set()
+    for before, step in pairwise((-2, *sorted(active))):
+        earlier = active[before] if before + 1 == step else ()
+        yield from (name for name in active[step] if name not in earlier)
+        seen.update(active[step])
+    yield from (name for name in run.warnings if name not in seen)
+
+
+def _contradicting(zoo: ZooModel, baseline: Baseline, every: int) -> Counter[str]:
+    from tests.support.contradictions import contradictions  # of a checkout, like the benchmarks
+
+    judge, found = Judge(baseline), Counter[str]()
+    for run in zoo.runs[::every]:
+        found["runs"] += 1
+        found.update(contradictions(judge.all(run)))
+    return found
+
+
+def _agreement(zoo: ZooModel, baseline: Baseline) -> Counts:
+    """Compare verdicts on steps as they were with those on steps that were made of windows."""
+    judge = Judge(baseline)
+    found = dict.fromkeys(("flags", "blame", "warnings"), Count())
+    for one, run in zip(zoo.zoo, zoo.runs, strict=True):
+        if not one.layers:
+            continue
+        whole, windowed = judge.all(run), judge.all(seen_as_windows(run))
+        found["flags"] += Count.of([flags_of_layers(whole) == flags_of_layers(windowed)])
+        found["blame"] += Count.of([first_blamed(whole) == first_blamed(windowed)])
+        found["warnings"] += Count.of([sorted(whole.warnings) == sorted(windowed.warnings)])
+    return found

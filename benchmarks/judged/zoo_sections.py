@@ -1,0 +1,343 @@
+"""The page's sections on the zoo, from what was counted on each model: rows, goals, and whether they are met."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+from typing import Final
+
+from .choosing import Tried, all_rules, choose
+from .figures import Figure, Section, wilson
+from .zoo_model import NONFINITE, Count, ModelFigures
+
+SOURCES: Final = {
+    "50": "learned from 50 runs",
+    "200": "learned from 200 runs",
+    "calibrated": "calibrated",
+    "none": "without a baseline",
+}
+_ALARMS: Final = {"50": (0.03, 0.06), "200": (0.01, 0.03), "calibrated": (0.01, 0.03), "none": (0.005, 0.01)}
+"""Most of the healthy runs: of all models, of one."""
+_RIGHT: Final = {"50": 0.80, "200": 0.85, "calibrated": 0.90}
+
+Models = Sequence[ModelFigures]
+
+
+def sections(models: Models) -> list[Section]:
+    """Return the sections."""
+    return [
+        _alarms(models, "flag", "Healthy runs with any flag but the loop's", _which_flags(models)),
+        _alarms(models, "blame", "Healthy runs that blame a layer", []),
+        _blamed(models),
+        _story(models),
+        _nonfinite(models),
+        _loops(models),
+        _structured(models),
+        _warnings(models),
+        _levels(models),
+        _contradictions(models),
+        _chosen(models),
+        *_diagnosis(models),
+        _agreement(models),
+    ]
+
+
+# --- counts ------------------------------------------------------------------------------------------------------
+
+
+def total(counts: Iterable[Count]) -> Count:
+    """Return the sum."""
+    return sum(counts, Count())
+
+
+def _of_draws(model: ModelFigures, source: str, row: str) -> Count:
+    """Return a row of a model: the mean over the baselines that were drawn."""
+    draws = model.layers.get(source, [])
+    found = total(draw[row] for draw in draws)
+    return Count(found.hits / len(draws), found.total / len(draws)) if draws else Count()
+
+
+def pooled(name: str, count: Count, *, least: float | None = None, most: float | None = None) -> Figure:
+    """Return a share of the runs of all models, with its interval; the goal is held against the point estimate."""
+    low, high = wilson(count.hits, count.total)
+    value = f"{count.rate:.4f} ({count.hits:.4g} of {count.total:.5g}; {low:.4f} to {high:.4f})"
+    return _held(name, value if count.total else "no run", count.rate, least, most)
+
+
+def _held(name: str, value: str, rate: float, least: float | None, most: float | None) -> Figure:
+    if least is not None:
+        return Figure(name, value, f">= {least:g}", rate >= least)
+    if most is not None:
+        return Figure(name, value, f"<= {most:g}", rate <= most)
+    return Figure(name, value)
+
+
+def _by_model(models: Models, of: Callable[[ModelFigures], Count]) -> Figure:
+    told = [f"{model.name} {of(model).rate:.3f} of {of(model).total:.4g}" for model in models if of(model).total]
+    return Figure("... each model", "; ".join(told) or "no run")
+
+
+def _spread(models: Models, source: str, row: str) -> str:
+    """Return the smallest and the largest share that single draws have, over all models."""
+    draws = zip(*(model.layers[source] for model in models if source in model.layers), strict=True)
+    rates = [total(counts[row] for counts in draw).rate for draw in draws]
+    return f"{len(rates)}: {min(rates):.4f} to {max(rates):.4f}" if rates else "none"
+
+
+# --- sections ----------------------------------------------------------------------------------------------------
+
+
+def _alarms(models: Models, row: str, title: str, notes: Sequence[str]) -> Section:
+    rows: list[Figure] = []
+    for source, words in SOURCES.items():
+        here = [model for model in models if source in model.layers]
+        if not here:
+            continue
+        of_all, of_one = _ALARMS[source]
+        counts = {model.name: _of_draws(model, source, row) for model in here}
+        worst = max(counts, key=lambda name: counts[name].rate)
+        rows.append(pooled(f"{words}: pooled", total(counts.values()), most=of_all))
+        value = f"{worst} {counts[worst].rate:.4f} ({counts[worst].hits:.4g} of {counts[worst].total:.5g})"
+        rows.append(_held(f"... {words}: worst model", value, counts[worst].rate, None, of_one))
+        rows.append(_by_model(here, lambda model, source=source: _of_draws(model, source, row)))  # type: ignore[misc]
+        if source.isdigit():
+            rows.append(Figure(f"... {words}: single draws, pooled", _spread(here, source, row)))
+    note = (
+        "Healthy runs of 40 to 600 tokens of prompts that taught nothing. A share is the mean over baselines that were "
+        "learned from the other prompts' runs, each in another random order. Learned and calibrated are of each model "
+        "itself, as in use; only the rule is the same for all."
+    )
+    return Section(title, rows, [note, *notes])
+
+
+def _which_flags(models: Models) -> list[str]:
+    told = []
+    for source, words in SOURCES.items():
+        flags: Counter[str] = Counter()
+        for model in models:
+            flags.update(model.flags.get(source, Counter()))
+        if flags:
+            told.append(f"{words}: " + ", ".join(f"`{flag}` {count}" for flag, count in flags.most_common()))
+    return ["Flags, summed over draws: " + ("; ".join(told) or "none") + "."]
+
+
+def _blamed(models: Models) -> Section:
+    rows: list[Figure] = []
+    for source, words in SOURCES.items():
+        here = [model for model in models if source in model.layers]
+        if not here:
+            continue
+        counts = {model.name: _of_draws(model, source, "right") for model in here}
+        rows.append(pooled(f"{words}: pooled", total(counts.values()), least=_RIGHT.get(source)))
+        rows.append(_by_model(here, lambda model, source=source: _of_draws(model, source, "right")))  # type: ignore[misc]
+        if source.isdigit():
+            rows.append(Figure(f"... {words}: single draws, pooled", _spread(here, source, "right")))
+    most = _most(models)
+    kinds = sorted({kind for model in models for kind in model.kinds.get(most, {})})
+    rows += [
+        pooled(f"{SOURCES[most]}: {kind}", total(model.kinds[most].get(kind, Count()) for model in models))
+        for kind in kinds
+    ]
+    note = (
+        "Planted faults that changed the next token's distribution by more than 0.1 bit on average, in runs that came "
+        "as far as their fault: the layer that is blamed first is the one with the fault."
+    )
+    return Section("Faults that change the output: first blamed layer is the right one", rows, [note])
+
+
+def _most(models: Models) -> str:
+    """Return the largest learned baseline of which there are figures."""
+    return max((source for model in models for source in model.layers if source.isdigit()), key=int, default="none")
+
+
+def _story(models: Models) -> Section:
+    rows = []
+    for source, words in SOURCES.items():
+        here = [model for model in models if source in model.layers]
+        for row, what in (
+            ("flagged", "a flag is raised"),
+            ("not low", "risk is not low"),
+            ("named", "narrative names it"),
+        ):
+            count = total(_of_draws(model, source, row) for model in here)
+            if count.total:
+                goal = 0.95 if source in _RIGHT else None
+                rows.append(pooled(f"{words}: {what}", count, least=goal))
+    return Section("Runs with a right blame", rows, ["Of the runs above whose first blamed layer is the right one."])
+
+
+def _nonfinite(models: Models) -> Section:
+    names = {
+        "NaN": "one value of a layer is NaN: flag with the right step and layer",
+        "Inf": "one value of a layer is Inf: flag with the right step and layer",
+        "float16 overflow": "float16 overflow: `inf_detected` with the right step and layer",
+    }
+    rows = [
+        pooled(names[kind], total(model.nonfinite.get(kind, Count()) for model in models), least=1)
+        for kind in NONFINITE
+    ]
+    return Section("NaN and infinity", rows, ["Without a baseline. Planted at step 16, in layers all over each model."])
+
+
+def _loops(models: Models) -> Section:
+    rows: list[Figure] = []
+    for name in ("recall", "precision"):
+        rows.append(pooled(name, total(model.loops.get(name, Count()) for model in models), least=0.97))
+        rows.append(_by_model(models, lambda model, name=name: model.loops.get(name, Count())))  # type: ignore[misc]
+    rows.append(pooled("healthy runs with the flag", total(model.loops.get("healthy", Count()) for model in models)))
+    note = (
+        "Loops: runs that were cut off in one by their text's label. The others are the healthy runs of both sides. "
+        "SmolLM2's runs that were asked for repetition count in recall alone."
+    )
+    return Section("Loops", rows, [note])
+
+
+def _structured(models: Models) -> Section:
+    rows: list[Figure] = []
+    for what, of in (("generated", lambda model: model.structured), ("made", lambda model: model.made)):
+        every = total(count for model in models for count in of(model).values())
+        rows.append(pooled(f"{what}: all formats", every, most=0.02))
+        rows.append(_by_model(models, lambda model, of=of: total(of(model).values())))  # type: ignore[misc]
+        for kind in sorted({kind for model in models for kind in of(model)}):
+            count = total(of(model).get(kind, Count()) for model in models)
+            rows.append(pooled(f"{what}: {kind}", count, most=0.02))
+    sizes = sorted({model.vocabulary for model in models})
+    note = (
+        "Generated: begun with two to four records and cut off by the limit, without three exact copies at the end. "
+        "Made: documents with varying values that no model wrote, cut off, in each model's tokens. Vocabularies: "
+        + ", ".join(f"{size:,}" for size in sizes)
+        + "."
+    )
+    return Section("Structured text called a loop", rows, [note])
+
+
+def _warnings(models: Models) -> Section:
+    rows: list[Figure] = []
+    for source in (_most(models), "calibrated", "none"):
+        here = [model for model in models if source in model.warned]
+        if not here:
+            continue
+        words = SOURCES[source]
+        rows.append(pooled(f"{words}: any warning", total(model.warned[source]["any"] for model in here), most=0.2))
+        rows.append(_by_model(here, lambda model, source=source: model.warned[source]["any"]))  # type: ignore[misc]
+        begun: Counter[str] = Counter()
+        for model in here:
+            begun.update(model.begun[source])
+        tokens = max(1, begun.pop("tokens", 0))
+        rows.append(Figure(f"{words}: warnings per 1,000 tokens", f"{1000 * begun.total() / tokens:.2f}"))
+        runs = sum(model.warned[source]["any"].total for model in here)
+        for name in sorted({name for model in here for name in model.warned[source]} - {"any"}):
+            hits = total(model.warned[source].get(name, Count()) for model in here).hits
+            value = f"{hits:.0f} of {runs:.0f} runs; {1000 * begun[name] / tokens:.2f} per 1,000 tokens"
+            rows.append(Figure(f"{words}: `{name}`", value))
+    note = (
+        "Ordinary: the healthy runs that are judged, of temperatures 0, 0.7 and 1. A warning that goes on counts once."
+    )
+    return Section("Warnings on ordinary runs of seven models", rows, [note])
+
+
+def _levels(models: Models) -> Section:
+    rows = []
+    for source in (_most(models), "calibrated", "none"):
+        levels: Counter[str] = Counter()
+        for model in models:
+            levels.update(model.levels.get(source, Counter()))
+        if levels.total():
+            words, every = SOURCES[source], ("low", "medium", "high")
+            rows += [pooled(f"{words}: {level}", Count(levels[level], levels.total())) for level in every]
+    return Section("Risk level of ordinary runs", rows)
+
+
+def _contradictions(models: Models) -> Section:
+    rows, told = [], []
+    for source, words in SOURCES.items():
+        found: Counter[str] = Counter()
+        for model in models:
+            found.update(model.contradictions.get(source, Counter()))
+        runs = found.pop("runs", 0)
+        if runs:
+            rows.append(Figure(f"{words}: forbidden pairs", f"{found.total()} in {runs} runs", "0", not found.total()))
+            told += [f"{words}: {pair} {count}" for pair, count in found.most_common()]
+    return Section("Verdicts that contradict each other", rows, [f"Pairs: {'; '.join(told) or 'none'}."])
+
+
+def _chosen(models: Models) -> Section:
+    """Compare, for each model, the rule that was chosen on the others with the one that ships."""
+    rules, rows = all_rules(), []
+    for source in ("50", "200"):
+        here = [model for model in models if source in model.tried]
+        if len(here) < 2:
+            continue
+        chosen = {model.name: choose([other.tried[source] for other in here if other is not model]) for model in here}
+        every = choose([model.tried[source] for model in here])
+        words = SOURCES[source]
+        for what, number in (
+            ("chosen on the others", chosen),
+            ("as shipped", dict.fromkeys(chosen, 0)),
+            ("chosen on all, in sample", dict.fromkeys(chosen, every)),
+        ):
+            found = sum((model.tried[source][number[model.name]] for model in here), Tried())
+            value = (
+                f"{_share(found.right, found.faults)} right; {_share(found.alarms, found.healthy)} of healthy beyond"
+            )
+            rows.append(Figure(f"{words}, {what}", value))
+        for model in here:
+            best, now = model.tried[source][chosen[model.name]], model.tried[source][0]
+            value = (
+                f"{_share(best.right, best.faults)} right ({_share(now.right, now.faults)} as shipped), "
+                f"{_share(best.alarms, best.healthy)} beyond ({_share(now.alarms, now.healthy)})"
+            )
+            rows.append(Figure(f"... {words}: {model.name}; {rules[chosen[model.name]].text()}", value))
+        rows.append(Figure(f"... {words}: on all models", rules[every].text()))
+    note = (
+        f"{len(rules) - 1} rules (`judged/choosing.py`: signals that count, floors, growth with length, share of the "
+        "limit at which a layer counts) and the one that ships. For each model the one is taken that places most "
+        "faults of the other models rightly. All have a limit by the same promise. Which runs teach is by what ships."
+    )
+    return Section("Chosen on the other models", rows, [note])
+
+
+def _share(hits: float, total_: float) -> str:
+    return f"{hits / total_:.3f}" if total_ else "none"
+
+
+def _diagnosis(models: Models) -> list[Section]:
+    rows = []
+    kinds = sorted({place.fault for model in models for place in model.places})
+    for kind in kinds:
+        for model in models:
+            some = [place for place in model.places if place.fault == kind]
+            measured = [place for place in some if place.strongest]
+            if not measured:
+                continue
+            outcomes = Counter(place.outcome for place in some)
+            signals = Counter(place.strongest for place in measured)
+            others = Counter(place.other for place in measured if place.other)
+            value = (
+                ", ".join(f"{outcome} {count}" for outcome, count in outcomes.most_common())
+                + f"; strongest {_two(signals)}, {median(place.strength for place in measured):.2f} of the limit"
+                + f"; of what counts {median(place.counted for place in measured):.2f}"
+                + (f"; instead {_two(others)}" if others else "")
+            )
+            rows.append(Figure(f"{kind}: {model.name}", value))
+    note = (
+        "By the shipped rule and a baseline of the most runs. Strongest: view and signal with the largest excess at "
+        "the layer with the fault, of all that are kept, and its median over runs in units of the limit. Instead: what "
+        "is out in the layer that is blamed wrongly, and how many layers from the fault that is."
+    )
+    return [Section("Where the excess of faults is", rows, [note])] if rows else []
+
+
+def _two(counter: Counter[str]) -> str:
+    return ", ".join(f"{what} ({count})" for what, count in counter.most_common(2))
+
+
+def _agreement(models: Models) -> Section:
+    rows = [
+        pooled(f"the same {what}", total(model.agreement.get(what, Count()) for model in models))
+        for what in ("flags", "blame", "warnings")
+    ]
+    note = (
+        "Most runs are kept as windows, and judged on steps that have these windows. Of the runs that are kept with "
+        "every step: how many are judged alike on both. What rests on a single step's norm needs the steps."
+    )
+    return Section("Runs as kept and as made of windows", rows, [note])
