@@ -60,7 +60,7 @@ class Student:
     @classmethod
     def of(cls, number: int, run: Run) -> "Student":
         """Judge a run without a baseline."""
-        judged = Judge().all(run)
+        judged = _bare().all(run)
         so_far = None if judged.early_warning is None else judged.early_warning.risk_so_far
         looped = so_far is not None and bool((so_far >= FLAG[LOOP].weight).any())
         raised = frozenset(judged.health.raised() if judged.health else ())
@@ -82,6 +82,11 @@ class Lesson:
     ruler: Ruler
     rulers: list[Ruler] = field(default_factory=list)
     measured: list[tuple[int, int, int]] = field(default_factory=list)
+
+
+@cache
+def _bare() -> Judge:
+    return Judge()
 
 
 @cache

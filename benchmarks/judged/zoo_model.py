@@ -36,14 +36,11 @@ class Plan:
 
     Attributes:
         draws: runs that teach -> number of baselines, each learned from them in another order.
-        judged: runs that teach -> number of these by which everything is judged, not flags and blame alone.
+        tried: baselines of each size on which rules are tried.
     """
 
     draws: Mapping[int, int] = field(default_factory=lambda: {50: 8, 200: 4})
     tried: int = 2
-    """Baselines of each size on which rules are tried."""
-    every: int = 1
-    """Of the runs on which forbidden pairs are looked for every so many."""
 
 
 SMALL: Final = Plan({50: 2}, tried=1)
@@ -80,7 +77,7 @@ class ModelFigures:
     """What was counted on one model.
 
     Attributes:
-        layers: of one source of a baseline (`none`, `50`, `200`, `calibrated`): counts by row of each draw.
+        layers: of one source of a baseline (`50`, `200`, `calibrated`, `none`): counts by row of each draw.
         flags: of a source: flag -> held-out runs that raise it, summed over draws.
         kinds: of a source: kind of fault -> first blamed layer right.
         nonfinite: kind of fault -> flag, step and layer right without a baseline.
@@ -187,15 +184,18 @@ def figures(name: str, folder: Path = store.FOLDER, plan: Plan | None = None) ->
         "calibrated": [zoo.calibrated],
         "none": [NONE],
     }
-    for source, baselines in sources.items():
-        _layers(zoo, found, source, baselines)
     most = str(max(plan.draws))
-    for source in (most, "calibrated", "none"):
-        _ordinary(zoo, found, source, sources[source][0])
-        found.contradictions[source] = _contradicting(zoo, sources[source][0], plan.every)
-    found.nonfinite = _nonfinite(zoo)
-    found.loops = _loops(zoo)
-    found.structured, found.made = _structured(zoo)
+    for source, baselines in sources.items():
+        judged = Judged(zoo, baselines[0], whole=source in (most, "calibrated", "none"))
+        layers = [_layers(zoo, judged, found, source)]
+        if judged.whole:
+            _ordinary(zoo, judged, found, source)
+            found.contradictions[source] = _contradicting(zoo, judged)
+        if source == "none":
+            found.nonfinite, found.loops = _nonfinite(zoo, judged), _loops(zoo, judged)
+            found.structured, found.made = _structured(zoo, judged)
+        layers += [_layers(zoo, Judged(zoo, baseline), found, source) for baseline in baselines[1:]]
+        found.layers[source] = layers
     found.agreement = _agreement(zoo, sources[most][0])
     trial = zoo.trial()
     for count, some in lessons.items():
@@ -205,31 +205,49 @@ def figures(name: str, folder: Path = store.FOLDER, plan: Plan | None = None) ->
     return found
 
 
-def _layers(zoo: ZooModel, found: ModelFigures, source: str, baselines: Sequence[Baseline]) -> None:
+class Judged:
+    """A model's runs as judged with a baseline, each once.
+
+    Args:
+        zoo: the runs.
+        baseline: what they are judged with.
+        whole: whether every verdict of every run is wanted, not flags and blame of some.
+    """
+
+    def __init__(self, zoo: ZooModel, baseline: Baseline, *, whole: bool = False) -> None:
+        self.judge, self.whole = Judge(baseline), whole
+        self._found = {one.number: self.judge.all(run) for one, run in zip(zoo.zoo, zoo.runs, strict=True) if whole}
+
+    def layers(self, pair: tuple[ZooRun, Run]) -> Run:
+        """Return a run with flags and blame at least."""
+        return self._found[pair[0].number] if self.whole else self.judge.layers(pair[1])
+
+    def all(self, pair: tuple[ZooRun, Run]) -> Run:
+        """Return a run with every verdict."""
+        return self._found[pair[0].number] if self.whole else self.judge.all(pair[1])
+
+
+def _layers(zoo: ZooModel, judged: Judged, found: ModelFigures, source: str) -> Counts:
     """Count flags and blame of healthy runs and of faults."""
-    found.layers[source], found.flags[source], found.kinds[source] = [], Counter(), {}
-    for baseline in baselines:
-        judge = Judge(baseline)
-        healthy = [judge.layers(run) for _, run in zoo.held_out]
-        found.flags[source].update(flag for run in healthy for flag in flags_of_layers(run))
-        right, told = [], []
-        for one, run in zoo.grave:
-            judged = judge.layers(run)
-            hit = first_blamed(judged) == one.layer
-            right.append(hit)
-            found.kinds[source][one.fault] = found.kinds[source].get(one.fault, Count()) + Count.of([hit])
-            if hit:
-                told.append(judge.all(run))
-        found.layers[source].append(
-            {
-                "flag": Count.of([bool(flags_of_layers(run)) for run in healthy]),
-                "blame": Count.of([bool(run.blame) for run in healthy]),
-                "right": Count.of(right),
-                "flagged": Count.of([bool(flags_of_layers(run)) for run in told]),
-                "not low": Count.of([run.risk is not None and run.risk.level != "low" for run in told]),
-                "named": Count.of([_named(run) for run in told]),
-            }
-        )
+    healthy = [judged.layers(pair) for pair in zoo.held_out]
+    flags, kinds = found.flags.setdefault(source, Counter()), found.kinds.setdefault(source, {})
+    flags.update(flag for run in healthy for flag in flags_of_layers(run))
+    right, told = [], []
+    for pair in zoo.grave:
+        one = pair[0]
+        hit = first_blamed(judged.layers(pair)) == one.layer
+        right.append(hit)
+        kinds[one.fault] = kinds.get(one.fault, Count()) + Count.of([hit])
+        if hit:
+            told.append(judged.all(pair))
+    return {
+        "flag": Count.of([bool(flags_of_layers(run)) for run in healthy]),
+        "blame": Count.of([bool(run.blame) for run in healthy]),
+        "right": Count.of(right),
+        "flagged": Count.of([bool(flags_of_layers(run)) for run in told]),
+        "not low": Count.of([run.risk is not None and run.risk.level != "low" for run in told]),
+        "named": Count.of([_named(run) for run in told]),
+    }
 
 
 def _named(run: Run) -> bool:
@@ -237,24 +255,20 @@ def _named(run: Run) -> bool:
     return search(rf"[Ll]ayer {first_blamed(run)}\b", run.narrative or "") is not None
 
 
-def _nonfinite(zoo: ZooModel) -> Counts:
-    judge, found = Judge(), dict.fromkeys(NONFINITE, Count())
+def _nonfinite(zoo: ZooModel, judged: Judged) -> Counts:
+    found = dict.fromkeys(NONFINITE, Count())
     for one, run in zoo.faults:
         if one.fault in NONFINITE:
-            health = judge.layers(run).health
+            health = judged.layers((one, run)).health
             numbers = health.evidence.get(NONFINITE[one.fault], {}) if health else {}
             found[one.fault] += Count.of([(numbers.get("step"), numbers.get("layer")) == (one.step, one.layer)])
     return found
 
 
-def _loops(zoo: ZooModel) -> Counts:
-    judge = Judge()
-    looping = [(one.kind, loops(judge.layers(run))) for one, run in zoo.of("loop")]
-    healthy = [
-        loops(judge.layers(run))
-        for one, run in (*zoo.of("healthy", "baseline"), *zoo.held_out)
-        if one.kind != REPEATING
-    ]
+def _loops(zoo: ZooModel, judged: Judged) -> Counts:
+    looping = [(pair[0].kind, loops(judged.layers(pair))) for pair in zoo.of("loop")]
+    others = [pair for pair in (*zoo.of("healthy", "baseline"), *zoo.held_out) if pair[0].kind != REPEATING]
+    healthy = [loops(judged.layers(pair)) for pair in others]
     hits = sum(told for kind, told in looping if kind != REPEATING)
     return {
         "recall": Count.of([told for _, told in looping]),
@@ -263,33 +277,29 @@ def _loops(zoo: ZooModel) -> Counts:
     }
 
 
-def _structured(zoo: ZooModel) -> tuple[Counts, Counts]:
-    judge, generated, made = Judge(), Counter[str](), Counter[str]()
-    totals: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    for one, run in zoo.of("structured"):
-        if one.end == "length" and not one.copies:
-            totals[0][one.kind] += 1
-            generated[one.kind] += loops(judge.layers(run))
+def _structured(zoo: ZooModel, judged: Judged) -> tuple[Counts, Counts]:
+    generated: Counts = {}
+    made: Counts = {}
+    for pair in zoo.of("structured"):
+        if pair[0].end == "length" and not pair[0].copies:
+            told = Count.of([loops(judged.layers(pair))])
+            generated[pair[0].kind] = generated.get(pair[0].kind, Count()) + told
     for kind, tokens in store.made_texts(zoo.name, zoo.folder):
-        totals[1][kind] += 1
-        made[kind] += loops(judge.layers(run_of_tokens(tokens, zoo.model)))
-    return (
-        {kind: Count(generated[kind], total) for kind, total in totals[0].items()},
-        {kind: Count(made[kind], total) for kind, total in totals[1].items()},
-    )
+        told = Count.of([loops(judged.judge.layers(run_of_tokens(tokens, zoo.model)))])
+        made[kind] = made.get(kind, Count()) + told
+    return generated, made
 
 
-def _ordinary(zoo: ZooModel, found: ModelFigures, source: str, baseline: Baseline) -> None:
+def _ordinary(zoo: ZooModel, judged: Judged, found: ModelFigures, source: str) -> None:
     """Count warnings and risk levels of healthy runs."""
-    judge = Judge(baseline)
-    judged = [judge.all(run) for _, run in zoo.held_out]
-    names = sorted({name for run in judged for name in run.warnings})
-    found.warned[source] = {"any": Count.of([bool(run.warnings) for run in judged])} | {
-        name: Count.of([name in run.warnings for run in judged]) for name in names
+    runs = [judged.all(pair) for pair in zoo.held_out]
+    names = sorted({name for run in runs for name in run.warnings})
+    found.warned[source] = {"any": Count.of([bool(run.warnings) for run in runs])} | {
+        name: Count.of([name in run.warnings for run in runs]) for name in names
     }
-    found.begun[source] = Counter(name for run in judged for name in _begun(run))
-    found.begun[source]["tokens"] = sum(run.steps for run in judged)
-    found.levels[source] = Counter(run.risk.level for run in judged if run.risk is not None)
+    found.begun[source] = Counter(name for run in runs for name in _begun(run))
+    found.begun[source]["tokens"] = sum(run.steps for run in runs)
+    found.levels[source] = Counter(run.risk.level for run in runs if run.risk is not None)
 
 
 def _begun(run: Run) -> Iterator[str]:
@@ -303,13 +313,12 @@ def _begun(run: Run) -> Iterator[str]:
     yield from (name for name in run.warnings if name not in seen)
 
 
-def _contradicting(zoo: ZooModel, baseline: Baseline, every: int) -> Counter[str]:
+def _contradicting(zoo: ZooModel, judged: Judged) -> Counter[str]:
     from tests.support.contradictions import contradictions  # of a checkout, like the benchmarks
 
-    judge, found = Judge(baseline), Counter[str]()
-    for run in zoo.runs[::every]:
-        found["runs"] += 1
-        found.update(contradictions(judge.all(run)))
+    found = Counter(runs=len(zoo.runs))
+    for pair in zip(zoo.zoo, zoo.runs, strict=True):
+        found.update(contradictions(judged.all(pair)))
     return found
 
 

@@ -17,7 +17,7 @@ from zoo.container import WINDOW
 from zoo.shard import LAYER_COLUMNS, WINDOW_COLUMNS
 from zoo.store import Windows, ZooRun
 
-from opentelemetry_instrumentation_corevital.baselines.profiled_signals import layer_signals
+from opentelemetry_instrumentation_corevital.baselines.profiled_signals import layer_signals, step_signals
 from opentelemetry_instrumentation_corevital.run import FINISH_REASONS, Decoding, ModelInfo, Run
 
 Columns = dict[str, NDArray[Any]]
@@ -49,7 +49,7 @@ def as_run(one: ZooRun, model: ModelInfo) -> Run:
     if one.layers or one.kept_windows:
         columns |= {name: one.counts[name] for name in _STATES}
     if one.kept_windows:
-        columns |= rebuilt(one.kept_windows, one.counts, one.steps)
+        columns |= rebuilt(one.kept_windows, columns)
     run = run_of_tokens(one.tokens, model, one.end)
     run.columns = columns
     run.input_tokens = one.input_tokens
@@ -90,33 +90,46 @@ def windows_of(run: Run) -> dict[str, Windows]:
 def seen_as_windows(run: Run) -> Run:
     """Return a run that has every step as it is where only its windows were kept."""
     kept = {name: values for name, values in run.columns.items() if name not in LAYER_COLUMNS}
-    counts = {name: run.columns[name] for name in _STATES}
+    kept |= step_signals(run)
     other = run_of_tokens(run.tokens, run.model, run.stop_reason or "")
     other.decoding, other.input_tokens = run.decoding, run.input_tokens
-    other.columns = kept | rebuilt(windows_of(run), counts, run.steps)
+    other.columns = kept | rebuilt(windows_of(run), kept)
     return other
 
 
-def rebuilt(kept: Mapping[str, Windows], counts: Mapping[str, NDArray[Any]], steps: int) -> Columns:
-    """Return columns [steps, layers] whose windows are those that were kept; none of a run without a window."""
-    if steps <= WINDOW:
+def rebuilt(kept: Mapping[str, Windows], columns: Columns) -> Columns:
+    """Return columns [steps, layers] whose windows are those that were kept; none of a run without a window.
+
+    Args:
+        kept: windows by signal.
+        columns: what was kept of every step, which says where a layer had no number.
+    """
+    bad = (columns["hidden_nan"] > 0) | (columns["hidden_inf"] > 0)
+    if len(bad) <= WINDOW:
         return {}
-    bad = (counts["hidden_nan"] > 0) | (counts["hidden_inf"] > 0)
-    found = {name: _steps(windows, _missing(name, bad), steps) for name, windows in kept.items()}
+    found = {name: _steps(windows, _missing(name, bad, columns), len(bad)) for name, windows in kept.items()}
     if "log2_norm" in found:
         found["hidden_l2_norm"] = np.exp2(found["log2_norm"])
     return found
 
 
-def _missing(name: str, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return where a signal has no number, as far as that follows from what was not finite [steps, layers]."""
+def _missing(name: str, bad: NDArray[np.bool_], columns: Columns) -> NDArray[np.bool_]:
+    """Return where a signal has no number, as far as other columns say so [steps, layers].
+
+    Args:
+        name: of the signal.
+        bad: where a layer's output was not finite [steps, layers].
+        columns: of every step.
+    """
     before = np.zeros_like(bad)
     before[:, 1:] = bad[:, :-1]
+    if name in _OF_STATES:
+        return bad | before if name in _BETWEEN_LAYERS else bad
     if name == _CHANGE:
-        return np.broadcast_to((np.arange(len(bad)) < 2 * WINDOW)[:, None], bad.shape)
-    if name in _BETWEEN_LAYERS:
-        return bad | before
-    return bad if name in _OF_STATES else before
+        return before | (np.arange(len(bad)) < 2 * WINDOW)[:, None]
+    if name == "collapsed_head_rate" and "collapsed_share" in columns:
+        return before | np.isnan(columns["collapsed_share"])[:, None]
+    return before
 
 
 def _steps(windows: Windows, missing: NDArray[np.bool_], steps: int) -> NDArray[np.float32]:
