@@ -52,13 +52,13 @@ The zoo's models ({names}) come first: no threshold was chosen on them, but wher
 """
 
 
-def page(zoo: Path = store.FOLDER) -> str:
-    """Judge the committed runs and return the page."""
+def page(zoo: Path | None = store.FOLDER) -> str:
+    """Judge the committed runs and return the page; without a zoo, the sections on SmolLM2's run set alone."""
     samples = load()
     replays = [replay(sample) for sample in samples]
-    models = [name for name in MODELS if name in store.names(zoo)]
+    models = _models(zoo)
     sections = [
-        *(zoo_page(models, zoo) if models else ()),
+        *(zoo_page(models, zoo) if zoo and models else ()),
         *composition.sections(samples),
         *loops.sections(replays),
         *baselines.sections(replays),
@@ -69,6 +69,10 @@ def page(zoo: Path = store.FOLDER) -> str:
         *cost.sections(),
     ]
     return render("How right the verdicts are", intro(models), sections)
+
+
+def _models(zoo: Path | None) -> list[str]:
+    return [] if zoo is None else [name for name in MODELS if name in store.names(zoo)]
 
 
 def intro(models: list[str]) -> str:
@@ -119,7 +123,7 @@ def main() -> None:
         before = options.page.read_text(encoding="utf-8").partition("## Cost")[0]
         made = before + "".join(render("", "", cost.sections()).partition("## Cost")[1:])
     elif options.zoo:
-        models = [name for name in MODELS if name in store.names(folder)]
+        models = _models(folder)
         made = render("How right the verdicts are", intro(models), zoo_page(models, folder))
     else:
         made = page()

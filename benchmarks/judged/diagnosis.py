@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .choosing import Trial, limit_by, longer, measured_with, shipped
+from .choosing import Trial, first_layers, limit_by, longer, measured_with, shipped
 from .excess import PAIRS, Floats, Pair
 from .lessons import Lesson
 
@@ -58,6 +58,26 @@ def places(trial: Trial, lesson: Lesson, faults: Sequence[str]) -> list[Place]:
                 other=other,
             )
         )
+    return found
+
+
+def alone(trial: Trial, lesson: Lesson, faults: Sequence[str]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return (view and signal, kind of fault) -> runs whose layer each signal places rightly by itself, of how many.
+
+    Each gets a limit of its own. Runs in which something was not finite are left out: they need no signal.
+    """
+    rule, found = shipped(), {}
+    measured = measured_with(trial, lesson, rule.floor)
+    for number, pair in enumerate(PAIRS):
+        limit = limit_by(measured, [number], rule)
+        if limit is None or not measured.numbers[:, number].any():
+            continue
+        first = first_layers(trial.faults, measured.fault_windows[:, number], limit, rule)
+        runs = list(zip(faults, (first == trial.layers).tolist(), (trial.told < 0).tolist(), strict=True))
+        for kind in sorted(set(faults)):
+            some = [right for fault, right, finite in runs if finite and fault == kind]
+            if some:
+                found[" ".join(pair), kind] = (sum(some), len(some))
     return found
 
 

@@ -17,7 +17,7 @@ from opentelemetry_instrumentation_corevital.baselines.windowed import TableRows
 from opentelemetry_instrumentation_corevital.run import Run
 
 from .choosing import Trial, Tried, tried
-from .diagnosis import Place, places
+from .diagnosis import Place, alone, places
 from .excess import stacked
 from .lessons import Lesson, Student, calibrated, learned
 from .verdicts import NONE, Baseline, Judge, first_blamed, flags_of_layers, loops
@@ -91,6 +91,7 @@ class ModelFigures:
         agreement: what is judged alike on steps as kept and made of windows.
         tried: rows of a learned baseline -> what each rule does, summed over the baselines on which it was tried.
         places: where the excess of faults is, with the largest learned baseline.
+        alone: view and signal, kind of fault -> first layer right by that signal alone, with the same.
     """
 
     name: str
@@ -109,6 +110,7 @@ class ModelFigures:
     agreement: Counts = field(default_factory=dict)
     tried: dict[str, list[Tried]] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
+    alone: dict[tuple[str, str], Count] = field(default_factory=dict)
 
 
 class ZooModel:
@@ -201,7 +203,9 @@ def figures(name: str, folder: Path = store.FOLDER, plan: Plan | None = None) ->
     for count, some in lessons.items():
         each = [tried(trial, lesson) for lesson in some[: plan.tried]]
         found.tried[str(count)] = [sum(outcomes, Tried()) for outcomes in zip(*each, strict=True)]
-    found.places = places(trial, lessons[max(plan.draws)][0], [one.fault for one, _ in zoo.grave])
+    kinds, lesson = [one.fault for one, _ in zoo.grave], lessons[max(plan.draws)][0]
+    found.places = places(trial, lesson, kinds)
+    found.alone = {key: Count(*counts) for key, counts in alone(trial, lesson, kinds).items()}
     return found
 
 

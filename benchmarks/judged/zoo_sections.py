@@ -1,25 +1,17 @@
 """The page's sections on the zoo, from what was counted on each model: rows, goals, and whether they are met."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from statistics import median
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from .choosing import Tried, all_rules, choose
-from .figures import Figure, Section, wilson
+from . import rule_sections
+from .figures import Figure, Section
 from .zoo_model import NONFINITE, Count, ModelFigures
+from .zoo_rows import SOURCES, Models, held, pooled, total
 
-SOURCES: Final = {
-    "50": "learned from 50 runs",
-    "200": "learned from 200 runs",
-    "calibrated": "calibrated",
-    "none": "without a baseline",
-}
 _ALARMS: Final = {"50": (0.03, 0.06), "200": (0.01, 0.03), "calibrated": (0.01, 0.03), "none": (0.005, 0.01)}
 """Most of the healthy runs: of all models, of one."""
 _RIGHT: Final = {"50": 0.80, "200": 0.85, "calibrated": 0.90}
-
-Models = Sequence[ModelFigures]
 
 
 def sections(models: Models) -> list[Section]:
@@ -35,8 +27,7 @@ def sections(models: Models) -> list[Section]:
         _warnings(models),
         _levels(models),
         _contradictions(models),
-        _chosen(models),
-        *_diagnosis(models),
+        *rule_sections.sections(models),
         _agreement(models),
     ]
 
@@ -44,31 +35,11 @@ def sections(models: Models) -> list[Section]:
 # --- counts ------------------------------------------------------------------------------------------------------
 
 
-def total(counts: Iterable[Count]) -> Count:
-    """Return the sum."""
-    return sum(counts, Count())
-
-
 def _of_draws(model: ModelFigures, source: str, row: str) -> Count:
     """Return a row of a model: the mean over the baselines that were drawn."""
     draws = model.layers.get(source, [])
     found = total(draw[row] for draw in draws)
     return Count(found.hits / len(draws), found.total / len(draws)) if draws else Count()
-
-
-def pooled(name: str, count: Count, *, least: float | None = None, most: float | None = None) -> Figure:
-    """Return a share of the runs of all models, with its interval; the goal is held against the point estimate."""
-    low, high = wilson(count.hits, count.total)
-    value = f"{count.rate:.4f} ({count.hits:.4g} of {count.total:.5g}; {low:.4f} to {high:.4f})"
-    return _held(name, value if count.total else "no run", count.rate, least, most)
-
-
-def _held(name: str, value: str, rate: float, least: float | None, most: float | None) -> Figure:
-    if least is not None:
-        return Figure(name, value, f">= {least:g}", rate >= least)
-    if most is not None:
-        return Figure(name, value, f"<= {most:g}", rate <= most)
-    return Figure(name, value)
 
 
 def _by_model(models: Models, of: Callable[[ModelFigures], Count]) -> Figure:
@@ -97,7 +68,7 @@ def _alarms(models: Models, row: str, title: str, notes: Sequence[str]) -> Secti
         worst = max(counts, key=lambda name: counts[name].rate)
         rows.append(pooled(f"{words}: pooled", total(counts.values()), most=of_all))
         value = f"{worst} {counts[worst].rate:.4f} ({counts[worst].hits:.4g} of {counts[worst].total:.5g})"
-        rows.append(_held(f"... {words}: worst model", value, counts[worst].rate, None, of_one))
+        rows.append(held(f"... {words}: worst model", value, counts[worst].rate, None, of_one))
         rows.append(_by_model(here, lambda model, source=source: _of_draws(model, source, row)))  # type: ignore[misc]
         if source.isdigit():
             rows.append(Figure(f"... {words}: single draws, pooled", _spread(here, source, row)))
@@ -258,77 +229,6 @@ def _contradictions(models: Models) -> Section:
             rows.append(Figure(f"{words}: forbidden pairs", f"{found.total()} in {runs} runs", "0", not found.total()))
             told += [f"{words}: {pair} {count}" for pair, count in found.most_common()]
     return Section("Verdicts that contradict each other", rows, [f"Pairs: {'; '.join(told) or 'none'}."])
-
-
-def _chosen(models: Models) -> Section:
-    """Compare, for each model, the rule that was chosen on the others with the one that ships."""
-    rules, rows = all_rules(), []
-    for source in ("50", "200"):
-        here = [model for model in models if source in model.tried]
-        if len(here) < 2:
-            continue
-        chosen = {model.name: choose([other.tried[source] for other in here if other is not model]) for model in here}
-        every = choose([model.tried[source] for model in here])
-        words = SOURCES[source]
-        for what, number in (
-            ("chosen on the others", chosen),
-            ("as shipped", dict.fromkeys(chosen, 0)),
-            ("chosen on all, in sample", dict.fromkeys(chosen, every)),
-        ):
-            found = sum((model.tried[source][number[model.name]] for model in here), Tried())
-            value = (
-                f"{_share(found.right, found.faults)} right; {_share(found.alarms, found.healthy)} of healthy beyond"
-            )
-            rows.append(Figure(f"{words}, {what}", value))
-        for model in here:
-            best, now = model.tried[source][chosen[model.name]], model.tried[source][0]
-            value = (
-                f"{_share(best.right, best.faults)} right ({_share(now.right, now.faults)} as shipped), "
-                f"{_share(best.alarms, best.healthy)} beyond ({_share(now.alarms, now.healthy)})"
-            )
-            rows.append(Figure(f"... {words}: {model.name}; {rules[chosen[model.name]].text()}", value))
-        rows.append(Figure(f"... {words}: on all models", rules[every].text()))
-    note = (
-        f"{len(rules) - 1} rules (`judged/choosing.py`: signals that count, floors, growth with length, share of the "
-        "limit at which a layer counts) and the one that ships. For each model the one is taken that places most "
-        "faults of the other models rightly. All have a limit by the same promise. Which runs teach is by what ships."
-    )
-    return Section("Chosen on the other models", rows, [note])
-
-
-def _share(hits: float, total_: float) -> str:
-    return f"{hits / total_:.3f}" if total_ else "none"
-
-
-def _diagnosis(models: Models) -> list[Section]:
-    rows = []
-    kinds = sorted({place.fault for model in models for place in model.places})
-    for kind in kinds:
-        for model in models:
-            some = [place for place in model.places if place.fault == kind]
-            measured = [place for place in some if place.strongest]
-            if not measured:
-                continue
-            outcomes = Counter(place.outcome for place in some)
-            signals = Counter(place.strongest for place in measured)
-            others = Counter(place.other for place in measured if place.other)
-            value = (
-                ", ".join(f"{outcome} {count}" for outcome, count in outcomes.most_common())
-                + f"; strongest {_two(signals)}, {median(place.strength for place in measured):.2f} of the limit"
-                + f"; of what counts {median(place.counted for place in measured):.2f}"
-                + (f"; instead {_two(others)}" if others else "")
-            )
-            rows.append(Figure(f"{kind}: {model.name}", value))
-    note = (
-        "By the shipped rule and a baseline of the most runs. Strongest: view and signal with the largest excess at "
-        "the layer with the fault, of all that are kept, and its median over runs in units of the limit. Instead: what "
-        "is out in the layer that is blamed wrongly, and how many layers from the fault that is."
-    )
-    return [Section("Where the excess of faults is", rows, [note])] if rows else []
-
-
-def _two(counter: Counter[str]) -> str:
-    return ", ".join(f"{what} ({count})" for what, count in counter.most_common(2))
 
 
 def _agreement(models: Models) -> Section:

@@ -30,7 +30,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks")
 
 ZOO = "corpus container making pack plan store"
-JUDGED = "choosing diagnosis excess lessons reading verdicts zoo_model zoo_runs zoo_sections figures"
+JUDGED = "choosing diagnosis excess lessons reading verdicts zoo_model zoo_rows zoo_runs zoo_sections figures"
 
 
 @pytest.fixture(scope="module")
@@ -335,6 +335,7 @@ def test_the_page_has_every_figure_of_the_zoo(here: Any, figures: Any) -> None:
         "Structured text called a loop",
         "Chosen on the other models",
         "Where the excess of faults is",
+        "Each signal alone",
     ):
         assert f"## {title}\n" in page
     assert "| >= 1 | met |" in page
@@ -344,9 +345,9 @@ def test_the_page_has_every_figure_of_the_zoo(here: Any, figures: Any) -> None:
 
 def test_a_missed_goal_is_said(here: Any) -> None:
     count = here.zoo_model.Count
-    assert here.zoo_sections.pooled("x", count(3, 100), most=0.02).met is False
-    assert here.zoo_sections.pooled("x", count(1.5, 100), most=0.02).met is True
-    assert here.zoo_sections.pooled("x", count(0, 0), least=0.5).met is False, "nothing was measured"
+    assert here.zoo_rows.pooled("x", count(3, 100), most=0.02).met is False
+    assert here.zoo_rows.pooled("x", count(1.5, 100), most=0.02).met is True
+    assert here.zoo_rows.pooled("x", count(0, 0), least=0.5).met is False, "nothing was measured"
 
 
 def test_warnings_are_counted_as_they_begin(here: Any) -> None:
