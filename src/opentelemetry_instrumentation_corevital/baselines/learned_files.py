@@ -23,7 +23,7 @@ from ..config import data_folder
 from .learned import MOST_LAYERS, LearnedBaseline, key_of
 from .profile import Identity, ProfileError
 from .profiled_signals import LAYER_SIGNALS, STEP_SIGNALS
-from .run_numbers import MOST_NUMBERS, NUMBER, NumberSample
+from .run_numbers import MOST_NUMBERS, NUMBER, RULE_VERSION, NumberSample
 from .sketches import BINS, Sketches
 from .windowed import VIEWS, TableRows
 
@@ -67,6 +67,7 @@ def to_bytes(baseline: LearnedBaseline) -> bytes:
         "model": baseline.identity.model_dump(mode="json"),
         "frozen": baseline.frozen,
         "signals": _signals(),
+        "rule": RULE_VERSION,
         **{name: getattr(baseline, name) for name in _COUNTS},
     }
     sketches, entries = baseline.sketches, baseline.numbers.entries
@@ -169,7 +170,7 @@ def _of_bytes(data: bytes) -> LearnedBaseline:
     return LearnedBaseline(
         identity,
         _sketches(arrays, TableRows(layers).count),
-        numbers=_numbers(arrays),
+        numbers=_numbers(arrays, of_this_rule=about.get("rule") == RULE_VERSION),
         frozen=about.get("frozen") is True,
         **counts,  # type: ignore[arg-type]
     )
@@ -198,7 +199,8 @@ def _sketches(arrays: dict[str, NDArray[Any]], rows: int) -> Sketches:
     return found
 
 
-def _numbers(arrays: dict[str, NDArray[Any]]) -> NumberSample:
+def _numbers(arrays: dict[str, NDArray[Any]], *, of_this_rule: bool) -> NumberSample:
+    """Return the numbers of runs; none where they are of another rule: the next runs' are taken then."""
     keys = arrays.get("number_key")
     count = len(keys) if keys is not None and keys.ndim == 1 else 0
     if count > MOST_NUMBERS:
@@ -208,7 +210,7 @@ def _numbers(arrays: dict[str, NDArray[Any]]) -> NumberSample:
         entries[name] = _array(arrays, f"number_{name}", (count,), NUMBER[name])
     if not np.isfinite(entries["value"]).all():
         raise ValueError(f"a number of a run is not finite; {_RESET}")
-    return NumberSample(entries).merged(NumberSample.of())
+    return NumberSample(entries).merged(NumberSample.of()) if of_this_rule else NumberSample.of()
 
 
 def _array(arrays: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
