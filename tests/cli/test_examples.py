@@ -1,4 +1,4 @@
-"""Every example of docs/store.md and of the commands' own help, run over a store with runs in it."""
+"""Every example of docs/store.md and of the commands' own help, run over a store with runs and a baseline in it."""
 
 import re
 import shlex
@@ -10,16 +10,19 @@ import pytest
 import typer
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.baselines.learned_files import to_bytes
 from opentelemetry_instrumentation_corevital.cli.app import app, run_command
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter, open_store
 from tests.support.in_memory import instrumented
 from tests.support.legacy_reports import report, write_database, write_file
 from tests.support.spans import make_spans
+from tests.support.taught_baselines import added, taught
 from tests.support.tiny_models import prompt, sharpen, tiny_model
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "store.md"
 README = ROOT / "README.md"
+JUDGEMENT = ROOT / "docs" / "judgement.md"
 
 
 def commands(group: Any = None, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -53,6 +56,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     logs.shutdown()
     (tmp_path / "old-runs").mkdir()
     write_file(tmp_path / "old-runs", report())
+    baseline = to_bytes(added(taught(*range(3))))
+    for name in ("a.baseline", "b.baseline"):
+        (tmp_path / name).write_bytes(baseline)
     write_database(tmp_path / "old-runs" / "old.db", report("bbbbbbbb-0000-4000-8000-000000000002", version="0.3.0"))
     return tmp_path
 
@@ -79,8 +85,18 @@ def test_the_commands_of_the_readme_work(folder: Path, capsys: pytest.CaptureFix
         assert run_command(shlex.split(line, comments=True)[1:]) == 0, (line, capsys.readouterr().err)
 
 
-def test_the_page_has_an_example_of_every_command() -> None:
-    text = PAGE.read_text(encoding="utf-8") + README.read_text(encoding="utf-8")
+def test_the_commands_about_baselines_work(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [line for block in blocks("sh", JUDGEMENT) for line in block.splitlines()]
+    about = [line for line in lines if line.startswith("corevital baseline ")]
+    assert len(about) == 5
+    for line in about:
+        assert run_command(shlex.split(line, comments=True)[1:]) == 0, (line, capsys.readouterr().err)
+        assert "org/model" in capsys.readouterr().out or " reset " in line, line
+    assert (folder / "both.baseline").exists()
+
+
+def test_the_pages_have_an_example_of_every_command() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in (PAGE, README, JUDGEMENT))
     for name, _ in commands():
         assert f"corevital {name}" in text, name
 

@@ -98,4 +98,4 @@ def test_help_promises_nothing_that_is_not_there() -> None:
     reads_labels = {words for words, command in LEAVES.items() if any(p.opts[0] == "--labels" for p in command.params)}
     assert not reads_labels, "calibration reads labels now: help may say so"
     for words, command in LEAVES.items():
-        assert "learn" not in command.help, words
+        assert words[0] == "baseline" or "learn" not in command.help, words

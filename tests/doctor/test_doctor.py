@@ -55,6 +55,7 @@ class Doctor:
 
 @pytest.fixture
 def doctor(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    monkeypatch.delenv("OTEL_COREVITAL_BASELINE")  # the tests' own
     return Doctor(cli, monkeypatch)
 
 

@@ -76,7 +76,7 @@ def list_(as_json: AsJson = False) -> None:
 def show(name: Name, as_json: AsJson = False) -> None:
     """Say what one has: whose it is, runs, tokens, and from which run number on a run is out.
 
-    Example: corevital baseline show SmolLM2-135M-Instruct
+    Example: corevital baseline show org/model
     """
     found = _one(name)
     known = _whole(found)
@@ -131,6 +131,30 @@ def merge(
 
 
 @baseline.command(cls=Command)
+def freeze(name: Name, thaw: Annotated[bool, typer.Option("--undo", help="Let runs teach it again.")] = False) -> None:
+    """Let no run teach it any more; runs are still judged with it.
+
+    Processes that serve the model now notice with their next writing, a minute later at most; --undo when they start.
+
+    Example: corevital baseline freeze org/model
+    """
+    file = _one(name).file
+
+    def changed(known: LearnedBaseline | None) -> LearnedBaseline | None:
+        if known is not None:
+            known.frozen = not thaw
+        return known
+
+    try:
+        known = update(file, changed)
+    except OSError as error:
+        raise UserError(f"baseline {file}: cannot be written: {error.strerror or error}.") from None
+    if known is None:
+        raise UserError(f"baseline {file}: is not there any more.")
+    echo(f"{_title(known.identity)}: {_state(known)}")
+
+
+@baseline.command(cls=Command)
 def reset(
     name: Annotated[str | None, typer.Argument(metavar="BASELINE", help="As for `show`.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All that were learned.")] = False,
@@ -140,7 +164,7 @@ def reset(
 
     Processes that serve the model now begin anew with what they have not written yet, a minute's runs at most.
 
-    Example: corevital baseline reset SmolLM2-135M-Instruct --yes
+    Example: corevital baseline reset org/model --yes
     """
     if (name is None) is not every:
         raise UserError("name one baseline, or give --all.")
@@ -159,30 +183,6 @@ def reset(
         except OSError as error:
             raise UserError(f"baseline {file}: cannot be removed: {error.strerror or error}.") from None
         echo(f"{file}: removed")
-
-
-@baseline.command(cls=Command)
-def freeze(name: Name, thaw: Annotated[bool, typer.Option("--undo", help="Let runs teach it again.")] = False) -> None:
-    """Let no run teach it any more; runs are still judged with it.
-
-    Processes that serve the model now notice with their next writing, a minute later at most; --undo when they start.
-
-    Example: corevital baseline freeze SmolLM2-135M-Instruct
-    """
-    file = _one(name).file
-
-    def changed(known: LearnedBaseline | None) -> LearnedBaseline | None:
-        if known is not None:
-            known.frozen = not thaw
-        return known
-
-    try:
-        known = update(file, changed)
-    except OSError as error:
-        raise UserError(f"baseline {file}: cannot be written: {error.strerror or error}.") from None
-    if known is None:
-        raise UserError(f"baseline {file}: is not there any more.")
-    echo(f"{_title(known.identity)}: {_state(known)}")
 
 
 def _read(file: Path) -> _Found:
