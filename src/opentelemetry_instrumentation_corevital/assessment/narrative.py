@@ -177,9 +177,9 @@ def _first_step(evidence: Mapping[str, Any]) -> float:
     return step
 
 
-def _joined(texts: Sequence[str]) -> str:
+def _joined(sentences: Sequence[str]) -> str:
     """Return sentences as one, without its full stop."""
-    first, *others = (text.removesuffix(".") for text in texts)
+    first, *others = (text.removesuffix(".") for text in sentences)
     return "; ".join([first, *map(_going_on, others)])
 
 
