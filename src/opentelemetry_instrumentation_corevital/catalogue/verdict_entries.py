@@ -8,8 +8,8 @@ from .verdict import Entry
 ENTRIES: Final[Mapping[str, Entry]] = {
     "high_entropy_steps, high_entropy_share": Entry(
         definition=(
-            "steps whose entropy is high: a count, no flag. With a [baseline](#learned-baseline) that is above what "
-            "{{rule HIGH_STEP}} of the model's steps are below; the warning `high_entropy_share` comes where more than "
+            "steps whose entropy is high: a count, no flag. With a [baseline](#learned-baseline) that is above the "
+            "{{rule HIGH_STEP}} quantile of the model's steps; the warning `high_entropy_share` comes where more than "
             "{{rule UNUSUAL_FRACTION}} of the steps are, {{rule FEWEST_HIGH}} at least: ten times what is usual. "
             "Without one it is above {{rule ROUGH_ENTROPY_BITS}} bit, a rough number, and the warning needs "
             "{{rule ROUGH_FRACTION}} of the steps"

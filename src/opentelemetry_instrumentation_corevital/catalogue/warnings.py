@@ -21,7 +21,7 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
                 "finished run (`corevital.warnings`, the narrative, the counter) only where it went on for "
                 "{{rule LASTING_TOKENS}} tokens or became a loop, since ordinary text repeats a phrase"
             ),
-            evidence="period, copies so far, `start_step`, `onset_step`, `exact`",
+            evidence="period, copies so far, `start_step`, `onset_step`, `exact`; `lasting`: whether it did",
             measured=(
                 "tokens into the second copy, median: {{figure When it fires | `repetition_risk`, tokens into the "
                 "second copy, median}}; earlier than the loop in {{figure Warned before the flag | degenerate runs "
@@ -40,9 +40,9 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         entry=Entry(
             definition=(
                 "the window's mean entropy is above the earlier mean by {{limit entropy_rise_deviations}} standard "
-                "deviations; and, with a baseline, its median is above what {{rule RISEN}} of the model's windows are "
-                "below, {{rule BEYOND_STEPS}} steps in a row; without one the rise is {{limit entropy_rise_bits}} bit "
-                "at least"
+                "deviations; and, with a baseline, its median is above the {{rule RISEN}} quantile of the model's "
+                "windows, {{rule BEYOND_STEPS}} steps in a row; without one the rise is {{limit entropy_rise_bits}} "
+                "bit at least"
             ),
             unit="per step",
             default="where logits are measured",
@@ -62,8 +62,8 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         sentence="the two best tokens had become almost equally probable",
         entry=Entry(
             definition=(
-                "with a baseline: the window's median margin is below what all but {{rule NARROW}} of the model's "
-                "windows are above, {{rule BEYOND_STEPS}} steps in a row. Without one: its mean is below "
+                "with a baseline: the window's median margin is below the {{rule NARROW}} quantile of the model's "
+                "windows, {{rule BEYOND_STEPS}} steps in a row. Without one: its mean is below "
                 "{{limit margin_collapsed}}"
             ),
             unit="per step",
@@ -85,7 +85,7 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         entry=Entry(
             definition=(
                 "the window's mean top-1 probability is below {{limit confidence_share}} of the earlier mean; and, "
-                "with a baseline, its median is below what all but {{rule UNSURE}} of the model's windows are above, "
+                "with a baseline, its median is below the {{rule UNSURE}} quantile of the model's windows, "
                 "{{rule BEYOND_STEPS}} steps in a row; without one it is {{rule CONFIDENCE_DEVIATIONS}} standard "
                 "deviations below the earlier mean, too"
             ),
@@ -109,7 +109,7 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
             definition=(
                 "the fraction of collapsed heads, over {{limit collapse_steps}} attention samples, is more than "
                 "{{limit collapse_warning}} above the first {{limit collapse_steps}} samples; and, with a baseline, "
-                "above what 99.9 % of the model's windows are below"
+                "above the 99.9 % quantile of the model's windows"
             ),
             unit="per step",
             default="on steps on which attention is sampled",
@@ -171,7 +171,7 @@ COMPOUND: Final[tuple[Compound, ...]] = (
         entry=Entry(
             definition=(
                 "over the last 16 steps, against all before (32 at least): mean entropy and mean surprisal are higher, "
-                "and above what {{rule RISEN}} of the model's windows are below; without a baseline they are {{limit "
+                "and above the {{rule RISEN}} quantiles of the model's windows; without a baseline they are {{limit "
                 "degenerating_entropy_bits}} and {{limit degenerating_surprisal_bits}} bit higher. And the mean margin "
                 "is below {{limit degenerating_margin_share}} of what it was. Severity "
                 "{{severity degenerating_generation}}"
