@@ -167,3 +167,15 @@ def test_a_monitor_that_names_one_is_not_overruled_by_the_other_name(monkeypatch
     monkeypatch.delenv("OTEL_COREVITAL_BASELINE")
     options = monitor_options({"baseline": "off"}, (), own=CoreVitalMonitor.__init__, early_warning=True)
     assert options.over(load_settings({"profile": "auto"})).chosen_baseline == "off"
+
+
+def test_bits_are_chosen_only_where_somebody_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().chosen_entropy_bits is None
+    assert load_settings({"high_entropy_bits": 4.0}).chosen_entropy_bits == 4.0, "though that is the default"
+    monkeypatch.setenv("OTEL_COREVITAL_HIGH_ENTROPY_BITS", "2.5")
+    assert load_settings().chosen_entropy_bits == 2.5
+    options = monitor_options({"high_entropy_bits": 3.0}, (), own=CoreVitalMonitor.__init__, early_warning=True)
+    assert options.over(load_settings()).chosen_entropy_bits == 3.0
+    monkeypatch.delenv("OTEL_COREVITAL_HIGH_ENTROPY_BITS")
+    plain = monitor_options({}, (), own=CoreVitalMonitor.__init__, early_warning=True)
+    assert plain.over(load_settings()).chosen_entropy_bits is None

@@ -69,6 +69,16 @@ def test_counters_count_what_happened(recorded: tuple[Telemetry, dict[str, Any]]
     assert levels == {"low": 1, "high": 2}
 
 
+def test_steps_of_high_entropy_are_added_up() -> None:
+    with instrumented(high_entropy_bits=0.5) as telemetry:
+        for _ in range(2):
+            tiny_model().generate(prompt(), max_new_tokens=8, do_sample=True, eos_token_id=None)
+        (counted,) = telemetry.metrics()["corevital.high_entropy_steps"]
+    steps = [(span.attributes or {})[semconv.HEALTH_HIGH_ENTROPY_STEPS] for span in telemetry.spans]
+    assert counted.value == sum(steps) > 0  # type: ignore[arg-type]
+    assert counted.attributes == {semconv.GEN_AI_REQUEST_MODEL: "LlamaForCausalLM"}
+
+
 def test_histograms_have_useful_buckets(recorded: tuple[Telemetry, dict[str, Any]]) -> None:
     _, metrics = recorded
     (steps,) = metrics[semconv.METRIC_STEP_ENTROPY].data.data_points

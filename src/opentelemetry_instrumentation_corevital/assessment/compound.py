@@ -135,6 +135,7 @@ def _lost_prompt(run: Run, profile: Profile, thresholds: Thresholds) -> dict[str
         "excess": round(float(excess[at]), 2),
         "threshold": thresholds.context_excess,
         "entropy": round(float(entropies[at]), 4),
+        "threshold_source": "baseline",
     }
 
 

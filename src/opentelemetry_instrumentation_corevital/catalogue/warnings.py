@@ -159,7 +159,7 @@ COMPOUND: Final[tuple[Compound, ...]] = (
             ),
             unit="present or not",
             default="with a profile that knows attention to the prompt",
-            evidence="step, attention to the prompt, usual value, excess, threshold, entropy",
+            evidence="step, attention to the prompt, usual value, excess, threshold, entropy, threshold_source",
             measured="on healthy runs: {{figure Compound signals | `context_loss` on healthy runs}}",
             advice="the answer goes on without the question: compare what follows the step with the prompt",
         ),
