@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital._internal.npz import from_npz, to_npz
+from opentelemetry_instrumentation_corevital.baselines import learned_files
 from opentelemetry_instrumentation_corevital.baselines.learned import LearnedBaseline, identity_of, key_of
 from opentelemetry_instrumentation_corevital.baselines.learned_files import (
     file_of,
@@ -41,6 +42,19 @@ def test_a_baseline_is_written_and_read_back() -> None:
     assert after is not None
     assert before.value == after.value
     assert file.stat().st_size < 8192 * (LAYERS + 1)
+
+
+def test_numbers_by_another_rule_are_forgotten_and_what_is_usual_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = taught(*range(60))
+    assert made.limit() is not None
+    with monkeypatch.context() as later:
+        later.setattr(learned_files, "RULE", learned_files.RULE + 1)
+        added(made)
+        assert read_baseline(files()[0]).limit() is not None
+    back = read_baseline(files()[0])
+    assert back.limit() is None
+    assert back.runs == 60
+    assert back.profile() is not None
 
 
 @pytest.mark.parametrize(

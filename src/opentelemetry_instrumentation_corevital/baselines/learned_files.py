@@ -170,7 +170,8 @@ def _of_bytes(data: bytes) -> LearnedBaseline:
     return LearnedBaseline(
         identity,
         _sketches(arrays, TableRows(layers).count),
-        numbers=_numbers(arrays, of_this_rule=about.get("rule") == RULE_VERSION),
+        # Numbers by another rule cannot be compared with those of runs to come; what is usual stays.
+        numbers=_numbers(arrays) if about.get("rule", 1) == RULE_VERSION else NumberSample.of(),
         frozen=about.get("frozen") is True,
         **counts,  # type: ignore[arg-type]
     )
@@ -199,8 +200,7 @@ def _sketches(arrays: dict[str, NDArray[Any]], rows: int) -> Sketches:
     return found
 
 
-def _numbers(arrays: dict[str, NDArray[Any]], *, of_this_rule: bool) -> NumberSample:
-    """Return the numbers of runs; none where they are of another rule: the next runs' are taken then."""
+def _numbers(arrays: dict[str, NDArray[Any]]) -> NumberSample:
     keys = arrays.get("number_key")
     count = len(keys) if keys is not None and keys.ndim == 1 else 0
     if count > MOST_NUMBERS:
@@ -210,7 +210,7 @@ def _numbers(arrays: dict[str, NDArray[Any]], *, of_this_rule: bool) -> NumberSa
         entries[name] = _array(arrays, f"number_{name}", (count,), NUMBER[name])
     if not np.isfinite(entries["value"]).all():
         raise ValueError(f"a number of a run is not finite; {_RESET}")
-    return NumberSample(entries).merged(NumberSample.of()) if of_this_rule else NumberSample.of()
+    return NumberSample(entries).merged(NumberSample.of())
 
 
 def _array(arrays: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
