@@ -116,6 +116,14 @@ def test_no_flag_of_layers_rests_on_a_profile_of_version_1(profile: Profile, tmp
     assert "context_loss" in run.warnings, "what is usual is still known"
 
 
+def test_a_model_of_layers_that_nobody_has_costs_no_memory(profile: Profile, tmp_path: Path) -> None:
+    data = profile.model_dump(mode="json", exclude_none=True) | {"layers": {}}
+    data["model"]["layer_count"] = 10**12
+    limit, _ = limit_of_profile(read_profile(written(tmp_path, data)))
+    assert limit is not None
+    assert not limit.is_exceeded_by(broken()), "no layer is known"
+
+
 def changed(data: dict[str, Any], **values: Any) -> dict[str, Any]:
     return {**data, "runs": {**data["runs"], **values}}
 

@@ -88,4 +88,4 @@ def test_it_knows_how_many_more_are_needed(kept: int, steps: int, dropped: int, 
     assert tally.missing() == missing
     assert tally.tried == kept + dropped
     assert tally.tokens == kept * steps
-    assert tally.told() == (f"{dropped} loop" if dropped else "none")
+    assert tally.told() == (f"loop {dropped}" if dropped else "none")

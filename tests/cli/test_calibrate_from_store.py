@@ -15,7 +15,7 @@ from opentelemetry_instrumentation_corevital.run import Prompt, Run
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
 from tests.support.command_line import Cli
-from tests.support.healthy_runs import healthy
+from tests.support.healthy_runs import LAYERS, healthy
 from tests.support.reported_runs import report
 from tests.support.spans import make_spans, run_code
 
@@ -76,7 +76,7 @@ def test_a_profile_of_served_runs_is_that_of_the_same_runs_in_memory(cli: Cli, s
     code, out, err = cli("calibrate", "--from-store", str(store))
     assert code == 0, err
     assert "org/model: 60 runs, 3600 steps, of 65 runs" in out
-    assert "dropped: 1 error, 1 too short, 1 not finite, 2 loop" in out
+    assert "dropped: loop 2, error 1, too short 1, not finite 1" in out
     assert "at most 1 in 61 healthy runs" in out
     assert "of 60 (" in out
     assert "longest run: 60 tokens" in out
@@ -106,7 +106,7 @@ def test_runs_are_chosen_as_other_commands_choose_them(cli: Cli, store: Path) ->
     code, _, err = cli("calibrate", "--from-store", str(store), "--limit", "20")
     assert code == 1
     assert "15 healthy runs of 900 tokens among 20" in err
-    assert "2 loop" in err
+    assert "Dropped: loop 2, " in err
     assert "Give 47 more runs or more" in err.replace("\n", " "), "35 healthy ones at 15 of 20"
     assert not profiles_folder().exists(), "nothing is written"
     assert cli("calibrate", "--from-store", str(store), "--model", "model", "--out", "p.json")[0] == 0
@@ -144,9 +144,24 @@ def test_several_models_are_not_mixed(cli: Cli, store: Path) -> None:
     code, _, err = cli("calibrate", "--from-store")
     assert code == 1
     assert "several models; add --model: org/model, org/other" in err.replace("\n", " ")
-    code, _, err = cli("calibrate", "--from-store", "--model", "org/model")
-    assert code == 1, "the newest one is of another quantisation"
-    assert "65 another model" in err
+    code, out, _ = cli("calibrate", "--from-store", "--model", "org/model", "--out", "p.json")
+    assert code == 0
+    assert "another model 1" in out, "one of another quantisation"
+    assert read_profile("p.json").made.runs == 60
+    assert read_profile("p.json").model.quantization is None
+
+
+def test_arrays_that_are_not_those_of_the_model_are_left_aside(cli: Cli, store: Path) -> None:
+    odd = [served(400 + seed) for seed in range(2)]
+    for run in odd:
+        run.model = dataclasses.replace(run.model, layer_count=12)
+    cli.db.parent.mkdir()
+    shutil.copy(store, cli.db)
+    keep(cli.db, odd)
+    code, out, _ = cli("calibrate", "--from-store", "--out", "p.json")
+    assert code == 0
+    assert "2 runs without layer arrays left aside" in out
+    assert read_profile("p.json").model.layer_count == LAYERS
 
 
 @pytest.mark.parametrize(

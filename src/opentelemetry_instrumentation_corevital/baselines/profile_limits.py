@@ -42,9 +42,8 @@ def yardstick(profile: Profile) -> Yardstick:
 
 
 def layers_of(profile: Profile) -> int:
-    """Return the number of layers that a profile knows."""
-    known = (len(spreads.steps.location) for spreads in profile.layers.values())
-    return profile.model.layer_count or next(known, 0)
+    """Return the number of layers of which a profile knows something."""
+    return next((len(spreads.steps.location) for spreads in profile.layers.values()), 0)
 
 
 def _quantile(spread: Spread, level: float) -> NDArray[np.float64]:

@@ -60,7 +60,7 @@ def fit_profile(
     if steps < FEWEST_STEPS:
         raise ProfileError(f"a profile needs {FEWEST_STEPS} steps, these runs have {steps}: give more or longer ones")
     layered = [layer_signals(run) for run in healthy]
-    rows = TableRows(model.layer_count or next((each.shape[1] for found in layered for each in found.values()), 0))
+    rows = TableRows(next((each.shape[1] for found in layered for each in found.values()), 0))
     measured = [list(parts(run, rows)) for run in healthy]
     signals = _spreads([step_signals(run) for run in healthy], STEP_SIGNALS, measured, rows)
     if not signals:

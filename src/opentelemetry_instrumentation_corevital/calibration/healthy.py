@@ -101,4 +101,4 @@ class Tally:
 
     def told(self) -> str:
         """Return what was dropped, as text: the most frequent first."""
-        return ", ".join(f"{count} {reason}" for reason, count in self.dropped.most_common()) or "none"
+        return ", ".join(f"{reason} {count}" for reason, count in self.dropped.most_common()) or "none"

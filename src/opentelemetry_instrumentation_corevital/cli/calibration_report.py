@@ -24,9 +24,9 @@ def result_of(profile: Profile, runs: CalibrationRuns, file: Path) -> dict[str, 
         "runs": tally.kept,
         "tokens": tally.tokens,
         "longest_run": tally.longest,
-        "dropped": dict(tally.dropped),
+        "dropped": dict(tally.dropped.most_common()),
         "limit": None if limit is None else limit.value,
-        "promised_rate": None if profile.runs is None else _promised(len(profile.runs.values)),
+        "promised_rate": None if limit is None or profile.runs is None else _promised(len(profile.runs.values)),
         "false_alarms": None,
         "notes": [*runs.notes, *([] if why_not is None else [why_not])],
     }
@@ -66,7 +66,7 @@ def tell(found: dict[str, Any]) -> None:
     echo(
         f"{found['model']['name']}: {found['runs']} runs, {found['tokens']} steps, of {tried} runs ({found['source']})"
     )
-    dropped = ", ".join(f"{count} {reason}" for reason, count in found["dropped"].items())
+    dropped = ", ".join(f"{reason} {count}" for reason, count in found["dropped"].items())
     echo(f"dropped: {dropped or 'none'}")
     if found["limit"] is not None:
         one_in = round(1 / found["promised_rate"])

@@ -38,6 +38,7 @@ class Sieve:
         runs: the healthy ones.
         groups: of each, that of its prompt.
         tally: what became of all.
+        flagged: how many of them had another flag, one of layers.
         group: of the runs to come.
         error: what the last one that failed said.
     """
@@ -46,6 +47,7 @@ class Sieve:
     runs: list[Run] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
+    flagged: int = 0
     group: int = 0
     error: str = ""
 
@@ -56,6 +58,7 @@ class Sieve:
             self.tally.drop(reason)
             return
         self.tally.keep(run)
+        self.flagged += bool(run.health is not None and run.health.raised())
         self.runs.append(without_the_rest(run))
         self.groups.append(self.group)
 
@@ -118,14 +121,13 @@ class Served:
     """Healthy runs of a store, and what else it has.
 
     Attributes:
-        sieve: the healthy ones, and why others are left out.
-        without_layers: runs of the model of which no layer arrays are stored.
-        flagged: healthy ones whose layers were flagged by the baseline of their time.
+        sieve: the healthy ones, and why others are left out. If they are of models of one name that differ, in
+            quantisation say, those of the one that has most.
+        without_layers: runs of which no layer arrays are stored.
     """
 
     sieve: Sieve
     without_layers: int
-    flagged: int
 
 
 def served(store: RunSource, wanted: RunFilter, limit: int, status: Console) -> Served:
@@ -137,24 +139,25 @@ def served(store: RunSource, wanted: RunFilter, limit: int, status: Console) -> 
         limit: how many of those with layer arrays are read at most.
         status: where progress is shown.
     """
-    sieve, without_layers, flagged, key = Sieve(), 0, 0, None
+    models: dict[str, Sieve] = {}
     prompts: dict[str, int] = {}
-    for summary in _shown(_pages(store, wanted), status, sieve.tally):
+    without_layers = tried = 0
+    for summary in _shown(_pages(store, wanted), status):
         run = _read(store, summary)
         if run is None:
             without_layers += 1
             continue
-        key = key or key_of(identity_of(run.model))
-        if key_of(identity_of(run.model)) != key:
-            sieve.tally.drop("another model")
-        else:
-            told = summary.prompt_hash or f"{summary.trace_id}:{summary.span_id}:{summary.sequence_index}"
-            sieve.group, before = prompts.setdefault(told, len(prompts)), len(sieve.runs)
-            sieve.on_run_ending(None, run)
-            flagged += len(sieve.runs) > before and bool(run.health and run.health.raised())
-        if sieve.tally.tried == limit:
+        told = summary.prompt_hash or f"{summary.trace_id}:{summary.span_id}:{summary.sequence_index}"
+        sieve = models.setdefault(key_of(identity_of(run.model)), Sieve())
+        sieve.group = prompts.setdefault(told, len(prompts))
+        sieve.on_run_ending(None, run)
+        tried += 1
+        if tried == limit:
             break
-    return Served(sieve, without_layers, flagged)
+    chosen = max(models.values(), key=lambda sieve: sieve.tally.kept, default=Sieve())
+    if others := tried - chosen.tally.tried:
+        chosen.tally.dropped["another model"] += others
+    return Served(chosen, without_layers)
 
 
 def _read(store: RunSource, summary: RunSummary) -> Run | None:
@@ -177,7 +180,7 @@ def _pages(store: RunSource, wanted: RunFilter) -> Iterator[RunSummary]:
             return
 
 
-def _shown(plan: Sequence[T] | Iterator[T], status: Console, tally: Tally) -> Iterator[T]:
+def _shown(plan: Sequence[T] | Iterator[T], status: Console, tally: Tally | None = None) -> Iterator[T]:
     """Yield what is to be done, and show on standard error how far it is."""
     total = len(plan) if isinstance(plan, Sequence) else None
     if status.is_terminal:
@@ -185,7 +188,7 @@ def _shown(plan: Sequence[T] | Iterator[T], status: Console, tally: Tally) -> It
         return
     for number, each in enumerate(plan, 1):
         yield each
-        if total is not None and number * _LINES // total > (number - 1) * _LINES // total:
+        if total is not None and tally is not None and number * _LINES // total > (number - 1) * _LINES // total:
             status.print(f"{number} of {total} runs, {tally.kept} kept", soft_wrap=True)
 
 

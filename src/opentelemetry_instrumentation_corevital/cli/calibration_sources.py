@@ -57,9 +57,9 @@ def runs_of_store(source: RunSource, wanted: RunFilter, limit: int) -> Calibrati
     notes = []
     if found.without_layers:
         notes.append(f"{many(found.without_layers, 'run')} without layer arrays left aside")
-    if found.flagged:
+    if found.sieve.flagged:
         notes.append(
-            f"{found.flagged} of them had a flag of layers by the baseline of their time, and are taken for healthy"
+            f"{found.sieve.flagged} of these runs had a flag of layers by the baseline of their time, and are used"
         )
     return CalibrationRuns(found.sieve, f"served runs in {source.name}", "run", notes=tuple(notes))
 

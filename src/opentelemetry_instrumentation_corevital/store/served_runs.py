@@ -18,6 +18,8 @@ _NEEDED: Final = "hidden_l2_norm"
 def served_run(stored: StoredRun) -> Run | None:
     """Return a stored run with its columns and its flags; None where no layer arrays are stored, or they are damaged.
 
+    Arrays of other layers than the span says count as damaged.
+
     Tokens are -1, and `absent` has `output_tokens`, where their ids are not stored: the rule without content.
     Numbers that run data have in half precision are those.
     """
@@ -27,12 +29,15 @@ def served_run(stored: StoredRun) -> Run | None:
         return None
     if _NEEDED not in columns or stored.report is not None:  # of the first CoreVital: other signals of the same names
         return None
+    steps, layers = columns[_NEEDED].shape
+    model = _model(stored, layers)
+    if model.layer_count != layers:
+        return None
     measured = {name: _as_measured(name, columns[name]) for name in columns if name not in ("time_ns", "tokens")}
-    steps = len(columns[_NEEDED])
     tokens = columns.get("tokens")
     summary = stored.summary
     run = Run(
-        _model(stored),
+        model,
         Decoding(max_new_tokens=_attribute(stored, semconv.GEN_AI_REQUEST_MAX_TOKENS)),
         summary.start_ns,
         summary.end_ns,
@@ -58,10 +63,11 @@ def _as_measured(name: str, values: NDArray[Any]) -> NDArray[Any]:
     return np.where(counts < 0, np.float32(np.nan), counts)
 
 
-def _model(stored: StoredRun) -> ModelInfo:
+def _model(stored: StoredRun, layers: int) -> ModelInfo:
+    """Return what the span says of the model; the number of layers, if it does not say, is that of the arrays."""
+    told = _attribute(stored, semconv.MODEL_LAYER_COUNT)
     facts = {
         "dtype": semconv.MODEL_DTYPE,
-        "layer_count": semconv.MODEL_LAYER_COUNT,
         "head_count": semconv.MODEL_HEAD_COUNT,
         "quantization": semconv.MODEL_QUANTIZATION,
         "revision": semconv.MODEL_REVISION,
@@ -69,6 +75,7 @@ def _model(stored: StoredRun) -> ModelInfo:
     return ModelInfo(
         name=stored.summary.model or "",
         architecture=_attribute(stored, semconv.MODEL_ARCHITECTURE) or "",
+        layer_count=layers if told is None else told,
         adapters=tuple(_attribute(stored, semconv.MODEL_ADAPTERS) or ()),
         **{field: _attribute(stored, name) for field, name in facts.items()},
     )
