@@ -48,7 +48,7 @@ def test_numbers_by_another_rule_are_forgotten_and_what_is_usual_stays(monkeypat
     made = taught(*range(60))
     assert made.limit() is not None
     with monkeypatch.context() as later:
-        later.setattr(learned_files, "RULE", learned_files.RULE + 1)
+        later.setattr(learned_files, "RULE_VERSION", learned_files.RULE_VERSION + 1)
         added(made)
         assert read_baseline(files()[0]).limit() is not None
     back = read_baseline(files()[0])

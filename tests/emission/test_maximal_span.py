@@ -16,7 +16,7 @@ from opentelemetry.trace import set_span_in_context
 
 from opentelemetry_instrumentation_corevital import RAGContext, semconv
 from opentelemetry_instrumentation_corevital.baselines.profile import ProfiledRuns
-from opentelemetry_instrumentation_corevital.baselines.run_numbers import RULE
+from opentelemetry_instrumentation_corevital.baselines.run_numbers import RULE_VERSION
 from opentelemetry_instrumentation_corevital.calibration import fit_profile, write_profile
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.content import shortened
@@ -54,7 +54,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the path of a profile of this model in float32, as of so many runs that a limit rests on it."""
     info = dataclasses.replace(run_with_everything(8).model, dtype="float32")
     known = fit_profile([dataclasses.replace(add_layers(make_run(300), LAYERS), model=info)])
-    numbers = ProfiledRuns(rule=RULE, values=[1.0] * 50, tokens=[300] * 50, groups=range(50))
+    numbers = ProfiledRuns(rule=RULE_VERSION, values=[1.0] * 50, tokens=[300] * 50, groups=range(50))
     path = tmp_path_factory.mktemp("profiles") / "profile.json"
     write_profile(known.model_copy(update={"runs": numbers}), path)
     return str(path)
