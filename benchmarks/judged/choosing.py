@@ -1,7 +1,11 @@
 """Which rule tells the layer of a fault best, chosen on all models but the one that it is reported on.
 
-A rule is what decides a run's number and where it began: the signals that count, the floors of their distances, how
-much longer runs may be further out, and from which fraction of the limit on a layer counts. `GRID` has the candidates.
+A rule is what decides a run's number and where it began: the signals that count, the unit in which they are far out,
+how they are balanced, how much longer runs may be further out, and from which fraction of the limit on a layer counts.
+Balanced: some signals, and some layers, have heavier tails than others beyond any quantile, so that their excess alone
+makes the limit and hides the others'. So each is divided by what only one in ten healthy runs reaches in it. `GRID` has
+the candidates.
+
 Every one gets its limit in the same way, as the conformal quantile of the numbers of the healthy runs that taught the
 baseline, so all of them promise the same rate of false alarms; what is compared is how many faults they place rightly.
 """
@@ -9,17 +13,17 @@ baseline, so all of them promise the same rate of false alarms; what is compared
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opentelemetry_instrumentation_corevital.baselines import run_numbers
-from opentelemetry_instrumentation_corevital.baselines.run_numbers import NumberSample, limit_of
+from opentelemetry_instrumentation_corevital.baselines.run_numbers import FEWEST_RUNS, NumberSample, limit_of
 from opentelemetry_instrumentation_corevital.baselines.windowed import TableRows
 
-from .excess import PAIRS, Floats, Floor, Pair, Scale, Stack, excess
-from .lessons import Lesson
+from .excess import PAIRS, Floats, Pair, Scale, Stack, Unit, excess
+from .lessons import OUTER, Lesson
 
 _OUTPUT: Final[tuple[Pair, ...]] = tuple(
     (view, signal) for view in ("windows", "maxima") for signal in ("log2_gain", "layer_transformation")
@@ -48,10 +52,15 @@ SETS: Final[Mapping[str, tuple[Pair, ...]]] = {
     "all but the norm": tuple(pair for pair in PAIRS if pair[1] != "log2_norm"),
 }
 """What a layer adds to the residual stream, by windows' medians and largest values, and what its attention does."""
-FRACTIONS: Final = (0.1, 0.25, 0.5, 1.0)
-LEASTS: Final = (1 / 256, 1 / 64)
-PER_DOUBLING: Final = (0.0, 1 / 16, 1 / 8)
-SHARES: Final = (1.0, 0.8, 0.6)
+FRACTIONS: Final = (0.1, 0.25, 1.0)
+PER_DOUBLING: Final = (0.0, 1 / 16)
+SHARES: Final = (1.0, 0.7)
+Balance = Literal["none", "signals", "layers"]
+BALANCES: Final[tuple[Balance, ...]] = ("none", "signals", "layers")
+REACHED: Final = 0.9
+"""Quantile of the healthy runs' worst excess by which signals, or layers of signals, are balanced ..."""
+_LEAST_REACHED: Final = 0.25
+"""... which counts as so much at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,34 +69,40 @@ class Rule:
 
     name: str
     counted: tuple[Pair, ...]
-    floor: Floor
+    unit: Unit
     per_doubling: float
     share: float
     """Fraction of the limit from which a layer counts when it is looked for where it began."""
+    balance: Balance = "none"
+
+    @property
+    def places(self) -> list[int]:
+        """Return which of `excess.PAIRS` count."""
+        return [PAIRS.index(pair) for pair in self.counted]
 
     def text(self) -> str:
         """Return it for a reader."""
         return (
-            f"{self.name}; floors {self.floor.fraction:g} and {self.floor.least:.3g}; "
-            f"{self.per_doubling:.3g} per doubling; from {self.share:g} of the limit"
+            f"{self.name}; unit {self.unit.level:g} quantile, at least {self.unit.fraction:g} of the layers' median; "
+            f"{self.per_doubling:.3g} per doubling; from {self.share:g} of the limit; balanced: {self.balance}"
         )
 
 
 def shipped() -> Rule:
-    """Return the product's rule."""
+    """Return the product's rule: the one place that knows where its numbers stand."""
     return Rule(
         "as shipped",
         tuple(run_numbers.COUNTED),
-        Floor(run_numbers._LEAST_FRACTION, run_numbers._LEAST),
+        Unit(run_numbers.LEVELS[0], run_numbers._LEAST_FRACTION, run_numbers._LEAST),
         run_numbers._PER_DOUBLING,
         1.0,
     )
 
 
 GRID: Final = tuple(
-    Rule(name, counted, Floor(fraction, least), per_doubling, share)
-    for fraction, least, (name, counted), per_doubling, share in product(
-        FRACTIONS, LEASTS, SETS.items(), PER_DOUBLING, SHARES
+    Rule(name, counted, Unit(level, fraction, run_numbers._LEAST), per_doubling, share, balance)
+    for level, fraction, (name, counted), per_doubling, share, balance in product(
+        OUTER, FRACTIONS, SETS.items(), PER_DOUBLING, SHARES, BALANCES
     )
 )
 
@@ -139,32 +154,48 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A trial under one floor: the worst of each run by pair [runs, pairs], and the faults' windows."""
+    """A trial in one unit: the worst excess of each run [runs, pairs, layers], and the faults' windows.
+
+    Attributes:
+        numbers: of the runs that taught, each measured by what was known before it.
+        runs: in the baseline that measured each of these [runs].
+        number_windows: windows of each of these [runs].
+        healthy: of the runs that are judged.
+        fault_windows: [windows, pairs, layers].
+    """
 
     numbers: Floats
     runs: NDArray[np.intp]
-    """In the baseline that measured each of these [runs]."""
     number_windows: NDArray[np.intp]
     healthy: Floats
-    faults: Floats
     fault_windows: Floats
+
+    def balance(self, how: Balance) -> Floats:
+        """Return what excesses are divided by [pairs, layers or 1]."""
+        if how == "none" or not len(self.numbers):
+            return np.ones((len(PAIRS), 1), np.float32)
+        settled = self.runs >= FEWEST_RUNS
+        numbers = self.numbers[settled] if settled.sum() >= FEWEST_RUNS else self.numbers
+        if how == "signals":
+            numbers = numbers.max(2, keepdims=True)
+        return np.maximum(np.quantile(numbers, REACHED, axis=0), _LEAST_REACHED).astype(np.float32)
 
 
 def tried(trial: Trial, lesson: Lesson, rules: Sequence[Rule] | None = None) -> list[Tried]:
     """Return what each rule does with what was learned; without rules, `all_rules()` is tried."""
     rules = all_rules() if rules is None else rules
-    by_floor: dict[Floor, list[int]] = {}
+    by_unit: dict[Unit, list[int]] = {}
     for number, rule in enumerate(rules):
-        by_floor.setdefault(rule.floor, []).append(number)
+        by_unit.setdefault(rule.unit, []).append(number)
     found = [Tried()] * len(rules)
-    for floor, numbers in by_floor.items():
-        measured = measured_with(trial, lesson, floor)
+    for unit, numbers in by_unit.items():
+        measured = measured_with(trial, lesson, unit)
         for number in numbers:
             found[number] = _outcome(trial, measured, rules[number])
     return found
 
 
-def measured_with(trial: Trial, lesson: Lesson, floor: Floor) -> Measured:
+def measured_with(trial: Trial, lesson: Lesson, unit: Unit) -> Measured:
     """Return how far out all runs are by what was learned: those that taught by what was known before them."""
     worst, runs, windows = [], [], []
     for number, ruler in enumerate(lesson.rulers):
@@ -172,36 +203,36 @@ def measured_with(trial: Trial, lesson: Lesson, floor: Floor) -> Measured:
         if not mine:
             continue
         some = trial.taught.of([run for run, _ in mine])
-        worst.append(some.worst(excess(some, Scale.of(ruler, floor, trial.rows)).max(2)))
+        worst.append(some.worst(excess(some, Scale.of(ruler, unit, trial.rows))))
         runs += [measured for _, measured in mine]
         windows.append(some.counts)
-    scale = Scale.of(lesson.ruler, floor, trial.rows)
-    faults = excess(trial.faults, scale)
-    none = np.zeros((0, len(PAIRS)), np.float32)
+    scale = Scale.of(lesson.ruler, unit, trial.rows)
     return Measured(
-        np.concatenate(worst) if worst else none,
+        np.concatenate(worst) if worst else np.zeros((0, len(PAIRS), trial.rows.layers), np.float32),
         np.array(runs, np.intp),
         np.concatenate(windows) if windows else np.zeros(0, np.intp),
-        trial.healthy.worst(excess(trial.healthy, scale).max(2)),
-        trial.faults.worst(faults.max(2)),
-        faults,
+        trial.healthy.worst(excess(trial.healthy, scale)),
+        excess(trial.faults, scale),
     )
 
 
 def _outcome(trial: Trial, measured: Measured, rule: Rule) -> Tried:
-    pairs = [PAIRS.index(pair) for pair in rule.counted]
-    limit = limit_by(measured, pairs, rule)
+    pairs = rule.places
+    balance = measured.balance(rule.balance)[pairs]
+    limit = limit_by(measured, rule)
     alarms, found = 0, trial.told
     if limit is not None:
-        alarms = int((measured.healthy[:, pairs].max(1) > limit * longer(trial.healthy.counts, rule)).sum())
-        began = first_layers(trial.faults, measured.fault_windows[:, pairs].max(1), limit, rule)
+        healthy = (measured.healthy[:, pairs] / balance).max((1, 2))
+        alarms = int((healthy > limit * longer(trial.healthy.counts, rule)).sum())
+        began = first_layers(trial.faults, (measured.fault_windows[:, pairs] / balance).max(1), limit, rule)
         found = np.where(trial.told >= 0, trial.told, began)
     return Tried(int((found == trial.layers).sum()), len(trial.layers), alarms, trial.healthy.runs)
 
 
-def limit_by(measured: Measured, pairs: Sequence[int], rule: Rule) -> float | None:
+def limit_by(measured: Measured, rule: Rule) -> float | None:
     """Return the conformal limit of the runs' numbers, as a learned baseline would; None of too few."""
-    values = measured.numbers[:, pairs].max(1) / longer(measured.number_windows, rule)
+    balanced = measured.numbers[:, rule.places] / measured.balance(rule.balance)[rule.places]
+    values = balanced.max((1, 2)) / longer(measured.number_windows, rule)
     known = (values.tolist(), measured.number_windows.tolist(), measured.runs.tolist())
     return limit_of(NumberSample.of(zip(range(len(values)), *known, strict=True)).values())
 

@@ -1,7 +1,7 @@
 """Where the excess of a fault is: at its layer, by which signal, and which other layer begins to be out before it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .choosing import Trial, first_layers, limit_by, longer, measured_with, shipped
 from .excess import PAIRS, Floats, Pair
@@ -33,9 +33,9 @@ class Place:
 def places(trial: Trial, lesson: Lesson, faults: Sequence[str]) -> list[Place]:
     """Return where the excess of each run with a fault is."""
     rule = shipped()
-    pairs = [PAIRS.index(pair) for pair in rule.counted]
-    measured = measured_with(trial, lesson, rule.floor)
-    limit = limit_by(measured, pairs, rule)
+    pairs = rule.places
+    measured = measured_with(trial, lesson, rule.unit)
+    limit = limit_by(measured, rule)
     if limit is None:
         return []
     limits = limit * longer(trial.faults.counts, rule)
@@ -67,9 +67,9 @@ def alone(trial: Trial, lesson: Lesson, faults: Sequence[str]) -> dict[tuple[str
     Each gets a limit of its own. Runs in which something was not finite are left out: they need no signal.
     """
     rule, found = shipped(), {}
-    measured = measured_with(trial, lesson, rule.floor)
+    measured = measured_with(trial, lesson, rule.unit)
     for number, pair in enumerate(PAIRS):
-        limit = limit_by(measured, [number], rule)
+        limit = limit_by(measured, replace(rule, counted=(pair,)))
         if limit is None or not measured.numbers[:, number].any():
             continue
         first = first_layers(trial.faults, measured.fault_windows[:, number], limit, rule)

@@ -101,12 +101,15 @@ def _fill(table: Floats, where: NDArray[np.intp], part: Part, inside: NDArray[np
 
 
 @dataclass(frozen=True, slots=True)
-class Floor:
-    """How far a quantile counts as being from the median at least."""
+class Unit:
+    """In what a number is far out: the distance of an outer quantile from the median, but at least something."""
 
+    level: float
+    """Of the outer quantile: one of `lessons.OUTER`."""
     fraction: float
-    """Of the median over the model's layers."""
+    """At least this fraction of the median distance over the model's layers ..."""
     least: float
+    """... and this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Scale:
     per_low: Floats
 
     @classmethod
-    def of(cls, ruler: Ruler, floor: Floor, rows: TableRows) -> "Scale":
+    def of(cls, ruler: Ruler, unit: Unit, rows: TableRows) -> "Scale":
         """Return that of a ruler."""
         shape = (len(PAIRS), rows.layers)
         made = cls(*(np.zeros(shape, np.float32) for _ in range(3)))
@@ -129,9 +132,9 @@ class Scale:
             if not known.any():
                 continue
             made.centre[number] = np.where(known, centre, 0)
-            for distance, per in ((ruler.high - ruler.centre, made.per_high), (ruler.centre - ruler.low, made.per_low)):
-                own = distance[where]
-                least = max(floor.fraction * float(np.median(own[known])), floor.least)
+            for outer, per in ((ruler.high, made.per_high), (ruler.low, made.per_low)):
+                own = np.abs(outer[unit.level][where] - centre)
+                least = max(unit.fraction * float(np.median(own[known])), unit.least)
                 per[number] = np.where(known, 1 / np.maximum(own, least), 0)
         return made
 

@@ -6,7 +6,7 @@ run beyond the limit is counted and teaches nothing, one that loops teaches noth
 The learner's own code does it; only the file is left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from opentelemetry_instrumentation_corevital.baselines.learned import LearnedBaseline, identity_of
 from opentelemetry_instrumentation_corevital.baselines.learner import ANCHOR_RUNS, Learner, Pupil, Usual, _added
-from opentelemetry_instrumentation_corevital.baselines.run_numbers import LEVELS, NumberSample, RunLimit, run_number
+from opentelemetry_instrumentation_corevital.baselines.run_numbers import NumberSample, RunLimit, run_number
 from opentelemetry_instrumentation_corevital.baselines.sketches import Sketches
 from opentelemetry_instrumentation_corevital.baselines.windowed import Part, TableRows, parts
 from opentelemetry_instrumentation_corevital.catalogue.verdicts import FLAG, FLAGS
@@ -31,18 +31,29 @@ FOLDS: Final = 25
 _OF_LAYERS: Final = frozenset(flag.name for flag in FLAGS if flag.about == "layers")
 
 
+OUTER: Final = (0.001, 0.01)
+"""Levels of the quantiles, on either side, that can be the unit in which a number is far out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ruler:
-    """What was usual at some moment, of every row [rows]: the median, and the outer quantiles on both sides."""
+    """What was usual at some moment, of every row: the median [rows], and for each of `OUTER` the quantiles on both
+    sides [rows]."""
 
-    low: NDArray[np.float64]
     centre: NDArray[np.float64]
-    high: NDArray[np.float64]
+    low: Mapping[float, NDArray[np.float64]]
+    high: Mapping[float, NDArray[np.float64]]
 
     @classmethod
     def of(cls, sketches: Sketches) -> "Ruler":
         """Return that of sketches."""
-        return cls(*sketches.quantiles(LEVELS))
+        count = len(OUTER)
+        found = sketches.quantiles((0.5, *OUTER, *(1 - level for level in OUTER)))
+        return cls(
+            found[0],
+            dict(zip(OUTER, found[1 : 1 + count], strict=True)),
+            dict(zip(OUTER, found[1 + count :], strict=True)),
+        )
 
 
 @dataclass(frozen=True, slots=True)

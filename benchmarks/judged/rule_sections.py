@@ -42,9 +42,10 @@ def _chosen(models: Models) -> Section:
         rows += [Figure(f"chosen for {name}", rules[number].text()) for name, number in chosen.items()]
         rows += [Figure("chosen on all", rules[best].text()), Figure("as shipped", rules[0].text())]
     note = (
-        f"{len(rules) - 1} rules (`judged/choosing.py`: signals that count, floors, growth with length, share of the "
-        "limit at which a layer counts) and the one that ships. For each model the one is taken that places most "
-        "faults of the other models rightly. All have a limit by the same promise. Which runs teach is by what ships."
+        f"{len(rules) - 1} rules (`judged/choosing.py`: signals that count, unit, balance, growth with length, share "
+        "of the limit at which a layer counts) and the one that ships. For each model the one is taken that places "
+        "most faults of the other models rightly. All have a limit by the same promise. Which runs teach is by what "
+        "ships."
     )
     return Section("Chosen on the other models", rows, [note])
 

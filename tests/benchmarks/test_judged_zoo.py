@@ -76,7 +76,7 @@ def collected(here: Any, corpus: Path, tmp_path_factory: pytest.TempPathFactory)
         corpus=corpus,
         device="cpu",
         toy=True,
-        steps=3,
+        steps=1,
         train_seconds=None,
         seed=None,
         every_step=None,
@@ -250,15 +250,14 @@ def test_a_calibrated_baseline_knows_all_runs_and_measures_each_without_itself(h
 def test_the_fast_tables_have_the_products_run_numbers(here: Any, toy: Any, lesson: Any) -> None:
     rule, yardstick = here.choosing.shipped(), lesson.baseline.limit.yardstick
     trial = toy.trial()
-    scale = here.excess.Scale.of(lesson.ruler, rule.floor, trial.rows)
-    pairs = [here.excess.PAIRS.index(pair) for pair in rule.counted]
-    worst = trial.healthy.worst(here.excess.excess(trial.healthy, scale)[:, pairs].max((1, 2)))
+    scale = here.excess.Scale.of(lesson.ruler, rule.unit, trial.rows)
+    worst = trial.healthy.worst(here.excess.excess(trial.healthy, scale)[:, rule.places].max((1, 2)))
     ours = worst / here.choosing.longer(trial.healthy.counts, rule)
     theirs = [run_number(parts(run, trial.rows), yardstick).value for _, run in toy.held_out]
     assert len(theirs) > 50
     assert ours == pytest.approx(theirs, rel=1e-4)
-    measured = here.choosing.measured_with(trial, lesson, rule.floor)
-    assert here.choosing.limit_by(measured, pairs, rule) == pytest.approx(lesson.baseline.limit.value, rel=1e-4)
+    measured = here.choosing.measured_with(trial, lesson, rule.unit)
+    assert here.choosing.limit_by(measured, rule) == pytest.approx(lesson.baseline.limit.value, rel=1e-4)
 
 
 def test_what_began_is_the_shallowest_layer_of_the_earliest_window(here: Any) -> None:
@@ -272,6 +271,24 @@ def test_what_began_is_the_shallowest_layer_of_the_earliest_window(here: Any) ->
     assert here.choosing.first_layers(stack, values, 4.5, replace(rule, share=0.8)).tolist() == [1, -1]
     assert here.choosing.first_layers(stack, values, 1.6, rule).tolist() == [1, 0]
     assert here.choosing.first_layers(stack, values, 1.6, replace(rule, per_doubling=1.0)).tolist() == [2, -1]
+
+
+def test_a_balanced_rule_sees_a_quiet_layer_beside_a_loud_one(here: Any) -> None:
+    """Numbers of the loud one alone would make the limit."""
+    draw = np.random.default_rng(1)
+    numbers = np.zeros((60, len(here.excess.PAIRS), 2), np.float32)
+    numbers[:, 0] = draw.uniform(0.5, 1, (60, 2)) * [8, 1]
+    faults = np.zeros((1, len(here.excess.PAIRS), 2), np.float32)
+    faults[0, 0, 1] = 3
+    windows, counts = np.zeros_like(faults), np.ones(60, np.intp)
+    measured = here.choosing.Measured(numbers, np.full(60, 50), counts, numbers, faults)
+    stack = here.excess.Stack(windows, np.zeros(1, np.intp), np.ones(1, np.intp), 1)
+    trial = here.choosing.Trial(TableRows(2), stack, replace(stack, runs=60), stack, np.array([1]), np.array([-1]))
+    rule = replace(here.choosing.shipped(), counted=(here.excess.PAIRS[0],))
+    outcomes = {
+        how: here.choosing._outcome(trial, measured, replace(rule, balance=how)).right for how in ("none", "layers")
+    }
+    assert outcomes == {"none": 0, "layers": 1}
 
 
 def test_the_rule_that_places_most_is_chosen_among_those_that_keep_the_rate(here: Any) -> None:
