@@ -34,25 +34,30 @@ def _medians(*signals: str) -> tuple[Pair, ...]:
     return tuple(("windows", signal) for signal in signals)
 
 
+_ENTROPY: Final = (*_OUTPUT, *_medians("attention_entropy"))
+_HEADS: Final = _medians("collapsed_head_rate")
+_LARGEST_CHANGE: Final[tuple[Pair, ...]] = (("maxima", "attention_entropy_change"),)
+
 SETS: Final[Mapping[str, tuple[Pair, ...]]] = {
     "output": _OUTPUT,
-    "medians of the output": _medians("log2_gain", "layer_transformation"),
-    "output, entropy": (*_OUTPUT, *_medians("attention_entropy")),
-    "output, entropy, collapsed heads": (*_OUTPUT, *_medians("attention_entropy", "collapsed_head_rate")),
-    "output, change of entropy": (*_OUTPUT, *_medians("attention_entropy_change")),
-    "output, entropy, change": (*_OUTPUT, *_medians("attention_entropy", "attention_entropy_change")),
-    "output, entropy, change, collapsed heads": (
-        *_OUTPUT,
-        *_medians("attention_entropy", "attention_entropy_change", "collapsed_head_rate"),
-    ),
-    "output, entropy, spread over heads": (*_OUTPUT, *_medians("attention_entropy", "attention_entropy_std")),
-    "output, entropy, largest weight": (*_OUTPUT, *_medians("attention_entropy", "attention_max_weight")),
-    "output, entropy, first keys": (*_OUTPUT, *_medians("attention_entropy", "attention_mass_sink")),
+    "output, entropy": _ENTROPY,
+    "output, entropy, collapsed heads": (*_ENTROPY, *_HEADS),
+    "output, entropy, change": (*_ENTROPY, *_medians("attention_entropy_change")),
+    "output, entropy, largest change": (*_ENTROPY, *_LARGEST_CHANGE),
+    "output, entropy, collapsed heads, largest change": (*_ENTROPY, *_HEADS, *_LARGEST_CHANGE),
+    "output, entropy, spread over heads": (*_ENTROPY, *_medians("attention_entropy_std")),
+    "output, entropy, largest weight": (*_ENTROPY, *_medians("attention_max_weight")),
+    "output, entropy, first keys": (*_ENTROPY, *_medians("attention_mass_sink")),
     "medians of all but the norm": tuple(pair for pair in PAIRS if pair[0] == "windows" and pair[1] != "log2_norm"),
     "all but the norm": tuple(pair for pair in PAIRS if pair[1] != "log2_norm"),
 }
 """What a layer adds to the residual stream, by windows' medians and largest values, and what its attention does."""
-FRACTIONS: Final = (0.1, 0.25, 1.0)
+FRACTIONS: Final = (0.25, 1.0)
+LEAST: Final = 1 / 256
+LEAST_OF: Final = (("collapsed_head_rate", 0.1),)
+"""A few heads are not far out where nearly none ever collapsed."""
+LOGARITHMS: Final[tuple[tuple[str, ...], ...]] = ((), ("layer_transformation",))
+"""What falls to 0 where a layer stops to do anything is not far from what is usual, but its logarithm is."""
 PER_DOUBLING: Final = (0.0, 1 / 16)
 SHARES: Final = (1.0, 0.7)
 Balance = Literal["none", "signals", "layers"]
@@ -84,6 +89,7 @@ class Rule:
         """Return it for a reader."""
         return (
             f"{self.name}; unit {self.unit.level:g} quantile, at least {self.unit.fraction:g} of the layers' median; "
+            f"log2 of {', '.join(self.unit.logarithms) or 'none'}; "
             f"{self.per_doubling:.3g} per doubling; from {self.share:g} of the limit; balanced: {self.balance}"
         )
 
@@ -100,9 +106,9 @@ def shipped() -> Rule:
 
 
 GRID: Final = tuple(
-    Rule(name, counted, Unit(level, fraction, run_numbers._LEAST), per_doubling, share, balance)
-    for level, fraction, (name, counted), per_doubling, share, balance in product(
-        OUTER, FRACTIONS, SETS.items(), PER_DOUBLING, SHARES, BALANCES
+    Rule(name, counted, Unit(level, fraction, LEAST, LEAST_OF, logarithms), per_doubling, share, balance)
+    for level, fraction, logarithms, (name, counted), per_doubling, share, balance in product(
+        OUTER, FRACTIONS, LOGARITHMS, SETS.items(), PER_DOUBLING, SHARES, BALANCES
     )
 )
 

@@ -5,6 +5,7 @@ same definition as the product's run number: the distance from the median over t
 which is floored.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,8 @@ PAIRS: Final[tuple[Pair, ...]] = tuple((view, signal) for view in VIEWS[1:] for 
 """Medians and largest values of windows, of every layer signal; single steps of a window are not kept in the zoo."""
 
 Floats = NDArray[np.float32]
+_SMALLEST: Final = np.float32(2**-16)
+"""Less than this is what rounding leaves."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,27 @@ class Unit:
     fraction: float
     """At least this fraction of the median distance over the model's layers ..."""
     least: float
-    """... and this."""
+    """... and this, ..."""
+    least_of: tuple[tuple[str, float], ...] = ()
+    """... of some signals this."""
+    logarithms: tuple[str, ...] = ()
+    """Signals that are compared by their log2."""
+
+    def taken(self, values: Floats) -> Floats:
+        """Return numbers [..., pairs, layers] as they are compared."""
+        some = [number for number, (_, signal) in enumerate(PAIRS) if signal in self.logarithms]
+        if some:
+            values = values.copy()
+            with np.errstate(invalid="ignore"):
+                values[..., some, :] = np.log2(np.maximum(values[..., some, :], _SMALLEST))
+        return values
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
     """What windows are compared with: the median, and one over the distances to the quantiles [pairs, layers]."""
 
+    unit: Unit
     centre: Floats
     per_high: Floats
     per_low: Floats
@@ -123,25 +140,28 @@ class Scale:
     @classmethod
     def of(cls, ruler: Ruler, unit: Unit, rows: TableRows) -> "Scale":
         """Return that of a ruler."""
-        shape = (len(PAIRS), rows.layers)
-        made = cls(*(np.zeros(shape, np.float32) for _ in range(3)))
-        for number, (view, signal) in enumerate(PAIRS):
-            where = rows.of(view, signal)
-            centre = ruler.centre[where]
-            known = np.isfinite(centre)
-            if not known.any():
-                continue
-            made.centre[number] = np.where(known, centre, 0)
-            for outer, per in ((ruler.high, made.per_high), (ruler.low, made.per_low)):
-                own = np.abs(outer[unit.level][where] - centre)
-                least = max(unit.fraction * float(np.median(own[known])), unit.least)
-                per[number] = np.where(known, 1 / np.maximum(own, least), 0)
-        return made
+        places = [rows.of(*pair) for pair in PAIRS]
+        low, centre, high = (
+            unit.taken(np.stack([values[place] for place in places]))
+            for values in (ruler.low[unit.level], ruler.centre, ruler.high[unit.level])
+        )
+        known = np.isfinite(low) & np.isfinite(centre) & np.isfinite(high)
+        leasts = dict(unit.least_of)
+        least = np.array([[leasts.get(signal, unit.least)] for _, signal in PAIRS])
+        per = []
+        for distance in (high - centre, centre - low):
+            measured = np.where(known, distance, np.nan)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of a signal that the model has not
+                usual = unit.fraction * np.nanmedian(measured, axis=1, keepdims=True)
+            floor = np.fmax(usual, least)
+            per.append(np.where(known, 1 / np.fmax(measured, floor), 0).astype(np.float32))
+        return cls(unit, np.where(known, centre, 0).astype(np.float32), *per)
 
 
 def excess(stack: Stack, scale: Scale) -> Floats:
     """Return how far out each number of a stack is [windows, pairs, layers]; 0 where there is none."""
-    away = stack.numbers - scale.centre
+    away = scale.unit.taken(stack.numbers) - scale.centre
     with np.errstate(invalid="ignore", over="ignore"):
         found = np.maximum(away * scale.per_high, -away * scale.per_low)
     return np.where(np.isfinite(found), found, np.float32(0))

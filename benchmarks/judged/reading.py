@@ -85,7 +85,11 @@ def _printed(kind: str, one: ZooRun, run: Run, text: str) -> list[str]:
         text = f"{text[: _LONGEST // 2]}\n[...]\n{text[-_LONGEST // 2 :]}"
     risk = "none" if run.risk is None else f"{run.risk.level}, {run.risk.score}"
     known = f"{one.group}, {one.kind}, temperature {one.temperature:g}, {one.steps} tokens, ended by {one.end}"
-    planted = f"; planted: {one.fault} in layer {one.layer} from step {one.step}, {one.kl} bit" if one.fault else ""
+    planted = ""
+    if one.fault:
+        planted = (
+            f"; planted: {one.fault} in layer {one.layer} from step {one.step}, {one.kl or 0:.2g} bit off"
+        )
     return [
         f"## {kind}: {one.model} {one.number}",
         "",
