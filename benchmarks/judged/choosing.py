@@ -11,7 +11,7 @@ baseline, so all of them promise the same rate of false alarms; what is compared
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import product
 from typing import Final, Literal
 
@@ -84,6 +84,15 @@ class Rule:
     def places(self) -> list[int]:
         """Return which of `excess.PAIRS` count."""
         return [PAIRS.index(pair) for pair in self.counted]
+
+    def differences(self, other: "Rule") -> int:
+        """Return in how many ways it is another rule; each signal more or less is one."""
+        signals = len(set(self.counted) ^ set(other.counted))
+        mine, theirs = (
+            (*astuple(each.unit)[:3], each.unit.logarithms, each.per_doubling, each.share, each.balance)
+            for each in (self, other)
+        )
+        return signals + sum(one != another for one, another in zip(mine, theirs, strict=True))
 
     def text(self) -> str:
         """Return it for a reader."""
@@ -269,20 +278,22 @@ def first_layers(stack: Stack, windows: Floats, limit: float, rule: Rule) -> NDA
     return found
 
 
-def choose(models: Iterable[Sequence[Tried]], most: float = 0.02) -> int:
+def choose(models: Iterable[Sequence[Tried]], rules: Sequence[Rule], most: float = 0.02) -> int:
     """Return the rule, by its number, that places most faults rightly on some models.
+
+    Of those within one standard error of the best it is the one that is most like the first rule, which ships: what
+    cannot be told apart is no reason for a change.
 
     Args:
         models: what every rule did on each of them, in the same order.
+        rules: these rules.
         most: fraction of the healthy runs that may be beyond the limit, where a rule keeps to it at all: between the
             promises of a baseline of 50 runs and of 200, which count alike.
     """
     sums = [sum(each, Tried()) for each in zip(*models, strict=True)]
     rates = [one.alarms / max(1, one.healthy) for one in sums]
-    allowed = max(most, min(rates))
-    ranked = [
-        (-one.right, one.alarms, number)
-        for number, (one, rate) in enumerate(zip(sums, rates, strict=True))
-        if rate <= allowed
-    ]
-    return min(ranked)[2]
+    quiet = [number for number, rate in enumerate(rates) if rate <= max(most, min(rates))]
+    best, faults = max(sums[number].right for number in quiet), max(1, sums[0].faults)
+    error = (best * (faults - best) / faults) ** 0.5
+    good = [number for number in quiet if sums[number].right >= best - error]
+    return min(good, key=lambda number: (rules[number].differences(rules[0]), -sums[number].right, number))

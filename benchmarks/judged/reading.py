@@ -87,9 +87,7 @@ def _printed(kind: str, one: ZooRun, run: Run, text: str) -> list[str]:
     known = f"{one.group}, {one.kind}, temperature {one.temperature:g}, {one.steps} tokens, ended by {one.end}"
     planted = ""
     if one.fault:
-        planted = (
-            f"; planted: {one.fault} in layer {one.layer} from step {one.step}, {one.kl or 0:.2g} bit off"
-        )
+        planted = f"; planted: {one.fault} in layer {one.layer} from step {one.step}, {one.kl or 0:.2g} bit off"
     return [
         f"## {kind}: {one.model} {one.number}",
         "",

@@ -24,8 +24,8 @@ def _chosen(models: Models) -> Section:
         if sizes
     }
     if len(both) > 1:
-        chosen = {name: choose([both[other] for other in both if other != name]) for name in both}
-        best = choose(both.values())
+        chosen = {name: choose([both[other] for other in both if other != name], rules) for name in both}
+        best = choose(both.values(), rules)
         for size in sizes:
             for what, number in (
                 ("chosen on the others", chosen),
@@ -44,8 +44,8 @@ def _chosen(models: Models) -> Section:
     note = (
         f"{len(rules) - 1} rules (`judged/choosing.py`: signals that count, unit, balance, growth with length, share "
         "of the limit at which a layer counts) and the one that ships. For each model the one is taken that places "
-        "most faults of the other models rightly. All have a limit by the same promise. Which runs teach is by what "
-        "ships."
+        "most faults of the other models rightly; of those within one standard error the one most like what ships. All "
+        "have a limit by the same promise. Which runs teach is by what ships."
     )
     return Section("Chosen on the other models", rows, [note])
 

@@ -292,11 +292,17 @@ def test_a_balanced_rule_sees_a_quiet_layer_beside_a_loud_one(here: Any) -> None
 
 
 def test_the_rule_that_places_most_is_chosen_among_those_that_keep_the_rate(here: Any) -> None:
-    tried = here.choosing.Tried
-    models = [[tried(5, 10, 0, 100), tried(9, 10, 9, 100), tried(7, 10, 1, 100), tried(7, 10, 1, 100)]] * 2
-    assert here.choosing.choose(models) == 2
-    assert here.choosing.choose([[tried(5, 10, 0, 100)] * 3]) == 0, "of equals what ships"
-    assert here.choosing.choose([[tried(1, 10, 9, 100), tried(5, 10, 4, 100)]]) == 1, "where none keeps it"
+    def chosen(*tried: tuple[int, int]) -> int:
+        models = [[here.choosing.Tried(right, 100, alarms, 100) for right, alarms in tried]] * 2
+        return here.choosing.choose(models, rules)
+
+    ships = here.choosing.shipped()
+    rules = [ships, replace(ships, share=0.7, balance="layers"), replace(ships, share=0.7), replace(ships, counted=())]
+    assert chosen((50, 0), (70, 1), (60, 0), (60, 0)) == 1
+    assert chosen((50, 0), (90, 9), (70, 1), (60, 1)) == 2, "too many alarms"
+    assert chosen((50, 0), (90, 1), (88, 1), (60, 1)) == 2, "not to be told apart, and more like what ships"
+    assert chosen((88, 0), (90, 1), (90, 1), (90, 1)) == 0
+    assert chosen((10, 9), (50, 4), (40, 5), (40, 5)) == 1, "where none keeps the rate"
 
 
 def test_every_rule_is_tried_on_every_model(here: Any, toy: Any, lesson: Any) -> None:
