@@ -80,6 +80,7 @@ class ModelFigures:
         layers: of one source of a baseline (`50`, `200`, `calibrated`, `none`): counts by row of each draw.
         flags: of a source: flag -> held-out runs that raise it, summed over draws.
         kinds: of a source: kind of fault -> first blamed layer right.
+        lengths: of a source: most tokens of a healthy run -> with such a flag, or a blame.
         nonfinite: kind of fault -> flag, step and layer right without a baseline.
         loops: `recall`, `precision`.
         structured, made: format -> called a loop.
@@ -99,6 +100,7 @@ class ModelFigures:
     layers: dict[str, list[Counts]] = field(default_factory=dict)
     flags: dict[str, Counter[str]] = field(default_factory=dict)
     kinds: dict[str, Counts] = field(default_factory=dict)
+    lengths: dict[str, dict[int, Count]] = field(default_factory=dict)
     nonfinite: Counts = field(default_factory=dict)
     loops: Counts = field(default_factory=dict)
     structured: Counts = field(default_factory=dict)
@@ -236,6 +238,10 @@ def _layers(zoo: ZooModel, judged: Judged, found: ModelFigures, source: str) -> 
     healthy = [judged.layers(pair) for pair in zoo.held_out]
     flags, kinds = found.flags.setdefault(source, Counter()), found.kinds.setdefault(source, {})
     flags.update(flag for run in healthy for flag in flags_of_layers(run))
+    lengths = found.lengths.setdefault(source, {})
+    for (one, _), run in zip(zoo.held_out, healthy, strict=True):
+        alarm = Count.of([bool(flags_of_layers(run) or run.blame)])
+        lengths[one.limit] = lengths.get(one.limit, Count()) + alarm
     right, told = [], []
     for pair in zoo.grave:
         one = pair[0]

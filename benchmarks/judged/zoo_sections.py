@@ -17,7 +17,7 @@ _RIGHT: Final = {"50": 0.80, "200": 0.85, "calibrated": 0.90}
 def sections(models: Models) -> list[Section]:
     """Return the sections."""
     return [
-        _alarms(models, "flag", "Healthy runs with any flag but the loop's", _which_flags(models)),
+        _alarms(models, "flag", "Healthy runs with any flag but the loop's", [_which_flags(models), _lengths(models)]),
         _alarms(models, "blame", "Healthy runs that blame a layer", []),
         _blamed(models),
         _story(models),
@@ -80,7 +80,7 @@ def _alarms(models: Models, row: str, title: str, notes: Sequence[str]) -> Secti
     return Section(title, rows, [note, *notes])
 
 
-def _which_flags(models: Models) -> list[str]:
+def _which_flags(models: Models) -> str:
     told = []
     for source, words in SOURCES.items():
         flags: Counter[str] = Counter()
@@ -88,7 +88,16 @@ def _which_flags(models: Models) -> list[str]:
             flags.update(model.flags.get(source, Counter()))
         if flags:
             told.append(f"{words}: " + ", ".join(f"`{flag}` {count}" for flag, count in flags.most_common()))
-    return ["Flags, summed over draws: " + ("; ".join(told) or "none") + "."]
+    return "Flags, summed over draws: " + ("; ".join(told) or "none") + "."
+
+
+def _lengths(models: Models) -> str:
+    """Return how often runs of each length raise a false alarm: longer ones have more windows."""
+    most = _most(models)
+    limits = sorted({limit for model in models for limit in model.lengths.get(most, {})})
+    counts = {limit: total(model.lengths[most].get(limit, Count()) for model in models) for limit in limits}
+    told = ", ".join(f"{limit} tokens {count.rate:.4f}" for limit, count in counts.items())
+    return f"A flag or a blame by the most tokens of a run, {SOURCES[most]}: {told}."
 
 
 def _blamed(models: Models) -> Section:
@@ -121,7 +130,7 @@ def _most(models: Models) -> str:
 
 
 def _story(models: Models) -> Section:
-    rows = []
+    rows: list[Figure] = []
     for source, words in SOURCES.items():
         here = [model for model in models if source in model.layers]
         for row, what in (
@@ -133,6 +142,7 @@ def _story(models: Models) -> Section:
             if count.total:
                 goal = 0.95 if source in _RIGHT else None
                 rows.append(pooled(f"{words}: {what}", count, least=goal))
+                rows.append(_by_model(here, lambda model, at=(source, row): _of_draws(model, *at)))  # type: ignore[misc]
     return Section("Runs with a right blame", rows, ["Of the runs above whose first blamed layer is the right one."])
 
 
@@ -142,10 +152,10 @@ def _nonfinite(models: Models) -> Section:
         "Inf": "one value of a layer is Inf: flag with the right step and layer",
         "float16 overflow": "float16 overflow: `inf_detected` with the right step and layer",
     }
-    rows = [
-        pooled(names[kind], total(model.nonfinite.get(kind, Count()) for model in models), least=1)
-        for kind in NONFINITE
-    ]
+    rows: list[Figure] = []
+    for kind in NONFINITE:
+        rows.append(pooled(names[kind], total(model.nonfinite.get(kind, Count()) for model in models), least=1))
+        rows.append(_by_model(models, lambda model, kind=kind: model.nonfinite.get(kind, Count())))  # type: ignore[misc]
     return Section("NaN and infinity", rows, ["Without a baseline. Planted at step 16, in layers all over each model."])
 
 
@@ -203,18 +213,24 @@ def _warnings(models: Models) -> Section:
     note = (
         "Ordinary: the healthy runs that are judged, of temperatures 0, 0.7 and 1. A warning that goes on counts once."
     )
-    return Section("Warnings on ordinary runs of seven models", rows, [note])
+    return Section("Warnings on the zoo's ordinary runs", rows, [note])
+
+
+def _level(model: ModelFigures, source: str, level: str) -> Count:
+    levels = model.levels.get(source, Counter())
+    return Count(levels[level], levels.total())
 
 
 def _levels(models: Models) -> Section:
-    rows = []
+    rows: list[Figure] = []
     for source in (_most(models), "calibrated", "none"):
         levels: Counter[str] = Counter()
         for model in models:
             levels.update(model.levels.get(source, Counter()))
         if levels.total():
-            words, every = SOURCES[source], ("low", "medium", "high")
-            rows += [pooled(f"{words}: {level}", Count(levels[level], levels.total())) for level in every]
+            for level in ("low", "medium", "high"):
+                rows.append(pooled(f"{SOURCES[source]}: {level}", Count(levels[level], levels.total())))
+                rows.append(_by_model(models, lambda model, at=(source, level): _level(model, *at)))  # type: ignore[misc]
     return Section("Risk level of ordinary runs", rows)
 
 
