@@ -105,13 +105,15 @@ class Rule:
 
 def shipped() -> Rule:
     """Return the product's rule: the one place that knows where its numbers stand."""
-    return Rule(
-        "as shipped",
-        tuple(run_numbers.COUNTED),
-        Unit(run_numbers.LEVELS[0], run_numbers._LEAST_FRACTION, run_numbers._LEAST),
-        run_numbers._PER_DOUBLING,
-        1.0,
+    rule = run_numbers.RULE
+    unit = Unit(
+        run_numbers.LEVELS[0],
+        rule.least_fraction,
+        rule.least_otherwise,
+        tuple(rule.least.items()),
+        tuple(sorted(rule.logarithms)),
     )
+    return Rule("as shipped", tuple(rule.counted), unit, rule.per_doubling, 1.0)
 
 
 GRID: Final = tuple(

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from opentelemetry_instrumentation_corevital.baselines.learned import LearnedBaseline, identity_of
 from opentelemetry_instrumentation_corevital.baselines.learner import ANCHOR_RUNS, Learner, Pupil, Usual, _added
-from opentelemetry_instrumentation_corevital.baselines.run_numbers import NumberSample, RunLimit, run_number
+from opentelemetry_instrumentation_corevital.baselines.profile_limits import limit_of_profile
+from opentelemetry_instrumentation_corevital.baselines.run_numbers import RunLimit, run_number
 from opentelemetry_instrumentation_corevital.baselines.sketches import Sketches
 from opentelemetry_instrumentation_corevital.baselines.windowed import Part, TableRows, parts
+from opentelemetry_instrumentation_corevital.calibration.fit import fit_profile
 from opentelemetry_instrumentation_corevital.catalogue.verdicts import FLAG, FLAGS
 from opentelemetry_instrumentation_corevital.run import Run
 
 from .verdicts import LOOP, NONE, Baseline, Judge
 
-FOLDS: Final = 25
-"""Parts of the runs of a calibrated baseline: the numbers of each are measured without it."""
 _OF_LAYERS: Final = frozenset(flag.name for flag in FLAGS if flag.about == "layers")
 
 
@@ -159,38 +159,11 @@ def _whole(pupil: Pupil) -> LearnedBaseline:
     return pupil.new if pupil.known is None else pupil.known.merged(pupil.new)
 
 
-def calibrated(students: Sequence[Student], seed: int = 0) -> Baseline:
-    """Return the baseline of all runs, whose limit comes from numbers that each run has without itself.
+def calibrated(students: Sequence[Student]) -> Baseline:
+    """Return the profile that `corevital calibrate` would make of all runs, with its limit.
 
     This is the one place that knows how a calibrated profile gets its limit.
     """
-    fit = [student for student in students if not student.raised and not student.looped]
-    Random(seed).shuffle(fit)
-    made = _sketched(fit)
-    folds = [fit[first::FOLDS] for first in range(min(FOLDS, len(fit)))]
-    sketches = [_added_to(made.delta(), fold) for fold in folds]
-    numbers = []
-    for number, fold in enumerate(folds):
-        others = made.delta()
-        for other in (*sketches[:number], *sketches[number + 1 :]):
-            others = others.merged(other)
-        yardstick = others.yardstick()
-        for student in fold:
-            found = run_number(student.parts, yardstick)
-            if found is not None:
-                numbers.append((student.number, found.value, student.run.steps, len(fit)))
-    made.numbers = NumberSample.of(numbers)
-    return Baseline("calibrated", made.profile(), made.limit(), made.runs, made.tokens)
-
-
-def _sketched(students: Sequence[Student]) -> LearnedBaseline:
-    """Return what is known after these runs, in this order."""
-    made = LearnedBaseline.empty(identity_of(students[0].run.model))
-    return _added_to(made, students)
-
-
-def _added_to(made: LearnedBaseline, students: Sequence[Student]) -> LearnedBaseline:
-    for student in students:
-        made.anchor(student.parts)
-        made.teach(student.parts, student.run.steps)
-    return made
+    profile = fit_profile([student.run for student in students if not student.raised and not student.looped])
+    limit, _ = limit_of_profile(profile)
+    return Baseline("calibrated", profile, limit, profile.made.runs, profile.made.steps)
