@@ -1,7 +1,7 @@
 """What is known of one collected run, before it is written."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +70,12 @@ class Row:
         return bool(self.run.finish_reason == "stop")
 
 
-def ends_in_copies(text: str, least: int = LOOP) -> bool:
-    """Tell whether a text ends in three or more exact copies that span at least so many characters."""
+LOOP_TOKENS: Final = 32
+"""Tokens that the copies of a loop span at least."""
+
+
+def ends_in_copies(text: str | list[int], least: int = LOOP) -> bool:
+    """Tell whether a text ends in three or more exact copies that span at least so many characters, or tokens."""
     for period in range(1, len(text) // 3 + 1):
         span = period * max(3, -(-least // period))
         if span <= len(text) and text[-span + period :] == text[-span:-period]:
@@ -96,8 +100,8 @@ def _occurrences(text: str, piece: str) -> int:
 
 
 def label(row: Row, tokenizer: Any) -> None:
-    """Find out whether a run's text ends in a loop, from its text alone."""
-    row.copies = ends_in_copies(row.text.rstrip())
+    """Find out whether a run ends in a loop, from its text and tokens alone: a token may be a digit, or a phrase."""
+    row.copies = ends_in_copies(row.text.rstrip()) or ends_in_copies(row.run.tokens.tolist(), LOOP_TOKENS)
     text = fold(row.text)
     begin = loop_onset(text) if may_loop(text) else None
     if begin is not None:
