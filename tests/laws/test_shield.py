@@ -18,11 +18,13 @@ from opentelemetry.trace import Span
 import opentelemetry_instrumentation_corevital
 from opentelemetry_instrumentation_corevital import Judgement, Run
 from opentelemetry_instrumentation_corevital._internal import safety
+from opentelemetry_instrumentation_corevital.baselines.learner import LEARNER
 from opentelemetry_instrumentation_corevital.emission import budget
 from opentelemetry_instrumentation_corevital.instrumentation import reporting
 from opentelemetry_instrumentation_corevital.policies import BreakReasoning, CoolDown, RollBack, Stop
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.policies import never
+from tests.support.taught_baselines import SAMPLED
 from tests.support.tiers import heavy
 from tests.support.tiny_models import padded_batch, prompt, tiny_model
 
@@ -221,6 +223,38 @@ def test_an_exception_at_any_function_of_a_rollback_is_kept_from_the_caller(capl
             assert torch.equal(found[:, : 6 + 4], plain[:, : 6 + 4]), name_of(code)
             assert found.shape[1] <= plain.shape[1], name_of(code)
     safety.reset()
+
+
+def test_an_exception_at_any_function_of_a_baseline_is_kept_from_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    """Looking for what is usual, judging by it, and handing the run over to be learned from."""
+    caplog.set_level(logging.CRITICAL)
+    model = tiny_model()
+
+    def generate() -> Any:
+        torch.manual_seed(5)
+        return model.generate(prompt(), **SAMPLED)
+
+    plain = generate()
+    LEARNER.forget()
+    try:
+        with instrumented(baseline="auto") as telemetry:
+            generate()  # imports are done, and the thread is there
+            functions = {code for code in functions_that_run(generate) if name_of(code) not in SHIELDS}
+            parts = ("baselines/lookup.py", "baselines/learner.py", "emission/judgements.py", "assessment/health.py")
+            chosen = [code for code in functions if name_of(code)[0] in parts]
+            assert {"Learner.hand_over", "Profiles.of_run", "Teacher.on_run_ending"} <= {name_of(c)[1] for c in chosen}
+            for code in sorted(chosen, key=name_of):
+                safety.reset()
+                found, planted = with_exception_in(code, generate)
+                assert planted, name_of(code)
+                assert torch.equal(found, plain), name_of(code)
+            safety.reset()
+            assert LEARNER.force_flush()
+            telemetry.span_exporter.clear()
+            generate()
+        assert (telemetry.span.attributes or {})["corevital.baseline.source"] == "learned"
+    finally:
+        LEARNER.forget()
 
 
 def only_new_tokens(
