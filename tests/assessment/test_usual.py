@@ -20,7 +20,7 @@ from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAUL
 from opentelemetry_instrumentation_corevital.assessment.usual import BEYOND_STEPS, WarningBounds, entropy_is_often_high
 from opentelemetry_instrumentation_corevital.baselines.profile import Profile
 from opentelemetry_instrumentation_corevital.calibration import fit_profile
-from opentelemetry_instrumentation_corevital.emission.judgements import EarlyWarningProcessor
+from opentelemetry_instrumentation_corevital.emission import judgements
 from opentelemetry_instrumentation_corevital.run import Run
 from tests.support.healthy_runs import LAYERS
 from tests.support.made_runs import NOT_REPEATING, add_layers, make_run
@@ -193,6 +193,16 @@ def test_a_norm_that_is_usual_for_the_model_does_not_jump(known: Thresholds) -> 
     assert "norm_jump" not in judge_early_warning(run, used_to_it).signals
 
 
+@pytest.mark.parametrize("profiled", [False, True])
+def test_a_runs_own_history_warns_only_where_no_baseline_is_asked(
+    known: Thresholds, profiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judgements, "own_history_warnings", lambda run, thresholds: ["norm_outlier"])
+    run = run_of(6.0, 4)
+    judgements.HealthProcessor(known if profiled else DEFAULT).on_run_ending(INVALID_SPAN, run)
+    assert ("norm_outlier" in run.warnings) is not profiled
+
+
 def test_a_single_token_is_no_jump() -> None:
     run = run_of(1.0, 4)
     run.columns["hidden_l2_norm"][50, 3:6] *= 20
@@ -255,7 +265,7 @@ def test_a_phrase_that_recurs_is_told_but_no_warning_of_the_finished_run(
     copies: int, period: int, lasts: bool | None
 ) -> None:
     run = repeating(copies, period)
-    EarlyWarningProcessor().on_run_ending(INVALID_SPAN, run)
+    judgements.EarlyWarningProcessor().on_run_ending(INVALID_SPAN, run)
     assert run.early_warning is not None
     assert ("repetition_risk" in run.early_warning.signals) == (lasts is not None), "whoever watches was told"
     assert run.warnings == (["repetition_risk"] if lasts else [])

@@ -143,7 +143,8 @@ class HealthProcessor(Profiled):
         thresholds = self._thresholds_of(span, run)
         health = run.health = judge_health(run, thresholds)
         run.absent.update(health.absent)
-        run.warn(own_history_warnings(run, thresholds))
+        if thresholds.profile is None:  # else the baseline is asked: `norm_jump`, the flags of layers
+            run.warn(own_history_warnings(run, thresholds))
         if entropy_is_often_high(run, thresholds) and not failed_by_numbers(run):
             run.warn([HIGH_ENTROPY_SHARE])
         span.set_attributes(verdict_attributes(run, "health"))
