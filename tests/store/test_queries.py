@@ -143,6 +143,7 @@ def traced(tmp_path: Path) -> Iterator[tuple[Store, list[str]]]:
         {"intervened": True},
         {"intervened": False},
         {"stop_reason": "eos", "intervened": True, "model": "org/model"},
+        {"baseline_source": "learned"},
         {"prompt_hash": "abab"},
         *({"flag": flag} for flag in FLAGS),
         {"model": "org/model", "risk_above": 0.1, "flag": FLAGS[2], "since_ns": 5, "prompt_hash": "ab"},

@@ -138,6 +138,9 @@ FILTERS: tuple[dict[str, Any], ...] = (
     {"intervened": True},
     {"intervened": False},
     {"intervened": True, "stop_reason": "length"},
+    {"baseline_source": "learned"},
+    {"baseline_source": "packaged"},
+    {"baseline_source": "learned", "stop_reason": "length"},
 )
 
 
@@ -152,7 +155,7 @@ def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         place.add(spans_at([start], **changes, **{semconv.HEALTH_NAN: True, semconv.GEN_AI_REQUEST_MODEL: "org/other"}))
     place.add(spans_at([4_010, 4_011], **{semconv.STOP_REASON: "policy", semconv.INTERVENTION_KIND: "stop"}))
     place.add(spans_at([4_012], **{semconv.STOP_REASON: "length", semconv.INTERVENTION_KIND: "cool_down"}))
-    place.add(spans_at([4_013], **{semconv.STOP_REASON: "length"}))
+    place.add(spans_at([4_013], **{semconv.STOP_REASON: "length", semconv.VERDICTS["baseline.source"]: "learned"}))
     place.add(make_call(2))
     with place.open() as source:
         source.set_label(source.runs(limit=None)[3], "incorrect")
@@ -194,6 +197,7 @@ def test_a_condition_that_there_is_not_is_refused(place: Place) -> None:
                 {"flag": "sad"},
                 {"level": "huge"},
                 {"stop_reason": "bored"},
+                {"baseline_source": "guessed"},
                 {"risk_above": float("nan")},
             ):
                 with pytest.raises(StoreError):

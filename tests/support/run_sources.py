@@ -58,6 +58,7 @@ def meets(run: RunSummary, wanted: RunFilter) -> bool:
             wanted.label is None or label in {"any": known - {None}, "none": {None}}.get(wanted.label, {wanted.label}),
             wanted.longer_than is None or run.seconds > wanted.longer_than,
             wanted.stop_reason is None or run.stop_reason == wanted.stop_reason,
+            wanted.baseline_source is None or run.baseline_source == wanted.baseline_source,
             wanted.intervened is None or (run.intervention is not None) is wanted.intervened,
             wanted.tokens_above is None or (tokens is not None and tokens > wanted.tokens_above),
         )
