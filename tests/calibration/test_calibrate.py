@@ -93,13 +93,23 @@ def test_a_prompt_that_fails_is_dropped_and_said(endless: str, monkeypatch: pyte
         return encode(loaded, text, chat=chat)
 
     monkeypatch.setattr(calibration_runs, "encode", fails)
+    for name, value in (("CAPTURE_RATIO", "0"), ("ATTENTION_EVERY", "0")):
+        monkeypatch.setenv(f"OTEL_COREVITAL_{name}", value)  # of a service; what is usual needs it all
     prompts = [f"w1 w{number}" for number in range(4, 9)]
     asked = calibration_runs.Asked([1.5, 2.0], 12, 0, chat=False)
     sieve = calibration_runs.generated(load_model(endless), prompts, asked, error_console())
     assert sieve.tally.dropped == {"error": 2}
     assert sieve.groups == [0, 0, 1, 1, 3, 3, 4, 4]
     assert [run.steps for run in sieve.runs] == [12] * 8
+    assert all("attention_entropy" in run.columns for run in sieve.runs)
     assert (sieve.tally.kept, sieve.tally.tokens, sieve.error) == (8, 96, "this one is too long")
+
+
+def test_a_run_that_is_not_measured_is_said(endless: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_model(endless)
+    monkeypatch.setattr(loaded.model, "generate", lambda **_: None)  # a loop that CoreVital does not see
+    asked = calibration_runs.Asked([1.0], 12, 0, chat=False)
+    assert calibration_runs.generated(loaded, ["w1", "w2"], asked, error_console()).tally.dropped == {"not measured": 2}
 
 
 def test_a_model_that_never_answers_is_given_up_soon(cli: Cli, endless: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from opentelemetry.trace import Span
 from rich.console import Console
@@ -26,6 +26,13 @@ _FIRST: Final = 5
 """Runs that fail, all of the first so many, end it: the next ones would fail, too."""
 _LINES: Final = 10
 """Lines of progress where there is no terminal."""
+
+_EVERYTHING: Final[dict[str, Any]] = {
+    "capture_unsampled": True,
+    "capture_ratio": 1.0,
+    "attention_every": 1,
+}
+"""Each run is measured and judged, whatever the environment says of a service."""
 
 T = TypeVar("T")
 
@@ -92,7 +99,7 @@ def generated(loaded: LoadedModel, prompts: Sequence[str], asked: Asked, status:
     if instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.uninstrument()
     # Nothing is exported, and no baseline judges the runs of which one is made.
-    instrumentor.instrument(judgements=[sieve], capture_unsampled=True, attention_every=1, baseline="off")
+    instrumentor.instrument(judgements=[sieve], baseline="off", **_EVERYTHING)
     torch.manual_seed(asked.seed)
     plan = [(group, text, heat) for group, text in enumerate(prompts) for heat in asked.temperatures]
     try:
@@ -109,6 +116,8 @@ def generated(loaded: LoadedModel, prompts: Sequence[str], asked: Asked, status:
                 sieve.error = str(error) or type(error).__name__
                 if sieve.tally.tried == before:
                     sieve.tally.drop("error")
+            if sieve.tally.tried == before:
+                sieve.tally.drop("not measured")
             if sieve.tally.tried == sieve.tally.dropped.get("error") == _FIRST:
                 raise UserError(f"{loaded.name} cannot answer: {sieve.error}")
     finally:
