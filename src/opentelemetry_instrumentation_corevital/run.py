@@ -149,7 +149,7 @@ class Deviation:
             "value": float(f"{self.value:.4g}"),
             "usual": float(f"{self.usual:.4g}"),
             "excess": round(min(self.excess, 1e6), 2),
-            "threshold": self.threshold,
+            "threshold": round(self.threshold, 2),
         }
 
 

@@ -16,7 +16,7 @@ from opentelemetry_instrumentation_corevital.emission.judgements import ROLES
 from opentelemetry_instrumentation_corevital.store.span_rows import RUN_COLUMNS, span_rows
 from opentelemetry_instrumentation_corevital.store.stored_run import COLUMNS, summary_of
 from tests.support.described_spans import long_run
-from tests.support.largest_run import run_with_everything
+from tests.support.largest_run import run_with_everything, usual
 from tests.support.made_runs import add_layers
 from tests.support.verdict_carriers import Attributes, reported
 
@@ -31,7 +31,7 @@ def verdicts_of(attributes: Any) -> Attributes:
 def test_a_run_that_has_everything_has_the_same_verdicts_everywhere() -> None:
     run = run_with_everything(1)
     run.columns["margin"][1500:] = 0.9  # a compound signal, too
-    (span,), logs = reported([run])
+    (span,), logs = reported([run], usual=usual())
     said = verdicts_of(span.attributes)
     assert said == verdict_attributes(run)
     assert said.keys() == set(EVERY), "this run has every verdict that there is"

@@ -1,13 +1,27 @@
 """A run that has everything that a run can have."""
 
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 
 from opentelemetry_instrumentation_corevital import Run
+from opentelemetry_instrumentation_corevital.assessment.thresholds import Thresholds
 from opentelemetry_instrumentation_corevital.run import Decoding, Intervention, ModelInfo
 from tests.support.described_spans import long_run
+from tests.support.known_models import known
 from tests.support.made_runs import NOT_REPEATING, add_layers, add_what_some_models_have
 
 LAYERS, STEPS, NAN_STEPS = 80, 2000, 10
+
+
+@cache
+def usual() -> Thresholds:
+    """Return what is known of its model."""
+    runs = [add_layers(long_run(60), LAYERS, seed=seed) for seed in range(100, 120)]
+    for run in runs:
+        run.model = replace(run.model, layer_count=LAYERS)
+    return known(runs)
 
 
 def run_with_everything(attention_every: int) -> Run:

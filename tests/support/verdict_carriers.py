@@ -14,6 +14,7 @@ from opentelemetry.trace import set_span_in_context
 
 from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital._internal.baseline_use import BaselineUse
+from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
 from opentelemetry_instrumentation_corevital.emission.judgements import (
@@ -46,7 +47,9 @@ class _Baseline:
         run.baseline = BaselineUse("calibrated", 200, 40_000)
 
 
-def reported(runs: list[Run], limit: int = 128) -> tuple[list[Any], list[tuple[str, Attributes]]]:
+def reported(
+    runs: list[Run], limit: int = 128, usual: Thresholds = DEFAULT
+) -> tuple[list[Any], list[tuple[str, Attributes]]]:
     """Return the spans, the call's last, and the log events that a call with these runs has."""
     settings = load_settings({"capture": "full", "profile": "off", "capture_message_content": "span_and_event"})
     spans, tracers = InMemorySpanExporter(), TracerProvider(span_limits=SpanLimits(max_span_attributes=limit))
@@ -61,7 +64,10 @@ def reported(runs: list[Run], limit: int = 128) -> tuple[list[Any], list[tuple[s
         tracer=tracer,
         instruments=Instruments(NoOpMeter("none")),
         logger=loggers.get_logger(semconv.SCOPE_NAME),
-        judgements=[*in_order(default_judgements(settings), [HealthProcessor(), BlameProcessor()]), _Baseline()],
+        judgements=[
+            *in_order(default_judgements(settings), [HealthProcessor(usual), BlameProcessor(usual)]),
+            _Baseline(),
+        ],
         span=span,
         context=set_span_in_context(span, Context()),
         model=runs[0].model,

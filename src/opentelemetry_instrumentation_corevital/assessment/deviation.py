@@ -81,7 +81,7 @@ def _beyond(run: Run, part: Part, limit: RunLimit, threshold: float) -> Iterator
             value=float(part.table[worst, column]),
             usual=usual,
             excess=float(excess[worst, column]),
-            threshold=round(threshold, 2),
+            threshold=threshold,
         )
 
 
