@@ -7,7 +7,7 @@ takes the place of CoreVital's own of the same `role`; without `instrument()` it
     from opentelemetry_instrumentation_corevital.calibration import Profiles
 
     provider.add_span_processor(RiskProcessor(Thresholds(risk_high=0.5)))
-    provider.add_span_processor(BlameProcessor(Thresholds(norm_outlier=12.0), Profiles()))
+    provider.add_span_processor(HealthProcessor(Thresholds(collapse_rise=0.2), Profiles()))
     CoreVitalInstrumentor().instrument(tracer_provider=provider)
 
 Health, compound and blame also compare with the baseline profile of the run's model, where they are given `Profiles()`,

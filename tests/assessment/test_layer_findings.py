@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
-from opentelemetry_instrumentation_corevital.assessment.health import judge_health, own_history_warnings
-from opentelemetry_instrumentation_corevital.assessment.layer_findings import outlying_norm
+from opentelemetry_instrumentation_corevital.assessment.health import judge_health
 from opentelemetry_instrumentation_corevital.assessment.narrative import tell
 from opentelemetry_instrumentation_corevital.assessment.risk import judge_risk
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
@@ -43,7 +42,6 @@ def test_a_healthy_run_raises_nothing_and_blames_nobody() -> None:
     assert health.raised() == []
     assert health.evidence == {}
     assert blame == ()
-    assert own_history_warnings(run, DEFAULT) == []
 
 
 def test_without_a_baseline_no_flag_of_layers_is_judged() -> None:
@@ -55,7 +53,6 @@ def test_without_a_baseline_no_flag_of_layers_is_judged() -> None:
     assert health.flags().keys() == verdicts.FLAG.keys() - of_layers
     assert {health.absent[name] for name in of_layers} == {"no_baseline"}
     assert blame == ()
-    assert own_history_warnings(run, DEFAULT) == ["norm_outlier"]
 
 
 @pytest.mark.parametrize(("column", "flag"), [("hidden_nan", "nan_detected"), ("hidden_inf", "inf_detected")])
@@ -74,40 +71,6 @@ def test_what_is_not_finite_is_blamed_on_the_layer_where_it_began(column: str, f
     assert run.risk.score == 1.0
     assert run.narrative is not None
     assert f"Layer 4 put out 7 {'NaN' if 'nan' in flag else 'infinite'} values at step 12" in run.narrative
-
-
-def test_a_middle_layer_far_from_its_own_median_is_warned_of() -> None:
-    for factor, expected in ((1.4, False), (1.6, True), (0.4, True), (0.6, False)):
-        run = steady()
-        run.columns["hidden_l2_norm"][20, 4] *= factor
-        assert outlying_norm(run, DEFAULT) is expected, factor
-
-
-def test_the_jumps_of_early_and_late_layers_are_no_outliers() -> None:
-    run = steady()
-    run.columns["hidden_l2_norm"][20, [0, 1, 2, 6, 7, 8]] *= 100
-    assert not outlying_norm(run, DEFAULT)
-
-
-def test_an_absolute_multiple_of_the_early_layers_is_no_outlier() -> None:
-    run = steady()
-    run.columns["hidden_l2_norm"][:, 3:] *= 1000  # at every step
-    assert not outlying_norm(run, DEFAULT)
-
-
-@pytest.mark.parametrize(("steps", "expected"), [(16, False), (17, True)])
-def test_too_few_steps_cannot_be_compared(steps: int, expected: bool) -> None:
-    run = steady(steps)
-    run.columns["hidden_l2_norm"][8, 4] *= 30
-    assert outlying_norm(run, DEFAULT) is expected
-
-
-def test_a_layer_with_few_finite_norms_is_not_compared() -> None:
-    run = steady()
-    run.columns["hidden_l2_norm"][4:, [3, 4, 5]] = math.nan
-    run.columns["hidden_nan"][4:, [3, 4, 5]] = math.nan
-    run.columns["hidden_l2_norm"][3, 4] *= 1000
-    assert not outlying_norm(run, DEFAULT)
 
 
 def test_without_a_middle_layer_there_is_no_verdict_on_it() -> None:

@@ -193,16 +193,6 @@ def test_a_norm_that_is_usual_for_the_model_does_not_jump(known: Thresholds) -> 
     assert "norm_jump" not in judge_early_warning(run, used_to_it).signals
 
 
-@pytest.mark.parametrize("profiled", [False, True])
-def test_a_runs_own_history_warns_only_where_no_baseline_is_asked(
-    known: Thresholds, profiled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(judgements, "own_history_warnings", lambda run, thresholds: ["norm_outlier"])
-    run = run_of(6.0, 4)
-    judgements.HealthProcessor(known if profiled else DEFAULT).on_run_ending(INVALID_SPAN, run)
-    assert ("norm_outlier" in run.warnings) is not profiled
-
-
 def test_a_single_token_is_no_jump() -> None:
     run = run_of(1.0, 4)
     run.columns["hidden_l2_norm"][50, 3:6] *= 20

@@ -31,7 +31,7 @@ class Addition(NamedTuple):
 
 _ENTRY = """
         entry=Entry(
-            definition="a toy, at {{limit norm_outlier}}",
+            definition="a toy, at {{limit norm_jump}}",
             unit="boolean",
             default="every run",
             evidence="layer",

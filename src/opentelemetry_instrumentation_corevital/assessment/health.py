@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from ..baselines.profile import Profile
 from ..baselines.profiled_signals import WINDOW, collapsed_fractions, windows
-from ..catalogue.verdicts import FLAG, HIGH_ENTROPY_STEPS, NORM_OUTLIER
+from ..catalogue.verdicts import FLAG, HIGH_ENTROPY_STEPS
 from ..run import Deviation, Health, Run, middle_third
 from .deviation import OUTPUT_SIGNALS, deviations, first_nonfinite, where_it_began
 from .ending import ended_itself
-from .layer_findings import not_finite, outlying_norm
+from .layer_findings import not_finite
 from .repetition import Repetition, RepetitionDetector
 from .thresholds import DEFAULT, Thresholds
 from .usual import high_entropy_steps
@@ -51,14 +51,6 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
         absent=absent,
         deviations=deviating,
     )
-
-
-def own_history_warnings(run: Run, thresholds: Thresholds) -> list[str]:
-    """Return what only the run's own steps show, which raises no flag: a middle layer's norm far from the rest.
-
-    A rise of the collapsed heads is an early warning already.
-    """
-    return [NORM_OUTLIER] if outlying_norm(run, thresholds) else []
 
 
 def _nan(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..baselines.profiled_signals import median
-from ..run import Run, middle_third
-from .deviation import first_nonfinite
-from .thresholds import Thresholds
+from ..run import Run
 
 LayerValues = NDArray[np.float64]
 
@@ -28,27 +26,6 @@ def not_finite(run: Run) -> NDArray[np.bool_] | None:
     if norms is not None:
         bad[: len(norms)] |= ~np.isfinite(norms) & np.isfinite(nan[: len(norms)])
     return np.asarray(bad)
-
-
-def outlying_norm(run: Run, thresholds: Thresholds) -> bool:
-    """Return whether a middle layer's L2 norm was far from its own median over the run, at any step after the first.
-
-    Only the middle third counts: early layers of healthy models jump at single tokens by an order of magnitude
-    ("massive activations", Sun et al. 2024, arXiv 2402.17762).
-    """
-    norms = run.column("hidden_l2_norm")
-    if norms is None:
-        return False
-    middle = middle_third(norms.shape[1])
-    norms = norms[1 : max(1, first_nonfinite(run)), middle.start : middle.stop]
-    values = np.where(np.isfinite(norms), norms, np.nan).astype(np.float64)
-    usual = over_steps(np.nanmedian, values)
-    deviation = np.abs(values - usual)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = 0.6745 * deviation / over_steps(np.nanmedian, deviation)
-        far = (z > thresholds.norm_outlier) & (deviation > thresholds.norm_change * usual)
-    enough = np.isfinite(values).sum(0) >= thresholds.norm_steps
-    return bool((far & enough).any())
 
 
 _WITHOUT_NAN: Final[dict[Callable[..., Any], Callable[..., Any]]] = {

@@ -23,7 +23,7 @@ from .usual import ROUGH_ENTROPY_BITS
 
 MOST_SENTENCES: Final = 4
 _WHAT_TO_DO: Final = dict.fromkeys(
-    ("norm outlier", "norm grows or shrinks unusually", "turns its input unusually"),
+    ("norm grows or shrinks unusually", "turns its input unusually"),
     "Look at its weights, its dtype and its adapters",
 ) | dict.fromkeys(
     ("attention spread unusually", "attention spread changed unusually", "heads collapsed"),

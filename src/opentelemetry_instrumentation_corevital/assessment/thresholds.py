@@ -75,15 +75,8 @@ class Thresholds:
     collapse_steps: int = 4
     """Sampled steps of attention over which it is averaged then."""
 
-    norm_outlier: float = 8.0
-    """Robust z (0.6745 x distance from the median / median absolute deviation) from which a middle layer's norm is far
-    from the run's other steps, for the warning `norm_outlier` ..."""
-
-    norm_change: float = 0.5
-    """... if it is also further from the median than this fraction of it: a very steady norm has tiny deviations."""
-
     norm_steps: int = 16
-    """Steps after the first that the comparison needs."""
+    """Steps after the first that `norm_jump` needs."""
 
     profile: Profile | None = None
     """What is usual for the run's model, where that is known."""

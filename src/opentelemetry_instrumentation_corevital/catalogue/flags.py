@@ -239,7 +239,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
             default=(
                 "every layer that was looked at, states and attention; absent, but for what was not finite, with the "
                 "reason `no_baseline` where the model has no [baseline](#learned-baseline) of 50 runs: then a middle "
-                "layer whose norm is far from its own median is the warning `norm_outlier`"
+                "layer whose norm stays far from its own mean is the warning `norm_jump`"
             ),
             evidence="the layer where it began, step; signal, value, usual value, excess, threshold, number of layers",
             measured=(

@@ -21,8 +21,6 @@ HIGH_ENTROPY_STEPS: Final = "high_entropy_steps"
 """Their count, and its place in the evidence of the health."""
 HIGH_ENTROPY_SHARE: Final = "high_entropy_share"
 """A warning and a factor of the risk: the fraction of the steps above the entropy threshold."""
-NORM_OUTLIER: Final = "norm_outlier"
-"""A warning: the norm of a middle layer was far from its median over the run, and no baseline says whether it may."""
 
 
 def check() -> None:

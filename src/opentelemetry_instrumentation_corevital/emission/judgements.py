@@ -23,7 +23,7 @@ from ..assessment.compound import judge_compound
 from ..assessment.early_warning import judge_early_warning, lasting
 from ..assessment.ending import failed_by_numbers, was_in_loop
 from ..assessment.fingerprint import judge_fingerprint
-from ..assessment.health import judge_health, own_history_warnings
+from ..assessment.health import judge_health
 from ..assessment.narrative import tell
 from ..assessment.risk import judge_risk
 from ..assessment.thresholds import DEFAULT, Thresholds
@@ -143,8 +143,6 @@ class HealthProcessor(Profiled):
         thresholds = self._thresholds_of(span, run)
         health = run.health = judge_health(run, thresholds)
         run.absent.update(health.absent)
-        if thresholds.profile is None:  # else the baseline is asked: `norm_jump`, the flags of layers
-            run.warn(own_history_warnings(run, thresholds))
         if entropy_is_often_high(run, thresholds) and not failed_by_numbers(run):
             run.warn([HIGH_ENTROPY_SHARE])
         span.set_attributes(verdict_attributes(run, "health"))
@@ -213,7 +211,7 @@ class BlameProcessor(Profiled):
     """The layers that stand out.
 
     Args:
-        thresholds: what a layer's numbers are compared with; `norm_outlier`, say.
+        thresholds: `limit`, where there are no profiles.
         profiles: where the models' baseline profiles come from; None: without any. Where health was judged before, the
             deviations that it found are used.
     """
