@@ -17,7 +17,8 @@ from transformers import LogitsProcessorList
 
 from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
 from opentelemetry_instrumentation_corevital.assessment.health import judge_health
-from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
+from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
+from opentelemetry_instrumentation_corevital.baselines.profile_limits import limit_of_profile
 from opentelemetry_instrumentation_corevital.calibration import Profile, read_profile
 from tests.support.in_memory import Keep, instrumented
 from tests.support.tiny_models import tiny_model
@@ -259,7 +260,7 @@ def test_healthy_runs_raise_no_flag_of_a_layer_and_blame_nobody(parts: Any, prof
     samples = [sample for sample in parts.store.load(parts.store.LAYERS) if sample.half == "report"]
     runs = [parts.replay.as_run(sample) for sample in samples]
     assert {sample.prompt["class"] for sample in samples} == {"long", "short", "repeat", "free"}
-    thresholds = replace(DEFAULT, profile=packaged(parts) if profiled else None)
+    thresholds = knowing(packaged(parts)) if profiled else DEFAULT
     flagged = blaming = 0
     for run in runs:
         run.health = judge_health(run, thresholds)
@@ -270,7 +271,7 @@ def test_healthy_runs_raise_no_flag_of_a_layer_and_blame_nobody(parts: Any, prof
 
 
 def test_planted_faults_are_blamed_on_their_layer(parts: Any) -> None:
-    thresholds = replace(DEFAULT, profile=packaged(parts))
+    thresholds = knowing(packaged(parts))
     hits: dict[str, list[bool]] = {}
     for one in parts.planted.load():
         if one.fault is not None and one.reached and one.half == "report":
@@ -281,6 +282,12 @@ def test_planted_faults_are_blamed_on_their_layer(parts: Any) -> None:
     hidden = hits.pop("cache of zeros")  # in layers that hardly read their cache there is nothing to see
     assert np.mean(hidden) >= 0.5
     assert np.mean([hit for each in hits.values() for hit in each]) >= 0.98
+
+
+def knowing(profile: Profile) -> Thresholds:
+    limit, _ = limit_of_profile(profile)
+    assert limit is not None
+    return replace(DEFAULT, profile=profile, limit=limit)
 
 
 def packaged(parts: Any) -> Profile:

@@ -66,7 +66,7 @@ def test_commands_filter_and_show_it(found: dict[str, Any]) -> None:
 def test_pages_and_schema_have_it(found: dict[str, Any]) -> None:
     assert f"| `{ATTRIBUTE}` | boolean |  | there was a toy |" in found["attributes.md"]
     page = found["judgement.md"]
-    assert "### `toy_detected`\n\n| | |\n|---|---|\n| definition | a toy, at 8 |" in page
+    assert "### `toy_detected`\n\n| | |\n|---|---|\n| definition | a toy, at 1.8 |" in page
     assert "0.6 for `toy_detected`" in page
     in_summary, required, attribute = found["schema"]
     assert in_summary == {"type": ["boolean", "null"]}

@@ -52,7 +52,7 @@ def test_attention_that_is_too_sharp_from_the_first_step_is_told_by_the_profile(
             hook.remove()
     health = keep.runs[0].health
     assert health is not None
-    assert health.raised() == ([] if factor == 1 else ["attention_collapse_detected"])
+    assert health.raised() == ([] if factor == 1 else ["attention_collapse_detected", "layer_anomaly_detected"])
     if factor == 5:
         assert "usual" in health.evidence["attention_collapse_detected"]
 

@@ -23,7 +23,8 @@ def make(prompt: str | None = None, **changes: Any) -> RunSummary:
     values: dict[str, Any] = dict.fromkeys(field.name for field in fields(RunSummary))
     values |= {"trace_id": f"{next(count):032x}", "span_id": f"{next(count):016x}", "sequence_index": 0, "warnings": ()}
     values |= {"start_ns": 10**9, "end_ns": 3 * 10**9, "service_name": "", "prompt_hash": prompt}
-    return RunSummary(**{**values, "prompt_hash_source": prompt and "text", **changes})
+    others = {name: changes.pop(name) for name in changes.keys() - values.keys()}
+    return RunSummary(**{**values, "prompt_hash_source": prompt and "text", **changes, "others": others})
 
 
 def by_measure(ours: list[RunSummary], theirs: list[RunSummary]) -> dict[str, Difference]:

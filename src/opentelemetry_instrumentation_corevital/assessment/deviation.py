@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..baselines.profiled_signals import WINDOW, Values, layer_signals
-from ..baselines.run_numbers import Place, RunLimit, place_of, run_number
+from ..baselines.run_numbers import ColumnName, RunLimit, place_of, run_number
 from ..baselines.windowed import Part, parts
 from ..run import Deviation, Run
 from .thresholds import Thresholds
@@ -94,7 +94,7 @@ def _stretches(far: NDArray[np.bool_], above: NDArray[np.bool_]) -> Iterator[tup
             yield column, at
 
 
-def _onset_step(run: Run, part: Part, place: Place, window: int, usual: float, level: float) -> int:
+def _onset_step(run: Run, part: Part, place: ColumnName, window: int, usual: float, level: float) -> int:
     """Return the step at which a layer left what is usual, given its first window that is out.
 
     That is in the window or, where its median is out, before it: there up to half of its steps may be out unseen. A

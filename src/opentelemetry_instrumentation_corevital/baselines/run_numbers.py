@@ -182,7 +182,7 @@ def run_number(parts: Iterable[Part], yardstick: Yardstick) -> RunNumber | None:
     return replace(worst, value=worst.value / yardstick.rule.length_factor(most), windows=most)
 
 
-class Place(NamedTuple):
+class ColumnName(NamedTuple):
     """Which number a column of a part's table is."""
 
     view: str
@@ -190,12 +190,12 @@ class Place(NamedTuple):
     layer: int
 
 
-def place_of(part: Part, column: int, rows: TableRows) -> Place:
+def place_of(part: Part, column: int, rows: TableRows) -> ColumnName:
     """Return what a column of a part's table is."""
     view, column = divmod(column, rows.widths[part.group])
     for signal in GROUPS[part.group]:
         if column < rows.width(signal):
-            return Place(VIEWS[view], signal, column)
+            return ColumnName(VIEWS[view], signal, column)
         column -= rows.width(signal)
     raise IndexError("no such column")
 
