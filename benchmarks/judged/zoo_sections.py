@@ -111,6 +111,14 @@ def _blamed(models: Models) -> Section:
         rows.append(_by_model(here, lambda model, source=source: _of_draws(model, source, "right")))  # type: ignore[misc]
         if source.isdigit():
             rows.append(Figure(f"... {words}: single draws, pooled", _spread(here, source, "right")))
+        finite = total(
+            count
+            for model in here
+            for kind, count in model.kinds.get(source, {}).items()
+            if kind not in ("NaN", "Inf", "float16 overflow")
+        )
+        if finite.total:
+            rows.append(pooled(f"... {words}: of faults that leave all numbers finite", finite))
     most = _most(models)
     kinds = sorted({kind for model in models for kind in model.kinds.get(most, {})})
     rows += [
