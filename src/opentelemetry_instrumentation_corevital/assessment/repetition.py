@@ -7,12 +7,17 @@ break between copies. That breaks every comparison with one fixed lag, but only 
 
 - *Second copy*: of the last `repetition_window` tokens `repetition_recurring` recur.
 - *Loop*: of the last `loop_window` tokens `loop_recurring` are in a third or later copy, all copies together span
-  `loop_tokens`, and a whole copy came without anything new.
+  `loop_tokens`, and the copies are near enough to each other.
 
 Records of structured text (JSON, SQL, a log) recur, too, but for their values. So tokens in third copies are not
-enough: a token is *new* if no n-gram that recurs has it, and somewhere in the last two copies a whole period of tokens
-must have no new one, and of all of them at most `loop_new` may be new. Or a copy was alike: in the last `alike_lasts`
-tokens the text followed an earlier place, token for token, for a whole period.
+enough. One of these has to be, too:
+
+- A copy was *alike*: in the last `alike_lasts` tokens the text followed an earlier place, token for token, for a whole
+  period.
+- Hardly a token breaks the copies: `unlike_recurring` of `loop_window` tokens are in a third or later copy, and of the
+  last two copies at most `unlike_new` is new, of a whole period nothing. A token is *new* if no n-gram that recurs has
+  it.
+- Nothing is new in the last two copies, and each differs from the one a period before in one place at most.
 
 A repetition begins with the first token that recurs after `repetition_window` that did not. Its period is the distance
 to the place that the text follows where the last copies are alike, else the distance to the last copy that holds the
@@ -20,6 +25,7 @@ majority (Boyer and Moore's vote: one candidate, one counter).
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 from .thresholds import DEFAULT, Thresholds
@@ -81,9 +87,10 @@ class RepetitionDetector:
         self._recurring = self._third = 0  # the last tokens as bits, the newest lowest
         self._begin = self._last = self._count = 0  # of the stretch
         self._period = self._votes = 0
-        self._tokens = [-1] * thresholds.max_period  # of the last steps, a ring
+        self._tokens = [-1] * (thresholds.max_period + max(thresholds.loop_copies))  # of the last steps, a ring
         self._followed = self._distance = 0  # tokens in a row that an earlier place has, too, and how far back it is
         self._alike = _LONG_AGO  # the last step at which a copy was alike
+        self._enough = self._most = _LONG_AGO  # the last steps at which enough tokens, or most, were in third copies
         self._known = 0  # the last tokens as bits, the newest lowest: 0 for a new one
         self._known_bits = (1 << max(thresholds.loop_copies)) - 1
 
@@ -112,6 +119,9 @@ class RepetitionDetector:
         self._remember(ngram, stood + 1)
         self._recurring = (self._recurring << 1 | (stood > 0)) & self._window_bits
         self._third = (self._third << 1 | (stood > 1)) & self._window_bits
+        third = self._third.bit_count()
+        self._enough = step if third >= limits.loop_recurring else self._enough
+        self._most = step if third >= limits.unlike_recurring else self._most
         return (self._recurring & self._short_bits).bit_count() >= limits.repetition_recurring
 
     @property
@@ -133,7 +143,7 @@ class RepetitionDetector:
         limits = self._limits
         known = (1 << limits.gram) - 1 if distance else 0
         self._known = (self._known << 1 | known) & self._known_bits
-        place = step % limits.max_period
+        place = step % len(self._tokens)
         if self._followed and self._tokens[place - self._distance] == token:
             self._followed += 1
         else:
@@ -161,27 +171,58 @@ class RepetitionDetector:
         period = self._distance if exact else self._period
         onset = self._begin - limits.gram + 1
         spanned = self._last - onset + 1
-        third = self._third.bit_count() >= limits.loop_recurring and spanned + period >= limits.loop_tokens
+        long_enough = spanned + period >= limits.loop_tokens
         return Repetition(
             period=period,
             copies=spanned / period + 1,
             start_step=max(0, onset - period),
             onset_step=onset,
-            loop=third and (self._step - self._alike <= limits.alike_lasts or self._whole_copy(self._period)),
+            loop=long_enough and (self._alike_lately() or self._nearly_alike()),
             exact=exact,
             unbroken=self._count == self._last - self._begin + 1 or self._recurring == self._window_bits,
             alike_step=self._step - self._followed + 1,
             alike_copies=self._followed / period + 1,
         )
 
-    def _whole_copy(self, period: int) -> bool:
+    def _alike_lately(self) -> bool:
+        """Return whether a copy was alike and third copies went on, both not long ago."""
+        step, limits = self._step, self._limits
+        return step - self._alike <= limits.alike_lasts and step - self._enough < limits.loop_pause
+
+    def _nearly_alike(self) -> bool:
+        """Return whether third copies go on that are near enough to each other, though none was alike."""
+        if self._enough < self._step:
+            return False
+        if self._step - self._most < self._limits.loop_pause and self._little_new(self._period):
+            return True
+        return any(map(self._one_change, {self._period, self._distance} - {0}))
+
+    def _little_new(self, period: int) -> bool:
         """Return whether there is little new in the last two copies, and for a period nothing at all."""
-        limits = self._limits
-        least, most = limits.loop_copies
-        size = min(max(2 * period, least), most)
+        limits, size = self._limits, self._two_copies(period)
         known = self._known & (1 << size) - 1
-        new = size - known.bit_count()
-        return new <= limits.loop_new * size and _has_run(known, min(max(period, limits.alike_tokens), size))
+        least = min(max(period, limits.alike_tokens), size)
+        return size - known.bit_count() <= limits.unlike_new * size and _has_run(known, least)
+
+    def _one_change(self, period: int) -> bool:
+        """Return whether nothing is new in the last two copies, and each has changed in one place at most."""
+        end = self._step + 1
+        size = min(self._two_copies(period), end - period)
+        if size <= 0 or (self._known & (1 << size) - 1).bit_count() < size:
+            return False
+        pairs = zip(self._kept(end - size, end), self._kept(end - size - period, end - period), strict=True)
+        changed = [token != before for token, before in pairs]
+        places = changed[0] + sum(after > before for before, after in pairwise(changed))
+        return places * max(period, self._limits.change_distance) <= size
+
+    def _two_copies(self, period: int) -> int:
+        least, most = self._limits.loop_copies
+        return min(max(2 * period, least), most)
+
+    def _kept(self, begin: int, end: int) -> list[int]:
+        """Return the tokens of the steps from `begin` until before `end`, all of which are in the ring."""
+        ring = self._tokens
+        return [ring[step % len(ring)] for step in range(begin, end)]
 
 
 def _has_run(bits: int, length: int) -> bool:

@@ -123,18 +123,28 @@ class Thresholds:
     quoted_tokens: int = 128
     """... so many."""
 
-    loop_new: float = 0.11
-    """Fraction of the tokens of the last two copies that may be new in a loop, if a whole period of them has no new
-    one ..."""
-
-    loop_copies: tuple[int, int] = (48, 200)
-    """... where two copies count as so many tokens at least, and at most."""
-
     alike_tokens: int = 16
     """A copy is alike where so many tokens in a row, and a whole period, are those of an earlier place ..."""
 
     alike_lasts: int = 64
     """... and counts for a loop for so many tokens."""
+
+    loop_copies: tuple[int, int] = (48, 200)
+    """Where no copy was alike the last two decide, which count as so many tokens at least, and at most ..."""
+
+    unlike_recurring: int = 22
+    """... and are a loop if so many of `loop_window` tokens are in a third or later copy (in records of structured text
+    fewer are, since their values differ) ..."""
+
+    unlike_new: float = 0.2
+    """... and at most this fraction of the two copies is new, of a whole period nothing."""
+
+    change_distance: int = 32
+    """Or if nothing of them is new, and each differs from the one a period before in one place; a place counts for so
+    many tokens at least."""
+
+    loop_pause: int = 16
+    """What is asked of `loop_window` tokens may have been so many tokens ago: a change breaks a few of them."""
 
     limit: RunLimit | None = None
     """Beyond which a run has to be before a layer of it is out; None: not enough is known of the model's runs."""
