@@ -21,6 +21,7 @@ from .diagnosis import Place, alone, places
 from .excess import stacked
 from .lessons import Lesson, Student, calibrated, learned
 from .verdicts import NONE, Baseline, Judge, first_blamed, flags_of_layers, loops
+from .zoo_loops import Outcome, is_clear, is_plain, outcomes
 from .zoo_runs import as_run, model_of, run_of_tokens, seen_as_windows
 
 CHANGES: Final = 0.1
@@ -82,7 +83,8 @@ class ModelFigures:
         kinds: of a source: kind of fault -> first blamed layer right.
         lengths: of a source: most tokens of a healthy run -> with such a flag, or a blame.
         nonfinite: kind of fault -> flag, step and layer right without a baseline.
-        loops: `recall`, `precision`.
+        loops: rows of the section on loops.
+        loop_limits: what each limit of the loop's would do.
         structured, made: format -> called a loop.
         vocabulary: size.
         warned: of a source: warning -> ordinary runs with it, and `any`.
@@ -103,6 +105,7 @@ class ModelFigures:
     lengths: dict[str, dict[int, Count]] = field(default_factory=dict)
     nonfinite: Counts = field(default_factory=dict)
     loops: Counts = field(default_factory=dict)
+    loop_limits: dict[int, Outcome] = field(default_factory=dict)
     structured: Counts = field(default_factory=dict)
     made: Counts = field(default_factory=dict)
     warned: dict[str, Counts] = field(default_factory=dict)
@@ -198,6 +201,7 @@ def figures(name: str, folder: Path = store.FOLDER, plan: Plan | None = None) ->
         if source == "none":
             found.nonfinite, found.loops = _nonfinite(zoo, judged), _loops(zoo, judged)
             found.structured, found.made = _structured(zoo, judged)
+            found.loop_limits = _loop_limits(zoo)
         layers += [_layers(zoo, Judged(zoo, baseline), found, source) for baseline in baselines[1:]]
         found.layers[source] = layers
     found.agreement = _agreement(zoo, sources[most][0])
@@ -276,15 +280,25 @@ def _nonfinite(zoo: ZooModel, judged: Judged) -> Counts:
 
 
 def _loops(zoo: ZooModel, judged: Judged) -> Counts:
-    looping = [(pair[0].kind, loops(judged.layers(pair))) for pair in zoo.of("loop")]
+    looping = [(pair[0], loops(judged.layers(pair))) for pair in zoo.of("loop")]
     others = [pair for pair in (*zoo.of("healthy", "baseline"), *zoo.held_out) if pair[0].kind != REPEATING]
-    healthy = [loops(judged.layers(pair)) for pair in others]
-    hits = sum(told for kind, told in looping if kind != REPEATING)
+    healthy = [(is_plain(pair[0]), loops(judged.layers(pair))) for pair in others]
+    hits = sum(told for one, told in looping if one.kind != REPEATING)
+    plain = Count.of([told for clear, told in healthy if clear])
     return {
-        "recall": Count.of([told for _, told in looping]),
-        "precision": Count(hits, hits + sum(healthy)),
-        "healthy": Count.of(healthy),
+        "clear": Count.of([told for one, told in looping if is_clear(one)]),
+        "all": Count.of([told for _, told in looping]),
+        "precision": Count(hits, hits + plain.hits),
+        "plain": plain,
+        "repetitive": Count.of([told for clear, told in healthy if not clear]),
     }
+
+
+def _loop_limits(zoo: ZooModel) -> dict[int, Outcome]:
+    looping = [one.tokens.tolist() for one, _ in zoo.of("loop") if is_clear(one)]
+    generated = [one.tokens.tolist() for one, _ in zoo.of("structured") if one.end == "length" and not one.copies]
+    made = [tokens.tolist() for _, tokens in store.made_texts(zoo.name, zoo.folder)]
+    return outcomes(looping, generated + made)
 
 
 def _structured(zoo: ZooModel, judged: Judged) -> tuple[Counts, Counts]:

@@ -1,6 +1,6 @@
 """Rows of the page that are of several models: shares of all their runs, with goals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from .figures import Figure, wilson
@@ -35,3 +35,9 @@ def held(name: str, value: str, rate: float, least: float | None, most: float | 
     if most is not None:
         return Figure(name, value, f"<= {most:g}", rate <= most)
     return Figure(name, value)
+
+
+def by_model(models: Models, of: Callable[[ModelFigures], Count]) -> Figure:
+    """Return a share of each model's runs in one row."""
+    told = [f"{model.name} {of(model).rate:.3f} of {of(model).total:.4g}" for model in models if of(model).total]
+    return Figure("... each model", "; ".join(told) or "no run")

@@ -1,13 +1,13 @@
 """The page's sections on the zoo, from what was counted on each model: rows, goals, and whether they are met."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from . import rule_sections
+from . import rule_sections, zoo_loop_sections
 from .figures import Figure, Section
 from .zoo_model import NONFINITE, Count, ModelFigures
-from .zoo_rows import SOURCES, Models, held, pooled, total
+from .zoo_rows import SOURCES, Models, by_model, held, pooled, total
 
 _ALARMS: Final = {"50": (0.03, 0.06), "200": (0.01, 0.03), "calibrated": (0.01, 0.03), "none": (0.005, 0.01)}
 """Most of the healthy runs: of all models, of one."""
@@ -22,8 +22,9 @@ def sections(models: Models) -> list[Section]:
         _blamed(models),
         _story(models),
         _nonfinite(models),
-        _loops(models),
+        zoo_loop_sections.loops(models),
         _structured(models),
+        zoo_loop_sections.limit(models),
         _warnings(models),
         _levels(models),
         _contradictions(models),
@@ -40,11 +41,6 @@ def _of_draws(model: ModelFigures, source: str, row: str) -> Count:
     draws = model.layers.get(source, [])
     found = total(draw[row] for draw in draws)
     return Count(found.hits / len(draws), found.total / len(draws)) if draws else Count()
-
-
-def _by_model(models: Models, of: Callable[[ModelFigures], Count]) -> Figure:
-    told = [f"{model.name} {of(model).rate:.3f} of {of(model).total:.4g}" for model in models if of(model).total]
-    return Figure("... each model", "; ".join(told) or "no run")
 
 
 def _spread(models: Models, source: str, row: str) -> str:
@@ -69,7 +65,7 @@ def _alarms(models: Models, row: str, title: str, notes: Sequence[str]) -> Secti
         rows.append(pooled(f"{words}: pooled", total(counts.values()), most=of_all))
         value = f"{worst} {counts[worst].rate:.4f} ({counts[worst].hits:.4g} of {counts[worst].total:.5g})"
         rows.append(held(f"... {words}: worst model", value, counts[worst].rate, None, of_one))
-        rows.append(_by_model(here, lambda model, source=source: _of_draws(model, source, row)))  # type: ignore[misc]
+        rows.append(by_model(here, lambda model, source=source: _of_draws(model, source, row)))  # type: ignore[misc]
         if source.isdigit():
             rows.append(Figure(f"... {words}: single draws, pooled", _spread(here, source, row)))
     note = (
@@ -108,7 +104,7 @@ def _blamed(models: Models) -> Section:
             continue
         counts = {model.name: _of_draws(model, source, "right") for model in here}
         rows.append(pooled(f"{words}: pooled", total(counts.values()), least=_RIGHT.get(source)))
-        rows.append(_by_model(here, lambda model, source=source: _of_draws(model, source, "right")))  # type: ignore[misc]
+        rows.append(by_model(here, lambda model, source=source: _of_draws(model, source, "right")))  # type: ignore[misc]
         if source.isdigit():
             rows.append(Figure(f"... {words}: single draws, pooled", _spread(here, source, "right")))
         finite = total(
@@ -150,7 +146,7 @@ def _story(models: Models) -> Section:
             if count.total:
                 goal = 0.95 if source in _RIGHT else None
                 rows.append(pooled(f"{words}: {what}", count, least=goal))
-                rows.append(_by_model(here, lambda model, at=(source, row): _of_draws(model, *at)))  # type: ignore[misc]
+                rows.append(by_model(here, lambda model, at=(source, row): _of_draws(model, *at)))  # type: ignore[misc]
     return Section("Runs with a right blame", rows, ["Of the runs above whose first blamed layer is the right one."])
 
 
@@ -163,21 +159,8 @@ def _nonfinite(models: Models) -> Section:
     rows: list[Figure] = []
     for kind in NONFINITE:
         rows.append(pooled(names[kind], total(model.nonfinite.get(kind, Count()) for model in models), least=1))
-        rows.append(_by_model(models, lambda model, kind=kind: model.nonfinite.get(kind, Count())))  # type: ignore[misc]
+        rows.append(by_model(models, lambda model, kind=kind: model.nonfinite.get(kind, Count())))  # type: ignore[misc]
     return Section("NaN and infinity", rows, ["Without a baseline. Planted at step 16, in layers all over each model."])
-
-
-def _loops(models: Models) -> Section:
-    rows: list[Figure] = []
-    for name in ("recall", "precision"):
-        rows.append(pooled(name, total(model.loops.get(name, Count()) for model in models), least=0.97))
-        rows.append(_by_model(models, lambda model, name=name: model.loops.get(name, Count())))  # type: ignore[misc]
-    rows.append(pooled("healthy runs with the flag", total(model.loops.get("healthy", Count()) for model in models)))
-    note = (
-        "Loops: runs that were cut off in one by their text's label. The others are the healthy runs of both sides. "
-        "SmolLM2's runs that were asked for repetition count in recall alone."
-    )
-    return Section("Loops", rows, [note])
 
 
 def _structured(models: Models) -> Section:
@@ -185,7 +168,7 @@ def _structured(models: Models) -> Section:
     for what, of in (("generated", lambda model: model.structured), ("made", lambda model: model.made)):
         every = total(count for model in models for count in of(model).values())
         rows.append(pooled(f"{what}: all formats", every, most=0.02))
-        rows.append(_by_model(models, lambda model, of=of: total(of(model).values())))  # type: ignore[misc]
+        rows.append(by_model(models, lambda model, of=of: total(of(model).values())))  # type: ignore[misc]
         for kind in sorted({kind for model in models for kind in of(model)}):
             count = total(of(model).get(kind, Count()) for model in models)
             rows.append(pooled(f"{what}: {kind}", count, most=0.02))
@@ -207,7 +190,7 @@ def _warnings(models: Models) -> Section:
             continue
         words = SOURCES[source]
         rows.append(pooled(f"{words}: any warning", total(model.warned[source]["any"] for model in here), most=0.2))
-        rows.append(_by_model(here, lambda model, source=source: model.warned[source]["any"]))  # type: ignore[misc]
+        rows.append(by_model(here, lambda model, source=source: model.warned[source]["any"]))  # type: ignore[misc]
         begun: Counter[str] = Counter()
         for model in here:
             begun.update(model.begun[source])
@@ -238,7 +221,7 @@ def _levels(models: Models) -> Section:
         if levels.total():
             for level in ("low", "medium", "high"):
                 rows.append(pooled(f"{SOURCES[source]}: {level}", Count(levels[level], levels.total())))
-                rows.append(_by_model(models, lambda model, at=(source, level): _level(model, *at)))  # type: ignore[misc]
+                rows.append(by_model(models, lambda model, at=(source, level): _level(model, *at)))  # type: ignore[misc]
     return Section("Risk level of ordinary runs", rows)
 
 

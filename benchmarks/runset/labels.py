@@ -58,18 +58,18 @@ def _stood(text: str, begin: int, length: int, earlier: int) -> bool:
     return True
 
 
-def copied_tail(text: str, earlier: int) -> Tail:
-    """Return the copied tail of a folded text."""
+def copied_tail(text: str, earlier: int, piece: int = PIECE, new: int = NEW, share_new: float = SHARE_NEW) -> Tail:
+    """Return the copied tail of a folded text: of pieces that stood in it at least `earlier` times before."""
     best, new_total, new_row = len(text), 0, 0
     for begin, length in reversed(pieces(text, earlier)):
-        if length >= PIECE:
+        if length >= piece:
             new_row = 0
-            if new_total <= SHARE_NEW * (len(text) - begin):
+            if new_total <= share_new * (len(text) - begin):
                 best = begin
         else:
             new_row += length
             new_total += length
-            if new_row > NEW:
+            if new_row > new:
                 break
     return Tail(best, len(text) - best)
 

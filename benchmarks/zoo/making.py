@@ -21,7 +21,7 @@ from .generation import Generator
 from .plan import MODELS, TOY_AMOUNTS, Amounts, Model, toy
 from .rows import Row
 from .shard import arrays_of, made_texts
-from .store import SUFFIX
+from .store import SUFFIX, TEXTS
 from .train import Trained, new_model, train
 from .watching import watched
 
@@ -45,7 +45,7 @@ def make(options: argparse.Namespace) -> None:
     arrays = arrays_of(rows, plan, report, every, options.columns)
     arrays |= made_texts(structured.cut_off(trained.tokenizer, amounts.made, Random(plan.seed)))
     files = container.write(options.out / f"{plan.name}{SUFFIX}", arrays, preset=3)
-    files.append(_write_texts(options.out / f"{plan.name}-texts.json.xz", rows))
+    files.append(_write_texts(options.out / f"{plan.name}{TEXTS}", rows))
     sizes = ", ".join(f"{file.name} {file.stat().st_size / 2**20:.2f} MiB" for file in files)
     print(f"{plan.name}: {len(rows)} runs, {sizes}, {time.monotonic() - began:.0f} s in all", flush=True)
 

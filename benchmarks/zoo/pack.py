@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .container import Arrays, meta, read, rounded, window_count, windows, write
+from .rows import is_repetitive
 from .shard import GROUPS
-from .store import SUFFIX, _by_step, _spans
+from .store import SUFFIX, TEXTS, _by_step, _spans, read_texts
 
 MOST: Final = {"baseline": 250, "held_out": 300, "loop": 60}
 """Side or group -> most runs of a model that are kept."""
@@ -58,6 +59,12 @@ def _rounded(name: str, values: NDArray[Any], bits: int) -> NDArray[Any]:
     if grain is None:
         return rounded(values, bits)
     return (np.round(values.astype(np.float32) / grain) * grain).astype(values.dtype)
+
+
+def repetitive(arrays: Arrays, texts: Mapping[int, str]) -> Arrays:
+    """Return `run/repetitive`: whether a reader could call the text's end a loop, whatever its label."""
+    found = [is_repetitive(texts[number]) for number in arrays["run/number"].tolist()]
+    return {"run/repetitive": np.array(found, np.int8)}
 
 
 def _kept(arrays: Arrays, most: Mapping[str, int]) -> NDArray[np.bool_]:
@@ -163,7 +170,9 @@ def pack_folder(source: Path, target: Path, names: Sequence[str], **options: Any
     target.mkdir(parents=True, exist_ok=True)
     total = 0
     for name in names:
-        arrays = packed(read(source / f"{name}{SUFFIX}"), **options)
+        collected = read(source / f"{name}{SUFFIX}")
+        collected |= repetitive(collected, read_texts(source / f"{name}{TEXTS}"))
+        arrays = packed(collected, **options)
         files = write(target / f"{name}{SUFFIX}", arrays, preset=9)
         size = sum(each.stat().st_size for each in files)
         total += size

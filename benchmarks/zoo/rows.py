@@ -1,11 +1,12 @@
 """What is known of one collected run, before it is written."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from runset.labels import LOOP, NEW, PIECE, fold, loop_onset
+from runset.labels import LOOP, NEW, PIECE, copied_tail, fold, loop_onset
 
 from .prompts import Prompt
 
@@ -72,6 +73,8 @@ class Row:
 
 LOOP_TOKENS: Final = 32
 """Tokens that the copies of a loop span at least."""
+LAX_PIECE, LAX_NEW, LAX_SHARE_NEW, LAX_TAIL, LAX_COPIES = 8, 16, 0.25, 30, 20
+"""Characters, and a share of them: what makes a text's end repetitive."""
 
 
 def ends_in_copies(text: str | list[int], least: int = LOOP) -> bool:
@@ -90,6 +93,20 @@ def may_loop(text: str) -> bool:
     """
     last = range(max(0, len(text) - NEW - PIECE), len(text) - PIECE + 1)
     return any(_occurrences(text, text[begin : begin + PIECE]) >= 3 for begin in last)
+
+
+def is_repetitive(text: str) -> bool:
+    """Tell whether a text's end repeats itself so much that a reader could call it a loop, or not.
+
+    Laxer than a loop's label in every way: a shorter copied tail, of shorter pieces, with more between them; numbers
+    count as copies of each other. What is neither this nor a loop is plainly none.
+    """
+    plain = fold(text)
+    for each in (plain, re.sub(r"\d+", "0", plain)):
+        tail = copied_tail(each, 2, piece=LAX_PIECE, new=LAX_NEW, share_new=LAX_SHARE_NEW)
+        if tail.length >= LAX_TAIL or ends_in_copies(each.rstrip(), LAX_COPIES):
+            return True
+    return False
 
 
 def _occurrences(text: str, piece: str) -> int:

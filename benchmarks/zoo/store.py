@@ -6,6 +6,8 @@
 Needs NumPy only.
 """
 
+import json
+import lzma
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from .container import Arrays, meta, read, window_count, windows
 
 FOLDER: Final = Path(__file__).with_name("runs")
 SUFFIX: Final = ".npz.xz"
+TEXTS: Final = "-texts.json.xz"
 
 Columns = dict[str, NDArray[Any]]
 
@@ -61,6 +64,7 @@ class ZooRun:
         end: why it ended, as `Run.stop_reason`.
         loop: whether its text ends in a loop; `onset` is the token at which that loop's second copy begins.
         copies: whether its text ends in three or more exact copies.
+        repetitive: whether a reader could call the text's end a loop, whatever its label.
         fault, layer, step: what was planted, where, and from when on; `kl` is what it did to the next token, bit.
         task, level, right, samples: of answers that can be checked.
         columns: signal -> float32 [T].
@@ -81,6 +85,7 @@ class ZooRun:
     end: str
     loop: bool
     copies: bool
+    repetitive: bool
     onset: int | None
     fault: str
     layer: int | None
@@ -137,6 +142,12 @@ def load(name: str, folder: Path = FOLDER) -> list[ZooRun]:
     return list(_runs(name, read(folder / f"{name}{SUFFIX}")))
 
 
+def read_texts(file: Path) -> dict[int, str]:
+    """Return the text of each run that a collection left, by its number."""
+    found = json.loads(lzma.decompress(file.read_bytes()))
+    return {int(number): text for number, (*_, text) in found.items()}
+
+
 def made_texts(name: str, folder: Path = FOLDER) -> list[tuple[str, NDArray[np.int32]]]:
     """Return (format, tokens): structured documents with varying values, cut off, that no model wrote."""
     arrays = read(folder / f"{name}{SUFFIX}")
@@ -172,6 +183,7 @@ def _runs(name: str, arrays: Arrays) -> Iterator[ZooRun]:
             temperature=round(run["temperature"][number].item(), 3),
             loop=run["loop"][number] == 1,
             copies=run["copies"][number] == 1,
+            repetitive=bool("repetitive" in run and run["repetitive"][number] == 1),
             right=None if right is None else bool(right),
             tokens=arrays["tokens"][here].astype(np.int32),
             columns={key: arrays[f"step/{key}"][here].astype(np.float32) for key in _parts(arrays, "step/")},

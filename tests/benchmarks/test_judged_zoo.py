@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks")
 
-ZOO = "corpus container making pack plan store"
+ZOO = "corpus container making pack plan rows store"
 JUDGED = "choosing diagnosis excess lessons reading verdicts zoo_model zoo_rows zoo_runs zoo_sections figures"
 
 
@@ -108,6 +108,14 @@ def toy(here: Any, packed: Path) -> Any:
 @pytest.fixture(scope="module")
 def lesson(toy: Any) -> Any:
     return toy.lesson(50, 0)
+
+
+def test_a_text_whose_end_is_repetitive_is_neither_a_loop_nor_plain(here: Any) -> None:
+    repetitive = here.rows.is_repetitive
+    plain = "the cat sat on the mat, and the dog saw it from the door of the old house by the river"
+    assert not repetitive(plain)
+    assert repetitive(plain + ", and sat, and sat, and sat, and sat, and")
+    assert repetitive(plain + " 10 of 12, 11 of 13, 17 of 19, 20 of 25, 31 of 32"), "but for its numbers"
 
 
 # --- runs --------------------------------------------------------------------------------------------------------
@@ -326,7 +334,13 @@ def test_figures_are_counts_of_the_zoos_runs(here: Any, toy: Any, figures: Any) 
     assert figures.layers["none"][0]["flag"].hits == 0
     assert sum(count.rate for count in figures.nonfinite.values()) == len(figures.nonfinite) == 3
     assert figures.contradictions["none"]["runs"] == len(toy.runs)
-    assert figures.loops["recall"].total == len(toy.of("loop"))
+    assert figures.loops["all"].total == len(toy.of("loop")) >= figures.loops["clear"].total
+    assert figures.loops["plain"].total + figures.loops["repetitive"].total == len(toy.held_out) + len(
+        toy.of("healthy", "baseline")
+    )
+    assert {one.structured for one in figures.loop_limits.values()} == {
+        sum(count.total for counts in (figures.structured, figures.made) for count in counts.values())
+    }
     assert sum(count.total for count in figures.made.values()) == len(here.store.made_texts("llama", toy.folder))
     assert sum(figures.levels["none"].values()) == len(toy.held_out)
     assert figures.begun["none"]["tokens"] == sum(run.steps for _, run in toy.held_out)
