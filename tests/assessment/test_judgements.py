@@ -195,9 +195,29 @@ def test_a_share_of_high_entropy_steps_is_warned_about_above_its_threshold(high:
 
 @pytest.mark.parametrize(("high", "warned"), [(36, False), (37, True)])
 def test_a_rough_threshold_warns_only_of_a_run_of_almost_nothing_else(high: int, warned: bool) -> None:
-    run = make_run(entropy=[5.0] * high + [1.0] * (40 - high))
+    run = make_run(entropy=[5.4] * high + [1.0] * (40 - high))
     HealthProcessor().on_run_ending(INVALID_SPAN, run)
     assert ("high_entropy_share" in run.warnings) == warned
+    assert run.health is not None
+    assert run.health.evidence["high_entropy_steps"] == {
+        "steps": high,
+        "threshold": 4.0,
+        "threshold_source": "rough",
+        "warning_steps": high,
+        "warning_threshold": pytest.approx(0.53 * math.log2(1000), abs=1e-4),
+    }
+
+
+@pytest.mark.parametrize(("vocabulary", "warned"), [(1000, True), (None, False), (262_144, False), (64, True)])
+def test_how_much_entropy_is_near_to_chance_depends_on_the_vocabulary(vocabulary: int | None, warned: bool) -> None:
+    run = make_run(entropy=3.5 if vocabulary == 64 else 6.0)
+    run.model = replace(run.model, vocabulary_size=vocabulary)
+    HealthProcessor().on_run_ending(INVALID_SPAN, run)
+    assert ("high_entropy_share" in run.warnings) == warned
+    run.columns["entropy"][:] = 0.54 * math.log2(vocabulary or 32_768)
+    run.warnings = []
+    HealthProcessor().on_run_ending(INVALID_SPAN, run)
+    assert run.warnings == ["high_entropy_share"], "it can fire whatever the vocabulary"
 
 
 # --- risk --------------------------------------------------------------------------------------------------------
@@ -235,20 +255,41 @@ def first_warned(run: Run, signal: str, thresholds: Thresholds = DEFAULT) -> int
 
 
 def test_entropy_rising_needs_history_and_a_rise() -> None:
-    step_up = [1.0] * 30 + [2.6] * 10
-    assert first_warned(make_run(entropy=step_up), "entropy_rising") == 37
-    assert first_warned(make_run(entropy=[1.0] * 30 + [2.5] * 10), "entropy_rising") is None
+    least = 1 + 0.36 * (math.log2(1000) - 1)
+    step_up = [1.0] * 30 + [least + 0.3] * 12
+    assert first_warned(make_run(42, entropy=step_up), "entropy_rising") == 40, "a window and three steps"
+    assert first_warned(make_run(42, entropy=[1.0] * 30 + [least - 0.05] * 12), "entropy_rising") is None
     assert first_warned(make_run(entropy=[1.0] * 15 + [9.0] * 8, steps=23), "entropy_rising") is None
+
+
+def test_entropy_that_varies_anyway_does_not_rise() -> None:
+    wild = [0.1, 9.0] * 20
+    assert first_warned(make_run(52, entropy=wild + [8.5] * 12), "entropy_rising") is None
+    assert first_warned(make_run(52, entropy=[4.5] * 40 + [8.5] * 12), "entropy_rising") == 46
+
+
+def test_what_soon_passes_is_no_rough_warning() -> None:
+    short = make_run(60, entropy=[1.0] * 30 + [4.8] * 7 + [1.0] * 23)
+    assert first_warned(short, "entropy_rising") is None
+    dip = make_run(60, margin=[0.6] * 30 + [0.0] * 7 + [0.6] * 23)
+    assert first_warned(dip, "margin_collapsing") is None
 
 
 def test_margin_collapsing_and_confidence_drop() -> None:
     tenth = Thresholds(margin_collapsed=0.1)
-    assert first_warned(make_run(margin=[0.5] * 20 + [0.0] * 20), "margin_collapsing", tenth) == 26
+    assert first_warned(make_run(margin=[0.5] * 20 + [0.0] * 20), "margin_collapsing", tenth) == 29
     assert first_warned(make_run(margin=0.1), "margin_collapsing", tenth) is None
-    assert first_warned(make_run(margin=[0.5] * 20 + [0.0] * 20), "margin_collapsing") == 27
-    assert first_warned(make_run(margin=0.021), "margin_collapsing") is None
-    assert first_warned(make_run(top1_prob=[0.8] * 24 + [0.2] * 16), "confidence_drop") == 29
-    assert first_warned(make_run(top1_prob=[0.8] * 24 + [0.4] * 16), "confidence_drop") is None
+    assert first_warned(make_run(margin=[0.5] * 20 + [0.0] * 20), "margin_collapsing") == 28
+    assert first_warned(make_run(margin=0.19 * 0.7), "margin_collapsing") is None
+    assert first_warned(make_run(margin=0.17 * 0.7), "margin_collapsing") == 10
+    assert first_warned(make_run(top1_prob=[0.8] * 24 + [0.1] * 16), "confidence_drop") == 33
+    assert first_warned(make_run(top1_prob=[0.8] * 24 + [0.2] * 16), "confidence_drop") is None
+
+
+def test_a_small_margin_is_no_collapse_where_the_best_token_is_improbable_anyway() -> None:
+    unsure = make_run(margin=0.018, top1_prob=0.05)
+    assert first_warned(unsure, "margin_collapsing") is None
+    assert first_warned(make_run(margin=0.018, top1_prob=0.3), "margin_collapsing") == 10
 
 
 def test_repetition_risk_warns_in_the_second_copy_and_failure_risk_rises_with_the_loop() -> None:
@@ -358,7 +399,7 @@ def test_a_norm_that_has_no_logarithm_is_left_out(value: float) -> None:
     assert judge_early_warning(run).evidence["norm_jump"]["step"] == 35
 
 
-@pytest.mark.parametrize(("rise", "warned"), [(0.075, False), (0.085, True)])
+@pytest.mark.parametrize(("rise", "warned"), [(0.065, False), (0.075, True)])
 def test_attention_collapsing_warns_of_a_rise_that_is_no_collapse_yet(rise: float, warned: bool) -> None:
     run = add_layers(make_run(), 6)
     run.columns["collapsed_head_rate"][:] = 0.05
@@ -366,8 +407,8 @@ def test_attention_collapsing_warns_of_a_rise_that_is_no_collapse_yet(rise: floa
     warning = judge_early_warning(run)
     assert ("attention_collapsing" in warning.signals) == warned
     if warned:
-        assert warning.evidence["attention_collapsing"]["step"] == 23, "four looks in a row"
-        assert [step for step, told in warning.active.items() if "attention_collapsing" in told] == list(range(23, 30))
+        assert warning.evidence["attention_collapsing"]["step"] == 26, "a window of four looks, four times in a row"
+        assert [step for step, told in warning.active.items() if "attention_collapsing" in told] == [26, 27]
     assert judge_health(run).attention_collapse_detected is None
 
 

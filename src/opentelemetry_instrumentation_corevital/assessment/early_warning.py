@@ -13,8 +13,8 @@ the end.
 From the first step on at which a number was not finite there are no warnings: what follows is its consequence.
 
 The signals compare the run with itself: a window of the last steps with all steps before it, a layer's norm with its
-mean so far, collapsed heads with those of the first attention samples. Where the model has a baseline, the numbers also
-have to be beyond what is usual for it (`usual.py`).
+mean so far, collapsed heads with those of the earlier attention samples. Where the model has a baseline, the numbers
+also have to be beyond what is usual for it (`usual.py`). What warns does so from the fourth step in a row on.
 
 A repetition that soon passes is told to whoever watches, and stays among the finished run's `signals`, but it is no
 warning of the finished run (`lasting`): ordinary text repeats a phrase now and then.
@@ -38,13 +38,10 @@ from .history import NormHistory, Window
 from .repetition import Repetition, RepetitionDetector
 from .risk import FLAG_RISK, SCORE_DIGITS, entropy_part
 from .thresholds import DEFAULT, Thresholds
-from .usual import BEYOND_STEPS, Bound, WarningBounds
+from .usual import BEYOND_STEPS, ROUGH_DEVIATIONS, Bound, WarningBounds, largest_entropy
 
 SIGNALS: Final = tuple(warning.name for warning in EARLY_WARNINGS)
 
-CONFIDENCE_DEVIATIONS: Final = 1.5
-"""Where the model has no baseline: standard deviations of the run's earlier steps by which the top-1 probability has to
-fall for `confidence_drop`."""
 NORM_DEVIATIONS: Final = 3.0
 """Standard deviations of the logarithm of a layer's norm by which a norm has to be off for `norm_jump` ..."""
 NORM_STEPS: Final = (4, 8)
@@ -67,6 +64,8 @@ class StepNumbers(NamedTuple):
     """Natural logarithms of the norms of the middle third of the layers; empty where they were not measured."""
     first_middle: int = 0
     """Index of the first of these layers."""
+    most_entropy: float = largest_entropy(None)
+    """That the model's vocabulary allows, bit."""
 
 
 class Warned(NamedTuple):
@@ -94,6 +93,7 @@ class EarlyWarningMonitor:
         self._margin = Window(thresholds.window, low=-math.inf if usual.margin is None else usual.margin.value)
         self._top1 = Window(thresholds.window, low=-math.inf if usual.top1_prob is None else usual.top1_prob.value)
         self._step = -1
+        self._most_entropy = largest_entropy(None)
         self._high_entropy_steps = 0
         self._nonfinite = False
         self._repeated = 0  # steps in a row
@@ -102,7 +102,7 @@ class EarlyWarningMonitor:
 
     def update(self, step: StepNumbers) -> Warned:
         """Take the next step and return what holds at it."""
-        token, entropy, margin, top1_prob, nonfinite, collapsed, log_norms, first = step
+        token, entropy, margin, top1_prob, nonfinite, collapsed, log_norms, first, self._most_entropy = step
         self._step += 1
         self._entropy.add(entropy)
         self._margin.add(margin)
@@ -146,41 +146,38 @@ class EarlyWarningMonitor:
         limits, usual = self._thresholds, self._usual
         entropy, margin, top1 = self._entropy, self._margin, self._top1
         if usual.entropy is None:
-            if entropy.base_count >= limits.base_steps and entropy.mean > entropy.base_mean + limits.entropy_rise_bits:
-                rise = max(limits.entropy_rise_bits, limits.entropy_rise_deviations * entropy.base_deviation)
-                self._rough(signals, "entropy_rising", entropy.mean, entropy.base_mean + rise, 1)
+            least = entropy.base_mean + limits.rough_entropy_rise * (self._most_entropy - entropy.base_mean)
+            if entropy.base_count >= limits.base_steps and entropy.mean > least:
+                least = max(least, entropy.base_mean + ROUGH_DEVIATIONS * entropy.base_deviation)
+                self._beyond_for_long(signals, "entropy_rising", entropy.mean, Bound(least, "rough"), 1)
         elif entropy.often_outside and entropy.base_count >= limits.base_steps:
             rises = entropy.mean > entropy.base_mean + limits.entropy_rise_deviations * entropy.base_deviation
-            self._unusual(signals, "entropy_rising", entropy.median, usual.entropy, 1, holds=rises)
+            self._beyond_for_long(signals, "entropy_rising", entropy.median, usual.entropy, 1, holds=rises)
         if usual.margin is None:
-            self._rough(signals, "margin_collapsing", margin.mean, limits.margin_collapsed, -1)
+            if margin.mean < limits.margin_collapsed * top1.mean:
+                share = Bound(limits.margin_collapsed, "rough")
+                self._beyond_for_long(signals, "margin_collapsing", margin.mean / top1.mean, share, -1)
         elif margin.often_outside:
-            self._unusual(signals, "margin_collapsing", margin.median, usual.margin, -1)
-        least = limits.confidence_share * top1.base_mean
-        if top1.mean >= least or top1.base_count < limits.base_steps:
+            self._beyond_for_long(signals, "margin_collapsing", margin.median, usual.margin, -1)
+        if top1.base_count < limits.base_steps:
             return
         if usual.top1_prob is None:
-            least = min(least, top1.base_mean - CONFIDENCE_DEVIATIONS * top1.base_deviation)
-            self._rough(signals, "confidence_drop", top1.mean, least, -1)
-        elif top1.often_outside:
-            self._unusual(signals, "confidence_drop", top1.median, usual.top1_prob, -1)
+            least = limits.rough_confidence_share * top1.base_mean
+            self._beyond_for_long(signals, "confidence_drop", top1.mean, Bound(least, "rough"), -1)
+        elif top1.often_outside and top1.mean < limits.confidence_share * top1.base_mean:
+            self._beyond_for_long(signals, "confidence_drop", top1.median, usual.top1_prob, -1)
 
-    def _rough(self, signals: list[str], name: str, value: float, limit: float, side: int) -> None:
-        """Warn where a number is beyond a limit on a side (1: above)."""
-        if side * value > side * limit:
-            self._warn(signals, name, lambda: Bound(limit, "rough").evidence(value))
-
-    def _unusual(
-        self, signals: list[str], name: str, value: float, usual: Bound, side: int, *, holds: bool = True
+    def _beyond_for_long(
+        self, signals: list[str], name: str, value: float, bound: Bound, side: int, *, holds: bool = True
     ) -> None:
-        """Warn where a number is beyond what is usual on a side for some steps in a row."""
-        if not holds or not side * value > side * usual.value:
+        """Warn where a number is beyond a bound on a side (1: above) for some steps in a row."""
+        if not holds or not side * value > side * bound.value:
             return
         last, count = self._beyond.get(name, (-1, 0))
         count = count + 1 if last == self._step - 1 else 1
         self._beyond[name] = self._step, count
         if count >= BEYOND_STEPS:
-            self._warn(signals, name, lambda: usual.evidence(value))
+            self._warn(signals, name, lambda: bound.evidence(value))
 
     def _collapse_warns(self, signals: list[str], collapsed: float) -> None:
         self._collapse.update(collapsed)
@@ -291,8 +288,8 @@ def _steps(run: Run) -> Iterator[StepNumbers]:
     fractions = collapsed_fractions(run)
     collapsed = nothing if fractions is None else fractions
     first, norms = _log_norms(run)
-    same = repeat(first, run.steps)
-    rows = zip(run.tokens.tolist(), *columns, nonfinite.tolist(), collapsed.tolist(), norms, same, strict=True)
+    same = repeat(first, run.steps), repeat(largest_entropy(run.model.vocabulary_size), run.steps)
+    rows = zip(run.tokens.tolist(), *columns, nonfinite.tolist(), collapsed.tolist(), norms, *same, strict=True)
     return map(StepNumbers._make, rows)
 
 

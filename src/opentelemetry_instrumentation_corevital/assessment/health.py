@@ -44,10 +44,12 @@ def judge_health(run: Run, thresholds: Thresholds = DEFAULT) -> Health:
     if high is None:
         absent[HIGH_ENTROPY_STEPS] = run.absent.get("entropy", "logits were not measured")
     evidence = {name: found[name].evidence for name in FLAG if found[name].evidence}
+    if high and (high["steps"] or high.get("warning_steps")):
+        evidence[HIGH_ENTROPY_STEPS] = high
     return Health.of(
         {name: None if name in absent else bool(found[name].evidence) for name in FLAG},
         high_entropy_steps=None if high is None else high["steps"],
-        evidence=evidence | ({HIGH_ENTROPY_STEPS: high} if high and high["steps"] else {}),
+        evidence=evidence,
         absent=absent,
         deviations=deviating,
     )

@@ -20,8 +20,7 @@ class Thresholds:
     (`usual.py`)."""
 
     high_entropy_share: float = 0.3
-    """A run with a larger fraction of high-entropy steps is warned about; where nothing is known of the model, only one
-    of almost nothing else."""
+    """A run with a larger fraction of high-entropy steps is warned about, where `high_entropy_bits` is given."""
 
     gram: int = 4
     """Tokens that have to recur together; a changed token breaks as many n-grams."""
@@ -50,17 +49,28 @@ class Thresholds:
     base_steps: int = 16
     """Steps before the window that a signal needs to compare with."""
 
-    entropy_rise_bits: float = 1.5
-    """Rise of the windowed entropy over the run's earlier mean that `entropy_rising` needs ..."""
-
     entropy_rise_deviations: float = 2.0
-    """... and the same in standard deviations of the run's earlier steps."""
+    """Rise of the windowed entropy over the run's earlier mean that `entropy_rising` needs, in standard deviations of
+    the run's earlier steps, where the model has a baseline ..."""
 
-    margin_collapsed: float = 0.02
-    """Windowed mean margin below which `margin_collapsing` warns where the model has no baseline."""
+    rough_entropy_rise: float = 0.36
+    """... and where it has none: as a fraction of the way from the earlier mean to the largest entropy that the model's
+    vocabulary allows."""
+
+    rough_entropy: float = 0.53
+    """Fraction of the largest entropy that the model's vocabulary allows: where nothing is known of the model, a run is
+    warned about if nearly all of its steps are above it."""
+
+    margin_collapsed: float = 0.18
+    """Windowed mean margin, as a fraction of the windowed mean top-1 probability, below which `margin_collapsing` warns
+    where the model has no baseline."""
 
     confidence_share: float = 0.5
-    """Fraction of the run's earlier mean top-1 probability below which `confidence_drop` warns ..."""
+    """Fraction of the run's earlier mean top-1 probability below which `confidence_drop` warns, where the model has a
+    baseline ..."""
+
+    rough_confidence_share: float = 0.25
+    """... and where it has none."""
 
     norm_jump: float = 1.8
     """Times, or one over so many times, its geometric mean over the run that a middle layer's norm has to be for
@@ -69,11 +79,14 @@ class Thresholds:
     collapse_rise: float = 0.15
     """How far the fraction of collapsed heads has to be above the model's usual one for attention to have collapsed."""
 
-    collapse_warning: float = 0.08
-    """Rise of that fraction over the run's first steps that `attention_collapsing` warns of."""
+    collapse_warning: float = 0.07
+    """Rise of that fraction over the run's earlier steps that `attention_collapsing` warns of ..."""
+
+    collapse_deviations: float = 4.0
+    """... which is so many of their standard deviations, too."""
 
     collapse_steps: int = 4
-    """Sampled steps of attention over which it is averaged then."""
+    """Sampled steps of attention over which the fraction is averaged then."""
 
     norm_steps: int = 16
     """Steps after the first that `norm_jump` needs."""

@@ -1,8 +1,8 @@
 """What the warnings of entropy, margin, confidence and norms compare with.
 
-Where the model has a baseline, that is a quantile of what its healthy runs did (`baseline`). Where it has none, it is a
-rough number that suits no model in particular (`rough`), and a warning needs more. A number that somebody has set goes
-before both (`set`).
+Where the model has a baseline, that is a quantile of what its healthy runs did (`baseline`). Where it has none, it is
+rough (`rough`): what the run itself did before, or a fraction of what its vocabulary allows. A number of bits alone is
+usual for one model and out of reach for another. A number that somebody has set goes before both (`set`).
 """
 
 import math
@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 
 from ..baselines.profile import Profile, Spread
+from ..catalogue.verdicts import HIGH_ENTROPY_STEPS
 from ..run import Run
 from .thresholds import Thresholds
 
@@ -39,9 +40,14 @@ OUTER: Final = (0.001, 0.999)
 """Quantiles of a layer's norm, and of the fraction of collapsed heads, beyond which warnings of them begin."""
 
 ROUGH_ENTROPY_BITS: Final = 4.0
-"""Entropy above which a step is high, where nobody knows what is usual ..."""
+"""Entropy above which a step counts as high, where nobody knows what is usual. It warns of nothing: it is usual for
+many models."""
 ROUGH_FRACTION: Final = 0.9
-"""... and the fraction of such steps above which a run is warned about."""
+"""Then a run is warned about if a larger fraction of its steps is above `rough_entropy` of the largest entropy."""
+ROUGH_DEVIATIONS: Final = 1.0
+"""Then `entropy_rising` needs a rise by so many standard deviations of the run's earlier steps, too."""
+ASSUMED_VOCABULARY: Final = 32_768
+"""Tokens of a model that does not say how many it has."""
 
 
 class Bound(NamedTuple):
@@ -98,26 +104,44 @@ def high_entropy(thresholds: Thresholds) -> Bound:
     return Bound(ROUGH_ENTROPY_BITS, "rough") if bits is None else Bound(bits, "baseline")
 
 
+def largest_entropy(vocabulary: int | None) -> float:
+    """Return the entropy of a choice among all tokens of a vocabulary, each as probable as any other, bit."""
+    return math.log2(max(2, vocabulary or ASSUMED_VOCABULARY))
+
+
 def high_entropy_steps(run: Run, thresholds: Thresholds) -> dict[str, Any] | None:
     """Return how many steps of a run have a high entropy, with what it was compared with; None without logits."""
     entropy = run.column("entropy")
     if entropy is None:
         return None
     limit = high_entropy(thresholds)
-    return {
+    found = {
         "steps": int(np.sum(entropy > limit.value)),
         "threshold": round(limit.value, 4),
         "threshold_source": limit.source,
     }
+    if limit.source == "rough":  # what the warning compares with is another number
+        above = _warned_above(run, thresholds)
+        found |= {"warning_steps": int(np.sum(entropy > above)), "warning_threshold": round(above, 4)}
+    return found
 
 
 def entropy_is_often_high(run: Run, thresholds: Thresholds) -> bool:
     """Return whether so many of a judged run's steps have a high entropy that it is warned about."""
-    steps = 0 if run.health is None else run.health.high_entropy_steps or 0
-    source = high_entropy(thresholds).source
-    if source == "baseline":
+    found = None if run.health is None else run.health.evidence.get(HIGH_ENTROPY_STEPS)
+    if found is None:
+        return False
+    steps: int = found["steps"]
+    if found["threshold_source"] == "baseline":
         return steps >= FEWEST_HIGH and steps > UNUSUAL_FRACTION * run.steps
-    return steps > (ROUGH_FRACTION if source == "rough" else thresholds.high_entropy_share) * run.steps
+    if found["threshold_source"] == "rough":
+        return int(found["warning_steps"]) > ROUGH_FRACTION * run.steps
+    return steps > thresholds.high_entropy_share * run.steps
+
+
+def _warned_above(run: Run, thresholds: Thresholds) -> float:
+    """Return the entropy above which nearly all steps are in a run that is warned about without a baseline, bit."""
+    return thresholds.rough_entropy * largest_entropy(run.model.vocabulary_size)
 
 
 def _of_windows(profile: Profile, signal: str, level: float) -> Bound | None:

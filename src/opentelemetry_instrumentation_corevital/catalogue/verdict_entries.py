@@ -11,8 +11,9 @@ ENTRIES: Final[Mapping[str, Entry]] = {
             "steps whose entropy is high: a count, no flag. With a [baseline](#learned-baseline) that is above the "
             "{{rule HIGH_STEP}} quantile of the model's steps; the warning `high_entropy_share` comes where more than "
             "{{rule UNUSUAL_FRACTION}} of the steps are, {{rule FEWEST_HIGH}} at least: ten times what is usual. "
-            "Without one it is above {{rule ROUGH_ENTROPY_BITS}} bit, a rough number, and the warning needs "
-            "{{rule ROUGH_FRACTION}} of the steps"
+            "Without one it is above {{rule ROUGH_ENTROPY_BITS}} bit, a rough number, which is usual for many models; "
+            "so the warning needs {{rule ROUGH_FRACTION}} of the steps above {{limit rough_entropy}} x "
+            "log2(vocabulary), the largest entropy that there is"
         ),
         unit="step",
         default=(
@@ -22,7 +23,8 @@ ENTRIES: Final[Mapping[str, Entry]] = {
         evidence=(
             "the count, in `corevital.health.high_entropy_steps`; in `corevital.health.evidence`, under "
             "`high_entropy_steps`, with the threshold and where it comes from (`threshold_source`: `baseline`, `rough` "
-            "or `set`). The counter `corevital.high_entropy_steps` adds them up"
+            "or `set`), and, where it is rough, `warning_steps` above `warning_threshold`. The counter "
+            "`corevital.high_entropy_steps` adds up the count"
         ),
         measured=(
             "a part of it is in the risk: ordinary runs at temperature 1 with a low risk: {{figure Risk, method "

@@ -39,16 +39,17 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         sentence="the entropy rose above the run's earlier level",
         entry=Entry(
             definition=(
-                "the window's mean entropy is above the earlier mean by {{limit entropy_rise_deviations}} standard "
-                "deviations; and, with a baseline, its median is above the {{rule RISEN}} quantile of the model's "
-                "windows, {{rule BEYOND_STEPS}} steps in a row; without one the rise is {{limit entropy_rise_bits}} "
-                "bit at least"
+                "{{rule BEYOND_STEPS}} steps in a row the window's mean entropy is above the earlier mean by {{limit "
+                "entropy_rise_deviations}} standard deviations, and its median above the {{rule RISEN}} quantile of "
+                "the model's windows. Without a baseline: it has risen by {{limit rough_entropy_rise}} of the way from "
+                "the earlier mean to log2(vocabulary), the largest entropy that there is, and by {{rule "
+                "ROUGH_DEVIATIONS}} standard deviation"
             ),
             unit="per step",
             default="where logits are measured",
             evidence="value, threshold, threshold_source",
             measured=(
-                "on ordinary runs at most at temperature 0.7: {{figure Warnings on ordinary runs | greedy or "
+                "on SmolLM2's ordinary runs at most at temperature 0.7: {{figure Warnings on ordinary runs | greedy or "
                 "temperature 0.7: `entropy_rising`}}; at temperature 1: {{figure Warnings on ordinary runs | "
                 "temperature 1, nothing cut off: `entropy_rising`}}"
             ),
@@ -62,9 +63,10 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         sentence="the two best tokens had become almost equally probable",
         entry=Entry(
             definition=(
-                "with a baseline: the window's median margin is below the {{rule NARROW}} quantile of the model's "
-                "windows, {{rule BEYOND_STEPS}} steps in a row. Without one: its mean is below "
-                "{{limit margin_collapsed}}"
+                "{{rule BEYOND_STEPS}} steps in a row the window's median margin is below the {{rule NARROW}} quantile "
+                "of the model's windows. Without a baseline: its mean is below {{limit margin_collapsed}} of the mean "
+                "top-1 probability, so that the second token is nearly as probable as the first, however probable "
+                "that is"
             ),
             unit="per step",
             default="where logits are measured",
@@ -84,10 +86,9 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         sentence="the best token's probability fell to half of the run's earlier level",
         entry=Entry(
             definition=(
-                "the window's mean top-1 probability is below {{limit confidence_share}} of the earlier mean; and, "
-                "with a baseline, its median is below the {{rule UNSURE}} quantile of the model's windows, "
-                "{{rule BEYOND_STEPS}} steps in a row; without one it is {{rule CONFIDENCE_DEVIATIONS}} standard "
-                "deviations below the earlier mean, too"
+                "{{rule BEYOND_STEPS}} steps in a row the window's mean top-1 probability is below {{limit "
+                "confidence_share}} of the earlier mean, and its median below the {{rule UNSURE}} quantile of the "
+                "model's windows. Without a baseline: it is below {{limit rough_confidence_share}} of the earlier mean"
             ),
             unit="per step",
             default="where logits are measured",
@@ -107,9 +108,10 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
         sentence="more and more attention heads rested on single keys",
         entry=Entry(
             definition=(
-                "the fraction of collapsed heads, over {{limit collapse_steps}} attention samples, is more than "
-                "{{limit collapse_warning}} above the first {{limit collapse_steps}} samples; and, with a baseline, "
-                "above the 99.9 % quantile of the model's windows"
+                "{{rule BEYOND_STEPS}} attention samples in a row the fraction of collapsed heads, over the last "
+                "{{limit collapse_steps}} of them, is above the mean of all that were before ({{limit collapse_steps}} "
+                "at least) by {{limit collapse_warning}} and by {{limit collapse_deviations}} of their standard "
+                "deviations; and, with a baseline, above the 99.9 % quantile of the model's windows"
             ),
             unit="per step",
             default="on steps on which attention is sampled",
