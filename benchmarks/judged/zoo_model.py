@@ -20,6 +20,7 @@ from .choosing import Trial, Tried, tried
 from .diagnosis import Place, alone, places
 from .excess import stacked
 from .lessons import Lesson, Student, calibrated, learned
+from .rough_rules import RoughNumbers, measured, setting_in
 from .verdicts import NONE, Baseline, Judge, first_blamed, flags_of_layers, loops
 from .zoo_loops import Outcome, is_clear, is_plain, outcomes
 from .zoo_runs import as_run, model_of, run_of_tokens, seen_as_windows
@@ -95,6 +96,7 @@ class ModelFigures:
         tried: rows of a learned baseline -> what each rule does, summed over the baselines on which it was tried.
         places: where the excess of faults is, with the largest learned baseline.
         alone: view and signal, kind of fault -> first layer right by that signal alone, with the same.
+        rough: warning -> numbers of its rule without a baseline.
     """
 
     name: str
@@ -116,6 +118,7 @@ class ModelFigures:
     tried: dict[str, list[Tried]] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     alone: dict[tuple[str, str], Count] = field(default_factory=dict)
+    rough: dict[str, RoughNumbers] = field(default_factory=dict)
 
 
 class ZooModel:
@@ -212,7 +215,16 @@ def figures(name: str, folder: Path = store.FOLDER, plan: Plan | None = None) ->
     kinds, lesson = [one.fault for one, _ in zoo.grave], lessons[max(plan.draws)][0]
     found.places = places(trial, lesson, kinds)
     found.alone = {key: Count(*counts) for key, counts in alone(trial, lesson, kinds).items()}
+    found.rough = rough(zoo)
     return found
+
+
+def rough(zoo: ZooModel) -> dict[str, RoughNumbers]:
+    """Return the numbers of the warnings without a baseline, of ordinary runs and of faults with finite numbers."""
+    healthy = [run for _, run in zoo.held_out]
+    faults = [(one, run) for one, run in zoo.grave if one.fault not in NONFINITE]
+    later = setting_in(healthy, [run for one, run in faults if one.step == 0])
+    return measured(healthy, [run for _, run in faults], later)
 
 
 class Judged:

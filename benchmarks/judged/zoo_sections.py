@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from . import rule_sections, zoo_loop_sections
+from . import rough_sections, rule_sections, zoo_loop_sections
 from .figures import Figure, Section
 from .zoo_model import NONFINITE, Count, ModelFigures
 from .zoo_rows import SOURCES, Models, by_model, held, pooled, total
@@ -26,6 +26,7 @@ def sections(models: Models) -> list[Section]:
         _structured(models),
         zoo_loop_sections.limit(models),
         _warnings(models),
+        *rough_sections.sections(models),
         _levels(models),
         _contradictions(models),
         *rule_sections.sections(models),

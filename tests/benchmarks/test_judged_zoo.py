@@ -370,6 +370,7 @@ def test_the_page_has_every_figure_of_the_zoo(here: Any, figures: Any) -> None:
         "NaN and infinity",
         "Loops",
         "Structured text called a loop",
+        "Warnings without a baseline: limits chosen on the other models",
         "Chosen on the other models",
         "Where the excess of faults is",
         "Each signal alone",
