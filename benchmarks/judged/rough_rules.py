@@ -264,7 +264,7 @@ RULES: Final[tuple[RoughRule, ...]] = (
     RoughRule(
         "confidence_drop",
         "the earlier mean top-1 probability",
-        -DEFAULT.rough_confidence_share,
+        -DEFAULT.rough_confidence,
         _top1_of_earlier,
         -0.5,
         _top1_with_deviations,

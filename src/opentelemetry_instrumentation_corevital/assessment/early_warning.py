@@ -155,14 +155,14 @@ class EarlyWarningMonitor:
             self._beyond_for_long(signals, "entropy_rising", entropy.median, usual.entropy, 1, holds=rises)
         if usual.margin is None:
             if margin.mean < limits.margin_collapsed * top1.mean:
-                share = Bound(limits.margin_collapsed, "rough")
-                self._beyond_for_long(signals, "margin_collapsing", margin.mean / top1.mean, share, -1)
+                fallen = Bound(limits.margin_collapsed, "rough")
+                self._beyond_for_long(signals, "margin_collapsing", margin.mean / top1.mean, fallen, -1)
         elif margin.often_outside:
             self._beyond_for_long(signals, "margin_collapsing", margin.median, usual.margin, -1)
         if top1.base_count < limits.base_steps:
             return
         if usual.top1_prob is None:
-            least = limits.rough_confidence_share * top1.base_mean
+            least = limits.rough_confidence * top1.base_mean
             self._beyond_for_long(signals, "confidence_drop", top1.mean, Bound(least, "rough"), -1)
         elif top1.often_outside and top1.mean < limits.confidence_share * top1.base_mean:
             self._beyond_for_long(signals, "confidence_drop", top1.median, usual.top1_prob, -1)

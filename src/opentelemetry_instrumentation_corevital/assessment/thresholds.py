@@ -69,7 +69,7 @@ class Thresholds:
     """Fraction of the run's earlier mean top-1 probability below which `confidence_drop` warns, where the model has a
     baseline ..."""
 
-    rough_confidence_share: float = 0.25
+    rough_confidence: float = 0.25
     """... and where it has none."""
 
     norm_jump: float = 1.8

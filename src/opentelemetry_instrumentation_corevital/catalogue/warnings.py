@@ -88,7 +88,7 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
             definition=(
                 "{{rule BEYOND_STEPS}} steps in a row the window's mean top-1 probability is below {{limit "
                 "confidence_share}} of the earlier mean, and its median below the {{rule UNSURE}} quantile of the "
-                "model's windows. Without a baseline: it is below {{limit rough_confidence_share}} of the earlier mean"
+                "model's windows. Without a baseline: it is below {{limit rough_confidence}} of the earlier mean"
             ),
             unit="per step",
             default="where logits are measured",
