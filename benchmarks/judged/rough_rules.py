@@ -152,7 +152,8 @@ def _rise(run: Run) -> float:
     windows = _of_windows(run, "entropy")
     rise = windows.mean - windows.before
     room = largest_entropy(run.model.vocabulary_size) - windows.before
-    counts = (windows.count >= DEFAULT.base_steps) & (rise > ROUGH_DEVIATIONS * windows.deviation)
+    needed = np.maximum(DEFAULT.entropy_rise_bits, ROUGH_DEVIATIONS * windows.deviation)
+    counts = (windows.count >= DEFAULT.base_steps) & (rise > needed)
     return _lasting(np.where(counts, rise / room, -np.inf))
 
 

@@ -148,7 +148,8 @@ class EarlyWarningMonitor:
         if usual.entropy is None:
             least = entropy.base_mean + limits.rough_entropy_rise * (self._most_entropy - entropy.base_mean)
             if entropy.base_count >= limits.base_steps and entropy.mean > least:
-                least = max(least, entropy.base_mean + ROUGH_DEVIATIONS * entropy.base_deviation)
+                rise = max(limits.entropy_rise_bits, ROUGH_DEVIATIONS * entropy.base_deviation)
+                least = max(least, entropy.base_mean + rise)
                 self._beyond_for_long(signals, "entropy_rising", entropy.mean, Bound(least, "rough"), 1)
         elif entropy.often_outside and entropy.base_count >= limits.base_steps:
             rises = entropy.mean > entropy.base_mean + limits.entropy_rise_deviations * entropy.base_deviation

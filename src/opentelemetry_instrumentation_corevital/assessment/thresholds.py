@@ -49,6 +49,10 @@ class Thresholds:
     base_steps: int = 16
     """Steps before the window that a signal needs to compare with."""
 
+    entropy_rise_bits: float = 1.5
+    """Least rise of the windowed entropy over the run's earlier mean that `entropy_rising` needs where the model has no
+    baseline."""
+
     entropy_rise_deviations: float = 2.0
     """Rise of the windowed entropy over the run's earlier mean that `entropy_rising` needs, in standard deviations of
     the run's earlier steps, where the model has a baseline ..."""

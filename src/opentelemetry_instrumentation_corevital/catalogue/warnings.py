@@ -42,8 +42,8 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
                 "{{rule BEYOND_STEPS}} steps in a row the window's mean entropy is above the earlier mean by {{limit "
                 "entropy_rise_deviations}} standard deviations, and its median above the {{rule RISEN}} quantile of "
                 "the model's windows. Without a baseline: it has risen by {{limit rough_entropy_rise}} of the way from "
-                "the earlier mean to log2(vocabulary), the largest entropy that there is, and by {{rule "
-                "ROUGH_DEVIATIONS}} standard deviation"
+                "the earlier mean to log2(vocabulary), the largest entropy that there is, by {{limit "
+                "entropy_rise_bits}} bit at least and by {{rule ROUGH_DEVIATIONS}} standard deviation"
             ),
             unit="per step",
             default="where logits are measured",
