@@ -28,7 +28,8 @@ def sections(models: Models) -> list[Section]:
         "What ships is chosen on all, rounded to the quiet side; where it was stricter already, it was left. Faults: "
         "those that change the output by more than 0.1 bit and leave all numbers finite. That set in: the first "
         f"{BEFORE_FAULT} steps of a healthy run, then a run with a fault of all its tokens. Absolute: the numbers that "
-        "these rules replaced, with what belonged to them (`judged/rough_rules.py`)."
+        "these rules replaced, with what belonged to them (`judged/rough_rules.py`). The limits alone are left out by "
+        "model: what a rule compares, and for how many steps, was chosen knowing all of them."
     )
     return [Section("Warnings without a baseline: limits chosen on the other models", rows, [note])]
 
