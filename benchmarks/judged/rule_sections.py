@@ -1,17 +1,22 @@
 """The page's sections on rules: what is chosen on the other models, where faults show, what each signal shows alone."""
 
 from collections import Counter
+from math import inf
 from statistics import median
+
+from opentelemetry_instrumentation_corevital.baselines.profile_limits import STRANGE
+from opentelemetry_instrumentation_corevital.baselines.run_numbers import MANY_RUNS
 
 from .choosing import Tried, all_rules, choose
 from .figures import Figure, Section
+from .strange import DRAWS, TIMES, Strange, chosen
 from .zoo_model import Count
 from .zoo_rows import SOURCES, Models, total
 
 
 def sections(models: Models) -> list[Section]:
     """Return the sections."""
-    return [_chosen(models), *_diagnosis(models), *_alone(models)]
+    return [_chosen(models), *_strange(models), *_diagnosis(models), *_alone(models)]
 
 
 def _chosen(models: Models) -> Section:
@@ -56,6 +61,41 @@ def _tried(found: Tried) -> str:
 
 def _share(hits: float, total_: float) -> str:
     return f"{hits / total_:.3f}" if total_ else "none"
+
+
+def _strange(models: Models) -> list[Section]:
+    some = [model for model in models if model.strange]
+    if len(some) < 2:
+        return []
+    rows = [
+        Figure(_times(place), _counts(sum((model.strange[place] for model in some), Strange())))
+        for place in range(len(TIMES))
+    ]
+    picked = {model.name: chosen([other.strange for other in some if other is not model]) for model in some}
+    found = sum((model.strange[picked[model.name]] for model in some), Strange())
+    rows.append(Figure("chosen on the others", _counts(found)))
+    for model in some:
+        mine, now = model.strange[picked[model.name]], model.strange[TIMES.index(STRANGE)]
+        value = f"{_counts(mine)}; as shipped: {_counts(now)}"
+        rows.append(Figure(f"... {model.name}: {_times(picked[model.name])}", value))
+    note = (
+        "A calibration sees all of its runs at once. One that is so many times as far out as the others is strange, "
+        f"and does not count in the limit; {STRANGE:g} times ships. Chosen: the smallest with which at most 1 % of the "
+        f"other models' healthy runs are beyond the limits of {DRAWS} calibrations of {MANY_RUNS} of the runs. What is "
+        "gained shows on models that have a strange run: most have none."
+    )
+    return [Section("Strange runs of a calibration", rows, [note])]
+
+
+def _times(place: int) -> str:
+    return f"more than {TIMES[place]:g} times" if TIMES[place] < inf else "no run is strange"
+
+
+def _counts(found: Strange) -> str:
+    return (
+        f"{_share(found.right, found.faults)} right, {_share(found.beyond, found.healthy)} of healthy beyond, of "
+        f"{MANY_RUNS} runs {_share(found.beyond_fewer, found.healthy)}"
+    )
 
 
 def _diagnosis(models: Models) -> list[Section]:

@@ -21,6 +21,7 @@ from .diagnosis import Place, alone, places
 from .excess import stacked
 from .lessons import Lesson, Student, calibrated, learned
 from .rough_rules import RoughNumbers, measured, setting_in
+from .strange import Strange, strange
 from .verdicts import NONE, Baseline, Judge, first_blamed, flags_of_layers, loops
 from .zoo_loops import Outcome, is_clear, is_plain, outcomes
 from .zoo_runs import as_run, model_of, run_of_tokens, seen_as_windows
@@ -94,6 +95,7 @@ class ModelFigures:
         contradictions: pair -> runs; `runs` are all that were looked at.
         agreement: what is judged alike on steps as kept and made of windows.
         tried: rows of a learned baseline -> what each rule does, summed over the baselines on which it was tried.
+        strange: what the calibrated baseline does, by how far out a strange run is, see `strange.TIMES`.
         places: where the excess of faults is, with the largest learned baseline.
         alone: view and signal, kind of fault -> first layer right by that signal alone, with the same.
         rough: warning -> numbers of its rule without a baseline.
@@ -116,6 +118,7 @@ class ModelFigures:
     contradictions: dict[str, Counter[str]] = field(default_factory=dict)
     agreement: Counts = field(default_factory=dict)
     tried: dict[str, list[Tried]] = field(default_factory=dict)
+    strange: list[Strange] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     alone: dict[tuple[str, str], Count] = field(default_factory=dict)
     rough: dict[str, RoughNumbers] = field(default_factory=dict)
@@ -208,6 +211,9 @@ def figures(name: str, folder: Path = store.FOLDER, plan: Plan | None = None) ->
         layers += [_layers(zoo, Judged(zoo, baseline), found, source) for baseline in baselines[1:]]
         found.layers[source] = layers
     found.agreement = _agreement(zoo, sources[most][0])
+    found.strange = strange(
+        zoo.calibrated, [run for _, run in zoo.held_out], [(run, one.layer) for one, run in zoo.grave]
+    )
     trial = zoo.trial()
     for count, some in lessons.items():
         each = [tried(trial, lesson) for lesson in some[: plan.tried]]

@@ -10,8 +10,12 @@ import pytest
 from opentelemetry.trace import INVALID_SPAN
 
 from opentelemetry_instrumentation_corevital.baselines.lookup import file_name, profiles_folder
-from opentelemetry_instrumentation_corevital.baselines.profile_limits import limit_of_profile
-from opentelemetry_instrumentation_corevital.baselines.run_numbers import RULE_VERSION, limit_of
+from opentelemetry_instrumentation_corevital.baselines.profile_limits import (
+    limit_of_all,
+    limit_of_profile,
+    without_strange,
+)
+from opentelemetry_instrumentation_corevital.baselines.run_numbers import RULE_VERSION, limit_of, promised_rate
 from opentelemetry_instrumentation_corevital.calibration import (
     Profile,
     ProfileError,
@@ -187,3 +191,36 @@ def test_whoever_changes_what_a_number_is_raises_the_rule() -> None:
     runs = fit_profile([healthy(seed) for seed in range(12)]).runs
     assert runs is not None
     assert (RULE_VERSION, runs.values[0]) == (2, pytest.approx(1.20236, rel=1e-3))
+
+
+@pytest.mark.parametrize(("count", "strange"), [(60, 1), (233, 1), (233, 2), (600, 3)])
+def test_a_few_strange_runs_do_not_set_the_limit(count: int, strange: int) -> None:
+    usual = np.random.default_rng(count).gamma(4, 0.2, count - strange)
+    numbers = np.random.default_rng(1).permutation([*usual, *(2.5 * max(usual) * np.arange(1, strange + 1))])
+    assert without_strange(numbers).tolist() == sorted(usual)
+    assert limit_of_all(numbers) == max(usual)
+
+
+def test_what_is_frequent_or_not_so_far_out_is_usual() -> None:
+    usual = np.random.default_rng(5).gamma(4, 0.2, 230)
+    for others in ([9.0, 9.5, 10.0], [1.9 * max(usual)], [1.9 * max(usual), 3.7 * max(usual)]):
+        numbers = np.array([*usual, *others])
+        assert len(without_strange(numbers)) == len(numbers)
+        assert limit_of_all(numbers) == limit_of(numbers) == max(numbers)
+
+
+@pytest.mark.parametrize("count", [50, 120, 200, 500])
+def test_with_strange_runs_left_out_the_promise_stands(count: int) -> None:
+    """One run in 400 is strange: those of the calibration do not count, those that come later are beyond."""
+    draw = np.random.default_rng(count)
+
+    def numbers(runs: int) -> Any:
+        return draw.gamma(4, 0.2, runs) * np.where(draw.random(runs) < 1 / 400, 8, 1)
+
+    beyond = [(numbers(100) > (limit_of_all(numbers(count)) or 0)).mean() for _ in range(1500)]
+    assert np.mean(beyond) < 1.6 * promised_rate(count)
+
+
+def test_of_too_few_numbers_there_is_no_limit() -> None:
+    assert limit_of_all(np.array([])) is None
+    assert limit_of_all(np.array([1.0, 9.0])) is None

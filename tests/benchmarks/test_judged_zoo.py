@@ -30,7 +30,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks")
 
 ZOO = "corpus container making pack plan rows store"
-JUDGED = "choosing diagnosis excess lessons reading verdicts zoo_model zoo_rows zoo_runs zoo_sections figures"
+JUDGED = "choosing diagnosis excess lessons reading strange verdicts zoo_model zoo_rows zoo_runs zoo_sections figures"
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +318,32 @@ def test_every_rule_is_tried_on_every_model(here: Any, toy: Any, lesson: Any) ->
     assert len(found) == len(here.choosing.all_rules()) == len(set(here.choosing.all_rules()))
     assert {(one.faults, one.healthy) for one in found} == {(len(toy.grave), len(toy.held_out))}
     assert len({one.right for one in found}) > 1, "they do not differ"
+
+
+def test_a_strange_run_costs_faults_only_where_it_counts(here: Any, toy: Any) -> None:
+    baseline = here.lessons.calibrated(toy.students)
+    runs = baseline.profile.runs
+    freak = replace(
+        baseline,
+        profile=baseline.profile.model_copy(
+            update={"runs": runs.model_copy(update={"values": [1e6, *runs.values[1:]]})}
+        ),
+    )
+    faults = [(run, one.layer) for one, run in toy.grave]
+    usual, found = (here.strange.strange(one, [run for _, run in toy.held_out], faults) for one in (baseline, freak))
+    assert [one.faults for one in found] == [len(faults)] * len(here.strange.TIMES)
+    assert found[-1].beyond == found[-1].beyond_fewer == 0, "everything is within a limit of a million"
+    assert found[-1].right < found[-2].right == usual[-2].right
+
+
+def test_the_smallest_that_keeps_the_rate_is_chosen(here: Any) -> None:
+    def models(*fewer: float) -> Any:
+        padded = [*fewer, *[0.0] * (len(here.strange.TIMES) - len(fewer))]
+        return [[here.strange.Strange(1, 2, 0, 100, each) for each in padded]] * 2
+
+    assert here.strange.chosen(models(3, 1.2, 0.9, 0.2)) == 2
+    assert here.strange.chosen(models(0.5, 3)) == 0
+    assert here.strange.chosen(models(*[5] * len(here.strange.TIMES))) == len(here.strange.TIMES) - 1
 
 
 # --- figures -----------------------------------------------------------------------------------------------------

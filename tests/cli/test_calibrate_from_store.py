@@ -99,7 +99,25 @@ def test_json_says_the_same(cli: Cli, store: Path) -> None:
     assert runs is not None
     assert found["limit"] == max(runs.values)
     assert found["false_alarms"]["beyond"] == 1, "the largest is beyond all others"
+    assert found["strange"] == []
     assert found["model"]["name"] == "org/model"
+
+
+def test_a_strange_run_is_named_and_does_not_set_the_limit(cli: Cli, tmp_path: Path) -> None:
+    """One of 60, a token of which becomes a second sink: its norm rises in one layer and stays."""
+    odd = served(200)
+    odd.columns["hidden_l2_norm"][20, 4:] *= np.float32(64)
+    keep(tmp_path / "odd.db", [*HEALTHY, odd])
+    code, out, err = cli("calibrate", "--from-store", str(tmp_path / "odd.db"), "--out", "p.json", "--json")
+    assert code == 0, err
+    found, runs = json.loads(out), read_profile("p.json").runs
+    assert runs is not None
+    *usual, largest = sorted(runs.values)
+    assert (found["strange"], found["limit"]) == ([largest], usual[-1])
+    assert largest > 2 * usual[-1]
+    assert found["false_alarms"]["beyond"] >= 1
+    code, out, _ = cli("calibrate", "--from-store", str(tmp_path / "odd.db"), "--out", "p.json")
+    assert f"1 run more than 2 times as far out as all others ({largest:.3g}): not counted in the limit" in out
 
 
 def test_runs_are_chosen_as_other_commands_choose_them(cli: Cli, store: Path) -> None:

@@ -247,6 +247,11 @@ class NumberSample:
         return np.asarray(chosen["value"], np.float64)
 
 
+def promised_rate(runs: int) -> float:
+    """Return the fraction of a model's healthy runs that are beyond a limit of so many, on average over baselines."""
+    return ALPHA if runs >= MANY_RUNS else 1 / (runs + 1)
+
+
 def limit_of(values: NDArray[np.float64], flagged: float = 0.0) -> float | None:
     """Return the number that a healthy run is beyond with the promised probability; None for too few runs.
 
@@ -260,7 +265,7 @@ def limit_of(values: NDArray[np.float64], flagged: float = 0.0) -> float | None:
     count = len(values)
     if count < _FEWEST_NUMBERS:
         return None
-    alpha = ALPHA if count >= MANY_RUNS else 1 / (count + 1)
+    alpha = promised_rate(count)
     beyond = min(ceil(flagged * count), ceil(alpha * count))
     place = min(ceil((count + beyond + 1) * (1 - alpha) - 1e-9), count)
     return float(np.partition(values, place - 1)[place - 1])

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from ..baselines.profile import ProfiledRuns
-from ..baselines.run_numbers import limit_of
+from ..baselines.profile_limits import limit_of_all
 
 _Z: Final = 1.959964  # 97.5 % quantile of the normal distribution
 
@@ -38,7 +38,7 @@ def false_alarms(runs: ProfiledRuns) -> FalseAlarms | None:
     values, groups = np.array(runs.values), np.array(runs.groups)
     beyond = judged = 0
     for group in np.unique(groups):
-        limit = limit_of(values[groups != group])
+        limit = limit_of_all(values[groups != group])
         if limit is not None:
             judged += int((groups == group).sum())
             beyond += int((values[groups == group] > limit).sum())

@@ -1,11 +1,14 @@
 """What `corevital calibrate` says of the profile that it has made."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..baselines.profile_limits import limit_of_profile
-from ..baselines.run_numbers import ALPHA, MANY_RUNS
+import numpy as np
+
+from ..baselines.profile_limits import STRANGE, limit_of_profile, without_strange
+from ..baselines.run_numbers import MANY_RUNS, promised_rate
 from ..calibration import Profile
 from ..calibration.false_alarms import false_alarms
 from .calibration_runs import CalibrationRuns, many
@@ -26,7 +29,8 @@ def result_of(profile: Profile, runs: CalibrationRuns, file: Path) -> dict[str, 
         "longest_run": tally.longest,
         "dropped": dict(tally.dropped.most_common()),
         "limit": None if limit is None else limit.value,
-        "promised_rate": None if limit is None or profile.runs is None else _promised(len(profile.runs.values)),
+        "promised_rate": None if limit is None or profile.runs is None else promised_rate(len(profile.runs.values)),
+        "strange": [] if limit is None or profile.runs is None else _strange(profile.runs.values),
         "false_alarms": None,
         "notes": [*runs.notes, *([] if why_not is None else [why_not])],
     }
@@ -41,8 +45,9 @@ def result_of(profile: Profile, runs: CalibrationRuns, file: Path) -> dict[str, 
     return found
 
 
-def _promised(runs: int) -> float:
-    return ALPHA if runs >= MANY_RUNS else 1 / (runs + 1)
+def _strange(numbers: Sequence[float]) -> list[float]:
+    """Return the numbers of the runs that do not count in the limit."""
+    return sorted(numbers)[len(without_strange(np.array(numbers))) :]
 
 
 def warn_of(runs: CalibrationRuns) -> None:
@@ -71,6 +76,12 @@ def tell(found: dict[str, Any]) -> None:
     if found["limit"] is not None:
         one_in = round(1 / found["promised_rate"])
         echo(f"limit {found['limit']:.3g}: at most 1 in {one_in} healthy runs is beyond it, on average over baselines")
+    if found["strange"]:
+        numbers = ", ".join(f"{number:.3g}" for number in found["strange"])
+        echo(
+            f"{many(len(found['strange']), 'run')} more than {STRANGE:g} times as far out as all others ({numbers}): "
+            "not counted in the limit, and beyond it"
+        )
     if (alarms := found["false_alarms"]) is not None:
         low, high = alarms["interval"]
         echo(
