@@ -46,7 +46,7 @@ def main() -> None:
     pack.add_argument("--into", type=Path, default=HERE / "runs")
     pack.add_argument("--only", nargs="*", choices=MODELS)
     pack.add_argument("--every-step", type=int, default=30)
-    pack.add_argument("--bits", type=int, default=6, help="bits that a number keeps behind the point")
+    pack.add_argument("--bits", type=int, default=5, help="bits that a number keeps behind the point")
     pack.add_argument("--without", nargs="*", default=(), help="columns that are left out")
     pack.add_argument(
         "--most", nargs="*", default=(), metavar="NAME=COUNT", help="runs of a side or group that are kept"

@@ -33,6 +33,8 @@ Arrays = dict[str, NDArray[Any]]
 
 WINDOW: Final = 8
 """Steps of a window."""
+_FILTERS: Final = {"id": lzma.FILTER_LZMA2, "lc": 0, "lp": 0, "pb": 0}
+"""Planes of rounded numbers are noise but for their own frequencies: what stands before a byte says nothing of it."""
 PART: Final = 15 * 2**20
 """Bytes of the largest file; what is larger comes in parts."""
 
@@ -88,7 +90,7 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, preset: int = 6, pa
     """Write arrays whole or not at all; return the files: one, or parts `PATH.0`, `PATH.1` of what is too large."""
     buffer = io.BytesIO()
     np.savez(buffer, **_planes(arrays))  # type: ignore[arg-type]
-    data = lzma.compress(buffer.getvalue(), preset=preset)
+    data = lzma.compress(buffer.getvalue(), filters=[{**_FILTERS, "preset": preset}])
     for old in files(path):
         old.unlink()
     names = [path] if len(data) <= part else [Path(f"{path}.{i}") for i in range(-(-len(data) // part))]
