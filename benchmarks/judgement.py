@@ -26,10 +26,8 @@ from judged import (  # noqa: E402
     composition,
     cost,
     early,
-    faults,
     fingerprints,
     fitting,
-    layer_fitting,
     loops,
     reading,
     risk,
@@ -64,7 +62,6 @@ def page(zoo: Path | None = store.FOLDER) -> str:
         *baselines.sections(replays),
         *early.sections(replays),
         *risk.sections(replays),
-        *(() if models else faults.sections()),
         *fingerprints.sections(replays),
         *cost.sections(),
     ]
@@ -96,7 +93,6 @@ def _fit() -> None:
     replays = [replay(sample) for sample in load()]
     fitting.loop_thresholds(replays)
     print(fitting.failure_risk(replays))
-    layer_fitting.layer_thresholds()
 
 
 def _options() -> argparse.Namespace:

@@ -17,8 +17,9 @@ class Place:
         strongest: view and signal with the largest excess at the layer of the fault.
         strength: that excess in units of the run's limit.
         counted: the same of the signals that count.
-        outcome: `right`; `not finite`, which needs no baseline; `not beyond`: nothing is out; else another layer
-            begins: `shallower` in the same window, `earlier` in one before, or `elsewhere only`: its own is not out.
+        outcome: `right`; `not finite`, which needs no baseline; `too short` for a window; `not beyond`: nothing is out;
+            else another layer begins: `shallower` in the same window, `earlier` in one before, or `elsewhere only`: its
+            own is not out.
         other: view and signal of what begins elsewhere, and how many layers further on, as text.
     """
 
@@ -44,7 +45,8 @@ def places(trial: Trial, lesson: Lesson, faults: Sequence[str]) -> list[Place]:
         layer = int(trial.layers[number])
         windows = measured.fault_windows[trial.faults.run == number] / limits[number]
         if trial.told[number] >= 0 or not len(windows):
-            found.append(Place(fault, "", float("nan"), float("nan"), "not finite"))
+            outcome = "not finite" if trial.told[number] >= 0 else "too short"
+            found.append(Place(fault, "", float("nan"), float("nan"), outcome))
             continue
         at_layer = windows[:, :, layer].max(0)
         outcome, other = _outcome(windows[:, pairs], layer, rule.counted)

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from runset.store import LAYERS, load
 
-from opentelemetry_instrumentation_corevital.assessment.early_warning import SIGNALS, judge_early_warning
+from opentelemetry_instrumentation_corevital.assessment.early_warning import SIGNALS
 
 from .figures import Figure, Section, auroc, bootstrap, percentiles, share
-from .replay import Replay, as_run
+from .replay import Replay
 
 PREFIXES = (32, 64, 128, 256)
 
@@ -17,7 +16,7 @@ PREFIXES = (32, 64, 128, 256)
 def sections(replays: Sequence[Replay]) -> list[Section]:
     """Return what is told of early warnings."""
     half = [one for one in replays if one.sample.half == "report"]
-    return [before_the_flag(half), false_warnings(half), layer_warnings(), failure_risk(half)]
+    return [before_the_flag(half), false_warnings(half), failure_risk(half)]
 
 
 def before_the_flag(half: Sequence[Replay]) -> Section:
@@ -74,23 +73,6 @@ def episodes(one: Replay, signal: str) -> int:
     warning = one.run.early_warning
     steps = [step for step, signals in warning.active.items() if signal in signals] if warning else []
     return sum(before + 1 != step for before, step in zip([-2, *steps], steps, strict=False))
-
-
-def layer_warnings() -> Section:
-    """Warnings of the layers on runs without a fault."""
-    samples = [sample for sample in load(LAYERS) if sample.half == "report"]
-    warnings = [judge_early_warning(as_run(sample)) for sample in samples]
-    return Section(
-        "Warnings of the layers on runs without a fault",
-        [
-            share(f"`{signal}`", sum(signal in warning.signals for warning in warnings), len(warnings))
-            for signal in SIGNALS[4:]
-        ],
-        [
-            "Runs of up to 96 tokens, watched by CoreVital with `capture=full`. The thresholds were set above the "
-            "largest value of the other half."
-        ],
-    )
 
 
 def failure_risk(half: Sequence[Replay]) -> Section:

@@ -5,15 +5,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from planted.store import load
 
-from opentelemetry_instrumentation_corevital.assessment.behaviour import COMPONENTS, vector
+from opentelemetry_instrumentation_corevital.assessment.behaviour import vector
 from opentelemetry_instrumentation_corevital.run import Run
 
 from .figures import Figure, Section, bootstrap
 from .replay import Replay
 
-OUTSIDE = sum(not component.internals for component in COMPONENTS)
 ENTROPY = slice(1, 2)
 """Of the median entropy alone."""
 
@@ -23,11 +21,8 @@ def sections(replays: Sequence[Replay]) -> list[Section]:
     long = [one for one in replays if one.sample.prompt["class"] != "short"]
     unasked = [one for one in replays if one.sample.prompt["class"] != "repeat"]
     ways, loops = [one.sample.plan["name"] for one in long], [one.sample.degenerate for one in unasked]
-    faults = load()
-    kinds = [one.fault or "none" for one in faults]
     decoded = of_runs([one.run for one in long], [one.sample.prompt["group"] for one in long], ways)
     looping = of_runs([one.run for one in unasked], [one.sample.prompt["group"] for one in unasked], loops)
-    broken = of_runs([completed(one.run) for one in faults], [str(one.prompt) for one in faults], kinds)
     way = "decoded in the same way: greedy, temperature 0.7, temperature 1"
     return [
         Section(
@@ -37,30 +32,13 @@ def sections(replays: Sequence[Replay]) -> list[Section]:
                 Figure("... by the median entropy alone", nearest(*decoded, ENTROPY)),
                 Figure("degenerate, or ordinary", nearest(*looping)),
                 Figure("... by the median entropy alone", nearest(*looping, ENTROPY)),
-                Figure("the same planted fault, or none", nearest(*broken)),
-                Figure("... without the components of the layers", nearest(*broken, slice(OUTSIDE))),
             ],
             [
                 "Share of the runs whose nearest run, among those that answer another prompt, is of the same kind, "
-                "meaned over kinds; intervals by prompt group. Nothing is fitted. Faults: the runs of "
-                "`benchmarks/planted/`, of which top-10 mass and hidden cosine were not kept and count nothing; a run "
-                "whose fault leaves it without a whole vector is left out."
+                "meaned over kinds; intervals by prompt group. Nothing is fitted."
             ],
         )
     ]
-
-
-def completed(run: Run) -> Run:
-    """Return the run with a constant, which makes no distance, for each column that was not kept."""
-    kept = run.columns
-    steps = len(run.tokens)
-    run.columns = {
-        **kept,
-        "topk_mass": np.ones(steps, np.float32),
-        "hidden_cosine": np.zeros(steps, np.float32),
-        "attention_mass_sink": 1 - kept["attention_mass_prompt"] - kept["attention_mass_generated"],
-    }
-    return run
 
 
 Rows = tuple[NDArray[np.float64], list[str], NDArray[Any]]

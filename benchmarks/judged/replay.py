@@ -52,9 +52,6 @@ def as_run(sample: Sample) -> Run:
     counts: dict[str, NDArray[Any]] = {
         name: np.zeros(len(sample.tokens), np.int32) for name in ("logits_nan", "logits_posinf", "logits_neginf")
     }
-    norms = sample.columns.get("hidden_l2_norm")
-    if norms is not None:  # all finite: these runs have no fault
-        counts |= {name: np.zeros(norms.shape, np.float32) for name in ("hidden_nan", "hidden_inf")}
     return Run(
         model=ModelInfo(name="HuggingFaceTB/SmolLM2-135M-Instruct", architecture="LlamaForCausalLM", layer_count=30),
         decoding=Decoding(

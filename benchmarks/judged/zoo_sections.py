@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from opentelemetry_instrumentation_corevital.catalogue.verdicts import COMPOUND, EARLY_WARNINGS, HIGH_ENTROPY_SHARE
+
 from . import rough_sections, rule_sections, zoo_loop_sections
 from .figures import Figure, Section
 from .zoo_model import NONFINITE, Count, ModelFigures
@@ -11,6 +13,7 @@ from .zoo_rows import SOURCES, Models, by_model, held, pooled, total
 
 _ALARMS: Final = {"50": (0.03, 0.06), "200": (0.01, 0.03), "calibrated": (0.01, 0.03), "none": (0.005, 0.01)}
 """Most of the healthy runs: of all models, of one."""
+_WARNINGS: Final = sorted([HIGH_ENTROPY_SHARE, *(each.name for each in (*EARLY_WARNINGS, *COMPOUND))])
 _RIGHT: Final = {"50": 0.80, "200": 0.85, "calibrated": 0.90}
 
 
@@ -198,7 +201,7 @@ def _warnings(models: Models) -> Section:
         tokens = max(1, begun.pop("tokens", 0))
         rows.append(Figure(f"{words}: warnings per 1,000 tokens", f"{1000 * begun.total() / tokens:.2f}"))
         runs = sum(model.warned[source]["any"].total for model in here)
-        for name in sorted({name for model in here for name in model.warned[source]} - {"any"}):
+        for name in _WARNINGS:
             hits = total(model.warned[source].get(name, Count()) for model in here).hits
             value = f"{hits:.0f} of {runs:.0f} runs; {1000 * begun[name] / tokens:.2f} per 1,000 tokens"
             rows.append(Figure(f"{words}: `{name}`", value))

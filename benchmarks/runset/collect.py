@@ -1,12 +1,10 @@
 """Generate the runs of the run set with SmolLM2-135M-Instruct and write what was measured, in shards.
 
-    python benchmarks/runset/collect.py OUT                     # phase 1: all prompts, batched; minutes on a GPU
-    python benchmarks/runset/collect.py OUT --layers            # phase 2: layer data, through CoreVital itself
-    python benchmarks/runset/collect.py OUT --layers free       # ... of some classes of prompts only
+    python benchmarks/runset/collect.py OUT                     # all prompts, batched; minutes on a GPU
     python benchmarks/runset/collect.py OUT --limit 8 --device cpu
 
-Phase 1 decodes with `generate()` and takes every number from CoreVital's own definitions (`capture/definitions`) on the
-raw logits of the batch. Phase 2 runs CoreVital with `capture=full` and keeps its layer columns.
+It decodes with `generate()` and takes every number from CoreVital's own definitions (`capture/definitions`) on the raw
+logits of the batch. Runs with layer data are in the zoo.
 Weights: the file that COREVITAL_SMOLLM2_GGUF names, else the demo model of `corevital run --model smollm2`.
 A shard is one .npz for each batch: runs end to end, `offsets` says where each begins.
 """
@@ -36,21 +34,7 @@ from opentelemetry_instrumentation_corevital.capture.definitions.hidden_states i
 from opentelemetry_instrumentation_corevital.capture.definitions.logits import LogitSignals, logit_signals, surprisal  # noqa: E402
 
 MEASURED = ("entropy", "surprisal", "margin", "top1_prob", "topk_mass", "hidden_cosine")
-LAYER_SIGNALS = (
-    "hidden_l2_norm",
-    "hidden_std",
-    "hidden_max_abs",
-    "layer_transformation",
-    "attention_entropy",
-    "attention_max_weight",
-    "attention_mass_sink",
-    "collapsed_head_rate",
-    "focused_head_rate",
-)
-LAYER_RUNS = {"long": 140, "short": 200, "repeat": 140, "free": 40}
-"""Class of prompts -> runs with layer data."""
-
-BATCH, LAYER_BATCH = 600, 70
+BATCH = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +148,7 @@ def batches(prompts: list[dict[str, Any]], plan: Plan, size: int) -> Iterator[li
 
 
 def collect(model: Any, tokenizer: Any, prompts: list[dict[str, Any]], args: argparse.Namespace) -> int:
-    """Run phase 1 until all is done or the time is up; return the number of runs."""
+    """Run until all is done or the time is up; return the number of runs."""
     measure, began, count = Measure(model.model.layers[-1]), time.monotonic(), 0
     end = model.generation_config.eos_token_id
     for plan in PLANS:
@@ -203,74 +187,6 @@ def collect(model: Any, tokenizer: Any, prompts: list[dict[str, Any]], args: arg
     return count
 
 
-def layer_batches(prompts: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Yield the prompts of phase 2 in batches of one class."""
-    for kind, count in LAYER_RUNS.items():
-        chosen = [prompt for prompt in prompts if prompt["class"] == kind][:count]
-        for begin in range(0, len(chosen), LAYER_BATCH):
-            yield chosen[begin : begin + LAYER_BATCH]
-
-
-class Keep:
-    """A judgement that keeps the runs."""
-
-    role = "keep"
-
-    def __init__(self) -> None:
-        self.runs: list[Any] = []
-
-    def on_run_ending(self, _span: Any, run: Any) -> None:
-        """Keep a run."""
-        self.runs.append(run)
-
-
-def collect_layers(model: Any, tokenizer: Any, prompts: list[dict[str, Any]], args: argparse.Namespace) -> int:
-    """Run phase 2: ordinary generations of up to 96 tokens, watched by CoreVital; return the number of runs."""
-    from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor
-
-    keep, began, count = Keep(), time.monotonic(), 0
-    instrumentor = CoreVitalInstrumentor()
-    instrumentor.instrument(judgements=[keep], capture="full", capture_unsampled=True, baseline="off")
-    end = model.generation_config.eos_token_id
-    plan = Plan("layers", tuple(LAYER_RUNS), 96, temperature=0.7, top_p=0.95, seed=1004)
-    for number, batch in enumerate(layer_batches(prompts)):
-        if batch[0]["class"] not in (args.layers or LAYER_RUNS):
-            continue
-        if time.monotonic() - began > args.seconds:
-            print(f"time is up before layers {number}", flush=True)
-            break
-        inputs = padded([encode(tokenizer, prompt) for prompt in batch], end, args.device)
-        torch.manual_seed(plan.seed + number)
-        keep.runs.clear()
-        options = {**plan.options(), "max_new_tokens": min(plan.max_new_tokens, args.max_new_tokens)}
-        model.generate(**inputs, **options, pad_token_id=end)
-        runs = keep.runs
-        if len(runs) != len(batch):
-            raise SystemExit(f"CoreVital saw {len(runs)} of {len(batch)} runs: is it installed with its dependencies?")
-        steps = np.array([run.steps for run in runs])
-        present = [name for name in (*MEASURED, *LAYER_SIGNALS) if all(name in run.columns for run in runs)]
-        columns = {name: np.concatenate([run.columns[name] for run in runs]) for name in present}
-        save(
-            args.out / f"layers-{number}.npz",
-            {**about(model, args), "plan": {**asdict(plan), "seed": plan.seed + number}, "absent": runs[0].absent},
-            prompt=np.array([prompt["id"] for prompt in batch], np.int32),
-            input_tokens=inputs["attention_mask"].sum(1).cpu().numpy().astype(np.int32),
-            offsets=np.concatenate(([0], steps.cumsum())).astype(np.int64),
-            stopped=np.array([run.finish_reason == "stop" for run in runs]),
-            tokens=np.concatenate([run.tokens for run in runs]).astype(np.uint16),
-            **{name: shrunk(name, values) for name, values in columns.items()},
-        )
-        count += len(runs)
-        print(f"layers {number}: {len(runs)} runs, {time.monotonic() - began:.0f} s", flush=True)
-    instrumentor.uninstrument()
-    return count
-
-
-def shrunk(name: str, values: np.ndarray) -> np.ndarray:
-    """Return values in half precision, except those of a size that it does not reach."""
-    return values.astype(np.float32 if name in ("hidden_l2_norm", "hidden_max_abs") else np.float16)
-
-
 def about(model: Any, args: argparse.Namespace) -> dict[str, Any]:
     """Return where and with what a shard is made."""
     cuda = args.device.startswith("cuda")
@@ -300,7 +216,6 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=512, help="at most so many in every run")
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no batch after so many seconds")
-    parser.add_argument("--layers", nargs="*", choices=LAYER_RUNS, help="phase 2, all classes or some, not phase 1")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     prompts = json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))
@@ -310,7 +225,7 @@ def main() -> None:
         prompts = [p for kind in kinds for p in [p for p in prompts if p["class"] == kind][:each]][: args.limit]
     model, tokenizer = load(args.device, getattr(torch, args.dtype))
     print(f"loaded on {args.device} as {args.dtype}", flush=True)
-    count = (collect if args.layers is None else collect_layers)(model, tokenizer, prompts, args)
+    count = collect(model, tokenizer, prompts, args)
     print(f"{count} runs in {args.out}")
 
 

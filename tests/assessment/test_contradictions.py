@@ -109,13 +109,13 @@ def sets() -> Iterator[Any]:
         names = {
             "runset": "runset.store",
             "replay": "judged.replay",
-            "planted": "planted.store",
+            "zoo": "judged.zoo_model",
         }
         yield SimpleNamespace(**{as_: importlib.import_module(name) for as_, name in names.items()})
     finally:
         sys.path.remove(str(FOLDER))
         for name in set(sys.modules) - before:
-            if name.startswith(("judged", "planted", "runset")):
+            if name.startswith(("judged", "runset", "zoo")):
                 del sys.modules[name]
 
 
@@ -137,10 +137,17 @@ def test_nor_do_those_of_the_run_set(sets: Any) -> None:
 
 @pytest.mark.parametrize("profiled", [False, True])
 def test_nor_do_those_of_planted_faults(sets: Any, profiled: bool) -> None:
-    every = sets.planted.load()
-    healthy = [one.run for one in every if one.fault is None and one.half == "fit"]
-    thresholds = known(healthy, margin=1.2) if profiled else DEFAULT
-    held = nothing_contradicts(judged(one.run, thresholds) for one in every[:: 1 if profiled else 2])
+    """Of a model with learned positions and of SmolLM2."""
+    held: Counter[str] = Counter()
+    for name in ("gpt2", "smollm2"):
+        try:
+            model = sets.zoo.ZooModel(name)
+        except FileNotFoundError:
+            pytest.skip("the zoo's runs are not here")
+        healthy = [run for _, run in model.of("healthy", "baseline")[:60]]
+        thresholds = known(healthy, margin=1.2) if profiled else DEFAULT
+        every = [run for _, run in [*model.of("fault"), *model.held_out[::6]]]
+        held += nothing_contradicts(judged(run, thresholds) for run in every[:: 1 if profiled else 2])
     assert held["raised nan_detected"] > 10
     assert held["raised inf_detected"] > 10
     assert held["blames a layer"] > (300 if profiled else 30)

@@ -46,7 +46,7 @@ def here() -> Iterator[Any]:
     finally:
         sys.path.remove(str(FOLDER))
         for name in set(sys.modules) - before:
-            if name.startswith(("judged", "judgement", "planted", "runset", "zoo")):
+            if name.startswith(("judged", "judgement", "runset", "zoo")):
                 del sys.modules[name]
 
 

@@ -64,7 +64,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
             measured=(
                 "one infinity planted in a layer: {{figure NaN and infinity | one value of a layer is Inf: flag with "
                 "the right step and layer}}; float16 overflow: {{figure NaN and infinity | float16 overflow: "
-                "`inf_detected`}}"
+                "`inf_detected` with the right step and layer}}"
             ),
             advice=(
                 "in float16 mostly an overflow above 65,504: run in bfloat16. `corevital.layers.max_abs` shows how "
@@ -161,9 +161,10 @@ FLAGS: Final[tuple[Flag, ...]] = (
             ),
             evidence="step, fraction (`rate`), usual fraction (`usual`), threshold",
             measured=(
-                "on healthy runs with any flag but the loop's, this one among them: {{figure Healthy runs with layer "
-                "data | with the profile: any but the loop's}}. No fault of the run set brings it about by itself, "
-                "so that its recall is not known"
+                "healthy runs with any flag but the loop's, this one among them, on seven models: calibrated "
+                "{{figure Healthy runs with any flag but the loop's | calibrated: pooled}}, learned from 200 runs "
+                "{{figure Healthy runs with any flag but the loop's | learned from 200 runs: pooled}}. No fault of the "
+                "zoo brings it about by itself, so that its recall is not known"
             ),
             advice=(
                 "the model has stopped to read its context: shorten it, look at the position encoding's range and at "
@@ -202,10 +203,9 @@ FLAGS: Final[tuple[Flag, ...]] = (
             ),
             evidence="layer, step; signal, value, usual value, excess, threshold; or norm",
             measured=(
-                "with the profile, healthy runs with any flag but the loop's: {{figure Healthy runs with layer data "
-                "| with the profile: any but the loop's}}; of lists, tables, code, JSON, counting and refrains: "
-                "{{figure Healthy runs with layer data | repetition that was asked for, with the profile: any but "
-                "the loop's}}"
+                "healthy runs with any flag but the loop's, this one among them, on seven models: calibrated "
+                "{{figure Healthy runs with any flag but the loop's | calibrated: pooled}}, learned from 200 runs "
+                "{{figure Healthy runs with any flag but the loop's | learned from 200 runs: pooled}}"
             ),
             advice=(
                 "look at the blamed layer. If it fires on runs that are fine, the profile does not know their kind "
@@ -245,8 +245,10 @@ FLAGS: Final[tuple[Flag, ...]] = (
             ),
             evidence="the layer where it began, step; signal, value, usual value, excess, threshold, number of layers",
             measured=(
-                "healthy runs with any flag but the loop's: {{figure Healthy runs with layer data | with the profile: "
-                "any but the loop's}}"
+                "healthy runs with any flag but the loop's, on seven models: calibrated {{figure Healthy runs with any "
+                "flag but the loop's | calibrated: pooled}}, learned from 200 runs {{figure Healthy runs with any flag "
+                "but the loop's | learned from 200 runs: pooled}}; its worst model: {{figure Healthy runs with any "
+                "flag but the loop's | ... learned from 200 runs: worst model}}"
             ),
             advice=(
                 "look at the layer that is blamed first: its weights, its dtype, its adapters and its cache. If it "

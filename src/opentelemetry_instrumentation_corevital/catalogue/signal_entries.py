@@ -62,8 +62,8 @@ HIDDEN: Final = SignalEntry(
     "deviation, L2 norm, largest absolute value",
     default=f"{_HIDDEN}; absent in compiled graphs",
     evidence="the norm: `mid_layer_anomaly_detected`, `norm_jump`, blame; the others none",
-    measured="`norm_jump` on runs without a fault: {{figure Warnings of the layers on runs without a fault | "
-    "`norm_jump`}}",
+    measured="`norm_jump` on ordinary runs: without a baseline "
+    "{{figure Warnings on the zoo's ordinary runs | without a baseline: `norm_jump`}}",
     stands_out="compare a layer with itself only: norms grow by an order of magnitude from the first layer to the "
     "last, "
     'and jump in early layers at single tokens ("massive activations", arXiv 2402.17762). A float16 model overflows '
@@ -85,7 +85,7 @@ TRANSFORMATION: Final = SignalEntry(
     default=_HIDDEN,
     evidence="with a profile: `mid_layer_anomaly_detected`, blame",
     measured="through blame: "
-    "{{figure Blame of planted faults, with the profile | the layer with the fault is blamed first}}",
+    "{{figure Faults that change the output: first blamed layer is the right one | calibrated: pooled}}",
     stands_out="the layer turns its input more, or less, than it does in healthy runs; a layer with 0 does nothing",
 )
 COSINE: Final = SignalEntry(
@@ -102,8 +102,8 @@ ATTENTION_ENTROPY: Final = SignalEntry(
     default=_ATTENTION,
     evidence="with a profile: blame",
     measured="alone it tells wrong answers hardly better than chance in published work; it is there for faults: "
-    "queries x 40, blamed first with the profile: {{figure Blame of planted faults, with the profile | ... queries x "
-    "40}}",
+    "queries x 40, blamed first: {{figure Faults that change the output: first blamed layer is the right one | "
+    "learned from 200 runs: queries x 40}}",
     stands_out="low: the layer's heads look at single keys; high: at everything alike. Both are usual for some layers "
     "of every model, so only a profile says more",
 )
@@ -119,8 +119,8 @@ HEAD_RATES: Final = SignalEntry(
     "(none below 8 keys beside those); fraction of heads with a weight above 0.90",
     default=_ATTENTION,
     evidence="collapsed: `attention_collapse_detected`, `attention_collapsing`, blame. Focused: none",
-    measured="`attention_collapsing` on runs without a fault: "
-    "{{figure Warnings of the layers on runs without a fault | `attention_collapsing`}}",
+    measured="`attention_collapsing` on ordinary runs: with a baseline "
+    "{{figure Warnings on the zoo's ordinary runs | learned from 200 runs: `attention_collapsing`}}",
     stands_out="a fraction that rises in a run is a fault; one that was always there belongs to the model",
 )
 MASSES: Final = SignalEntry(
@@ -128,7 +128,8 @@ MASSES: Final = SignalEntry(
     "generated tokens: they sum to 1; mean over heads",
     default=_ATTENTION,
     evidence="prompt and generated: `context_loss`",
-    measured="`context_loss` on healthy runs: {{figure Compound signals | `context_loss` on healthy runs}}",
+    measured="`context_loss` on ordinary runs: "
+    "{{figure Warnings on the zoo's ordinary runs | calibrated: `context_loss`}}",
     stands_out="half and more on the sink is usual; the prompt's fraction falls as the answer grows",
 )
 PLACES: Final = SignalEntry(

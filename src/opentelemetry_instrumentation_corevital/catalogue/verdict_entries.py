@@ -111,11 +111,13 @@ ENTRIES: Final[Mapping[str, Entry]] = {
         ),
         evidence="`corevital.blame.reasons`: reason, step and numbers of each",
         measured=(
-            "planted faults, with the profile: the layer with the fault first in {{figure Blame of planted faults, "
-            "with the profile | the layer with the fault is blamed first}}, without in {{figure Blame of planted "
-            "faults, with the profile | ... without the profile}}; healthy runs that blame a layer: {{figure Healthy "
-            "runs with layer data | with the profile: any blamed layer}}, without the profile {{figure Healthy runs "
-            "with layer data | without it: any blamed layer}}"
+            "planted faults that change the output, on seven models, the layer with the fault first: calibrated "
+            "{{figure Faults that change the output: first blamed layer is the right one | calibrated: pooled}}, "
+            "learned from 200 runs {{figure Faults that change the output: first blamed layer is the right one | "
+            "learned from 200 runs: pooled}}, without a baseline {{figure Faults that change the output: first blamed "
+            "layer is the right one | without a baseline: pooled}}, which are those that are not finite; healthy runs "
+            "that blame a layer: calibrated {{figure Healthy runs that blame a layer | calibrated: pooled}}, without a "
+            "baseline {{figure Healthy runs that blame a layer | without a baseline: pooled}}"
         ),
         advice=(
             "look at the first layer's weights, dtype, quantisation and adapters, and at the cache; the others "

@@ -117,8 +117,9 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
             default="on steps on which attention is sampled",
             evidence="value, threshold, threshold_source",
             measured=(
-                "on runs without a fault: {{figure Warnings of the layers on runs without a fault | "
-                "`attention_collapsing`}}"
+                "on ordinary runs: with a baseline {{figure Warnings on the zoo's ordinary runs | learned from 200 "
+                "runs: `attention_collapsing`}}, without one {{figure Warnings on the zoo's ordinary runs | without a "
+                "baseline: `attention_collapsing`}}"
             ),
             advice="as `attention_collapse_detected`, earlier",
         ),
@@ -140,7 +141,11 @@ EARLY_WARNINGS: Final[tuple[WarningSignal, ...]] = (
             unit="per step",
             default="where hidden states are measured",
             evidence="layer, value (without a baseline how many times its mean), threshold, threshold_source",
-            measured="on runs without a fault: {{figure Warnings of the layers on runs without a fault | `norm_jump`}}",
+            measured=(
+                "on ordinary runs: with a baseline {{figure Warnings on the zoo's ordinary runs | learned from 200 "
+                "runs: `norm_jump`}}, without one {{figure Warnings on the zoo's ordinary runs | without a baseline: "
+                "`norm_jump`}}. Most of the zoo's runs are kept as windows, in which it shows less"
+            ),
             advice="see whether `mid_layer_anomaly_detected` and blame name the layer, too",
         ),
     ),
@@ -162,7 +167,7 @@ COMPOUND: Final[tuple[Compound, ...]] = (
             unit="present or not",
             default="with a profile that knows attention to the prompt",
             evidence="step, attention to the prompt, usual value, excess, threshold, entropy, threshold_source",
-            measured="on healthy runs: {{figure Compound signals | `context_loss` on healthy runs}}",
+            measured="on ordinary runs: {{figure Warnings on the zoo's ordinary runs | calibrated: `context_loss`}}",
             advice="the answer goes on without the question: compare what follows the step with the prompt",
         ),
     ),
@@ -182,9 +187,9 @@ COMPOUND: Final[tuple[Compound, ...]] = (
             default="where logits are measured",
             evidence="first of the last steps; entropy, surprisal and margin there and before; threshold_source",
             measured=(
-                "on healthy runs: {{figure Compound signals | `degenerating_generation` on healthy runs}}; long "
-                "answers at temperature 1 (with `confident_confusion` before it): {{figure Compound signals | run "
-                "set, long, hot: confident_confusion, degenerating_generation}}"
+                "on ordinary runs: with a baseline {{figure Warnings on the zoo's ordinary runs | learned from 200 "
+                "runs: `degenerating_generation`}}, without one {{figure Warnings on the zoo's ordinary runs | without "
+                "a baseline: `degenerating_generation`}}"
             ),
             advice=(
                 "the text falls apart at its end: cut it there, lower the temperature. It compares with the run's "
@@ -207,9 +212,9 @@ COMPOUND: Final[tuple[Compound, ...]] = (
             default="where logits are measured",
             evidence="step, number of steps, threshold; entropy_threshold, threshold_source",
             measured=(
-                "on healthy runs: {{figure Compound signals | `confident_confusion` on healthy runs}}; long answers, "
-                "greedy (with `degenerating_generation` after it): {{figure Compound signals | run set, long, "
-                "greedy: confident_confusion, degenerating_generation}}"
+                "on ordinary runs: with a baseline {{figure Warnings on the zoo's ordinary runs | learned from 200 "
+                "runs: `confident_confusion`}}, without one {{figure Warnings on the zoo's ordinary runs | without a "
+                "baseline: `confident_confusion`}}"
             ),
             advice="one token stands out from a flat rest: names and numbers there are likely made up",
         ),
