@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from opentelemetry_instrumentation_corevital.assessment.blame import judge_blame
+from opentelemetry_instrumentation_corevital.assessment.blame import NOT_FINITE, judge_blame
 from opentelemetry_instrumentation_corevital.assessment.compound import judge_compound
 from opentelemetry_instrumentation_corevital.assessment.deviation import first_nonfinite
 from opentelemetry_instrumentation_corevital.assessment.early_warning import judge_early_warning
@@ -103,6 +103,7 @@ def _of_verdicts(run: Run) -> set[float]:
         *_numbers([dict(each.evidence) for each in run.blame or ()]),
         *_numbers([each.layer for each in run.blame or ()]),
         *_numbers([len(run.blame or ()) - 1]),
+        *_numbers([sum(each.reason != NOT_FINITE for each in run.blame or ()) - 1]),
         *_numbers([run.steps, health.high_entropy_steps if health else 0, DEFAULT.high_entropy_bits]),
         *_numbers([(each.step, each.to_step or 0) for each in run.interventions]),
         *_numbers([len(run.interventions) - 2]),
