@@ -129,7 +129,7 @@ def test_infinity_is_named_before_nan_with_the_layer_where_it_began() -> None:
     judged(run)
     run.blame = judge_blame(run)
     told = tell(run)
-    assert "Layer 2 put out 1 infinite values at step 16" in told
+    assert "Layer 2 put out one infinite value at step 16" in told
     assert "NaN" in told
     assert "Layer 3" not in told
     assert "Entropy averaged" not in told

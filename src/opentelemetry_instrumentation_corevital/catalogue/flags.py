@@ -17,6 +17,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
         needs=("nonfinite",),
         weight=1.0,
         sentences=(
+            Sentence("Layer {layer} put out one NaN value at step {step}, the first of {steps}.", (("values", 1),)),
             Sentence("Layer {layer} put out {values} NaN values at step {step}, the first of {steps}."),
             Sentence("{logits} logits were NaN at step {step}, the first of {steps}."),
         ),
@@ -50,6 +51,9 @@ FLAGS: Final[tuple[Flag, ...]] = (
         needs=("nonfinite",),
         weight=1.0,
         sentences=(
+            Sentence(
+                "Layer {layer} put out one infinite value at step {step}, the first of {steps}.", (("values", 1),)
+            ),
             Sentence("Layer {layer} put out {values} infinite values at step {step}, the first of {steps}."),
             Sentence("{logits} logits were infinite at step {step}, the first of {steps}."),
         ),
