@@ -31,7 +31,8 @@ def loops(models: Models) -> Section:
         "second copy's first one. Healthy: the other runs, of both sides. A healthy run is "
         "repetitive if a laxer label calls its end a repetition (shorter, with more between the copies, numbers taken "
         "for each other, `zoo/rows.py`); a reader could call it a loop or not, so precision is against the plain ones. "
-        "SmolLM2's runs that were asked for repetition count in recall alone."
+        "SmolLM2's runs that were asked for repetition count in recall alone. The flag's rule and the laxer label took "
+        "their form with texts of all these models in view; what is chosen on the other models is below."
     )
     return Section("Loops", rows, [note])
 

@@ -125,7 +125,10 @@ FLAGS: Final[tuple[Flag, ...]] = (
                 "last ones are, from which step on (`alike_step`), and how many (`alike_copies`)"
             ),
             measured=(
-                "recall {{figure `repetition_loop_detected` | recall on degenerate runs}}, precision {{figure "
+                "on seven models: recall {{figure Loops | recall on clear loops}}, precision {{figure Loops | "
+                "precision}}; cut-off JSON, YAML, CSV, HTML, SQL, logs, code and tables called a loop {{figure "
+                "Structured text called a loop | generated: all formats}}; on labelled runs of SmolLM2: recall "
+                "{{figure `repetition_loop_detected` | recall on degenerate runs}}, precision {{figure "
                 "`repetition_loop_detected` | precision against ordinary runs}}; on requested repetition that the "
                 "model ended {{figure `repetition_loop_detected` | requested repetition that the model ended, with "
                 "the flag}}, by definition; on requested repetition that was cut off {{figure "
