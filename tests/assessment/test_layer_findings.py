@@ -116,6 +116,21 @@ def test_every_blamed_layer_raises_a_flag_counts_in_the_risk_and_is_named(column
     assert "look at its" in (run.narrative or "")
 
 
+@pytest.mark.parametrize("layer", [0, 4, 7, 8])
+def test_a_layer_that_puts_out_nothing_but_zeros_is_blamed_first(layer: int) -> None:
+    thresholds = known([steady(seed=seed) for seed in range(100, 140)])
+    run = steady(seed=21)
+    run.columns["hidden_l2_norm"][12:, layer] = 0.0
+    run.columns["layer_transformation"][12:, layer] = math.nan  # zeros have no direction
+    health, blame = judged(run, thresholds)
+    assert blame[0].layer == layer
+    assert blame[0].evidence["step"] == 12
+    assert health.layer_anomaly_detected is True
+    assert run.risk is not None
+    assert run.risk.level != "low"
+    assert f"Layer {layer} stands out first" in (run.narrative or "")
+
+
 def test_collapsed_heads_of_all_layers_are_a_collapse_with_a_baseline() -> None:
     thresholds = known([steady(seed=seed) for seed in range(100, 140)])
     run = steady(seed=22)

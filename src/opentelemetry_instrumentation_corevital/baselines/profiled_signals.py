@@ -18,6 +18,9 @@ WINDOW: Final = 8
 STEP_SIGNALS: Final = names(of_profile("step"))
 """One number per step, as `Run.columns` defines them; those of the family `derived` are made here."""
 
+SMALLEST_NORM: Final = 2.0**-64
+"""Below what any layer that does something puts out."""
+
 LAYER_SIGNALS: Final = names(of_profile("layer"))
 """One number per step and layer, the same."""
 
@@ -35,7 +38,8 @@ def layer_signals(run: Run, wanted: Sequence[str] = LAYER_SIGNALS) -> dict[str, 
     A signal that is made of others is taken as it is where the run has it already: what was kept of a run may be its
     derived signals alone.
 
-    - `log2_norm`: log2 of the L2 norm of the layer's output.
+    - `log2_norm`: log2 of the L2 norm of the layer's output, of at least `SMALLEST_NORM`: a layer that puts out nothing
+      but zeros has a number, too.
     - `log2_gain`: the same less that of the layer before; for the first layer, which has none before it, the same. What
       one layer does to a norm shows in its own gain only, since the residual stream carries the norm itself to all
       layers after it.
@@ -46,8 +50,8 @@ def layer_signals(run: Run, wanted: Sequence[str] = LAYER_SIGNALS) -> dict[str, 
     missing = set(wanted).difference(found)
     norms = run.column("hidden_l2_norm")
     if norms is not None and not missing.isdisjoint({"log2_norm", "log2_gain"}):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log2(norms.astype(np.float64))
+        with np.errstate(invalid="ignore"):
+            logs = np.log2(np.maximum(norms.astype(np.float64), SMALLEST_NORM))
             gain = np.diff(logs, axis=1, prepend=0.0)
         found = {"log2_norm": logs, "log2_gain": gain} | found
     entropy = run.column("attention_entropy")
