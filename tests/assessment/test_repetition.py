@@ -164,6 +164,27 @@ def test_what_is_told_depends_on_which_tokens_are_equal_and_on_nothing_else() ->
     assert feed(tokens.tolist()) == feed(renamed.tolist())
 
 
+@pytest.mark.parametrize("values", [2, 3, 6])
+@pytest.mark.parametrize("constant", [1, 2])
+def test_values_out_of_a_very_small_set_are_no_loop(values: int, constant: int) -> None:
+    """A matrix of 0 and 1, yes and no, dice: all groups of tokens recur by chance."""
+    draw = np.random.default_rng(values * 10 + constant)
+    record = [100 + at for at in range(constant)]
+    tokens = [token for _ in range(100) for token in (int(draw.integers(values)), int(draw.integers(values)), *record)]
+    told = [each is not None and each.loop for each in feed(tokens)]
+    assert sum(told) < 0.3 * len(told), "but where records happen to be alike"
+
+
+@pytest.mark.parametrize("constant", [15, 18, 21])
+def test_a_numbered_loop_is_found(constant: int) -> None:
+    """ "12. Learn from your mistakes.": nothing changes but a counter, whose digits are known."""
+    rest = [100 + at for at in range(constant)]
+    tokens = [token for number in range(10, 60) for token in (*map(int, str(number)), *rest)]
+    told = [each is not None and each.loop for each in feed(tokens)]
+    assert any(told[: 20 * (constant + 2)])
+    assert told[-1]
+
+
 def slow(tokens: list[int]) -> tuple[list[int], int, int] | None:
     """Return (third copies in the window of each step, onset, last token that recurs) at the stream's end, judged from
     the whole stream."""
@@ -231,7 +252,17 @@ def alike(tokens: list[int], period: int) -> int:
     return count
 
 
-@given(st.lists(st.integers(0, 3), max_size=120) | st.lists(st.integers(0, 1), max_size=60))
+@st.composite
+def nearly_alike(draw: st.DrawFn) -> list[int]:
+    """Copies of many different tokens, in which some are changed."""
+    period = draw(st.integers(10, 30))
+    tokens = list(range(period)) * draw(st.integers(3, 5))
+    for at in draw(st.lists(st.integers(0, len(tokens) - 1), max_size=8)):
+        tokens[at] = draw(st.integers(0, period))
+    return tokens
+
+
+@given(st.lists(st.integers(0, 3), max_size=120) | st.lists(st.integers(0, 1), max_size=60) | nearly_alike())
 @settings(max_examples=200, deadline=None)
 def test_online_equals_looking_back(tokens: list[int]) -> None:
     for end, told in enumerate(feed(tokens), start=1):
@@ -247,6 +278,7 @@ def test_online_equals_looking_back(tokens: list[int]) -> None:
             near = most >= DEFAULT.unlike_recurring and little_new(tokens[:end], told.period)
             near |= one_change(tokens[:end], told.period)
             near &= thirds[-1] >= DEFAULT.loop_recurring
+            near &= len(set(tokens[max(0, end - two_copies(told.period)) : end])) >= DEFAULT.different_tokens
             if spans and near and not told.exact:
                 assert told.loop
             if told.exact:

@@ -19,6 +19,9 @@ enough. One of these has to be, too:
   it.
 - Nothing is new in the last two copies, and each differs from the one a period before in one place at most.
 
+Where no copy was alike the last two have `different_tokens` different tokens at least: of fewer (yes and no, dice) all
+n-grams recur by chance.
+
 A repetition begins with the first token that recurs after `repetition_window` that did not. Its period is the distance
 to the place that the text follows where the last copies are alike, else the distance to the last copy that holds the
 majority (Boyer and Moore's vote: one candidate, one counter).
@@ -193,9 +196,16 @@ class RepetitionDetector:
         """Return whether third copies go on that are near enough to each other, though none was alike."""
         if self._enough < self._step:
             return False
+        if not self._different(self._two_copies(self._period)):
+            return False
         if self._step - self._most < self._limits.loop_pause and self._little_new(self._period):
             return True
         return any(map(self._one_change, {self._period, self._distance} - {0}))
+
+    def _different(self, count: int) -> bool:
+        """Return whether so many last tokens are different enough: of a few tokens all n-grams recur by chance."""
+        end = self._step + 1
+        return len(set(self._kept(max(0, end - count), end))) >= self._limits.different_tokens
 
     def _little_new(self, period: int) -> bool:
         """Return whether there is little new in the last two copies, and for a period nothing at all."""

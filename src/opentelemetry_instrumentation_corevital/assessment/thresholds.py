@@ -156,9 +156,13 @@ class Thresholds:
     unlike_new: float = 0.2
     """... and at most this fraction of the two copies is new, of a whole period nothing."""
 
-    change_distance: int = 32
+    change_distance: int = 16
     """Or if nothing of them is new, and each differs from the one a period before in one place; a place counts for so
     many tokens at least."""
+
+    different_tokens: int = 10
+    """Either way the two copies have so many different tokens: of fewer (yes and no, dice, a matrix of 0 and 1) all
+    groups recur by chance."""
 
     loop_pause: int = 16
     """What is asked of `loop_window` tokens may have been so many tokens ago: a change breaks a few of them."""
