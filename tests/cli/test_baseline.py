@@ -91,9 +91,14 @@ def test_merge_adds_up_baselines_of_one_model(cli: Cli, key: str, tmp_path: Path
     assert code == 0
     assert "63 runs" in out
     assert read_baseline(files()[0]).runs == 63
-    code, _, err = cli("baseline", "merge", str(one), str(other), "--out", str(both))
+    code, _, err = cli("baseline", "merge", str(one), str(other), "--out", str(tmp_path / "more.baseline"))
     assert code == 1
     assert "another model" in err
+    assert not (tmp_path / "more.baseline").exists()
+    for wrong, says in (((one, one), "named twice"), ((one, two, "--out", both), "exists already")):
+        code, _, err = cli("baseline", "merge", *map(str, wrong))
+        assert code == 1
+        assert says in err
     assert read_baseline(both).runs == 3
     code, _, err = cli("baseline", "merge", str(files()[0]))
     assert code == 1

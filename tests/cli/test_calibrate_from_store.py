@@ -82,6 +82,7 @@ def test_a_profile_of_served_runs_is_that_of_the_same_runs_in_memory(cli: Cli, s
     assert "longest run: 60 tokens" in out
     file = profiles_folder() / "org--model.json"
     assert str(file) in out
+    assert "judged with it from now on" in out
     groups = [number // 2 for number in range(60)]  # answers to one prompt are left out together
     in_memory = fit_profile(HEALTHY[::-1], groups=[each + 3 for each in groups])
     unknown = in_memory.model.model_copy(update={"vocabulary_size": None})  # spans do not have it
@@ -89,6 +90,8 @@ def test_a_profile_of_served_runs_is_that_of_the_same_runs_in_memory(cli: Cli, s
 
 
 def test_json_says_the_same(cli: Cli, store: Path) -> None:
+    elsewhere = cli("calibrate", "--from-store", str(store), "--out", "p.json")[1].split("KiB; ")[1]
+    assert "where OTEL_COREVITAL_BASELINE=" in elsewhere
     code, out, _ = cli("calibrate", "--from-store", "--db", str(store), "--out", "p.json", "--json")
     assert code == 0
     found = json.loads(out)
@@ -118,6 +121,18 @@ def test_a_strange_run_is_named_and_does_not_set_the_limit(cli: Cli, tmp_path: P
     assert found["false_alarms"]["beyond"] >= 1
     code, out, _ = cli("calibrate", "--from-store", str(tmp_path / "odd.db"), "--out", "p.json")
     assert f"1 run more than 2 times as far out as all others ({largest:.3g}): not counted in the limit" in out
+
+
+def test_runs_of_one_prompt_are_refused(cli: Cli, tmp_path: Path) -> None:
+    """How far out a run is can be measured by the runs of other prompts only."""
+    runs = [served(seed) for seed in range(100, 160)]
+    for run in runs:
+        run.prompt = Prompt("the same", "text")
+    keep(tmp_path / "one.db", runs)
+    code, _, err = cli("calibrate", "--from-store", str(tmp_path / "one.db"), "--out", str(tmp_path / "p.json"))
+    assert code == 1
+    assert "answer one prompt" in err
+    assert not (tmp_path / "p.json").exists()
 
 
 def test_runs_are_chosen_as_other_commands_choose_them(cli: Cli, store: Path) -> None:

@@ -107,10 +107,16 @@ def merge(
 ) -> None:
     """Add up baselines of one model, from several machines say.
 
-    With --out they are written there. Otherwise they are added to what was learned here; do that once with each.
+    With --out they are written to a new file. Otherwise they are added to what was learned here; do that once with
+    each: the runs of a file that grew in the meantime would count again.
 
     Example: corevital baseline merge a.baseline b.baseline --out both.baseline
     """
+    for number, file in enumerate(sources):
+        if any(_same(file, other) for other in sources[:number]):
+            raise UserError(f"{file}: is named twice; each file counts once.")
+    if out is not None and out.exists():
+        raise UserError(f"--out {out}: exists already; name another file, or remove it.")
     known = [_whole(_read(file)) for file in sources]
     whole = known[0]
     for file, each in zip(sources[1:], known[1:], strict=True):

@@ -85,7 +85,7 @@ def calibrate(
     except ProfileError as error:
         raise UserError(str(error)) from None
     warn_of(runs)
-    found = result_of(profile, runs, file)
+    found = result_of(profile, runs, file, found_by_name=out is None)
     if as_json:
         print_json(found)
     else:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,12 +11,22 @@ from ..baselines.profile_limits import STRANGE, limit_of_profile, without_strang
 from ..baselines.run_numbers import MANY_RUNS, promised_rate
 from ..calibration import Profile
 from ..calibration.false_alarms import false_alarms
+from ..config import environment_variable
 from .calibration_runs import CalibrationRuns, many
 from .printing import echo
 
+OPTION: Final = environment_variable("baseline")
 
-def result_of(profile: Profile, runs: CalibrationRuns, file: Path) -> dict[str, Any]:
-    """Return what there is to say of a profile and its runs, as JSON."""
+
+def result_of(profile: Profile, runs: CalibrationRuns, file: Path, *, found_by_name: bool) -> dict[str, Any]:
+    """Return what there is to say of a profile and its runs, as JSON.
+
+    Args:
+        profile: the one that was made.
+        runs: what it was made of.
+        file: where it lies.
+        found_by_name: whether runs of the model find it there by themselves.
+    """
     tally, (limit, why_not) = runs.sieve.tally, limit_of_profile(profile)
     alarms = None if profile.runs is None else false_alarms(profile.runs)
     found = {
@@ -32,6 +42,9 @@ def result_of(profile: Profile, runs: CalibrationRuns, file: Path) -> dict[str, 
         "promised_rate": None if limit is None or profile.runs is None else promised_rate(len(profile.runs.values)),
         "strange": [] if limit is None or profile.runs is None else _strange(profile.runs.values),
         "false_alarms": None,
+        "used": "runs of this model are judged with it from now on"
+        if found_by_name
+        else f"runs are judged with it where {OPTION}={file.absolute()}",
         "notes": [*runs.notes, *([] if why_not is None else [why_not])],
     }
     if alarms is not None:
@@ -91,4 +104,4 @@ def tell(found: dict[str, Any]) -> None:
     echo(f"longest run: {found['longest_run']} tokens; the limit of longer ones is extrapolated")
     for note in found["notes"]:
         echo(note)
-    echo(f"{found['file']}, {found['bytes'] / 1024:.0f} KiB; runs of this model are judged with it from now on")
+    echo(f"{found['file']}, {found['bytes'] / 1024:.0f} KiB; {found['used']}")

@@ -231,6 +231,11 @@ def check_enough(runs: CalibrationRuns) -> None:
     """
     tally = runs.sieve.tally
     if tally.kept >= FEWEST_RUNS and tally.tokens >= FEWEST_TOKENS:
+        if len(set(runs.sieve.groups)) < 2:
+            raise UserError(
+                f"all {tally.kept} healthy runs answer one prompt: how far out a run is can be measured by the runs of "
+                "other prompts only. Give two prompts at least, better fifty; nothing is written."
+            )
         return
     missing = tally.missing()
     if missing is None:
