@@ -46,7 +46,7 @@ count and Wilson's 95 % interval. Prompts are split in two halves by topic: thre
 of the other, where nothing else is said. The goal is held against the point estimate.
 """
 ZOO_INTRO = """
-The zoo's models ({names}) come first: no threshold was chosen on them, but where it is said. SmolLM2's run set follows.
+The zoo's models ({names}) come first: what was chosen on them, and on which, is said. SmolLM2's run set follows.
 """
 
 
