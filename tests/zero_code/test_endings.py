@@ -1,5 +1,6 @@
 """How a program under `opentelemetry-instrument` may end without losing what it has measured."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -30,6 +31,12 @@ def test_a_signal_flushes(number: signal.Signals, tmp_path: Path) -> None:
     assert len(received.spans()) == 1
     assert "corevital.runs" in received.metric_names()
     assert "gen_ai.evaluation.result" in received.event_names()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_sigterm_ends_a_child_that_has_just_been_forked() -> None:
+    """Without our handler it does, and `Pool.terminate()` waits for such a child for ever if it does not."""
+    assert run([*exporting("none"), *program("ended_at_once")]).stdout == f"{{{-signal.SIGTERM}}}\n"
 
 
 def test_forked_workers_export_their_runs(tmp_path: Path) -> None:

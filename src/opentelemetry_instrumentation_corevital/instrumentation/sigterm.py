@@ -4,6 +4,7 @@ The SDK exports what it still holds when the interpreter exits. A process that d
 does a server that has shut down in order: uvicorn raises the signal again at its end.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from .flushing import finish
 
 _held: Callable[[], Sequence[Any]] = tuple
+_of_forks = threading.local()  # the signals that each forking thread blocked before, while it forks
 
 
 def flush_at_sigterm(held: Callable[[], Sequence[Any]]) -> bool:
@@ -46,3 +48,27 @@ def _flush_and_die(_signal: int, _frame: Any) -> None:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTERM)
+
+
+def _block_before_fork() -> None:
+    # Python forgets in a new child which signals have come. One sent before the child's first instruction would be lost
+    # to a handler of Python's, and its parent would wait for it for ever: `Pool.terminate()` sends them so early.
+    if signal.getsignal(signal.SIGTERM) is _flush_and_die:
+        _of_forks.blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _unblock() -> None:
+    blocked_before = _of_forks.__dict__.pop("blocked_before", None)
+    if blocked_before is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked_before)
+
+
+def _unblock_in_child() -> None:
+    blocked_before = _of_forks.__dict__.get("blocked_before", {signal.SIGTERM})
+    if signal.SIGTERM in signal.sigpending() and signal.SIGTERM not in blocked_before:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the child has measured nothing that could be exported
+    _unblock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_block_before_fork, after_in_parent=_unblock, after_in_child=_unblock_in_child)
