@@ -17,7 +17,7 @@ from . import child_processes
 from .declarative_config import declared_options
 from .flushing import baseline_learners, finish, providers
 from .patched_methods import lock, patch, process_recorder, set_process_recorder, unpatch
-from .sigterm import flush_at_sigterm, leave_sigterm
+from .sigterm import flush_at_sigterm, insist_on_sigterm, leave_sigterm
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -138,8 +138,8 @@ def _mind_endings(settings: "Settings", given: Sequence[Any], *, zero_code: bool
 
     def prepare_child() -> None:
         child_processes.call_at_end(lambda: finish(held(), "force_flush"))
-        if settings.flush_on_sigterm:
-            flush_at_sigterm(held)
+        if settings.flush_on_sigterm and flush_at_sigterm(held):
+            insist_on_sigterm()
 
     child_processes.prepare_each(prepare_child)
     if settings.flush_on_sigterm and (zero_code or "flush_on_sigterm" in settings.model_fields_set):

@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .flushing import finish
+from .signal_reminder import remind, stop_reminding
 
 _held: Callable[[], Sequence[Any]] = tuple
+_is_dying = False
 _of_forks = threading.local()  # the signals that each forking thread blocked before, while it forks
 
 
@@ -34,15 +36,33 @@ def flush_at_sigterm(held: Callable[[], Sequence[Any]]) -> bool:
     return True
 
 
+def insist_on_sigterm() -> None:
+    """See to it that the handler also runs where the main thread waits in C, as a pool's worker does for work.
+
+    For children of `multiprocessing`, which SIGTERM often ends. A program's own process may use `set_wakeup_fd` itself.
+    """
+    remind(signal.SIGTERM, lambda: _is_set() and not _is_dying)
+
+
 def leave_sigterm() -> None:
-    """Undo `flush_at_sigterm`, unless somebody has set another handler since."""
+    """Undo the above, unless somebody has set another handler since."""
     global _held  # noqa: PLW0603
     _held = tuple
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is _flush_and_die:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if threading.current_thread() is threading.main_thread():
+        stop_reminding()
+        if _is_set():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _is_set() -> bool:
+    return signal.getsignal(signal.SIGTERM) is _flush_and_die
 
 
 def _flush_and_die(_signal: int, _frame: Any) -> None:
+    global _is_dying  # noqa: PLW0603
+    if _is_dying:
+        return
+    _is_dying = True
     try:
         finish(_held(), "shutdown")
     finally:
@@ -53,7 +73,7 @@ def _flush_and_die(_signal: int, _frame: Any) -> None:
 def _block_before_fork() -> None:
     # Python forgets in a new child which signals have come. One sent before the child's first instruction would be lost
     # to a handler of Python's, and its parent would wait for it for ever: `Pool.terminate()` sends them so early.
-    if signal.getsignal(signal.SIGTERM) is _flush_and_die:
+    if _is_set():
         _of_forks.blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 

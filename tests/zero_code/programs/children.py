@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 
@@ -55,6 +56,18 @@ def waits(name: str, recorded: multiprocessing.Event) -> None:  # type: ignore[v
     time.sleep(120)
 
 
+def waits_in_c(name: str) -> None:
+    """Wait as a pool's worker does for work, with a signal that Python has taken note of and not handled."""
+
+    def takes_note() -> None:  # in this thread, so that the main thread's wait goes on
+        time.sleep(0.3)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    record(name)
+    threading.Thread(target=takes_note, daemon=True).start()
+    multiprocessing.Semaphore(0).acquire()
+
+
 def has_child(name: str, method: str) -> None:
     grandchild = multiprocessing.get_context(method).Process(target=record, args=("grandchild",))
     grandchild.start()
@@ -87,6 +100,8 @@ def main(method: str, endings: list[str]) -> None:
         child.terminate()
         child.join()
         print("exit code", child.exitcode)
+    if "terminated as it waits in C" in endings:
+        started(waits_in_c, "terminated as it waits in C").join()
     if "killed at once" in endings:  # before multiprocessing has prepared it
         child_id = os.fork()
         if child_id == 0:
