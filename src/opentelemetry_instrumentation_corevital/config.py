@@ -66,6 +66,11 @@ class Settings(BaseSettings):
         validation_alias=CONTENT_ENV,
         description="where message text may be; the GenAI conventions' switch",
     )
+    openinference: bool = Field(
+        False,
+        description="true: where message text may be on spans, prompt and answer also as OpenInference's `input.value` "
+        "and `output.value`, which Phoenix shows in its lists",
+    )
     run_data: Literal["auto", "on", "off"] = Field(
         "auto", description="every step x signal x layer as log events; `auto`: of runs that are reported in full"
     )
@@ -94,6 +99,11 @@ class Settings(BaseSettings):
     profile: str | None = Field("auto", min_length=1, description="older name of baseline; give one of them")
     risk_threshold: float = Field(
         0.7, ge=0, le=1, allow_inf_nan=False, description="capture=on_risk reports in full from this risk on"
+    )
+    status_on: Literal["high", "medium", "off"] = Field(
+        "off",
+        description="a run of this risk level or a higher one gets the span status ERROR, with its assessment as "
+        "description; off: only calls that failed have it",
     )
     stop_on: str | None = Field(
         None,

@@ -31,6 +31,20 @@ OTEL_COREVITAL_CAPTURE_RATIO = "OTEL_COREVITAL_CAPTURE_RATIO"
 Share of the calls that are measured, from 0 to 1 (default 1.0).
 """
 
+OTEL_COREVITAL_STATUS_ON = "OTEL_COREVITAL_STATUS_ON"
+"""
+.. envvar:: OTEL_COREVITAL_STATUS_ON
+
+`high`: a run of high risk gets the span status ERROR; `medium`: one of medium risk, too; `off` (the default): none.
+"""
+
+OTEL_COREVITAL_OPENINFERENCE = "OTEL_COREVITAL_OPENINFERENCE"
+"""
+.. envvar:: OTEL_COREVITAL_OPENINFERENCE
+
+`true`: where content is on, prompt and answer also as OpenInference's `input.value` and `output.value`.
+"""
+
 OTEL_COREVITAL_KERNELS = "OTEL_COREVITAL_KERNELS"
 """
 .. envvar:: OTEL_COREVITAL_KERNELS

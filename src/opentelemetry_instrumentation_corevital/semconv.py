@@ -68,6 +68,8 @@ GEN_AI_INPUT_MESSAGES: Final = attribute(
 GEN_AI_OUTPUT_MESSAGES: Final = attribute(
     "gen_ai.output.messages", "string", "", "the answer as JSON messages; only with content on", content=True
 )
+INPUT_VALUE: Final = attribute("input.value", "string", "", "the prompt; with option `openinference`", content=True)
+OUTPUT_VALUE: Final = attribute("output.value", "string", "", "the answer; with option `openinference`", content=True)
 ERROR_TYPE: Final = attribute("error.type", "string", "", "qualified class of the exception that ended the call")
 
 # --- the run -----------------------------------------------------------------------------------------------------
@@ -86,9 +88,7 @@ CAPTURE_ATTENTION_EVERY: Final = attribute(
     "attention was looked at on every n-th step; 0: never",
     between=(0, None),
 )
-CAPTURE_LAYERS: Final = attribute(
-    "corevital.capture.layers", "string", "", "the setting `layers`, where it is not `all`"
-)
+CAPTURE_LAYERS: Final = attribute("corevital.capture.layers", "string", "", "the setting `layers`, if not `all`")
 CAPTURE_ABSENT: Final = attribute(
     "corevital.capture.absent", "string", "", "JSON object: what is not there, and the reason", longest=definitions.LONG
 )
@@ -106,9 +106,7 @@ MODEL_HEAD_COUNT: Final = attribute("corevital.model.head_count", "int", "{head}
 MODEL_ATTENTION_IMPLEMENTATION: Final = attribute(
     "corevital.model.attention_implementation", "string", "", "as configured: `sdpa`, `flash_attention_2`, `eager`, ..."
 )
-MODEL_QUANTIZATION: Final = attribute(
-    "corevital.model.quantization", "string", "", "quantisation method, where there is one"
-)
+MODEL_QUANTIZATION: Final = attribute("corevital.model.quantization", "string", "", "quantisation method, if any")
 MODEL_REVISION: Final = attribute("corevital.model.revision", "string", "", "commit of the hub repository, if known")
 MODEL_ADAPTERS: Final = attribute(
     "corevital.model.adapters", "string[]", "", "names of the active PEFT adapters, sorted, where there are any"
@@ -232,6 +230,7 @@ VERDICTS: Final = {
 EVIDENCE: Final = tuple(name for path, name in VERDICTS.items() if path.endswith(".evidence"))
 """Those that hold the numbers of the others, which a span that is too large loses first."""
 
+ASSESSMENT: Final = VERDICTS["assessment"]
 HEALTH_NAN: Final = HEALTH_FLAGS["nan_detected"]
 HEALTH_INF: Final = HEALTH_FLAGS["inf_detected"]
 HEALTH_REPETITION_LOOP: Final = HEALTH_FLAGS["repetition_loop_detected"]

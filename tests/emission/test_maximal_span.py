@@ -67,6 +67,7 @@ def reported(capture: str, message: str, profile: str) -> ReadableSpan:
         "layers": f"0..{LAYERS - 1}",
         "capture_ratio": 0.5,
         "capture_message_content": "span_and_event",
+        "openinference": True,
     }
     settings = load_settings({"capture": capture, **options})
     run = run_with_everything(8 if capture == "summary" else 1)

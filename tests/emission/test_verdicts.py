@@ -36,7 +36,12 @@ def test_a_run_that_has_everything_has_the_same_verdicts_everywhere() -> None:
     assert said == verdict_attributes(run)
     assert said.keys() == set(EVERY), "this run has every verdict that there is"
     by_role = [name for role in ROLES for name in verdict_attributes(run, role)]  # type: ignore[arg-type]
-    no_judgement = {semconv.WARNINGS, *verdict_attributes(run, "outcome"), *verdict_attributes(run, "baseline")}
+    no_judgement = {
+        semconv.WARNINGS,
+        semconv.ASSESSMENT,
+        *verdict_attributes(run, "outcome"),
+        *verdict_attributes(run, "baseline"),
+    }
     assert [name for name in said if name not in no_judgement] == by_role
     routed = carried_attributes(run, "route")
     outcome = [semconv.STOP_REASON, semconv.INTERVENTION_KIND]
@@ -62,7 +67,11 @@ def test_a_span_with_few_attributes_keeps_the_most_needed() -> None:
     kept = carried_attributes(run, "keep")
     assert list(kept)[:2] == [semconv.NARRATIVE, semconv.WARNINGS]
     assert verdicts_of(span.attributes) | kept == verdicts_of(span.attributes)
-    assert kept.keys() - carried_attributes(run, "route").keys() == {semconv.NARRATIVE, semconv.WARNINGS}
+    assert kept.keys() - carried_attributes(run, "route").keys() == {
+        semconv.NARRATIVE,
+        semconv.WARNINGS,
+        semconv.ASSESSMENT,
+    }
 
 
 @pytest.mark.parametrize("judged", [True, False])
@@ -81,7 +90,8 @@ def test_a_calls_span_has_the_worst_of_its_sequences(judged: bool) -> None:
         assert verdicts_of(child.attributes) == verdict_attributes(run)
     said = {name: value for name, value in call.attributes.items() if name in call_attributes(runs)}
     assert said == call_attributes(runs)
-    worst = {semconv.RISK_SCORE: 1.0, semconv.RISK_LEVEL: "high"} if judged else {}
+    line = "high 1.00: NaN in layer 2 from step 5, and 2 more flags"
+    worst = {semconv.RISK_SCORE: 1.0, semconv.RISK_LEVEL: "high", semconv.ASSESSMENT: line} if judged else {}
     assert said == {semconv.SEQUENCE_COUNT: 3, semconv.SEQUENCE_FLAGGED: int(judged), **worst}
     assert verdicts_of(call.attributes) == worst
 
@@ -91,6 +101,8 @@ def test_what_was_not_judged_and_what_no_attribute_holds_is_not_there() -> None:
     assert verdict_attributes(run) == {semconv.WARNINGS: []}
     reported([run])
     assert run.risk is not None
+    line = verdict_attributes(run, "assessment")
+    assert line == {semconv.ASSESSMENT: "low 0.00: nothing found"}
     object.__setattr__(run.risk, "score", np.float32("nan"))
     assert semconv.RISK_SCORE not in verdict_attributes(run, "risk")
     assert call_attributes([run, run]) == {semconv.SEQUENCE_COUNT: 2, semconv.SEQUENCE_FLAGGED: 0}

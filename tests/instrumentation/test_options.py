@@ -62,6 +62,7 @@ def told(**options: Any) -> Any:
             (
                 {name: value for name, value in (span.attributes or {}).items() if not _is_no_effect(name)},
                 [tuple(sorted(event.attributes or ())) for event in span.events],
+                span.status.status_code,
             )
             for span in telemetry.spans
         ]
@@ -113,6 +114,8 @@ REPORTED: dict[str, tuple[Any, dict[str, Any]]] = {
     "layers": ("0", {}),
     "capture_unsampled": (True, {"unsampled": True}),
     "capture_message_content": ("span_only", {}),
+    "openinference": (True, {"capture_message_content": "span_only"}),
+    "status_on": ("medium", {"high_entropy_bits": 0.001}),
     "run_data": ("on", {}),
     "step_events": ("off", {}),
     "max_step_events": (3, {}),
@@ -190,7 +193,8 @@ READ_BY: dict[str, dict[str, int]] = {
     "capture_message_content": {
         "instrumentation.instrumentor.CoreVitalInstrumentor._instrument": 1,
         "instrumentation.reporting.CallReport._exception_event": 1,
-        "instrumentation.reporting.CallReport._run": 4,
+        "instrumentation.reporting.CallReport._messages_on_span": 1,
+        "instrumentation.reporting.CallReport._run": 3,
         "instrumentation.reporting.CallReport._run_data": 1,
         "instrumentation.reporting.CallReport.write": 2,
         "instrumentation.reporting.CallReport.write_failure": 1,
@@ -199,6 +203,11 @@ READ_BY: dict[str, dict[str, int]] = {
         "instrumentation.prompt_and_response.PromptAndResponse.messages": 1,
         "instrumentation.prompt_and_response.PromptAndResponse.pieces": 1,
     },
+    "status_on": {
+        "instrumentation.reporting.CallReport._run": 1,
+        "instrumentation.reporting.CallReport.write": 1,
+    },
+    "openinference": {"instrumentation.reporting.CallReport._messages_on_span": 1},
     "run_data": {"instrumentation.reporting.CallReport._run_data": 1},
     "step_events": {
         "emission.span._fitting_events": 1,

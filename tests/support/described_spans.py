@@ -23,7 +23,7 @@ from opentelemetry_instrumentation_corevital.emission.span import emit_run
 from opentelemetry_instrumentation_corevital.run import Prompt
 from tests.support.made_runs import make_run
 
-MOST_ATTRIBUTES, MOST_CARRIED = 100, 8
+MOST_ATTRIBUTES, MOST_CARRIED = 100, 10
 """Of a span: of its own, and what its caller gives it to carry: content, and the documents of a prompt.
 
 The SDK keeps 128: there is room for a second set of GenAI names, which would be 16.
@@ -72,7 +72,8 @@ def emit(run: Run, *, limits: SpanLimits | None = None, text: str = "", **option
         judgement.on_run_ending(span, run)
     full = settings.capture == "full"
     limit = settings.max_span_bytes or (budget.SPAN_BYTES_FULL if full else budget.SPAN_BYTES_SUMMARY)
-    emit_run(span, run, settings, limit, {semconv.GEN_AI_OUTPUT_MESSAGES: text} if text else None)
+    names = (semconv.GEN_AI_OUTPUT_MESSAGES, *([semconv.OUTPUT_VALUE] if settings.openinference else []))
+    emit_run(span, run, settings, limit, dict.fromkeys(names, text) if text else None)
     span.end()
     (finished,) = exporter.get_finished_spans()
     return finished

@@ -121,7 +121,7 @@ def _found(run: Run) -> list[str]:
     origin = min(numbers, key=lambda flag: _began(flag, evidence[flag.name]), default=None)
     end = run.steps if origin is None else first_nonfinite(run)  # what begins later is a consequence
     own = [
-        flag for flag in found if flag not in numbers and (end >= run.steps or _first_step(evidence[flag.name]) < end)
+        flag for flag in found if flag not in numbers and (end >= run.steps or first_step(evidence[flag.name]) < end)
     ]
     text = [_said(flag, evidence) for flag in own if flag.about == "text"]
     layers = _of_layers(run, [flag for flag in own if flag.about == "layers"], evidence)
@@ -171,7 +171,7 @@ def _began(flag: Flag, evidence: Mapping[str, Any]) -> tuple[float, float, bool]
     return evidence["step"], evidence.get("layer", math.inf), flag.name != "inf_detected"
 
 
-def _first_step(evidence: Mapping[str, Any]) -> float:
+def first_step(evidence: Mapping[str, Any]) -> float:
     """Return where what a flag says begins: at the second copy of a loop."""
     step: float = evidence.get("step", evidence.get("onset_step", math.inf))
     return step

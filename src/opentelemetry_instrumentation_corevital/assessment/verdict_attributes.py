@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from .. import semconv
-from .._internal.values import number, plain
+from .._internal.values import plain
 from ..catalogue.definitions import LONGEST_TRIGGER
 from ..catalogue.fitting import fitting
 from ..catalogue.verdict import Carrier, Role
 from ..catalogue.verdicts import CARRIED
 from ..run import Intervention, Run
+from .assessment_line import assessment_line
+from .worst import worst_of
 
 MOST_BLAMED: Final = 16
 """Layers that a span names; all of them are on the run."""
@@ -34,14 +36,13 @@ def carried_attributes(run: Run, carrier: Carrier) -> dict[str, Any]:
 
 
 def call_attributes(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return those of a call with several sequences: how many there are, how many are flagged, and the worst risk."""
+    """Return those of a call with several sequences: how many there are and are flagged, and the risk of the worst."""
     flagged = [run for run in runs if run.health is not None and run.health.raised()]
     counts = {semconv.SEQUENCE_COUNT: len(runs), semconv.SEQUENCE_FLAGGED: len(flagged)}
-    scores = [(score, run) for run in runs if run.risk and (score := number(run.risk.score)) is not None]
-    if not scores:
+    worst = worst_of(runs)
+    if worst is None:
         return counts
-    _, worst = max(scores, key=lambda each: each[0])
-    return counts | _attributes(worst, ("risk",), _CARRIED_BY["route"])
+    return counts | _attributes(worst, ("risk",), _CARRIED_BY["route"]) | _attributes(worst, ("assessment",))
 
 
 def _attributes(run: Run, roles: Iterable[Role], wanted: frozenset[str] | None = None) -> dict[str, Any]:
@@ -158,6 +159,7 @@ VERDICTS: Final[dict[Role, Verdict]] = {
             semconv.VERDICTS["baseline.tokens"]: lambda _, used: used.tokens,
         },
     ),
+    "assessment": Verdict(lambda run: run.risk, {semconv.ASSESSMENT: lambda run, _: assessment_line(run)}),
     "warnings": Verdict(lambda run: run.warnings, {semconv.WARNINGS: lambda _, names: list(names)}),
     "narrative": Verdict(lambda run: run.narrative, {semconv.NARRATIVE: lambda _, told: told or None}),
 }

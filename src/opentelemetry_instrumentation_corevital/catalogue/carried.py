@@ -2,10 +2,21 @@
 
 from typing import Final
 
-from .definitions import LONG, LONGEST_TRIGGER, LONGEST_WORD, MOST_LAYERS
+from .definitions import LONG, LONGEST_LINE, LONGEST_TRIGGER, LONGEST_WORD, MOST_LAYERS
 from .verdict import Carried
 
 CARRIED: Final[tuple[Carried, ...]] = (
+    Carried(
+        path="assessment",
+        type="string",
+        longest=LONGEST_LINE,
+        meaning=(
+            "the verdict in one short line, no content: level, score and the gravest finding, as `high 0.90: "
+            "repetition loop from step 52`; on a call's span that of its worst sequence"
+        ),
+        role="assessment",
+        carriers=("keep",),
+    ),
     Carried(
         path="health.high_entropy_steps",
         type="int",

@@ -10,6 +10,8 @@ LONGEST_WORD: Final = 32
 """Of one word of a list that is known; a later version may have more words than this one."""
 LONGEST_TRIGGER: Final = 128
 """Of what a policy acted on: a name of the catalogue's, a threshold, or what somebody called a function."""
+LONGEST_LINE: Final = 120
+"""Of a verdict that is one short line."""
 
 Kind = Literal["attribute", "event", "event attribute", "metric", "metric attribute"]
 ValueType = Literal[

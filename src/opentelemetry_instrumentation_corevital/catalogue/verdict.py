@@ -28,9 +28,11 @@ Role = Literal[
     "warnings",
     "outcome",
     "baseline",
+    "assessment",
 ]
 """Whose verdict it is: the roles of the judgements in their order, the union of their warnings, and what is no
-judgement but known of every run: what ended it, what policies did to it, and what it was judged with."""
+judgement but known of every run: what ended it, what policies did to it, what it was judged with, and the one line that
+says it all."""
 
 Carrier = Literal["route", "keep"]
 """What has it beside a run's span. `route`: its log events, by which routers choose. `keep`: a span whose SDK allows

@@ -19,6 +19,11 @@ Messages = Mapping[str, list[dict[str, Any]]]
 _UNKNOWN: Final = "unknown"
 """A message must have a finish reason by the conventions' schema, which takes other words than theirs."""
 
+_OPENINFERENCE: Final = {
+    semconv.GEN_AI_INPUT_MESSAGES: semconv.INPUT_VALUE,
+    semconv.GEN_AI_OUTPUT_MESSAGES: semconv.OUTPUT_VALUE,
+}
+
 MESSAGE_BYTES: Final = 1024
 """Most bytes of an exception's message."""
 TRACEBACK_BYTES: Final = 4096
@@ -49,6 +54,15 @@ def messages(run: Run, answer: str | None) -> Messages:
 def span_attributes(said: Messages) -> dict[str, str]:
     """Return messages as a span has them: attributes of spans have no structure, so they are JSON."""
     return {name: json.dumps(each, ensure_ascii=False, separators=(",", ":")) for name, each in said.items()}
+
+
+def openinference_values(said: Messages) -> dict[str, str]:
+    """Return the text of messages as OpenInference has it, under its names."""
+    return {_OPENINFERENCE[name]: "\n".join(map(_text, each)) for name, each in said.items()}
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    return "\n".join(part["content"] for part in message["parts"])
 
 
 def emit_content(logger: Logger, run: Run, said: Messages, request: Mapping[str, Any], context: Context) -> None:

@@ -20,6 +20,8 @@ from .step_events import StepEvents, choose_steps
 _JUDGEMENT_RESERVE: Final = 6 * 1024
 """What judgements are taken to have set on a span whose attributes cannot be read back."""
 _SMALL_SERIES: Final = 64
+_COPIES: Final = (semconv.INPUT_VALUE, semconv.OUTPUT_VALUE)
+"""Message text that the span has under the conventions' names, too."""
 _TOO_LARGE: Final = "cut: span too large"
 
 
@@ -48,7 +50,8 @@ def emit_run(
     """Set a judged run's attributes and add its step events, and those of what policies did.
 
     What does not fit into `limit` bytes is cut in this order, and `corevital.capture.absent` says so: step events,
-    points of the series, layer arrays, evidence, message text. Verdicts and GenAI names always stay.
+    a second copy of message text, points of the series, layer arrays, evidence, message text. Verdicts and GenAI names
+    always stay.
 
     Args:
         span: a recording span; the judgements have already written on it.
@@ -64,8 +67,10 @@ def emit_run(
     room = _Room(limit - others - 1024, cut)
     layers = _fitting_layers(run, room)
     evidence = _evidence_cut(span, room)
-    text = _fitting_messages(messages or {}, room)
+    copies = {name: text for name, text in (messages or {}).items() if name in _COPIES}
+    text = _fitting_messages({name: text for name, text in (messages or {}).items() if name not in copies}, room)
     series, holes, points_lost = _fitting_series(run, room)
+    text |= _fitting_messages(copies, room, whole=not points_lost)
     events, events_lost = _fitting_events(run, settings, 0 if points_lost else room.bytes, full=in_full(run, settings))
     if events_lost:
         room.cut["step_events"] = f"{events_lost} {_TOO_LARGE}"
@@ -108,6 +113,7 @@ def _run_attributes(run: Run, settings: Settings, *, upgraded: bool) -> dict[str
             **verdict_attributes(run, "warnings"),
             **verdict_attributes(run, "outcome"),
             **verdict_attributes(run, "baseline"),
+            **verdict_attributes(run, "assessment"),
             **summary_attributes(run),
         }
     )
@@ -155,9 +161,9 @@ def _evidence_cut(span: Span, room: _Room) -> dict[str, Any]:
     return dict.fromkeys(evidence, "{}")
 
 
-def _fitting_messages(messages: Mapping[str, Any], room: _Room) -> dict[str, Any]:
-    """Return the message text, or none where it does not fit."""
-    if budget.attributes_bytes(messages) > room.bytes:
+def _fitting_messages(messages: Mapping[str, Any], room: _Room, *, whole: bool = True) -> dict[str, Any]:
+    """Return the message text, or none where it does not fit, or what matters more is not whole."""
+    if not whole or budget.attributes_bytes(messages) > room.bytes:
         room.cut |= dict.fromkeys(messages, _TOO_LARGE)
         return {}
     room.bytes -= budget.attributes_bytes(messages)

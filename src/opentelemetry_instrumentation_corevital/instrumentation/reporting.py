@@ -27,6 +27,7 @@ from ..emission.content import (
     TRACEBACK_BYTES,
     Messages,
     emit_content,
+    openinference_values,
     shortened,
     span_attributes,
 )
@@ -35,6 +36,7 @@ from ..emission.judgements import RunJudgement
 from ..emission.live_step_events import LiveSteps
 from ..emission.run_data import pack, records, takes_logs
 from ..emission.span import capture_attributes, emit_run, in_full
+from ..emission.status import mark_risky
 from ..emission.verdict_event import emit_verdict
 from ..run import Decoding, ModelInfo, Run, StopReason
 from .call_context import lasting
@@ -103,6 +105,8 @@ class CallReport:
                 self._sequence(run)
             with shielded("report.totals"):
                 self._totals(runs)
+            with shielded("report.status"):
+                mark_risky(self.span, runs, self.settings.status_on)
         with shielded("report.exception"):
             if error is not None:
                 self._exception_event(error, max(run.end_ns for run in runs))
@@ -188,15 +192,23 @@ class CallReport:
             if span.is_recording():
                 limit, reserved = self._span_limit(run)
                 live = self._live_steps(run)
-                on_span = span_attributes(said) if self.settings.content_on_span else {}
+                on_span = self._messages_on_span(said)
                 exception = EXCEPTION_BYTES if run.error_type and self.settings.content_on_span else 0
                 reported = emit_run(span, run, self.settings, limit - exception, on_span, live=live)
                 _process_bytes.give_back(reserved - reported.bytes - exception)
                 instruments.record_dropped("step_event", reported.dropped_events, context)
                 instruments.record_dropped("series_point", reported.dropped_points, context)
                 instruments.record_dropped("message", reported.dropped_messages, context)
+        with shielded("report.status"):
+            mark_risky(span, [run], self.settings.status_on)
         with shielded("report.run_metrics"):
             instruments.record_run(run, context)
+
+    def _messages_on_span(self, said: Messages) -> dict[str, str]:
+        """Return what the span says of the prompt and the answer; what goes first where there is no room comes last."""
+        if not self.settings.content_on_span:
+            return {}
+        return span_attributes(said) | (openinference_values(said) if self.settings.openinference else {})
 
     def _request(self, run: Run) -> dict[str, Any]:
         """Return what a log event says of the call that a run belongs to."""
