@@ -109,6 +109,7 @@ COMMANDS: dict[str, Stability] = {
     "export": "stable",
     "import": "stable",
     "migrate": "stable",
+    "push": "provisional",
     "collect": "provisional",
     "doctor": "provisional",
     "db check": "stable",

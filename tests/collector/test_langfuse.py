@@ -18,6 +18,7 @@ from tests.support.reported_runs import FLAGGED, attributes, healthy, looping, m
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("wire")]
 
 METADATA = {
+    "assessment": semconv.ASSESSMENT,
     "risk_score": semconv.RISK_SCORE,
     "risk_level": semconv.RISK_LEVEL,
     "risk_factors": semconv.RISK_FACTORS,
@@ -49,6 +50,9 @@ def mapped(sent: dict[str, Any], *, failed: bool) -> dict[str, Any]:
     found["langfuse.trace.tags"] = [*flags, "corevital", *([f"risk:{sent[semconv.RISK_LEVEL]}"] if of_a_call else [])]
     if not of_a_call:
         found["langfuse.observation.type"] = "span"
+    for name, messages in (("input", semconv.GEN_AI_INPUT_MESSAGES), ("output", semconv.GEN_AI_OUTPUT_MESSAGES)):
+        if sent.get(semconv.SEQUENCE_INDEX, 0) == 0 and messages in sent:
+            found[f"langfuse.trace.{name}"] = sent[messages]
     if not failed:
         if semconv.NARRATIVE in sent:
             found["langfuse.observation.status_message"] = sent[semconv.NARRATIVE]
@@ -73,6 +77,7 @@ def test_langfuse_gets_verdicts_where_it_looks_for_them(otelcol: str, tmp_path: 
     add(False, healthy)
     add(False, torn, failed=True)
     add(True, healthy, FLAGGED["attention_collapse_detected"], risk=0.3)
+    add_content(telemetry)
     foreign = telemetry.tracer_provider.get_tracer("app").start_span("request", attributes={"http.route": "/chat"})
     foreign.set_status(Status(StatusCode.OK))
     foreign.end()
@@ -115,6 +120,19 @@ def test_langfuse_gets_verdicts_where_it_looks_for_them(otelcol: str, tmp_path: 
             assert got.get(level) == ("WARNING" if warns else None)
     assert {level in attributes(span) for span in base.spans()} == {False}, "others get what was sent"
     assert all(untouched(span) for span in base.spans() if span.name.startswith("text"))
+
+
+def add_content(telemetry: InMemoryTelemetry) -> None:
+    """Add spans with messages: of a call with one sequence, and of two sequences of another."""
+    said = {
+        semconv.SCHEMA: semconv.SCHEMA_VERSION,
+        semconv.RISK_LEVEL: "low",
+        semconv.GEN_AI_INPUT_MESSAGES: '[{"role":"user","parts":[{"type":"text","content":"Why?"}]}]',
+        semconv.GEN_AI_OUTPUT_MESSAGES: '[{"role":"assistant","parts":[{"type":"text","content":"So."}]}]',
+    }
+    tracer = telemetry.tracer_provider.get_tracer(semconv.SCOPE_NAME)
+    for sequence in ({}, {semconv.SEQUENCE_INDEX: 0}, {semconv.SEQUENCE_INDEX: 1}):
+        tracer.start_span("chat with content", attributes={**said, **sequence}).end()
 
 
 def untouched(span: OTLPSpan) -> bool:

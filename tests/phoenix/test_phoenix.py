@@ -3,7 +3,9 @@
 import json
 import math
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.sdk.trace import ReadableSpan
 
+from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
+from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
 from tests.support.browser import CHROMIUM, page
 from tests.support.phoenix import Phoenix, installed, serving
-from tests.support.processes import wait_until
+from tests.support.processes import get_json, wait_until
 from tests.support.recording import recording
 from tests.support.tiny_models import prompt, tiny_model
 
@@ -37,13 +41,14 @@ def sent(phoenix: Phoenix, smollm2: LoadedModel) -> list[ReadableSpan]:
     for module in (torn.model.layers[3], broken.lm_head):
         module.register_forward_hook(lambda module, inputs, output: output * math.nan)
     over_http, over_grpc = HttpExporter(f"{phoenix.url}/v1/traces"), GrpcExporter(phoenix.grpc, insecure=True)
-    with recording(over_http, "phoenix-test", capture_message_content="span_only") as first:
+    shown = {"capture_message_content": "span_only", "openinference": True}
+    with recording(over_http, "phoenix-test", **shown) as first:
         chat = [{"role": "user", "content": QUESTION}]
         inputs = smollm2.tokenizer.apply_chat_template(
             chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         smollm2.model.generate(**inputs, max_new_tokens=12, do_sample=False)
-    with recording(over_grpc, "phoenix-test") as second:
+    with recording(over_grpc, "phoenix-test", status_on="high") as second:
         torn.generate(prompt(), max_new_tokens=7, do_sample=False)
         broken.generate(prompt(), max_new_tokens=5, do_sample=False)
     spans = [*first.spans, *second.spans]
@@ -83,12 +88,69 @@ def test_spans_events_verdicts_and_arrays_are_read_back(phoenix: Phoenix, sent: 
     assert len(real["events"]) == 12
     assert real["attributes"]["llm.token_count.completion"] == 12, "Phoenix knows the GenAI names"
     assert real["attributes"]["llm.input_messages.0.message.content"] == QUESTION
+    assert real["attributes"]["input.value"] == QUESTION
+    assert real["attributes"]["output.value"] == real["attributes"]["llm.output_messages.0.message.content"]
     assert len(real["attributes"]["corevital.layers.l2_norm"]) == 30
     assert torn["attributes"]["corevital.layers.norm_index"] == [0, 1, 2], "a layer array with holes"
     assert len(torn["attributes"]["corevital.layers.l2_norm"]) == 3
     assert torn["attributes"]["corevital.blame.layers"][0] == 3
     assert broken["attributes"]["corevital.risk.level"] == "high"
     assert "nan_detected" in json.loads(broken["attributes"]["corevital.health.evidence"])
+    assert [each["status_code"] for each in (real, torn, broken)] == ["UNSET", "ERROR", "ERROR"]
+    assert broken["status_message"] == broken["attributes"]["corevital.assessment"]
+
+
+@pytest.fixture(scope="module")
+def pushed(phoenix: Phoenix, sent: list[ReadableSpan], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Push the verdicts of these runs out of a store, twice; return what the command said."""
+    file = str(tmp_path_factory.mktemp("store") / "runs.db")
+    exporter = SQLiteSpanExporter(file)
+    exporter.export(sent)
+    exporter.shutdown()
+    said = StringIO()
+    for _ in range(2):
+        with redirect_stdout(said):
+            assert run_command(["push", "phoenix", "--endpoint", phoenix.url, "--db", file]) == 0
+    return said.getvalue()
+
+
+def test_each_run_has_one_annotation_however_often_it_is_pushed(
+    phoenix: Phoenix, sent: list[ReadableSpan], pushed: str
+) -> None:
+    assert pushed == f"3 runs pushed to {phoenix.url}\n" * 2
+    query = "&".join(f"span_ids={ids(span)[1]}" for span in sent)
+    found = get_json(f"{phoenix.url}/v1/projects/default/span_annotations?{query}")["data"]
+    by_span = {each["span_id"]: each for each in found}
+    assert len(found) == len(by_span) == len(sent)
+    for span in sent:
+        each, attributes = by_span[ids(span)[1]], span.attributes or {}
+        assert (each["name"], each["annotator_kind"], each["identifier"]) == ("corevital.risk", "CODE", "corevital")
+        assert each["result"] == {
+            "score": attributes["corevital.risk.score"],
+            "label": attributes["corevital.risk.level"],
+            "explanation": attributes["corevital.narrative"],
+        }
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_a_person_sees_input_output_error_and_annotation_in_the_list(
+    phoenix: Phoenix, sent: list[ReadableSpan], pushed: str, tmp_path: Path
+) -> None:
+    del pushed
+    project = get_json(f"{phoenix.url}/v1/projects/default")["data"]["id"]
+    broken = sent[2].attributes or {}
+    with page(tmp_path, width=2000, height=900) as browser:
+        browser.open(f"{phoenix.url}/projects/{project}/spans")
+        text = browser.wait_for("corevital.risk", 60)
+        browser.picture(tmp_path / "list.png")
+        assert QUESTION in text
+        assert str((sent[0].attributes or {})["output.value"])[:30] in text
+        assert str(broken["corevital.assessment"]) in text, "the error of the list is the verdict"
+        browser.open(f"{phoenix.url}/redirects/traces/{ids(sent[2])[0]}")
+        text = browser.wait_for(str(broken["corevital.assessment"]), 60)
+        browser.click("button", "Annotations")
+        browser.wait_for(str(broken["corevital.narrative"])[:40])
+        browser.picture(tmp_path / "risky.png")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")

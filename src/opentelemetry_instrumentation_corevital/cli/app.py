@@ -26,6 +26,7 @@ from .help import Command, CommandGroup
 from .label_command import label
 from .legacy_commands import todays_name
 from .printing import echo, error_console
+from .push_command import push
 from .read_commands import runs, show
 from .run_command import run
 from .standard_streams import guarded
@@ -54,6 +55,7 @@ app.command(cls=Command)(calibrate)
 app.command(cls=Command)(label)
 app.command(cls=Command)(export)
 app.command("import", cls=Command)(import_)
+app.command(cls=Command)(push)
 app.command(cls=Command)(migrate)
 app.command(cls=Command)(doctor)
 app.command(cls=Command)(collect)
