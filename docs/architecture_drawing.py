@@ -17,22 +17,23 @@ PACKAGE: Final = "opentelemetry_instrumentation_corevital"
 ROOT: Final = Path(__file__).parent.parent
 
 COLUMNS: Final = {
-    "processors": (1, 1),
+    "processors": (2, 2),
     "testing": (0, 0),
-    "cli": (2, 6),
-    "doctor": (2, 2),
-    "receiver": (3, 3),
-    "monitor": (7, 7),
-    "instrumentation": (0, 0),
-    "legacy": (4, 4),
-    "loading": (5, 5),
-    "emission": (1, 1),
-    "store": (3, 3),
-    "presentation": (3, 3),
-    "calibration": (6, 6),
-    "capture": (0, 0),
-    "assessment": (2, 2),
-    "baselines": (3, 3),
+    "cli": (3, 7),
+    "doctor": (3, 3),
+    "receiver": (4, 4),
+    "monitor": (8, 8),
+    "recordings": (1, 1),
+    "instrumentation": (0, 1),
+    "legacy": (5, 5),
+    "loading": (6, 6),
+    "emission": (2, 2),
+    "store": (4, 4),
+    "presentation": (4, 4),
+    "calibration": (7, 7),
+    "capture": (0, 1),
+    "assessment": (3, 3),
+    "baselines": (4, 4),
 }
 """Room -> the first and the last column of its box, so that no arrow crosses another box."""
 

@@ -16,6 +16,7 @@ from opentelemetry_instrumentation_corevital.monitor.readings import Readings
 from opentelemetry_instrumentation_corevital.monitor.should_intervene import Advice
 from opentelemetry_instrumentation_corevital.monitor.stream import Stream, WrappedGeneration
 from opentelemetry_instrumentation_corevital.monitor.watched_block import WatchedBlock
+from opentelemetry_instrumentation_corevital.recordings.store_recording import StoreRecording
 
 Stability = Literal["stable", "provisional"]
 
@@ -34,8 +35,11 @@ PUBLIC: dict[str, dict[str, Stability]] = {
         "__version__": "stable",
         "disabled": "stable",
         "get_fingerprint": "provisional",
+        "last_run": "provisional",
+        "last_runs": "provisional",
         "open_store": "stable",
         "rag_context": "provisional",
+        "recording": "provisional",
     },
     f"{PACKAGE}.store": {
         "Cursor": "provisional",
@@ -191,7 +195,7 @@ def _run_classes() -> Iterator[str]:
 
 
 def _monitor_classes() -> Iterator[str]:
-    """Yield the classes of what a monitor returns: they are not called, and imported for annotations alone."""
+    """Yield the classes of what a monitor and `recording()` return: they are not called, and imported for annotations alone."""
     yield "## What a `CoreVitalMonitor` returns (provisional)\n"
     yield "| class | where | what it is |\n|---|---|---|"
     for value, where in (
@@ -201,6 +205,10 @@ def _monitor_classes() -> Iterator[str]:
         (Advice, "`intervention()`"),
     ):
         yield f"| `{value.__name__}` | {where} | {_summary(value)} |"
+    yield ""
+    yield "## What `recording()` returns (provisional)\n"
+    yield "| class | what it is |\n|---|---|"
+    yield f"| `{StoreRecording.__name__}` | {_summary(StoreRecording)} |"
     yield ""
 
 

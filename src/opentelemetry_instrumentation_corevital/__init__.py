@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from .config import Settings, SettingsError
     from .instrumentation.call_context import disabled, rag_context
     from .instrumentation.instrumentor import CoreVitalInstrumentor
+    from .instrumentation.last_runs import last_run, last_runs
     from .instrumentation.rag import RAGContext
     from .monitor.monitor import CoreVitalMonitor
     from .processors import Judgement
+    from .recordings.store_recording import recording
     from .run import Run
     from .store import get_fingerprint, open_store
     from .version import __version__
@@ -33,8 +35,11 @@ _EXPORTS = {
     "__version__": "version",
     "disabled": "instrumentation.call_context",
     "get_fingerprint": "store",
+    "last_run": "instrumentation.last_runs",
+    "last_runs": "instrumentation.last_runs",
     "open_store": "store",
     "rag_context": "instrumentation.call_context",
+    "recording": "recordings.store_recording",
 }
 
 __all__ = [
@@ -49,8 +54,11 @@ __all__ = [
     "__version__",
     "disabled",
     "get_fingerprint",
+    "last_run",
+    "last_runs",
     "open_store",
     "rag_context",
+    "recording",
 ]
 
 

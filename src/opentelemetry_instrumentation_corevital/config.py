@@ -4,7 +4,7 @@ import difflib
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -272,6 +272,12 @@ def read_settings(keywords: Mapping[str, Any] | None = None) -> Settings:
             return Settings(**renamed)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem, given) for problem in error.errors())) from None
+
+
+def settings_over(others: Settings, given: Settings, names: Collection[str]) -> Settings:
+    """Return the settings `given` where they were given, under `names`, and for the rest `others`."""
+    both = BASELINE_NAMES if set(names) & set(BASELINE_NAMES) else ()
+    return others.model_copy(update={name: getattr(given, name) for name in {*names, *both}})
 
 
 def _known_content_mode() -> bool:

@@ -12,12 +12,12 @@ from typing import Final
 from .._internal.user_error import UserError
 from ..store import open_store
 from ..store.database import check_place
+from ..store.store_paths import RUNS_FILE, RUNS_FOLDER, RUNS_PATH
 from .options import database_file
 from .report_export import report_folder, write_reports
 
-DEFAULT_FOLDER: Final = "runs"
-_DATABASE: Final = "corevital.db"
-DEFAULT_DATABASE: Final = f"{DEFAULT_FOLDER}/{_DATABASE}"
+DEFAULT_FOLDER: Final = RUNS_FOLDER
+DEFAULT_DATABASE: Final = RUNS_PATH
 
 
 class SinkKind(StrEnum):
@@ -69,7 +69,7 @@ class Sink:
             yield self.database
             return
         with tempfile.TemporaryDirectory(prefix="corevital-") as folder:
-            yield str(Path(folder, _DATABASE))
+            yield str(Path(folder, RUNS_FILE))
 
     def write(self, recorded: str | None, trace_ids: Sequence[str]) -> list[Path]:
         """Write the reports of the calls that were recorded, if any are wanted; return the files.
@@ -133,7 +133,7 @@ def sink_of(wanted: SinkOptions, setting: str | None) -> Sink:
         raise UserError("--db names the store already; --out is the folder of the reports of --write-json.")
     database = None
     if wanted.store and not local:
-        in_folder = None if out is None else str(out / _DATABASE)
+        in_folder = None if out is None else str(out / RUNS_FILE)
         database = db if db is not None else in_folder or setting or DEFAULT_DATABASE
     folder = (out or Path(DEFAULT_FOLDER)) if reports else None
     return Sink(database, folder, wanted.json_pretty)

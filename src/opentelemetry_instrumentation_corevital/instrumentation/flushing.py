@@ -17,6 +17,21 @@ _LEARNER: Final = f"{__package__.rpartition('.')[0]}.baselines.learner"  # not i
 FLUSH_SECONDS: Final = 5.0
 """How long a process that ends waits for its exporters."""
 
+_more: list[Any] = []
+"""What is flushed beside the providers that calls are reported to."""
+
+
+def flush_too(more: Iterable[Any]) -> None:
+    """Flush these as well where a process ends; each has `force_flush()` and `shutdown()`, as a provider has."""
+    _more.extend(more)
+
+
+def flush_too_no_more(more: Iterable[Any]) -> None:
+    """Undo `flush_too`."""
+    for each in more:
+        if each in _more:
+            _more.remove(each)
+
 
 def providers(given: Iterable[Any], *, metered: bool = True) -> list[Any]:
     """Return the providers that `instrument()` was given, and the global ones of now.
@@ -25,7 +40,7 @@ def providers(given: Iterable[Any], *, metered: bool = True) -> list[Any]:
         given: those of `instrument()`; None stands for a global one.
         metered: whether meter providers are among them. They export all that they have, whether it is new or not.
     """
-    found = [*given, trace.get_tracer_provider(), get_logger_provider()]
+    found = [*given, trace.get_tracer_provider(), get_logger_provider(), *_more]
     if metered:
         found.append(metrics.get_meter_provider())
     else:

@@ -21,6 +21,7 @@ from .sigterm import flush_at_sigterm, insist_on_sigterm, leave_sigterm
 
 if TYPE_CHECKING:
     from ..config import Settings
+    from ..emission.judgements import RunJudgement
     from .recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -146,6 +147,22 @@ def _mind_endings(settings: "Settings", given: Sequence[Any], *, zero_code: bool
         flush_at_sigterm(held)
 
 
+def check_judgements(judgements: Sequence[Any]) -> "tuple[RunJudgement, ...]":
+    """Return what users gave as judgements.
+
+    Raises:
+        TypeError: for what is no judgement.
+    """
+    from ..emission.judgements import RunJudgement
+
+    for judgement in judgements:
+        if not isinstance(judgement, RunJudgement):
+            raise TypeError(
+                f"CoreVital: judgements: {judgement!r} needs a `role` and a method `on_run_ending(span, run)`"
+            )
+    return tuple(judgements)
+
+
 def make_recorder(
     settings: "Settings",
     tracer_provider: Any = None,
@@ -164,16 +181,12 @@ def make_recorder(
 
     from .._internal import safety
     from ..emission.instruments import instruments_of
-    from ..emission.judgements import RunJudgement, default_judgements, in_order
+    from ..emission.judgements import default_judgements, in_order
     from ..policies import check_policies, stop_on
     from ..semconv import SCOPE_NAME
     from .recorder import Recorder
 
-    for judgement in judgements:
-        if not isinstance(judgement, RunJudgement):
-            raise TypeError(
-                f"CoreVital: judgements: {judgement!r} needs a `role` and a method `on_run_ending(span, run)`"
-            )
+    given = check_judgements(judgements)
     conditions = settings.stop_on
     given_policies = check_policies(policies)
     acting = given_policies + ((stop_on(conditions),) if conditions else ())
@@ -183,8 +196,8 @@ def make_recorder(
         tracer=trace.get_tracer(SCOPE_NAME, __version__, tracer_provider),
         instruments=instruments_of(meter_provider),
         logger=get_logger(SCOPE_NAME, __version__, logger_provider),
-        judgements=in_order(default_judgements(settings), judgements),
+        judgements=in_order(default_judgements(settings), given),
         policies=acting,
     )
-    recorder.given, recorder.given_policies = tuple(judgements), given_policies
+    recorder.given, recorder.given_policies = given, given_policies
     return recorder

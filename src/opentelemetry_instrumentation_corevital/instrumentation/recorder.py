@@ -23,7 +23,9 @@ from ..emission.judgements import RunJudgement
 from ..policies import Policy
 from ..version import __version__
 from .call_context import calling_context, is_disabled
+from .call_listener import CallListener
 from .inner_calls import generate
+from .last_runs import forget
 from .policy_engine import Refusals
 from .recording import Recording
 
@@ -60,6 +62,8 @@ class Recorder:
         """Those of the judgements that are not CoreVital's own."""
         self.given_policies: Sequence[Policy] = ()
         """Those of the policies that are not the option `stop_on`."""
+        self.listeners: Sequence[CallListener] = ()
+        """Get the runs and spans of each call."""
         self._nowhere_told = False
         self._greenlets_told = False
 
@@ -82,6 +86,8 @@ class Recorder:
             report_internal_error("recorder.greenlets", error)
         if nested:
             return _unseen(wrapped, model, args, kwargs)
+        with shielded("recorder.last_runs"):
+            forget()
         try:
             return self._generate(wrapped, model, args, kwargs, None if alone else BESIDE_A_GREENLET)
         finally:
@@ -146,7 +152,7 @@ class Recorder:
 
             wrap_attention_functions()
         with shielded("recorder.ids"):
-            self._prepare_tracer()
+            self.prepare_tracer()
         with unseen():
             recording = Recording(self, call, parent, unmeasured)
         self._tell_if_nowhere(recording.span)
@@ -157,7 +163,7 @@ class Recorder:
             raise
         return recording
 
-    def _prepare_tracer(self) -> None:
+    def prepare_tracer(self) -> None:
         """See to it that the tracer's span ids are our own; one made before the global provider knows of none."""
         if isinstance(self.tracer, ProxyTracer) and not isinstance(get_tracer_provider(), ProxyTracerProvider):
             self.tracer = get_tracer(semconv.SCOPE_NAME, __version__)

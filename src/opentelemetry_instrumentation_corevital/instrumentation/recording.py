@@ -25,8 +25,10 @@ from ..emission.run_data import takes_logs
 from ..policies import Policy, RollBack
 from ..run import ModelInfo, Run, StopReason
 from .call_context import PromptHint, current_hint, current_rag, forget_values, lasting
+from .call_listener import CallListener, tell_ended, tell_judged
 from .chat_memory import recent_chats
 from .inner_calls import Rollbacks
+from .last_runs import remember
 from .live_call import LiveCall
 from .live_consumer import current_consumer
 from .policy_engine import Refusals
@@ -71,6 +73,7 @@ class Wiring(Protocol):
     judgements: Sequence[RunJudgement]
     policies: Sequence[Policy]
     refusals: Refusals
+    listeners: Sequence[CallListener]
 
 
 class Recording:
@@ -80,6 +83,7 @@ class Recording:
         from ..capture.model.description import describe_model
 
         self.recorder = recorder
+        self.listeners = recorder.listeners
         self.settings = recorder.settings
         self.clock = Clock()
         self.start_ns = self.end_ns = self.clock.now()
@@ -126,6 +130,7 @@ class Recording:
             live=None if self.live is None else self.live.steps,
             before_judging=None if self.live is None else self.live.keep_baseline,
             rag=current_rag(parent),
+            listeners=self.listeners,
         )
         self._token: Any = None
         self._before: Any = None
@@ -236,6 +241,9 @@ class Recording:
             with shielded("recorder.runs"):
                 if runs:
                     self.report.write(runs, failure)
+            with shielded("recorder.last_runs"):
+                remember(runs)
+                tell_judged(self.listeners, runs)
             with shielded("recorder.consumer"):
                 if self.consumer is not None and self.consumer.finished is not None:
                     self.consumer.finished(runs, self.span.get_span_context())
@@ -250,6 +258,7 @@ class Recording:
         finally:
             try:
                 self.span.end(self.end_ns)
+                tell_ended(self.listeners, self.span)
             finally:
                 self._release()
 

@@ -40,6 +40,7 @@ from ..emission.status import mark_risky
 from ..emission.verdict_event import emit_verdict
 from ..run import Decoding, ModelInfo, Run, StopReason
 from .call_context import lasting
+from .call_listener import CallListener, tell_ended
 from .prompt_and_response import PromptAndResponse
 from .rag import RAGContext
 from .rag_attributes import rag_attributes
@@ -63,6 +64,7 @@ class CallReport:
         live: what has told the steps while the call went on.
         rag: what was retrieved for the call's prompts.
         before_judging: called with each run before it is judged.
+        listeners: get the span of each sequence when it has ended.
     """
 
     settings: Settings
@@ -78,6 +80,7 @@ class CallReport:
     live: LiveSteps | None = None
     rag: RAGContext | None = None
     before_judging: Callable[[Run], None] | None = None
+    listeners: Sequence[CallListener] = ()
 
     def write(self, runs: Sequence[Run], error: BaseException | None) -> None:
         """Judge the runs and emit everything that is told of them."""
@@ -166,6 +169,7 @@ class CallReport:
                 if getattr(span, "dropped_attributes", 0):
                     span.set_attributes(emitted.sequence_attributes(run))
                 span.end(run.end_ns)
+                tell_ended(self.listeners, span)
 
     def _run(self, span: Span, run: Run) -> None:
         with shielded("report.baseline"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..catalogue.warnings import EARLY_WARNINGS
-from ..config import BASELINE_NAMES, Settings, SettingsError, load_settings
+from ..config import Settings, SettingsError, load_settings, settings_over
 from ..policies import Condition, Policy, PolicyError, Retry, check_policies, is_coroutine_function, stop_on
 from .step_queue import Overflow
 
@@ -48,8 +48,7 @@ class MonitorOptions:
 
     def over(self, others: Settings) -> Settings:
         """Return the options that were given, and for the rest those of `others`."""
-        names = {*self.keywords, *(BASELINE_NAMES if self.keywords.keys() & set(BASELINE_NAMES) else ())}
-        return others.model_copy(update={name: getattr(self.settings, name) for name in names})
+        return settings_over(others, self.settings, self.keywords.keys())
 
 
 def monitor_options(

@@ -91,6 +91,8 @@ class Telemetry:
             policies=policies,
         )
         recorder.refusals = self._refusals  # of all calls: what is true of many is said once
+        if base is not None:
+            recorder.listeners = base.listeners
         if not self._options.early_warning:
             self._tell_of_warnings(policies)
         return CallTelemetry(recorder, self._store)

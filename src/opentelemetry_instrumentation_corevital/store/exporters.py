@@ -181,6 +181,7 @@ class SQLiteMetricExporter(_StoreExporter, MetricExporter):
         path: the file; default as that of `SQLiteSpanExporter`.
         preferred_temporality: instrument class -> temporality; default cumulative for all.
         preferred_aggregation: instrument class -> aggregation; default the SDK's.
+        retain: as that of `SQLiteSpanExporter`.
     """
 
     def __init__(
@@ -188,9 +189,11 @@ class SQLiteMetricExporter(_StoreExporter, MetricExporter):
         path: str | os.PathLike[str] | None = None,
         preferred_temporality: dict[type, AggregationTemporality] | None = None,
         preferred_aggregation: dict[type, Aggregation] | None = None,
+        *,
+        retain: bool = True,
     ) -> None:
         MetricExporter.__init__(self, preferred_temporality, preferred_aggregation)
-        _StoreExporter.__init__(self, path)
+        _StoreExporter.__init__(self, path, retain=retain)
 
     def export(
         self,

@@ -6,6 +6,12 @@ from pathlib import Path
 from typing import Final
 
 _URI: Final = re.compile(r"(file|sqlite[a-z0-9+_]*):|[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # C:\ is none
+
+RUNS_FOLDER: Final = "runs"
+"""Where people who generate by hand, in a program or a notebook, keep runs unless they say otherwise."""
+RUNS_FILE: Final = "corevital.db"
+RUNS_PATH: Final = f"{RUNS_FOLDER}/{RUNS_FILE}"
+
 _EXAMPLE: Final = "name a file, such as runs/corevital.db"
 
 

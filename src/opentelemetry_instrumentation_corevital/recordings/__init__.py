@@ -1,0 +1,1 @@
+"""`recording()` records every `generate()` of a program into a store, with one call."""
