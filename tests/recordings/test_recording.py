@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ from opentelemetry._logs import get_logger_provider
 import opentelemetry_instrumentation_corevital as corevital
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, SettingsError
 from opentelemetry_instrumentation_corevital.instrumentation.patched_methods import process_recorder
-from opentelemetry_instrumentation_corevital.policies import PolicyError
-from opentelemetry_instrumentation_corevital.recordings.store_recording import StoreRecording
+from opentelemetry_instrumentation_corevital.policies import PolicyError, Stop
 from opentelemetry_instrumentation_corevital.store import StoreError, open_store
+from opentelemetry_instrumentation_corevital.testing import capture_runs
+from tests.support.cyclic_models import save_cyclic
 from tests.support.in_memory import Keep
 from tests.support.patched_methods import methods
 from tests.support.tiny_models import prompt, tiny_model
@@ -45,7 +47,7 @@ def _as_it_was() -> Iterator[None]:
             signal.getsignal(signal.SIGTERM),
             CoreVitalInstrumentor().is_instrumented_by_opentelemetry,
             process_recorder(),
-            sorted(thread.name for thread in threading.enumerate()),
+            sorted(thread.name for thread in threading.enumerate() if thread.name != "tqdm_monitor"),
         ]
 
     before = state()
@@ -75,8 +77,6 @@ def test_a_block_records_spans_logs_and_metrics(model: Any, path: Path) -> None:
         newest = store.run("last:0")
         assert newest.columns["hidden_l2_norm"].shape[0] == 5, "run data came as log records"
         assert newest.attributes["corevital.capture.mode"] == "full"
-    import sqlite3
-
     names = {name for (name,) in sqlite3.connect(path).execute("SELECT name FROM metrics")}
     assert {"corevital.runs", "corevital.run.risk_score"} <= names
 
@@ -113,8 +113,7 @@ def test_start_and_stop_as_often_as_you_like(model: Any, path: Path) -> None:
         recording.stop()
         generate(model, 7)
     with pytest.raises(ZeroDivisionError), recording:
-        generate(model, 4)
-        _ = 1 / 0
+        _ = generate(model, 4)[0] / 0, 1 / 0
     assert stored(path) == [4, 3, 2]
     assert repr(recording) == f"<StoreRecording into {path}, off>"
 
@@ -226,7 +225,7 @@ def test_switched_off_by_the_environment_it_only_says_so(
 
 def test_judgements_and_policies_are_those_of_instrument(model: Any, path: Path) -> None:
     keep = Keep()
-    stop = corevital.policies.Stop(on=[lambda step: step.step_index >= 2])
+    stop = Stop(on=[lambda step: step.step_index >= 2])
     with corevital.recording(path, judgements=[keep], policies=[stop]):
         generate(model, 9)
     (run,) = keep.runs
@@ -246,10 +245,34 @@ def test_calls_of_other_threads_are_recorded(model: Any, path: Path) -> None:
     assert recording.last is not None
 
 
-def test_retention_is_only_what_was_asked_for(model: Any, path: Path) -> None:
-    with corevital.recording(path):
-        generate(model, 2)
-    recording = StoreRecording(path, {"sqlite_retention_days": 1e-9}, (), ())
-    with recording:
-        generate(model, 3)
-    assert len(stored(path)) < 2
+def test_a_monitor_s_runs_are_recorded_and_a_test_s_are_not(path: Path, tmp_path: Path, model: Any) -> None:
+    folder = save_cyclic(tmp_path / "looping", 10)
+    with corevital.recording(path) as recording:
+        corevital.CoreVitalMonitor().run(folder, "Once", max_new_tokens=5)
+        with capture_runs() as captured:
+            generate(model, 6)
+        generate(model, 7)
+    assert len(captured.runs) == 1
+    assert [run.output_tokens for run in recording.runs] == [7, 5]
+
+
+def test_somebody_may_uninstrument_meanwhile(path: Path, model: Any) -> None:
+    recording = corevital.recording(path).start()
+    generate(model, 2)
+    CoreVitalInstrumentor().uninstrument()
+    generate(model, 3)
+    CoreVitalInstrumentor().instrument()
+    recording.stop()
+    try:
+        assert CoreVitalInstrumentor().is_instrumented_by_opentelemetry, "it is theirs"
+    finally:
+        CoreVitalInstrumentor().uninstrument()
+    assert stored(path) == [2]
+
+
+def test_nothing_is_removed_but_what_was_asked_for(model: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_COREVITAL_SQLITE_RETENTION_DAYS", "1e-9")
+    for tokens, options, left in ((2, {}, [2]), (3, {}, [3, 2]), (4, {"sqlite_retention_days": 1e-9}, [4])):
+        with corevital.recording(path, **options):
+            generate(model, tokens)
+        assert [each for each in stored(path) if each != tokens] == left[1:]

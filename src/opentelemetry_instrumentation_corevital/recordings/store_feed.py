@@ -2,7 +2,7 @@
 
 import atexit
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -22,7 +22,7 @@ from ..instrumentation.flushing import flush_too, flush_too_no_more
 from ..instrumentation.patched_methods import lock
 from ..run import Run
 from ..semconv import SCOPE_NAME
-from ..store import SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter
+from ..store import Retention, SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter
 from ..version import __version__
 
 QUEUED_SPANS: Final = 2048
@@ -39,20 +39,16 @@ class StoreFeed:
 
     Args:
         path: the file.
-        retention: the options `sqlite_retention_days` and `sqlite_max_bytes` as far as they were given; without any of
-            them nothing is ever removed.
+        retention: what is removed as it grows, whatever the settings are.
     """
 
-    def __init__(self, path: str, retention: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, retention: Retention) -> None:
         resource = _resource()
         self.path = path
         self.users = 0
         """How many recordings store here."""
-        retain = bool(retention)
-        spans, logs = SQLiteSpanExporter(path, retain=retain), SQLiteLogExporter(path, retain=retain)
-        metrics = SQLiteMetricExporter(path, retain=retain)
-        for exporter in (spans, logs, metrics):
-            exporter.use(retention)
+        spans, logs = SQLiteSpanExporter(path, retain=retention), SQLiteLogExporter(path, retain=retention)
+        metrics = SQLiteMetricExporter(path, retain=retention)
         self.tracer_provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
         """Makes the spans that nobody else records. It has no exporter: every span that has ended is handed over."""
         self._spans = BatchSpanProcessor(
@@ -107,7 +103,7 @@ _feeds: dict[str, StoreFeed] = {}
 """Those that are open, by the real path of their file. `lock` guards it."""
 
 
-def feed_of(path: str, retention: Mapping[str, Any]) -> StoreFeed:
+def feed_of(path: str, retention: Retention) -> StoreFeed:
     """Return what brings telemetry into a file; the recordings that store there share it. `leave_feed` ends it."""
     with lock:
         key = os.path.realpath(path)

@@ -10,9 +10,8 @@ from ..emission.judgements import RunJudgement
 from ..instrumentation.patched_methods import lock
 from ..policies import Policy
 from ..run import Run
-from ..store import RunList, open_store
+from ..store import Retention, RunList, open_store
 from ..store.database import check_place
-from ..store.exporter_options import OPTIONS
 from ..store.store_paths import RUNS_PATH, expanded
 from .calls_to_record import CallsToRecord
 from .decorated import decorated
@@ -162,7 +161,7 @@ class StoreRecording:
         check_place(self._path)
         self._path = os.path.abspath(expanded(self._path))  # the program may change its folder
         keywords = self._calls.keywords
-        retention: dict[str, Any] = {name: keywords[name] for name in OPTIONS if name in keywords}
+        retention = Retention(keywords.get("sqlite_retention_days"), keywords.get("sqlite_max_bytes"))
         recorded = Recorded(self._calls, feed_of(self._path, retention))
         try:
             self._recorder = join(recorded)

@@ -47,7 +47,7 @@ EXPORT_SECONDS: Final = 10.0
 class _StoreExporter:
     """What the exporters have in common."""
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, retain: bool = True) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, retain: bool | Retention = True) -> None:
         self._path = path
         self._retains = retain
         self._joined: StoreWriter | None = None
@@ -108,7 +108,9 @@ class _StoreExporter:
     def _writer(self) -> StoreWriter:
         if self._joined is None:
             settings = _settings(self._given)
-            retention = Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes) if self._retains else None
+            retention = self._retains if isinstance(self._retains, Retention) else None
+            if self._retains is True:
+                retention = Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes)
             path = _default_path(settings) if self._path is None else self._path
             self._joined = shared_writers.join(path, self, retention)
             if self._given and retention is not None:  # not as who joined first has it
@@ -148,7 +150,8 @@ class SQLiteSpanExporter(_StoreExporter, SpanExporter):
 
     Args:
         path: the file; default the setting `sqlite_path`, else `corevital/corevital.db` in the XDG data folder.
-        retain: whether the settings `sqlite_retention_days` and `sqlite_max_bytes` hold; False keeps everything.
+        retain: whether the settings `sqlite_retention_days` and `sqlite_max_bytes` hold; False keeps everything, and a
+            `Retention` holds whatever the settings are.
     """
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -190,7 +193,7 @@ class SQLiteMetricExporter(_StoreExporter, MetricExporter):
         preferred_temporality: dict[type, AggregationTemporality] | None = None,
         preferred_aggregation: dict[type, Aggregation] | None = None,
         *,
-        retain: bool = True,
+        retain: bool | Retention = True,
     ) -> None:
         MetricExporter.__init__(self, preferred_temporality, preferred_aggregation)
         _StoreExporter.__init__(self, path, retain=retain)
