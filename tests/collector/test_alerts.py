@@ -45,8 +45,8 @@ def test_every_alert_is_tested_both_ways_and_says_what_to_do() -> None:
         name = alert["alert"]
         assert {fires for expr, fires in asked if f'"{name}"' in expr} == {True, False}, name
         assert alert["labels"]["severity"] in ("info", "warning", "critical")
-        assert {"summary", "description", "runbook_url"} <= set(alert["annotations"])
-        place, anchor = alert["annotations"]["runbook_url"].split("/blob/main/")[1].split("#")
+        assert {"summary", "description", "runbook"} <= set(alert["annotations"])
+        place, anchor = alert["annotations"]["runbook"].split("#")
         assert anchor in anchors(RULES.parents[2] / place)
         assert f"`{name}`" in page
         gauges = ("corevital_risk_score_ratio", "corevital_entropy_bit", "corevital_surprisal_bit", "corevital_layer")
