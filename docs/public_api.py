@@ -115,6 +115,7 @@ COMMANDS: dict[str, Stability] = {
     "migrate": "stable",
     "push": "provisional",
     "collect": "provisional",
+    "collector init": "provisional",
     "doctor": "provisional",
     "db check": "stable",
     "db stats": "stable",

@@ -19,6 +19,7 @@ from ..version import __version__
 from .baseline_commands import baseline
 from .calibrate_command import calibrate
 from .collect_command import collect
+from .collector_commands import collector
 from .compare_command import compare
 from .db_commands import db
 from .doctor_command import doctor
@@ -60,6 +61,7 @@ app.command(cls=Command)(migrate)
 app.command(cls=Command)(doctor)
 app.command(cls=Command)(collect)
 app.add_typer(baseline, name="baseline")
+app.add_typer(collector, name="collector")
 app.add_typer(db, name="db")
 
 
