@@ -38,6 +38,7 @@ PUBLIC: dict[str, dict[str, Stability]] = {
         "last_run": "provisional",
         "last_runs": "provisional",
         "open_store": "stable",
+        "prompt_text": "provisional",
         "rag_context": "provisional",
         "recording": "provisional",
     },

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .assessment.step_event import StepEvent
     from .config import Settings, SettingsError
-    from .instrumentation.call_context import disabled, rag_context
+    from .instrumentation.call_context import disabled, prompt_text, rag_context
     from .instrumentation.instrumentor import CoreVitalInstrumentor
     from .instrumentation.last_runs import last_run, last_runs
     from .instrumentation.rag import RAGContext
@@ -38,6 +38,7 @@ _EXPORTS = {
     "last_run": "instrumentation.last_runs",
     "last_runs": "instrumentation.last_runs",
     "open_store": "store",
+    "prompt_text": "instrumentation.call_context",
     "rag_context": "instrumentation.call_context",
     "recording": "recordings.store_recording",
 }
@@ -57,6 +58,7 @@ __all__ = [
     "last_run",
     "last_runs",
     "open_store",
+    "prompt_text",
     "rag_context",
     "recording",
 ]

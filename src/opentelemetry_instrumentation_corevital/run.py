@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._internal.baseline_use import BaselineUse
+from ._internal.prompt import Prompt, PromptHashSource
 from .catalogue.signals import names, of_family
 from .catalogue.verdicts import FLAG
 
@@ -23,7 +24,6 @@ InterventionOutcome = Literal["stopped", "continued", "failed"]
 RollbackMode = Literal["crop", "prefill"]
 """How the cache was cut back: in place, or by computing it again from the tokens that were kept."""
 RiskLevel = Literal["low", "medium", "high"]
-PromptHashSource = Literal["text", "decoded"]
 
 FINISH_REASONS: Mapping[StopReason, FinishReason] = {
     "eos": "stop",
@@ -109,15 +109,6 @@ class Decoding:
             "stop_strings": sorted(self.stop_strings),
             "seed": self.seed,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What is known of the prompt beside its token ids."""
-
-    text: str | None = None
-    source: PromptHashSource | None = None
-    chat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,7 @@ from transformers import AsyncTextIteratorStreamer, AutoTokenizer, TextIteratorS
 
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, disabled
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint, prompt_hint
-from opentelemetry_instrumentation_corevital.instrumentation.chat_memory import (
-    CHATS_KEPT,
-    ChatMemory,
-    last_user_text,
-    recent_chats,
-)
+from opentelemetry_instrumentation_corevital.instrumentation.chats import last_user_text
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.tiny_models import tiny_model
 
@@ -145,7 +140,7 @@ def test_what_no_template_made_is_no_chat(model: Any, tokenizer: Any) -> None:
         with prompt_hint(PromptHint(text="told")):
             model.generate(**chat_tokens(tokenizer), **OPTIONS)
     assert [told(span) for span in telemetry.spans] == [
-        ("text_completion", None, None),
+        ("text_completion", "text", hash_of(QUESTION)),
         ("text_completion", "text", hash_of("told")),
     ]
 
@@ -157,22 +152,6 @@ def test_the_last_user_message_is_told_apart() -> None:
     assert last_user_text([SYSTEM]) is None
     assert last_user_text([{"role": "user", "content": None}]) is None
     assert last_user_text([{"role": "user", "content": parts[:1]}]) is None
-
-
-def test_memory_of_chats_has_an_end(tokenizer: Any) -> None:
-    memory = ChatMemory()
-    for number in range(CHATS_KEPT + 50):
-        memory.rendered(tokenizer, [{"role": "user", "content": str(number)}], [1, 2, number])
-        memory.rendered(tokenizer, [{"role": "user", "content": str(number)}], f"<{number}>")
-    assert len(memory) == CHATS_KEPT == len(memory._by_text)
-    assert memory.find([[1, 2, 0]]) is None
-    found = memory.find([[1, 2, CHATS_KEPT + 49]])
-    assert found is not None
-    assert found.text == (str(CHATS_KEPT + 49),)
-    with instrumented():
-        chat_tokens(tokenizer)
-        assert len(recent_chats) == 1
-    assert len(recent_chats) == 0
 
 
 def test_callers_get_what_they_got_before(model: Any, tokenizer: Any) -> None:
@@ -349,6 +328,7 @@ def test_everything_is_taken_back() -> None:
         (Pipeline, "forward"),
         (PreTrainedTokenizerBase, "apply_chat_template"),
         (PreTrainedTokenizerBase, "__call__"),
+        (PreTrainedTokenizerBase, "encode"),
         (ProcessorMixin, "apply_chat_template"),
     ]
     before = [vars(owner)[name] for owner, name in places]

@@ -4,7 +4,7 @@ import string
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from tests.support.tiny_models import VOCABULARY
 
@@ -17,3 +17,32 @@ def tokenizer() -> Any:
     made = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab=vocabulary, merges=[])))
     made.backend_tokenizer.decoder = decoders.Fuse()
     return made
+
+
+class SlowWords(PreTrainedTokenizer):
+    """A tokenizer in Python, of the words `w0` to `w127` or of another letter."""
+
+    model_input_names = ["input_ids", "attention_mask"]  # noqa: RUF012
+
+    def __init__(self, letter: str = "w", **options: Any) -> None:
+        self.letter = letter
+        super().__init__(**{"pad_token": f"{letter}0", "unk_token": f"{letter}127", "letter": letter, **options})
+
+    @property
+    def vocab_size(self) -> int:
+        return VOCABULARY
+
+    def get_vocab(self) -> dict[str, int]:
+        return {f"{self.letter}{index}": index for index in range(VOCABULARY)}
+
+    def _tokenize(self, text: str, **_options: Any) -> list[str]:
+        return text.split()
+
+    def _convert_token_to_id(self, token: str) -> int:
+        return self.get_vocab().get(token, VOCABULARY - 1)
+
+    def _convert_id_to_token(self, index: int) -> str:
+        return f"{self.letter}{index}"
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        return " ".join(tokens)

@@ -5,6 +5,7 @@ import hmac
 import json
 import unicodedata
 
+from .._internal.prompt import Prompt
 from ..run import Fingerprint, Run
 from .behaviour import vector
 
@@ -13,7 +14,7 @@ def judge_fingerprint(run: Run, *, hashed: bool = True, key: str | None = None) 
     """Return the vector of the run's behaviour, and hashes of the prompt and of the run's identity.
 
     Args:
-        run: its `prompt.text` is read and not kept.
+        run: its prompt's text, or its tokens' identity where no text is known, is read and not kept.
         hashed: whether the prompt is hashed.
         key: None for SHA-256; a secret for HMAC-SHA-256, whose results cannot be guessed from likely prompts.
     """
@@ -27,18 +28,25 @@ def judge_fingerprint(run: Run, *, hashed: bool = True, key: str | None = None) 
     prompt = run_hash = None
     if not hashed:
         absent["prompt_hash"] = "switched off (prompt_hash=off)"
-    elif run.prompt.text is None:
-        absent["prompt_hash"] = "neither the prompt's text nor a tokenizer is known"
+    elif (told := _told(run.prompt)) is None:
+        absent["prompt_hash"] = (
+            "neither the prompt's text nor its token ids are known: call generate() within prompt_text(...)"
+        )
     else:
-        prompt, run_hash = _hashes(run, run.prompt.text, key)
+        prompt = _hash(told, key)
+        run_hash = hash_text(_identity(run, prompt), key)
     source = None if prompt is None else run.prompt.source
     return Fingerprint(prompt, source, run_hash, numbers, version, absent)
 
 
-def _hashes(run: Run, text: str, key: str | None) -> tuple[str, str]:
-    """Return the hash of the prompt and that of the run's identity."""
-    prompt = hash_text(normalize_prompt(text), key)
-    identity = json.dumps(
+def _told(prompt: Prompt) -> bytes | None:
+    """Return what tells a prompt apart; None where nothing does."""
+    return prompt.identity if prompt.text is None else _encoded(normalize_prompt(prompt.text))
+
+
+def _identity(run: Run, prompt: str) -> str:
+    """Return what two runs have in common that answer the same prompt by the same model and settings, as JSON."""
+    return json.dumps(
         {
             "prompt": prompt,
             "model": run.model.name,
@@ -50,7 +58,6 @@ def _hashes(run: Run, text: str, key: str | None) -> tuple[str, str]:
         sort_keys=True,
         separators=(",", ":"),
     )
-    return prompt, hash_text(identity, key)
 
 
 def normalize_prompt(text: str) -> str:
@@ -60,7 +67,14 @@ def normalize_prompt(text: str) -> str:
 
 def hash_text(text: str, key: str | None = None) -> str:
     """Return the SHA-256 of a text's UTF-8 in hexadecimal, or its HMAC-SHA-256 under `key`."""
-    data = text.encode("utf-8", "surrogatepass")
+    return _hash(_encoded(text), key)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _hash(data: bytes, key: str | None) -> str:
     if key is None:
         return hashlib.sha256(data).hexdigest()
     return hmac.new(key.encode(), data, hashlib.sha256).hexdigest()

@@ -116,7 +116,7 @@ REASONS: Final[tuple[str, ...]] = (
     "a fingerprint needs {} steps with a distribution, the run has {}",
     "switched off (prompt_hash=off)",
     "switched off (enable_early_warning=False)",
-    "neither the prompt's text nor a tokenizer is known",
+    "neither the prompt's text nor its token ids are known: call generate() within prompt_text(...)",
     # policies
     "policies do not act on decoding strategy {}",
     "policies do not act on a custom loop",
@@ -132,7 +132,7 @@ REASONS: Final[tuple[str, ...]] = (
     "cut: larger than {} bytes",
     "left out for its size: {}",
     "step_events=logs, but no LoggerProvider takes log events",
-    "no tokenizer is known",
+    "no tokenizer is known: make the prompt's tokens while CoreVital is on, or call generate(tokenizer=...)",
     "its value does not fit the type {}",
 )
 """What is said of why something is absent; `{}` stands for what differs."""

@@ -158,7 +158,7 @@ CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="fingerprint.prompt_hash",
         type="string",
-        meaning="SHA-256 (or HMAC) of the prompt's text, hexadecimal",
+        meaning="SHA-256 (or HMAC) of the prompt's text, or else of its tokenizer and token ids, hexadecimal",
         role="fingerprint",
         column="prompt_hash",
         since=1,
@@ -167,7 +167,7 @@ CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="fingerprint.prompt_hash_source",
         type="string",
-        meaning="`text`, or `decoded` from the prompt's tokens",
+        meaning="`text`; `decoded`: text that was decoded from the prompt's tokens; `tokens`: tokenizer and token ids",
         role="fingerprint",
         column="prompt_hash_source",
         since=1,

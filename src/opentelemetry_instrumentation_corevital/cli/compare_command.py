@@ -285,6 +285,23 @@ def _compared(groups: Groups) -> tuple[list[ModelFigures], list[Difference]]:
     return found, [each for name, runs in others for each in differences(name, runs, reference, its_runs)]
 
 
+_HASHED: Final = {"text": "from their text", "decoded": "from decoded tokens", "tokens": "from token ids"}
+"""By the source of a prompt's hash, in words."""
+
+
+def _why_none(groups: Groups) -> str:
+    """Return why models may have no prompt in common though they were asked the same, in brackets; empty: no reason."""
+    sources = {run.prompt_hash_source for runs in groups.values() for run in runs} - {None}
+    words = [f"some {how}" for source, how in _HASHED.items() if source in sources]
+    told = f"prompts are hashed {', '.join(words)}" if len(words) > 1 else ""
+    if "tokens" not in sources:
+        return told and f" ({told})"
+    way_out = (
+        "token ids are compared within one tokenizer only; make them while CoreVital is on, and texts are compared"
+    )
+    return f" ({'; '.join(filter(None, (told, way_out)))})"
+
+
 # --- what to beware of -------------------------------------------------------------------------------------------
 
 
@@ -294,10 +311,8 @@ def _notes(groups: Groups, found: Sequence[ModelFigures]) -> list[str]:
         return ["There is one model only, and nothing to compare it with."]
     notes = []
     if not in_common(groups):
-        sources = {source for runs in groups.values() for run in runs if (source := run.prompt_hash_source)}
-        why = " (some are hashed from their text, some from decoded tokens)" if len(sources) > 1 else ""
         pairs = " in common to all" if len(groups) > 2 else " in common"
-        notes.append(f"The models have no prompt{pairs}{why}: what was asked may explain differences.")
+        notes.append(f"The models have no prompt{pairs}{_why_none(groups)}: what was asked may explain differences.")
     for what, of in (("decoding", "strategy"), ("the way of judging risk", "risk_method")):
         used = {name: sorted({str(v) for run in runs if (v := getattr(run, of))}) for name, runs in groups.items()}
         if len({tuple(values) for values in used.values() if values}) > 1:

@@ -5,9 +5,9 @@ Into a thread that somebody starts it does not go by itself; a streamer takes it
 """
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from opentelemetry import baggage
@@ -34,8 +34,8 @@ _made_in: dict[int, tuple[weakref.ref[Any], Context]] = {}
 class PromptHint:
     """What a caller knows of its prompt that generate() does not see."""
 
-    text: str | tuple[str, ...] | None = None
-    """The prompt before a chat template; of a batch one for each prompt."""
+    text: str | tuple[str | None, ...] | None = None
+    """The prompt before a chat template; of a batch one for each prompt, None where it is not known."""
     chat: bool = False
     """Whether a chat template made the prompt's tokens."""
     tokenizer: Any = None
@@ -60,6 +60,23 @@ def is_disabled(context: Context | None = None) -> bool:
 def prompt_hint(hint: PromptHint) -> Iterator[None]:
     """Tell what is known of the prompt of the generate() calls in the block."""
     with _value(_PROMPT_KEY, hint):
+        yield
+
+
+@contextmanager
+def prompt_text(text: str | Sequence[str]) -> Iterator[None]:
+    """Tell the text of the prompts of the generate() calls in the block, where generate() gets no tokens of it.
+
+    Args:
+        text: the prompt; of a batch one for each prompt.
+
+    Raises:
+        TypeError: for what is no text.
+    """
+    prompts = (text,) if isinstance(text, str) else tuple(text)
+    if not all(isinstance(each, str) for each in prompts):
+        raise TypeError("prompt_text: give the prompt's text, or of a batch a list of texts")
+    with prompt_hint(replace(current_hint(), text=text if isinstance(text, str) else prompts)):
         yield
 
 

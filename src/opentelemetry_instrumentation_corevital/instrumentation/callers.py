@@ -4,14 +4,25 @@ Wrappers of their methods. Each calls the method as it was called and returns wh
 """
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import context as otel_context
 
-from .._internal.safety import shielded
+from .._internal.safety import report_internal_error, shielded
 from .call_context import PromptHint, current_hint, keep_context, prompt_hint
-from .chat_memory import conversations, last_user_text, recent_chats
+from .chats import conversations, last_user_text
+from .prompt_memory import recent_prompts
+from .tokenizer_calls import cut_at, given_prompts
+
+
+class _TokenizerThread(threading.local):
+    busy = False
+    """Whether this thread is inside of a tokenizer's method: what one calls of another is not looked at again."""
+
+
+_thread = _TokenizerThread()
 
 
 def pipeline_forward(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwargs: Any) -> Any:
@@ -50,19 +61,33 @@ def streamer_made(wrapped: Callable[..., Any], streamer: Any, args: Any, kwargs:
 
 def template_applied(wrapped: Callable[..., Any], tokenizer: Any, args: Any, kwargs: Any) -> Any:
     """Wrap `apply_chat_template` of a tokenizer or processor."""
-    result = wrapped(*args, **kwargs)
+    result = _outermost(wrapped, args, kwargs)
     with shielded("callers.template"):
         conversation = args[0] if args else kwargs.get("conversation")
-        recent_chats.rendered(tokenizer, conversation, result)
+        recent_prompts.rendered(tokenizer, conversation, result, cut_at(tokenizer, {"truncation": False, **kwargs}))
     return result
 
 
-def tokenized(wrapped: Callable[..., Any], _tokenizer: Any, args: Any, kwargs: Any) -> Any:
-    """Wrap a tokenizer's call: a template's text may become tokens in a second step."""
-    result = wrapped(*args, **kwargs)
-    with shielded("callers.tokenizer"):
-        recent_chats.tokenized(args[0] if args else kwargs.get("text"), result)
+def tokenized(wrapped: Callable[..., Any], tokenizer: Any, args: Any, kwargs: Any) -> Any:
+    """Wrap a tokenizer's methods that make token ids of text."""
+    if _thread.busy:
+        return wrapped(*args, **kwargs)
+    result = _outermost(wrapped, args, kwargs)
+    try:  # data sets are tokenized text by text: `shielded` would take as long as all else here
+        prompts = given_prompts(args, kwargs)
+        if prompts is not None:
+            recent_prompts.tokenized(tokenizer, prompts, result, cut_at(tokenizer, kwargs))
+    except Exception as error:
+        report_internal_error("callers.tokenizer", error)
     return result
+
+
+def _outermost(wrapped: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    before, _thread.busy = _thread.busy, True
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        _thread.busy = before
 
 
 def work_submitted(wrapped: Callable[..., Any], _thread: Any, args: Any, kwargs: Any) -> Any:

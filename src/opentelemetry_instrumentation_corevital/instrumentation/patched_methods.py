@@ -13,9 +13,9 @@ from .._internal.forks import held_by_forks
 from .._internal.safety import shielded
 from . import callers, uninstrumented
 from .call_context import STREAMER_POSITION, calling_context, forget_contexts
-from .chat_memory import recent_chats
 from .live_consumer import CallRecorder, current_consumer
 from .patches import ClassPatch, PatchTable
+from .prompt_memory import recent_prompts
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -73,7 +73,7 @@ def unpatch(user: object) -> None:
         if _users:
             return
         _patches.remove()
-        recent_chats.clear()
+        recent_prompts.clear()
         forget_contexts()
         if _GENERATION_MODULE in sys.modules:
             from ..capture.attach.attention_registry import unwrap_attention_functions
@@ -101,6 +101,9 @@ _GENERATION_METHODS = (
     "_update_finished_beams",
 )
 """Methods of `GenerationMixin` that are patched."""
+
+_TOKENIZER_METHODS = ("__call__", "encode", "encode_plus", "batch_encode_plus")
+"""Methods of tokenizers that make token ids of text; the last two are of transformers 4."""
 
 
 def _generation_patches() -> Sequence[tuple[str, ClassPatch]]:
@@ -144,7 +147,7 @@ _patches = PatchTable(
         "transformers.pipelines.base": lambda: (("Pipeline", ClassPatch("forward", callers.pipeline_forward)),),
         "transformers.tokenization_utils_base": lambda: (
             ("PreTrainedTokenizerBase", ClassPatch("apply_chat_template", callers.template_applied)),
-            ("PreTrainedTokenizerBase", ClassPatch("__call__", callers.tokenized)),
+            *(("PreTrainedTokenizerBase", ClassPatch(method, callers.tokenized)) for method in _TOKENIZER_METHODS),
         ),
         "transformers.processing_utils": lambda: (
             ("ProcessorMixin", ClassPatch("apply_chat_template", callers.template_applied)),

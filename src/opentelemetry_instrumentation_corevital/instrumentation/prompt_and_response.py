@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import semconv
+from .._internal.prompt import Prompt
+from .._internal.safety import shielded
 from ..config import Settings
 from ..emission.content import Messages, messages
 from ..presentation.token_strip import SequencePieces
-from ..run import Prompt, Run
+from ..run import Run
 from .call_context import PromptHint
+from .tokenizer_calls import packed
+from .tokenizer_identity import tokenizer_identity
 
 if TYPE_CHECKING:
     from ..capture.session.call_facts import Call
@@ -23,23 +27,38 @@ class PromptAndResponse:
         self._call = call
 
     def give_prompts(self, runs: Sequence[Run]) -> None:
-        """Give the runs their prompts' text: as the caller told it, else decoded, else not at all."""
+        """Give the runs their prompts: the text as it was told or remembered, else decoded, else the tokens."""
         if self._settings.prompt_hash == "off" and not self._settings.content:
             return
-        told = self._hint.text
-        given = (told,) if isinstance(told, str) else told
-        if given and not len(runs) % len(given):
+        prompts = self._prompts(len(runs))
+        if prompts and not len(runs) % len(prompts):
             for run in runs:
-                run.prompt = Prompt(given[_prompt_of(run, runs, given)], "text", self._hint.chat)
-            return
-        tokenizer, prompts = self._tokenizer(), None
+                run.prompt = prompts[run.sequence_index * len(prompts) // len(runs)]
+
+    def _prompts(self, runs: int) -> list[Prompt]:
+        """Return each prompt of a call with so many runs; nothing where neither texts nor tokens are known."""
+        told = self._hint.text
+        known = (told,) if isinstance(told, str) else told or ()
+        if known and not runs % len(known) and None not in known:
+            return [Prompt(text, "text", self._hint.chat) for text in known]
+        rows = self._call.prompt_tokens() or []
+        if len(known) != len(rows):
+            known = (None,) * len(rows)
+        return [
+            self._found(tokens) if text is None else Prompt(text, "text", self._hint.chat)
+            for text, tokens in zip(known, rows, strict=True)
+        ]
+
+    def _found(self, tokens: Sequence[int]) -> Prompt:
+        """Return a prompt of which only the tokens are known: their text, if something decodes them to any."""
+        tokenizer = self._tokenizer()
         if tokenizer is not None:
-            prompts = self._call.prompt_tokens()
-        if prompts is None or len(runs) % len(prompts):
-            return
-        decoded = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in prompts]
-        for run in runs:
-            run.prompt = Prompt(decoded[_prompt_of(run, runs, decoded)], "decoded", self._hint.chat)
+            with shielded("prompt.decode"):
+                text = tokenizer.decode(tokens, skip_special_tokens=True)
+                if text.strip():
+                    return Prompt(text, "decoded", self._hint.chat)
+        identity = tokenizer_identity(self._call.model).encode() + b"\0" + packed(tokens)
+        return Prompt(source="tokens", chat=self._hint.chat, identity=identity)
 
     def messages(self, run: Run) -> Messages:
         """Return the prompt's and the answer's text, if content is switched on."""
@@ -48,7 +67,9 @@ class PromptAndResponse:
         tokenizer = self._tokenizer()
         answer = None
         if tokenizer is None:
-            run.absent[semconv.GEN_AI_OUTPUT_MESSAGES] = "no tokenizer is known"
+            run.absent[semconv.GEN_AI_OUTPUT_MESSAGES] = (
+                "no tokenizer is known: make the prompt's tokens while CoreVital is on, or call generate(tokenizer=...)"
+            )
         elif run.output_tokens is None:
             run.absent[semconv.GEN_AI_OUTPUT_MESSAGES] = run.absent["output_tokens"]
         else:
@@ -61,11 +82,12 @@ class PromptAndResponse:
         return None if tokenizer is None else SequencePieces(tokenizer)
 
     def _tokenizer(self) -> Any:
-        for owner in (self._hint.tokenizer, self._call.arguments.get("tokenizer")):
-            if owner is not None:
-                return owner
-        return getattr(self._call.arguments.get("streamer"), "tokenizer", None)
+        return told_tokenizer(self._hint, self._call)
 
 
-def _prompt_of(run: Run, runs: Sequence[Run], prompts: Sequence[str]) -> int:
-    return run.sequence_index * len(prompts) // len(runs)
+def told_tokenizer(hint: PromptHint, call: "Call") -> Any:
+    """Return the tokenizer that a call's caller has told, or given to it; None where there is none."""
+    for owner in (hint.tokenizer, call.arguments.get("tokenizer")):
+        if owner is not None:
+            return owner
+    return getattr(call.arguments.get("streamer"), "tokenizer", None)

@@ -26,13 +26,13 @@ from ..policies import Policy, RollBack
 from ..run import ModelInfo, Run, StopReason
 from .call_context import PromptHint, current_hint, current_rag, forget_values, lasting
 from .call_listener import CallListener, tell_ended, tell_judged
-from .chat_memory import recent_chats
 from .inner_calls import Rollbacks
 from .last_runs import remember
 from .live_call import LiveCall
 from .live_consumer import current_consumer
 from .policy_engine import Refusals
-from .prompt_and_response import PromptAndResponse
+from .prompt_and_response import PromptAndResponse, told_tokenizer
+from .prompt_memory import recent_prompts
 from .reporting import CallReport
 
 if TYPE_CHECKING:
@@ -52,14 +52,19 @@ def chosen(trace_id: int, ratio: float) -> bool:
 
 
 def _hint(call: "Call", context: Context) -> PromptHint:
-    """Return what is known of a call's prompt: told by its caller, else as the chat whose tokens it got."""
+    """Return what is known of a call's prompt: told by its caller, else remembered by the tokens that it got."""
     hint = current_hint(context)
-    if hint.text is None and len(recent_chats):
-        with shielded("recorder.chat"):
-            tokens = call.prompt_tokens()
-            chat = recent_chats.find(tokens) if tokens else None
-            if chat is not None:
-                return replace(hint, text=chat.text, chat=True, tokenizer=hint.tokenizer or chat.tokenizer)
+    if hint.text is None and len(recent_prompts):
+        with shielded("recorder.prompt"):
+            told = told_tokenizer(hint, call)
+            name = str(getattr(getattr(call.model, "config", None), "_name_or_path", None) or "")
+            known = recent_prompts.find(call.prompt_tokens() or (), model=name, tokenizer=told, pad=call.pad_token())
+            return replace(
+                hint,
+                text=known.text,
+                chat=hint.chat or known.chat,
+                tokenizer=known.tokenizer if told is None else told,
+            )
     return hint
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..instrumentation.call_context import PromptHint
-from ..instrumentation.chat_memory import last_user_text
+from ..instrumentation.chats import last_user_text
 
 _OF_TEXT: Final = ("input_ids", "attention_mask")
 _FORMS: Final = (
