@@ -27,6 +27,7 @@ _SECTIONS: dict[Kind, str] = {
     "event attribute": "Attributes of events",
     "metric": "Metrics",
     "metric attribute": "Attributes of metrics",
+    "resource attribute": "Attributes of resources",
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.catalogue.definitions import Definition, Kind
 from opentelemetry_instrumentation_corevital.store.labels import Label
-from opentelemetry_instrumentation_corevital.store.run_columns import VERDICT_COLUMNS
+from opentelemetry_instrumentation_corevital.store.run_columns import SET_COLUMNS, VERDICT_COLUMNS
 from opentelemetry_instrumentation_corevital.store.stored_run import COLUMNS, OTHERS, RunSummary
 
 FOLDER = Path(__file__).parent / "schemas"
@@ -185,6 +185,7 @@ def _summary() -> dict[str, Any]:
     """Return a row of a list: the fields of `RunSummary` that are columns, and the verdicts that have no field there."""
     made = _fields(RunSummary, [name for name in COLUMNS if name not in OTHERS])
     types = {column.name: _TYPES[column.type.removesuffix("[]")] for column in VERDICT_COLUMNS}
+    types |= {name: "boolean" if name == "expected_found" else "string" for name in SET_COLUMNS}
     made["properties"] |= {name: {"type": [types[name], "null"]} for name in OTHERS}
     made["properties"]["damage"]["type"] = ["object", "null"]
     return {**made, "required": [name for name in COLUMNS if name != "damage"]}

@@ -7,7 +7,7 @@ the GenAI semantic conventions are spelled out here because no published Python 
 
 from typing import Final
 
-from .catalogue import definitions, signals
+from .catalogue import definitions, prompt_names, signals  # noqa: F401 - declares names
 from .catalogue.definitions import MOST_LAYERS, MOST_STEPS, ValueType, attribute, define, known, metric, step_attribute
 from .catalogue.signals import signal
 from .catalogue.verdicts import CARRIED, FLAGS
@@ -394,6 +394,6 @@ LABEL_DROPPED_KIND: Final = define("metric attribute", "corevital.dropped.kind",
 LABEL_TOKEN_TYPE: Final = define("metric attribute", "gen_ai.token.type", "string", "", "`input` or `output`")
 
 
-def content_attributes() -> frozenset[str]:
-    """Return the attributes that hold content."""
-    return frozenset(name for (kind, name), each in DEFINITIONS.items() if kind == "attribute" and each.content)
+def content_attributes(carried: definitions.Kind = "attribute") -> frozenset[str]:
+    """Return the attributes of spans, or of another kind, that hold content."""
+    return frozenset(name for (kind, name), each in DEFINITIONS.items() if kind == carried and each.content)

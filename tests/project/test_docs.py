@@ -19,6 +19,7 @@ from tests.support.markdown import anchors
 IN_ROW = set(signals.names(signals.in_row()))
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(package.__file__).parent
+VOCABULARY = [SOURCE / "semconv.py", SOURCE / "catalogue" / "prompt_names.py"]
 
 
 def test_the_pages_made_from_the_code_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +105,8 @@ VERDICTS = frozenset(semconv.VERDICTS.values())
 def test_every_name_in_the_vocabulary_is_used() -> None:
     constants = {
         target.id: node.value
-        for node in ast.parse((SOURCE / "semconv.py").read_text()).body
+        for path in VOCABULARY
+        for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.AnnAssign)
         and isinstance(target := node.target, ast.Name)
         and re.match(r"(define|attribute|step_attribute|metric|known)\(|VERDICTS\[", ast.unparse(node.value or target))
@@ -121,11 +123,11 @@ def test_every_name_in_the_vocabulary_is_used() -> None:
     verdicts = len(semconv.HEALTH_FLAGS) + len(semconv.VERDICTS)
     in_events = [name for kind, name in semconv.DEFINITIONS if kind == "event attribute" and name in VERDICTS]
     assert len(spelled) + verdicts + len(in_events) + sum(map(len, NAMES_OF_SIGNALS)) == len(semconv.DEFINITIONS)
-    code = "\n".join(path.read_text() for path in SOURCE.rglob("*.py") if path.name != "semconv.py")
-    unused = [name for name in constants.keys() - made if not re.search(rf"semconv\.{name}\b", code)]
+    code = "\n".join(path.read_text() for path in SOURCE.rglob("*.py") if path not in VOCABULARY)
+    unused = [name for name in constants.keys() - made if not re.search(rf"(semconv|prompt_names)\.{name}\b", code)]
     assert unused == []
     literal = set(re.findall(r'"(?:corevital|gen_ai)\.[a-z_.]+"', code)) - {'"corevital.risk"', '"corevital.db"'}
-    assert literal == set(), "names are spelled in semconv.py only"
+    assert literal == set(), "names are spelled in semconv.py and prompt_names.py only"
 
 
 def test_public_names_exist() -> None:

@@ -145,6 +145,10 @@ def traced(tmp_path: Path) -> Iterator[tuple[Store, list[str]]]:
         {"stop_reason": "eos", "intervened": True, "model": "org/model"},
         {"baseline_source": "learned"},
         {"prompt_hash": "abab"},
+        {"experiment": "short"},
+        {"request_hash": "cd" * 32},
+        {"service": "tests"},
+        {"experiment": "short", "service": "tests", "request_hash": "cd" * 32},
         *({"flag": flag} for flag in FLAGS),
         {"model": "org/model", "risk_above": 0.1, "flag": FLAGS[2], "since_ns": 5, "prompt_hash": "ab"},
     ],
@@ -154,7 +158,8 @@ def test_every_list_uses_an_index_and_no_json(traced: tuple[Store, list[str]], f
     store.runs(**filters)
     statements = list(statements)
     assert len(statements) == 2, "what is dated ahead comes behind"
-    alone = set(filters) in ({"model"}, {"flag"}, {"stop_reason"}, {"intervened"}) and filters != {"intervened": False}
+    indexed = ("model", "flag", "stop_reason", "intervened", "experiment", "request_hash")
+    alone = len(filters) == 1 and set(filters) <= set(indexed) and filters != {"intervened": False}
     for statement in statements:
         assert "json" not in statement.lower()
         assert "spans" not in statement

@@ -60,6 +60,9 @@ def meets(run: RunSummary, wanted: RunFilter) -> bool:
             wanted.stop_reason is None or run.stop_reason == wanted.stop_reason,
             wanted.baseline_source is None or run.baseline_source == wanted.baseline_source,
             wanted.intervened is None or (run.intervention is not None) is wanted.intervened,
+            wanted.service is None or run.service_name == wanted.service,
+            wanted.experiment is None or run.experiment == wanted.experiment,
+            wanted.request_hash is None or run.request_hash == wanted.request_hash,
             wanted.tokens_above is None or (tokens is not None and tokens > wanted.tokens_above),
         )
     )

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.catalogue import prompt_names
 
 
 def run_attributes(**changes: Any) -> dict[str, Any]:
@@ -47,6 +49,22 @@ def make_spans(count: int = 1, *, events: int = 2, service: str = "tests", **cha
             for step in range(events):
                 span.add_event(semconv.STEP_EVENT, {semconv.STEP_INDEX: step, semconv.STEP_ENTROPY: step / 2})
     return list(exporter.get_finished_spans())
+
+
+def spans_asked(
+    *events: Mapping[str, Any], experiment: Any = "short", count: int = 1, **changes: Any
+) -> Sequence[ReadableSpan]:
+    """Return spans of runs of an experiment, each with the events of its prompt."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(resource=Resource({"service.name": "tests", prompt_names.EXPERIMENT: experiment}))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    attributes = {name: value for name, value in run_attributes(**changes).items() if value is not None}
+    for start in range(1, count + 1):
+        span = provider.get_tracer("t").start_span("chat", attributes=attributes, start_time=start)
+        for event in events:
+            span.add_event(prompt_names.PROMPT_EVENT, event, 1)
+        span.end(start + 10)
+    return exporter.get_finished_spans()
 
 
 def make_call(sequences: int, *, start_ns: int = 1_000, model: str = "org/model") -> list[ReadableSpan]:

@@ -13,7 +13,7 @@ LONGEST_TRIGGER: Final = 128
 LONGEST_LINE: Final = 120
 """Of a verdict that is one short line."""
 
-Kind = Literal["attribute", "event", "event attribute", "metric", "metric attribute"]
+Kind = Literal["attribute", "event", "event attribute", "metric", "metric attribute", "resource attribute"]
 ValueType = Literal[
     "string", "int", "double", "boolean", "string[]", "int[]", "double[]", "gauge", "counter", "histogram", "-"
 ]

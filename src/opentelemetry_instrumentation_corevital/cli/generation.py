@@ -1,6 +1,6 @@
 """Generating with a loaded model while CoreVital watches: shared by `corevital run` and `compare --prompt`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .._internal.user_error import UserError
+from ..emission.judgements import RunJudgement
 from ..instrumentation.call_context import PromptHint, prompt_hint, rag_context
 from ..instrumentation.instrumentor import CoreVitalInstrumentor
 from ..instrumentation.rag import RAGContext
@@ -19,7 +20,7 @@ from .live_run import LiveRun
 from .own_telemetry import CommandTelemetry
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DecodingOptions:
     """What a command line says of decoding, as `generate()` names it; None: nothing."""
 
@@ -37,8 +38,8 @@ class DecodingOptions:
 class GenerationRequest:
     """What a model is asked, and how it answers and is watched."""
 
-    text: str
-    """The prompt."""
+    text: str | None
+    """The prompt; of messages the last one by a user."""
     generation: dict[str, Any]
     """What `generation_options` returned."""
     options: dict[str, Any]
@@ -49,6 +50,10 @@ class GenerationRequest:
     """Of torch's generators; None leaves them."""
     rag: RAGContext | None = None
     """What was retrieved for the prompt."""
+    messages: Sequence[Mapping[str, str]] | None = None
+    """The chat in place of the prompt, each message with `role` and `content`."""
+    judgements: Sequence[RunJudgement] = ()
+    """Of `CoreVitalInstrumentor.instrument`, beside its own."""
 
 
 def generation_options(decoding: DecodingOptions) -> dict[str, Any]:
@@ -122,12 +127,12 @@ def generate(
     import torch
 
     chat = use_chat(loaded, request.chat)
-    inputs = encode(loaded, request.text, chat=chat)
+    inputs = encode(loaded, request.text if request.messages is None else request.messages, chat=chat)
     kept = Kept()
     instrumentor = CoreVitalInstrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:  # opentelemetry-instrument corevital run
         instrumentor.uninstrument()
-    instrumentor.instrument(**telemetry.providers, judgements=[kept], **request.options)
+    instrumentor.instrument(**telemetry.providers, judgements=[kept, *request.judgements], **request.options)
     if request.seed is not None:
         torch.manual_seed(request.seed)
     hint = PromptHint(text=request.text, chat=chat, tokenizer=loaded.tokenizer, seed=request.seed)
@@ -145,18 +150,19 @@ def generate(
     return kept.runs
 
 
-def encode(loaded: LoadedModel, text: str, *, chat: bool) -> dict[str, Any]:
-    """Return a prompt as `generate()` takes it.
+def encode(loaded: LoadedModel, prompt: str | Sequence[Mapping[str, str]] | None, *, chat: bool) -> dict[str, Any]:
+    """Return a prompt, or the messages of a chat, as `generate()` takes it.
 
     Raises:
         UserError: for a prompt without tokens.
     """
     if chat:
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str | None) else list(prompt)
         encoded = loaded.tokenizer.apply_chat_template(
-            [{"role": "user", "content": text}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
     else:
-        encoded = loaded.tokenizer(text, return_tensors="pt")
+        encoded = loaded.tokenizer(prompt, return_tensors="pt")
     if encoded["input_ids"].shape[1] == 0:
         raise UserError("The prompt has no tokens.")
     names = ("input_ids", "attention_mask")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
@@ -114,6 +115,8 @@ def _ids(runs: list[RunSummary]) -> list[str]:
 complete_ids = _complete(_ids)
 complete_models = _complete(lambda runs: [run.model for run in runs if run.model])
 complete_hashes = _complete(lambda runs: [run.prompt_hash[:_ID_LENGTH] for run in runs if run.prompt_hash])
+complete_services = _complete(lambda runs: [run.service_name for run in runs if run.service_name])
+complete_experiments = _complete(lambda runs: [run.experiment for run in runs if run.experiment])
 complete_labels = _complete(lambda runs: ["any", "none", *(run.label for run in runs if run.label)])
 
 
@@ -169,6 +172,29 @@ Model = Annotated[
     ),
 ]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only runs since then: 2h, 7d, 2026-03-01, ISO 8601.")]
+Until = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Only runs that started before then; as --since takes it.")
+]
+OfService = Annotated[
+    str | None,
+    typer.Option("--service", metavar="NAME", help="Only runs of this service.", autocompletion=complete_services),
+]
+OfExperiment = Annotated[
+    str | None,
+    typer.Option(
+        "--experiment", metavar="NAME", help="Only runs of this experiment.", autocompletion=complete_experiments
+    ),
+]
+
+
+class RunOrder(StrEnum):
+    """What `--sort` takes."""
+
+    NEWEST = "newest"
+    RISK = "risk"
+
+
+SortBy = Annotated[RunOrder, typer.Option("--sort", help="What comes first: the newest, or the highest risk.")]
 RiskAbove = Annotated[float | None, typer.Option(help="Only runs whose risk is above this.")]
 Level = Annotated[
     str | None,
@@ -225,8 +251,8 @@ def with_stored_model(store: RunSource, wanted: RunFilter) -> RunFilter:
     return wanted if wanted.model is None else replace(wanted, model=stored_name(wanted.model, store.models()))
 
 
-def since_ns(text: str | None) -> int | None:
-    """Return the Unix time in nanoseconds that `--since` names: so long ago, or a local date and time; None for None.
+def since_ns(text: str | None, option: str = "--since") -> int | None:
+    """Return the Unix time in nanoseconds that an option names: so long ago, or a local date and time; None for None.
 
     Raises:
         UserError: if it names none.
@@ -238,4 +264,4 @@ def since_ns(text: str | None) -> int | None:
     try:
         return int(datetime.fromisoformat(text.strip()).timestamp() * 1e9)
     except (ValueError, OverflowError):
-        raise UserError(f"--since {text}: give 90s, 30min, 2h, 7d, 4w, or a date such as 2026-03-01T08:00.") from None
+        raise UserError(f"{option} {text}: give 90s, 30min, 2h, 7d, 4w, or a date such as 2026-03-01T08:00.") from None

@@ -11,18 +11,20 @@ from opentelemetry.sdk._logs import LoggerProvider, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status
 
 from .. import semconv
 from .._internal.user_error import UserError
+from ..catalogue import prompt_names
 from ..doctor.redaction import without_secrets
 from ..store import SQLiteLogExporter, SQLiteSpanExporter, StoreError
 
 _CONTENT: Final = semconv.content_attributes()
+_EVENT_CONTENT: Final = semconv.content_attributes("event attribute")
 
 _HTTP_PORT: Final = 4318
 _DEFAULT_URLS: Final = {"grpc": "http://localhost:4317", "http": "http://localhost:4318"}
@@ -78,6 +80,14 @@ class Otlp:
         return found(endpoint=self.url if protocol == "grpc" else f"{self.url}/v1/{signal.lower()}")
 
 
+def named_experiment(given: str | None) -> str | None:
+    """Return what runs belong to: what a command line says, else what `OTEL_RESOURCE_ATTRIBUTES` does."""
+    if given is not None:
+        return given
+    told = OTELResourceDetector().detect().attributes.get(prompt_names.EXPERIMENT)
+    return told if isinstance(told, str) and told else None
+
+
 class CommandTelemetry:
     """What a command that generates records with.
 
@@ -86,10 +96,14 @@ class CommandTelemetry:
         content_to_otlp: whether message text, if it is captured, may leave for an OTLP endpoint. `--store-content`
             means the store only.
         otlp: where else to send.
+        experiment: what the runs belong to; None: what `OTEL_RESOURCE_ATTRIBUTES` says, if anything.
     """
 
-    def __init__(self, database: str | None, *, content_to_otlp: bool, otlp: Otlp = Otlp()) -> None:
-        resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "corevital"})
+    def __init__(
+        self, database: str | None, *, content_to_otlp: bool, otlp: Otlp = Otlp(), experiment: str | None = None
+    ) -> None:
+        named = {} if experiment is None else {prompt_names.EXPERIMENT: experiment}
+        resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "corevital", **named})
         self.memory = InMemorySpanExporter()
         self.store = None if database is None else SQLiteSpanExporter(database, retain=False)
         self.logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
@@ -194,7 +208,7 @@ def _without_content(span: ReadableSpan) -> ReadableSpan:
         parent=span.parent,
         resource=span.resource,
         attributes={name: value for name, value in (span.attributes or {}).items() if name not in _CONTENT},
-        events=[event for event in span.events if event.name != semconv.EXCEPTION_EVENT],
+        events=[_event_without_content(event) for event in span.events if event.name != semconv.EXCEPTION_EVENT],
         links=span.links,
         kind=span.kind,
         status=Status(span.status.status_code),  # its description is the exception's message
@@ -202,6 +216,11 @@ def _without_content(span: ReadableSpan) -> ReadableSpan:
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
+
+
+def _event_without_content(event: Event) -> Event:
+    kept = {name: value for name, value in (event.attributes or {}).items() if name not in _EVENT_CONTENT}
+    return Event(event.name, kept, event.timestamp)
 
 
 def _variable(signal: str, name: str) -> str | None:

@@ -16,7 +16,7 @@ from ..catalogue.signals import step_fields
 from ..presentation.notebook import UNKNOWN
 from ..presentation.panel import CUT, message_text, verdict_panel
 from ..presentation.run_table import runs_table
-from ..store import RunFilter, open_store
+from ..store import RunFilter, RunSummary, open_store
 from ..store.stored_run import StoredEvent, StoredRun
 from .options import (
     AsCsv,
@@ -31,11 +31,16 @@ from .options import (
     Limit,
     LongerThan,
     Model,
+    OfExperiment,
+    OfService,
     PromptHash,
     RiskAbove,
     RunId,
+    RunOrder,
     Since,
+    SortBy,
     TokensAbove,
+    Until,
     database,
     other_store,
     read_from,
@@ -67,6 +72,9 @@ def runs(
     limit: Limit = 20,
     model: Model = None,
     since: Since = None,
+    until: Until = None,
+    service: OfService = None,
+    experiment: OfExperiment = None,
     risk_above: RiskAbove = None,
     level: Level = None,
     flag: Flag = None,
@@ -77,10 +85,11 @@ def runs(
     stop_reason: EndedBy = None,
     intervened: Intervened = False,
     baseline_source: BaselineFrom = None,
+    sort: SortBy = RunOrder.NEWEST,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """List the stored runs, the newest first.
+    """List the stored runs, the newest first, or with --sort risk the riskiest.
 
     Example: corevital runs --since 7d --risk-above 0.7
     """
@@ -88,6 +97,9 @@ def runs(
     wanted = RunFilter(
         model=model,
         since_ns=since_ns(since),
+        until_ns=since_ns(until, "--until"),
+        service=service,
+        experiment=experiment,
         risk_above=risk_above,
         level=level,
         flag=flag,
@@ -100,23 +112,30 @@ def runs(
         baseline_source=baseline_source,
     )
     with open_store(database(db)) as store:
-        found = store.runs(with_stored_model(store, wanted), limit=limit)
+        listed = store.riskiest if sort is RunOrder.RISK else store.runs
+        found = listed(with_stored_model(store, wanted), limit=limit)
     if as_json:
         print_json([run.as_dict() for run in found])
     elif as_csv:
         write_csv(run_rows(found), RUN_COLUMNS)
-    elif not found:
-        console().print("No run matches.")
     else:
-        out = console()
-        table, left_out = runs_table(found, out.width)
-        out.print(table)
-        if left_out:
-            out.print(f"A wider terminal has room for {', '.join(left_out)}, too.", style="dim")
+        _list(found)
     tell_damage(named_damage(found))
     if not (as_json or as_csv) or other_store(db) is not None:
         # Beside the list: what reads a pipe gets rows and nothing else.
         error_console().print(read_from(db), soft_wrap=True)
+
+
+def _list(found: Sequence[RunSummary]) -> None:
+    """Print runs as a table, as wide as there is room."""
+    out = console()
+    if not found:
+        out.print("No run matches.")
+        return
+    table, left_out = runs_table(found, out.width)
+    out.print(table)
+    if left_out:
+        out.print(f"A wider terminal has room for {', '.join(left_out)}, too.", style="dim")
 
 
 def show(
@@ -244,6 +263,12 @@ def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
     out.print(f"{_named(stored)}, {started}, {seconds:.2f} s", soft_wrap=True)
     panel = verdict_panel(stored.attributes, stored.dropped, stored.interventions)
     out.print(panel, width=min(out.width, _PANEL_WIDTH))
+    told = [f"prompt {one_line(summary.prompt_id)}"] if summary.prompt_id else []
+    told += [f"experiment {one_line(summary.experiment)}"] if summary.experiment else []
+    if summary.expected_found is not None:
+        told.append(f"expected text {'found' if summary.expected_found else 'missing'}")
+    if told:
+        out.print(", ".join(told), soft_wrap=True)
     if stored.label is not None:
         note = f", {printable(str(stored.label.note))}" if stored.label.note else ""
         out.print(f"label: {one_line(str(stored.label.outcome))}{note}")

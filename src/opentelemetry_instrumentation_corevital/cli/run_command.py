@@ -13,14 +13,19 @@ from ..store import StoreError
 from .generation import DecodingOptions, GenerationRequest, generate, generation_options
 from .live_run import LiveRun
 from .output import print_json
-from .own_telemetry import CommandTelemetry, Otlp
+from .own_telemetry import Otlp
 from .printing import error_console
 from .prompt_input import prompt_text, read_rag_context
+from .prompt_set_options import PromptSet, prompt_set_of
+from .prompt_set_results import SetResults
+from .prompt_set_run import answer_set
 from .run_options import (
+    AskAgain,
     CaptureOption,
     Chat,
     Device,
     DtypeOption,
+    ExperimentName,
     ExportOtel,
     FailAbove,
     JsonPretty,
@@ -33,6 +38,7 @@ from .run_options import (
     OutFolder,
     PromptFile,
     PromptOption,
+    PromptSetFile,
     RagContextFile,
     RepetitionPenalty,
     Revision,
@@ -50,8 +56,9 @@ from .run_options import (
     TopP,
     WriteJson,
 )
+from .run_places import Destination, ModelSource
 from .run_results import RunResults, spans_of_runs, trace_ids
-from .sinks import Sink, SinkOptions, sink_of
+from .sinks import SinkKind, SinkOptions, sink_of
 
 ABOVE_RISK: Final = 3
 """Exit code of a run whose risk is above `--fail-above`."""
@@ -61,6 +68,8 @@ def run(
     model: ModelName,
     prompt: PromptOption = None,
     prompt_file: PromptFile = None,
+    prompts: PromptSetFile = None,
+    again: AskAgain = False,
     chat: Chat = None,
     rag: RagContextFile = None,
     max_new_tokens: MaxNewTokens = 128,
@@ -86,6 +95,7 @@ def run(
     json_pretty: JsonPretty = False,
     store: StoreRun = True,
     store_content: StoreContent = False,
+    experiment: ExperimentName = None,
     export_otel: ExportOtel = False,
     otel_endpoint: OtelEndpoint = None,
     as_json: RunAsJson = False,
@@ -95,17 +105,13 @@ def run(
 
     Example: corevital run --model smollm2 --prompt "Name three primary colours."
     """
-    text, retrieved = prompt_text(prompt, prompt_file), read_rag_context(rag)
+    only_one = {"--prompt": prompt, "--prompt-file": prompt_file, "--rag-context": rag, "--live": live}
+    elsewhere = {"--sink": sink is SinkKind.LOCAL, "--write-json": write_json, "--no-store": not store}
+    asked = prompt_set_of(prompts, experiment, {**only_one, **elsewhere}, again=again)
+    text, retrieved = prompt_text(prompt, prompt_file) if asked is None else None, read_rag_context(rag)
     capturing = _Capturing.of(capture, risk_threshold, stop_on, store_content=store_content)
     decoding = DecodingOptions(
-        sample=sample,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        repetition_penalty=repetition_penalty,
-        num_beams=num_beams,
-        num_return_sequences=num_return_sequences,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens, sample, temperature, top_p, top_k, repetition_penalty, num_beams, num_return_sequences
     )
     request = GenerationRequest(
         text, generation_options(decoding), capturing.options, chat=chat, seed=seed, rag=retrieved
@@ -113,20 +119,11 @@ def run(
     wanted = SinkOptions(
         kind=sink, store=store, db=db, out=out, write_json=write_json, json_pretty=json_pretty, content=store_content
     )
-    place = sink_of(wanted, capturing.sqlite_path)
-    destination = _Destination(place, Otlp.of(otel_endpoint, asked=export_otel), capturing.content_to_otlp)
-    source = _ModelSource(model, device=device, dtype=dtype, revision=revision)
-    _end(_answer(source, request, destination, quiet=as_json, live=live), as_json, fail_above)
-
-
-@dataclass(frozen=True, slots=True)
-class _ModelSource:
-    """Where a model comes from and where it goes, as `load_model` takes it."""
-
-    name: str
-    device: str | None
-    dtype: str | None
-    revision: str | None
+    place, otlp = sink_of(wanted, capturing.sqlite_path), Otlp.of(otel_endpoint, asked=export_otel)
+    destination = Destination(place, otlp, capturing.content_to_otlp, experiment)
+    source = ModelSource(model, device=device, dtype=dtype, revision=revision)
+    results = _answers(source, request, destination, asked, quiet=as_json, live=live)
+    _end(results, as_json, fail_above)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,17 +156,23 @@ class _Capturing:
         return cls(options, settings.content_on_span or not store_content, settings.sqlite_path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Destination:
-    """Where what is recorded goes."""
-
-    sink: Sink
-    otlp: Otlp
-    content_to_otlp: bool
+def _answers(
+    source: ModelSource,
+    request: GenerationRequest,
+    destination: Destination,
+    asked: PromptSet | None,
+    *,
+    quiet: bool,
+    live: bool,
+) -> RunResults | SetResults:
+    """Return what comes of one prompt, or of a prompt set; errors are those of either."""
+    if asked is not None:
+        return answer_set(source, request, destination, asked, quiet=quiet)
+    return _answer(source, request, destination, quiet=quiet, live=live)
 
 
 def _answer(
-    source: _ModelSource, request: GenerationRequest, destination: _Destination, *, quiet: bool, live: bool
+    source: ModelSource, request: GenerationRequest, destination: Destination, *, quiet: bool, live: bool
 ) -> RunResults:
     """Load the model, let it answer, and store or write what was recorded.
 
@@ -184,7 +187,7 @@ def _answer(
     with destination.sink.ready(), destination.sink.recording() as recorded:
         with status.status(f"Loading {source.name} ..."):
             loaded = load_model(source.name, device=source.device, dtype=source.dtype, revision=source.revision)
-        telemetry = CommandTelemetry(recorded, content_to_otlp=destination.content_to_otlp, otlp=destination.otlp)
+        telemetry = destination.telemetry(recorded)
         view = LiveRun(loaded.tokenizer, request.generation) if live else None
         runs = generate(loaded, request, telemetry, status, view)
         telemetry.close()
@@ -208,7 +211,7 @@ def _answer(
     )
 
 
-def _end(results: RunResults, as_json: bool, fail_above: float | None) -> None:
+def _end(results: RunResults | SetResults, as_json: bool, fail_above: float | None) -> None:
     """Show what came of it, and end as the outcome asks for.
 
     Raises:

@@ -30,6 +30,28 @@ PromptFile = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="A UTF-8 file that holds the prompt; - as above.", rich_help_panel=_MODEL),
 ]
+PromptSetFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts",
+        metavar="FILE",
+        help="A prompt set: .txt, a prompt a line; .jsonl with id, prompt or messages, expected, metadata. "
+        "What is stored already is not asked again.",
+        rich_help_panel=_MODEL,
+    ),
+]
+ExperimentName = Annotated[
+    str | None,
+    typer.Option(
+        "--experiment",
+        metavar="NAME",
+        help="What these runs belong to, to find and compare them by.",
+        rich_help_panel=_RECORD,
+    ),
+]
+AskAgain = Annotated[
+    bool, typer.Option("--again", help="With --prompts: ask what is stored already, too.", rich_help_panel=_MODEL)
+]
 Chat = Annotated[
     bool | None,
     typer.Option(

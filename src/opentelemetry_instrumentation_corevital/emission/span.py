@@ -75,11 +75,13 @@ def emit_run(
     if events_lost:
         room.cut["step_events"] = f"{events_lost} {_TOO_LARGE}"
 
+    told_before = len(getattr(span, "events", None) or ())  # those of judgements, which an SDK drops first
     for time_ns, event in events:
         span.add_event(semconv.STEP_EVENT, event, time_ns)
     for time_ns, event in interventions:  # last: an SDK with a lower limit drops the first ones
         span.add_event(semconv.INTERVENTION_EVENT, event, time_ns)
-    recorded = {semconv.STEPS_RECORDED: live + max(0, len(events) - int(getattr(span, "dropped_events", 0) or 0))}
+    dropped = max(0, int(getattr(span, "dropped_events", 0) or 0) - told_before)
+    recorded = {semconv.STEPS_RECORDED: live + max(0, len(events) - dropped)}
     absent = absent_attribute({**run.absent, **holes, **room.cut})
     span.set_attributes(fitting(attributes | evidence | layers | series | text | absent | recorded))
     if getattr(span, "dropped_attributes", 0):  # the SDK drops the oldest: these must be the newest

@@ -13,6 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from .._internal.values import clean, fits_int64, plain
+from ..catalogue import prompt_names
 
 Row = tuple[Any, ...]
 
@@ -109,6 +110,8 @@ class Source:
 
     resource: Row
     scope: Row
+    experiment: str | None = None
+    """What the resource says that its runs belong to."""
 
     @property
     def service_name(self) -> str:
@@ -158,10 +161,11 @@ def source_of(
 ) -> Source:
     """Return the rows of a resource and a scope, wherever they come from."""
     attributes, service = to_json(resource), text(resource.get("service.name")) or ""
-    more = to_json(scope_attributes)
+    more, experiment = to_json(scope_attributes), text(resource.get(prompt_names.EXPERIMENT)) or None
     return Source(
         (_digest(attributes, resource_url), service, attributes, resource_url),
         (_digest(name, version, more, scope_url), name, version, more, scope_url),
+        experiment if experiment is None or len(experiment) <= prompt_names.MOST_PROMPT_ID else None,
     )
 
 

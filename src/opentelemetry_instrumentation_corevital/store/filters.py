@@ -35,6 +35,9 @@ class RunFilter:
         stop_reason: what ended it, one of `STOP_REASONS`.
         intervened: True: a policy did something to it; False: none did, as far as is known.
         baseline_source: where what is usual for its model came from, one of `BASELINE_SOURCES`.
+        service: the name of the service that it ran in.
+        experiment: what it belongs to.
+        request_hash: what it was asked, and how, has exactly this hash.
 
     Raises:
         StoreError: for a flag, level, stop reason or source that there is not, or a number that is none.
@@ -53,6 +56,9 @@ class RunFilter:
     stop_reason: str | None = None
     intervened: bool | None = None
     baseline_source: str | None = None
+    service: str | None = None
+    experiment: str | None = None
+    request_hash: str | None = None
 
     def __post_init__(self) -> None:
         """Check the conditions, and write flag and hash as runs have them."""

@@ -6,7 +6,8 @@ from importlib.resources import files
 from typing import Final
 
 from .. import semconv
-from .run_columns import FLAG_INDEXES, VERDICT_COLUMNS
+from ..catalogue import prompt_names
+from .run_columns import FLAG_INDEXES, PROMPT_COLUMNS, VERDICT_COLUMNS
 
 NOW_NS: Final = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000000"
 
@@ -14,6 +15,24 @@ _ATTRIBUTE: Final = (
     "UPDATE runs SET {column} = (SELECT json_extract(attributes, '$.\"{name}\"') FROM spans "
     "WHERE spans.trace_id = runs.trace_id AND spans.span_id = runs.span_id)"
 )
+_EXPERIMENT: Final = (
+    f"(SELECT json_extract(resources.attributes, '$.\"{prompt_names.EXPERIMENT}\"') FROM spans JOIN resources "
+    "ON resources.id = spans.resource_id WHERE spans.trace_id = runs.trace_id AND spans.span_id = runs.span_id "
+    f"AND json_type(resources.attributes, '$.\"{prompt_names.EXPERIMENT}\"') = 'text')"
+)
+
+
+def _of_prompt(name: str) -> str:
+    """Return what a run's event of its prompt has of a name, as SQL: a newer program may have sent it before."""
+    definition = semconv.DEFINITIONS["event attribute", name]
+    kinds = "'true', 'false'" if definition.type == "boolean" else "'text'"
+    return (
+        f"(SELECT json_extract(attributes, '$.\"{name}\"') FROM span_events WHERE name = '{prompt_names.PROMPT_EVENT}' "
+        "AND span_events.trace_id = runs.trace_id AND span_events.span_id = runs.span_id "
+        f"AND json_type(attributes, '$.\"{name}\"') IN ({kinds}) ORDER BY seq LIMIT 1)"
+    )
+
+
 _BY_HAND: Final[dict[int, dict[str, tuple[str, ...]]]] = {
     1: {},
     2: {
@@ -42,6 +61,17 @@ _BY_HAND: Final[dict[int, dict[str, tuple[str, ...]]]] = {
         ),
     },
     3: {"runs": ("ALTER TABLE runs ADD COLUMN damage TEXT",)},  # NULL: what was refused before is named by `show` alone
+    6: {
+        "runs": (
+            "DROP INDEX IF EXISTS runs_filters",  # has more columns now, and is made anew
+            "ALTER TABLE runs ADD COLUMN experiment TEXT",
+            "ALTER TABLE runs ADD COLUMN prompt_id TEXT",
+            "ALTER TABLE runs ADD COLUMN request_hash TEXT",
+            "ALTER TABLE runs ADD COLUMN expected_found INTEGER",
+            f"UPDATE runs SET experiment = {_EXPERIMENT}",
+            *(f"UPDATE runs SET {column} = {_of_prompt(name)}" for column, name in PROMPT_COLUMNS.items()),
+        ),
+    },
 }
 """Version -> table -> what it lacks of the next version's, beside columns of verdicts."""
 

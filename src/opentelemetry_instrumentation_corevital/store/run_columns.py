@@ -1,10 +1,11 @@
-"""Which attributes of a run's span the columns of `runs` are copies of, and the SQL of those that hold verdicts."""
+"""What the columns of `runs` are copies of: attributes of a run's span, its prompt event and its resource."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from .. import semconv
+from ..catalogue import prompt_names
 from ..catalogue.verdict import SQL_TYPES, VerdictType
 from ..catalogue.verdicts import CARRIED, FLAGS
 
@@ -63,3 +64,12 @@ COLUMN_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
     "margin_mean": (semconv.MARGIN_MEAN,),
 }
 """Column -> the attributes that may hold its value: a sequence's own span, then a call's."""
+
+PROMPT_COLUMNS: Final[Mapping[str, str]] = {
+    "prompt_id": prompt_names.PROMPT_ID,
+    "request_hash": prompt_names.PROMPT_REQUEST_HASH,
+    "expected_found": prompt_names.PROMPT_EXPECTED_FOUND,
+}
+"""Column -> the attribute of the event that says which prompt of a prompt set a run answers."""
+SET_COLUMNS: Final = ("experiment", *PROMPT_COLUMNS)
+"""What is known of a run that answers a prompt of a prompt set; `experiment` is the resource's."""

@@ -1,4 +1,4 @@
--- CoreVital's store, version 6: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
+-- CoreVital's store, version 7: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
 -- run, the run data, and the labels that people gave.
 --
 -- This text makes the newest version. It is also run on a file of an older version, which gets the tables that it lacks;
@@ -96,6 +96,10 @@ CREATE TABLE IF NOT EXISTS runs (
   margin_mean REAL,
   label TEXT,                           -- the outcome in `labels`, copied: lists need no join
   damage TEXT,                          -- JSON: name of a value that was refused when it came -> why; NULL: none was
+  experiment TEXT,                      -- of the resource
+  prompt_id TEXT,                       -- this and the next two: of the event that tells a prompt set's prompt
+  request_hash TEXT,                    -- over prompt, model, settings and experiment: what was asked already
+  expected_found INTEGER,               -- whether the expected text is in the answer
   duration_ns INTEGER GENERATED ALWAYS AS (end_ns - start_ns) VIRTUAL,
   PRIMARY KEY (trace_id, span_id),      -- every sequence has a span of its own
   FOREIGN KEY (trace_id, span_id) REFERENCES spans (trace_id, span_id) ON DELETE CASCADE
@@ -108,11 +112,13 @@ CREATE INDEX IF NOT EXISTS runs_risk ON runs (risk_score, start_ns) WHERE risk_s
 CREATE INDEX IF NOT EXISTS runs_prompt ON runs (prompt_hash, start_ns) WHERE prompt_hash IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_label ON runs (label, start_ns) WHERE label IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_stop ON runs (stop_reason, start_ns) WHERE stop_reason IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_experiment ON runs (experiment, start_ns) WHERE experiment IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_request ON runs (request_hash, start_ns) WHERE request_hash IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_intervened ON runs (start_ns) WHERE intervention IS NOT NULL;
 -- Everything that a list filters by, newest last: several conditions at once are one walk along this index.
 CREATE INDEX IF NOT EXISTS runs_filters ON runs (
   start_ns, sequence_index, end_ns, risk_score, output_tokens, model, risk_level, label, prompt_hash, stop_reason,
-  intervention, baseline_source,
+  intervention, baseline_source, service_name, experiment, request_hash,
   {flag columns}
 );
 CREATE INDEX IF NOT EXISTS runs_duration ON runs (duration_ns);

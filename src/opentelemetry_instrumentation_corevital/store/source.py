@@ -181,7 +181,7 @@ class RunSource(Protocol):
             limit: how many at most; None: all.
             conditions: those of `RunFilter`, by name, in addition: `model`, `risk_above`, `level`, `flag`, `since_ns`,
                 `until_ns`, `prompt_hash`, `label`, `longer_than`, `tokens_above`, `stop_reason`, `intervened`,
-                `baseline_source`.
+                `baseline_source`, `service`, `experiment`, `request_hash`.
 
         Raises:
             TypeError: for a condition that there is not.
@@ -195,6 +195,12 @@ class RunSource(Protocol):
             found += some
             if after is None:
                 break
+        return RunList(found[:limit])
+
+    def riskiest(self, wanted: RunFilter = ANY_RUN, *, limit: int = 20) -> RunList:
+        """Return the runs of the highest risk, the highest first and of equals the newest; those not judged last."""
+        found = self.runs(wanted, limit=None)
+        found.sort(key=lambda run: 1.0 if run.risk_score is None else -run.risk_score)
         return RunList(found[:limit])
 
     def models(self, wanted: RunFilter = ANY_RUN, **conditions: Any) -> dict[str | None, int]:

@@ -12,10 +12,11 @@ from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from .. import semconv
 from .._internal.values import clean
+from ..catalogue import prompt_names
 from .checked_attributes import Findings, checked_attributes, damage_json
 from .common_rows import Lost, Row, Source, insert, integer, number, size_of, source, text, to_json
 from .data_damage import note_damage_of_data
-from .run_columns import COLUMN_ATTRIBUTES
+from .run_columns import COLUMN_ATTRIBUTES, PROMPT_COLUMNS, SET_COLUMNS
 from .sqlite_labels import COPY_LABEL
 
 _SPAN_COLUMNS: Final = (
@@ -143,12 +144,15 @@ def rows_of(span: SpanFields) -> SpanRows:
     links = tuple((*key, seq, *linked, to_json(more)) for seq, (*linked, more) in enumerate(span.links))
     run, findings = None, Findings()
     if not _RUN_MARKS.isdisjoint(attributes):
-        known = checked_attributes(attributes, findings)
-        for place, (_, _, more) in enumerate(span.events):
-            checked_attributes(more or {}, findings, "event attribute", f"event {place}: ")
+        known, asked = checked_attributes(attributes, findings), dict[str, Any]()
+        for place, (_, name, more) in enumerate(span.events):
+            sound = checked_attributes(more or {}, findings, "event attribute", f"event {place}: ")
+            if name == prompt_names.PROMPT_EVENT:
+                asked = asked or sound
         judged = (_run_value(known, *reading) for reading in _RUN_ATTRIBUTES.values())
+        of_prompt = (read(asked.get(name)) for read, name in _PROMPT_ATTRIBUTES)
         told = damage_json(findings.named)
-        run = (*key, span.start_ns, span.end_ns, origin.service_name, *judged, told)
+        run = (*key, span.start_ns, span.end_ns, origin.service_name, *judged, told, origin.experiment, *of_prompt)
     size = origin.bytes + size_of(row, run or (), *events, *links)
     return SpanRows(origin, row, events, links, run, size, findings.named)
 
@@ -194,11 +198,23 @@ _RUN_ATTRIBUTES: Final = {
     for column, names in COLUMN_ATTRIBUTES.items()
 }
 """Column -> how its value is read, and the attributes that may hold it."""
+_PROMPT_ATTRIBUTES: Final = [
+    (_READ[semconv.DEFINITIONS["event attribute", name].type], name) for name in PROMPT_COLUMNS.values()
+]
 
 _RUN_MARKS: Final = frozenset((semconv.STEPS_TOTAL, semconv.STEPS_RECORDED))
 """What only a span of a run has: the first where its tokens are known, the second where CoreVital has judged it."""
 
-RUN_COLUMNS: Final = ("trace_id", "span_id", "start_ns", "end_ns", "service_name", *_RUN_ATTRIBUTES, "damage")
+RUN_COLUMNS: Final = (
+    "trace_id",
+    "span_id",
+    "start_ns",
+    "end_ns",
+    "service_name",
+    *_RUN_ATTRIBUTES,
+    "damage",
+    *SET_COLUMNS,
+)
 
 
 def _run_value(attributes: Mapping[str, Any], read: Callable[[Any], Any], names: tuple[str, ...]) -> Any:

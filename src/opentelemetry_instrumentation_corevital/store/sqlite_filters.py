@@ -9,9 +9,11 @@ from .source import Cursor
 
 ORDER: Final = "ORDER BY start_ns DESC, trace_id, sequence_index, span_id"
 """The order of `Cursor`."""
+BY_RISK: Final = ORDER.replace("ORDER BY", "ORDER BY CASE WHEN risk_score BETWEEN 0 AND 1 THEN risk_score END DESC,")
+"""The highest first; what is no risk, as a damaged file may have it, comes last."""
 _SECOND_NS: Final = 10**9
 _MOST: Final = 2**63 - 1
-_INDEXED: Final = ("model", "level", "flag", "label", "stop_reason", "intervened")
+_INDEXED: Final = ("model", "level", "flag", "label", "stop_reason", "intervened", "experiment", "request_hash")
 """Conditions that have an index of their own."""
 _FIELDS: Final = tuple(field.name for field in fields(RunFilter))
 
@@ -49,6 +51,9 @@ def where(
         ("risk_level = ?", wanted.level),
         ("stop_reason = ?", wanted.stop_reason),
         ("baseline_source = ?", wanted.baseline_source),
+        ("service_name = ?", wanted.service),
+        ("experiment = ?", wanted.experiment),
+        ("request_hash = ?", wanted.request_hash),
         ("start_ns >= ?", _int64(oldest)),
         ("start_ns <= ?", _int64(newest)),
         ("end_ns - start_ns > ?", _int64(duration)),

@@ -17,7 +17,7 @@ from .database import explain, open_for_reading, store_path
 from .filters import ANY_RUN, RunFilter
 from .run_reader import MOST_DATA, MOST_EVENTS, stored_run
 from .source import Cursor, ModelOverview, RunPage, RunSource, newest_that_counts
-from .sqlite_filters import ORDER, index, where
+from .sqlite_filters import BY_RISK, ORDER, index, where
 from .sqlite_labels import read_label, set_label
 from .store_error import StoreError
 from .stored_run import COLUMNS, RunList, RunSummary, StoredRun, fingerprint_in, summary_of
@@ -84,6 +84,13 @@ class Store(RunSource):
         # First which, from an index alone; then their rows.
         keys = f"SELECT trace_id, span_id FROM runs {hint} {condition} {ORDER} LIMIT ?"
         return self._summaries(f"WHERE (trace_id, span_id) IN ({keys}) {ORDER}", (*values, limit))
+
+    def riskiest(self, wanted: RunFilter = ANY_RUN, *, limit: int = 20) -> RunList:
+        """Return the runs of the highest risk, the highest first and of equals the newest; those not judged last."""
+        condition, values = where(wanted)
+        keys = f"SELECT trace_id, span_id FROM runs {index(wanted)} {condition} {BY_RISK} LIMIT ?"
+        rest = f"WHERE (trace_id, span_id) IN ({keys}) {BY_RISK}"
+        return RunList(self._summaries(rest, (*values, min(limit, _MOST_ROWS))))
 
     def overview(self, wanted: RunFilter = ANY_RUN) -> list[ModelOverview]:
         """Return what there is of each model: the most frequent first, then by name."""

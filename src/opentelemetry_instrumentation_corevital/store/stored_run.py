@@ -12,7 +12,7 @@ from ..run import Fingerprint, Run
 from .checked_attributes import REPORT, RUN_DATA, Findings, checked_row, damage_json
 from .filters import FLAGS
 from .labels import Label
-from .run_columns import COLUMN_ATTRIBUTES, VERDICT_COLUMNS
+from .run_columns import COLUMN_ATTRIBUTES, SET_COLUMNS, VERDICT_COLUMNS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,8 @@ class RunSummary:
     margin_mean: float | None
     label: str | None
     others: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Columns of verdicts that the catalogue has beside the fields above, by name; each is read as they are."""
+    """Columns beside the fields above, by name: verdicts that the catalogue has, and what a prompt set says. They are
+    read like the fields."""
     damage: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What is wrong with values that are left out: the name of each -> why. Those of the row, and those of the span and
     of the run data's headers that were refused when they came."""
@@ -81,6 +82,21 @@ class RunSummary:
     def intervention(self) -> str | None:
         """Return what a policy did to it last; None where none did anything."""
         return self.others.get("intervention")
+
+    @property
+    def experiment(self) -> str | None:
+        """Return what it belongs to, as its resource says."""
+        return self.others.get("experiment")
+
+    @property
+    def prompt_id(self) -> str | None:
+        """Return which prompt of a prompt set it answers."""
+        return self.others.get("prompt_id")
+
+    @property
+    def expected_found(self) -> bool | None:
+        """Return whether the text that its prompt set expects is in the answer; None where it expects none."""
+        return self.others.get("expected_found")
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -107,14 +123,15 @@ class RunSummary:
 
 
 _FIELDS = tuple(each.name for each in fields(RunSummary) if each.name not in ("others", "damage"))
-OTHERS = tuple(column.name for column in VERDICT_COLUMNS if column.name not in _FIELDS)
+OTHERS = (*(column.name for column in VERDICT_COLUMNS if column.name not in _FIELDS), *SET_COLUMNS)
 """Columns that have no field of their own."""
 COLUMNS = (*_FIELDS, *OTHERS, "damage")
 
 
 def summary_of(row: tuple[Any, ...]) -> RunSummary:
     """Return a row of `runs` whose columns are `COLUMNS`; a value that is wrong is None, and `damage` says why."""
-    values, damage = checked_row(dict(zip(COLUMNS, row, strict=True)), COLUMN_ATTRIBUTES, FLAGS)
+    truths = (*FLAGS, "expected_found")
+    values, damage = checked_row(dict(zip(COLUMNS, row, strict=True)), COLUMN_ATTRIBUTES, truths)
     others = {name: values.pop(name) for name in OTHERS}
     return RunSummary(**values, others=others, damage=damage)
 

@@ -1,0 +1,33 @@
+"""When two requests of a prompt set are the same: what is stored already need not be asked again."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ..assessment.fingerprint import hash_text
+from ..config import Settings
+from .prompt_set import SetPrompt
+
+
+def request_hashes(prompts: Sequence[SetPrompt], asked: dict[str, Any], settings: Settings) -> list[str]:
+    """Return a hash for each prompt over all that makes its answer: prompt, model, settings and experiment.
+
+    A prompt is its text and the id that it was given; prompts that are alike in both are told apart by their order.
+    The hash is made as that of the prompt is, with its key; where prompts are not hashed at all, a prompt is its id.
+
+    Args:
+        prompts: of the set.
+        asked: model, revision, dtype, decoding, seed, chat and experiment, as JSON takes them.
+        settings: those of the environment and of the options.
+    """
+    key = settings.hash_key if settings.prompt_hash == "hmac" else None
+    seen: dict[str, int] = {}
+    found = []
+    for prompt in prompts:
+        words = {"text": prompt.text, "messages": prompt.messages, "id": prompt.given_id}
+        told = {"id": prompt.id} if settings.prompt_hash == "off" else words
+        text = json.dumps(told, sort_keys=True)
+        alike = seen[text] = seen.get(text, -1) + 1
+        request = {**asked, "prompt": told, "alike": alike, "stop_on": settings.stop_on}
+        found.append(hash_text(json.dumps(request, sort_keys=True), key))
+    return found
