@@ -91,7 +91,7 @@ def test_shared_leaves_out_what_one_has_not_run(filled: Cli) -> None:
 
 
 def test_csv_has_a_row_per_model(filled: Cli) -> None:
-    code, out, _ = filled("compare", "--csv", "--models", f"{LARGE},{SMALL}")
+    code, out, _ = filled("compare", "--csv", "--wide", "--models", f"{LARGE},{SMALL}")
     assert code == 0
     large, small = csv.DictReader(io.StringIO(out))
     assert (large["model"], large["runs"], large["risk_score_difference"]) == (LARGE, "8", "")
@@ -100,6 +100,20 @@ def test_csv_has_a_row_per_model(filled: Cli) -> None:
     assert small["risk_score_difference_units"] == "8"
     assert float(small["repetition_loop_detected_mean"]) == pytest.approx(2 / 9)
     assert small["correct_mean"] == "", "nobody labelled anything"
+
+
+def test_csv_has_a_few_columns_and_with_wide_all(filled: Cli) -> None:
+    rows, wide = (
+        list(csv.DictReader(io.StringIO(filled("compare", "--csv", *more, "--models", f"{LARGE},{SMALL}")[1])))
+        for more in ((), ("--wide",))
+    )
+    assert list(rows[0])[:3] == ["model", "runs", "prompts"]
+    assert len(rows[0]) < 20 < 80 < len(wide[0])
+    assert rows == [{name: row[name] for name in rows[0]} for row in wide]
+    for words in (("--wide",), ("--wide", "--json"), ("--wide", "--csv", "--prompts")):
+        code, out, err = filled("compare", *words)
+        assert (code, out) == (1, "")
+        assert "--wide goes with the --csv of models" in err
 
 
 def test_filters(filled: Cli) -> None:

@@ -16,6 +16,7 @@ from ..loading.model_names import stored_name
 from ..store import RunFilter, RunSource, RunSummary, open_store
 from ..store.comparison import Difference, ModelFigures, differences, figures, in_common, prompt_of
 from ..store.database import check_place
+from .compare_prompts import compare_prompts
 from .comparison_tables import as_json_value, csv_rows, print_comparison
 from .options import (
     AsCsv,
@@ -23,6 +24,7 @@ from .options import (
     Database,
     Flag,
     Label,
+    OfExperiment,
     PromptHash,
     RiskAbove,
     Since,
@@ -33,6 +35,7 @@ from .options import (
     database_file,
     read_from,
     since_ns,
+    with_stored_model,
 )
 from .output import one_format, print_json, write_csv
 from .printing import error_console, named_damage, tell_damage
@@ -68,6 +71,14 @@ AnswerSeed = Annotated[
 ]
 AnswerDevice = Annotated[str | None, typer.Option(help="With --prompt, as `run` takes it.")]
 NewestRuns = Annotated[int | None, typer.Option(min=1, help="The newest so many runs of each model; default: all.")]
+ExperimentList = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,...", help="Experiments to compare in place of models, each with the first."),
+]
+ByPrompt = Annotated[
+    bool, typer.Option("--prompts", help="Two models or experiments prompt by prompt, the worst difference first.")
+]
+Wide = Annotated[bool, typer.Option("--wide", help="With --csv: every column.")]
 OnlyShared = Annotated[bool, typer.Option("--shared", help="Only prompts that every model has run.")]
 
 
@@ -75,6 +86,8 @@ def compare(
     run_ids: TwoRuns = None,
     model: Models = None,
     models: ModelList = None,
+    experiments: ExperimentList = None,
+    prompts: ByPrompt = False,
     prompt: PromptsOption = None,
     max_new_tokens: AnswerTokens = None,
     temperature: AnswerTemperature = None,
@@ -86,10 +99,12 @@ def compare(
     flag: Flag = None,
     prompt_hash: PromptHash = None,
     label: Label = None,
+    experiment: OfExperiment = None,
     limit: NewestRuns = None,
     shared: OnlyShared = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    wide: Wide = False,
 ) -> None:
     """Compare models over the same prompts: risk, flags, entropy, tokens, and how they differ, with 95 % intervals.
 
@@ -98,43 +113,80 @@ def compare(
 
     Example: corevital compare --models org/model,org/other --since 7d
     """
-    one_format(as_json=as_json, as_csv=as_csv)
-    named = _names(model, models)
-    selection = _Selection(
-        since=since, risk_above=risk_above, flag=flag, prompt_hash=prompt_hash, label=label, limit=limit
-    )
-    answering = _Answering(
-        prompts=prompt or [], max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, device=device
-    )
-    _check_combination(run_ids, named, selection, answering, shared=shared)
+    shown = _Shown(as_json=as_json, as_csv=as_csv, wide=wide, prompts=prompts)
+    named = _Named(_names(model, models), _names((), experiments, "--experiments"))
+    selection = _Selection(since, risk_above, flag, prompt_hash, label, experiment, limit)
+    answering = _Answering(prompt or [], max_new_tokens, temperature, seed, device)
+    _check_combination(run_ids, named, selection, answering, only_groups=shared or prompts)
     if run_ids:
         side_by_side(run_ids, database(db), as_json=as_json, as_csv=as_csv, source=read_from(db))
         return
     notes: list[str] = []
     if answering.prompts:
-        groups = _answered(named, answering, db, error_console(quiet=as_json or as_csv or not sys.stderr.isatty()))
+        status = error_console(quiet=as_json or as_csv or not sys.stderr.isatty())
+        groups = _answered(named.models, answering, db, status)
+        source = Text(printable(f"stored in {_place(db)}"), "dim")
     else:
         wanted = selection.conditions()
         with open_store(database(db)) as store:
             groups, notes = _stored(store, named, wanted, limit)
-    if shared:
-        groups = _only_shared(groups)
-    found, different = _compared(groups)
-    notes += _notes(groups, found)
-    tell_damage(named_damage(run for runs in groups.values() for run in runs))
-    if as_json:
-        print_json(as_json_value(found, different, next(iter(groups)), notes))
-    elif as_csv:
-        write_csv(*csv_rows(found, different))
-    else:
-        source = Text(printable(f"stored in {_place(db)}"), "dim") if answering.prompts else read_from(db)
-        print_comparison(found, different, notes, source)
+        source = read_from(db)
+    shown.show(_only_shared(groups) if shared else groups, notes, source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """How a comparison is shown.
+
+    Raises:
+        UserError: for formats that do not go together.
+    """
+
+    as_json: bool
+    as_csv: bool
+    wide: bool
+    prompts: bool
+    """Whether prompt by prompt."""
+
+    def __post_init__(self) -> None:
+        one_format(as_json=self.as_json, as_csv=self.as_csv)
+        if self.wide and (not self.as_csv or self.prompts):
+            raise UserError("--wide goes with the --csv of models, which has a few of its columns without it.")
+
+    def show(self, groups: Groups, notes: list[str], source: Text) -> None:
+        """Print it.
+
+        Args:
+            groups: the runs of each model, those of the reference first.
+            notes: what to beware of.
+            source: says where the runs are stored.
+        """
+        tell_damage(named_damage(run for runs in groups.values() for run in runs))
+        if self.prompts:
+            compare_prompts(groups, source, as_json=self.as_json, as_csv=self.as_csv, notes=notes)
+            return
+        found, different = _compared(groups)
+        notes = [*notes, *_notes(groups, found)]
+        if self.as_json:
+            print_json(as_json_value(found, different, next(iter(groups)), notes))
+        elif self.as_csv:
+            write_csv(*csv_rows(found, different, wide=self.wide))
+        else:
+            print_comparison(found, different, notes, source)
 
 
 # --- what was asked for ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What is compared: models, or experiments in their place."""
+
+    models: Sequence[str]
+    experiments: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Selection:
     """Which of the stored runs are compared; None: any."""
 
@@ -143,6 +195,7 @@ class _Selection:
     flag: str | None
     prompt_hash: str | None
     label: str | None
+    experiment: str | None
     limit: int | None
 
     def conditions(self) -> RunFilter:
@@ -158,10 +211,11 @@ class _Selection:
             flag=self.flag,
             prompt_hash=self.prompt_hash,
             label=self.label,
+            experiment=self.experiment,
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Answering:
     """The prompts that the models answer first, if any, and how."""
 
@@ -180,11 +234,11 @@ def _given(options: "_Selection | _Answering") -> list[str]:
 
 def _check_combination(
     run_ids: Sequence[str] | None,
-    named: Sequence[str],
+    named: _Named,
     selection: _Selection,
     answering: _Answering,
     *,
-    shared: bool,
+    only_groups: bool,
 ) -> None:
     """Refuse options of which one would be without effect.
 
@@ -194,26 +248,33 @@ def _check_combination(
     filtering, how = _given(selection), _given(answering)
     if how and not answering.prompts:
         raise UserError(f"{how[0]} goes with --prompt; stored runs are as they are.")
-    if run_ids and (answering.prompts or named or filtering or shared):
+    if run_ids and (answering.prompts or named.models or named.experiments or filtering or only_groups):
         raise UserError("Name two runs, or say which models to compare, not both.")
-    if answering.prompts and not named:
+    if answering.prompts and not named.models:
         raise UserError("--prompt needs --models A,B,...: the models that answer it.")
+    if named.experiments and (len(named.models) > 1 or selection.experiment is not None):
+        raise UserError("--experiments compares experiments, of one model at most: leave out the other names.")
+    if answering.prompts and named.experiments:
+        raise UserError("--prompt compares the runs that it makes, so --experiments does not go with it.")
     if answering.prompts and filtering:
         raise UserError(f"--prompt compares the runs that it makes, so {filtering[0]} does not go with it.")
 
 
-def _names(model: Sequence[str] | None, models: str | None) -> list[str]:
+def _names(model: Sequence[str] | None, models: str | None, option: str = "--models") -> list[str]:
     listed = [] if models is None else [name.strip() for name in models.split(",")]
     if models is not None and not all(listed):
-        raise UserError(f"--models {models}: give names with commas between them, such as org/small,org/large.")
+        raise UserError(f"{option} {models}: give names with commas between them, such as org/small,org/large.")
     return list(dict.fromkeys([*listed, *(model or ())]))
 
 
 # --- which runs --------------------------------------------------------------------------------------------------
 
 
-def _stored(store: RunSource, named: Sequence[str], wanted: RunFilter, limit: int | None) -> tuple[Groups, list[str]]:
+def _stored(store: RunSource, asked: _Named, wanted: RunFilter, limit: int | None) -> tuple[Groups, list[str]]:
     """Return the runs of each model, that of the reference first, and what there is to say of them."""
+    if asked.experiments:
+        return _of_experiments(store, asked, wanted, limit), []
+    named = list(asked.models)
     counts = store.models(wanted)
     nameless = counts.pop(None, 0)
     there = [name for name in counts if name is not None]
@@ -227,6 +288,19 @@ def _stored(store: RunSource, named: Sequence[str], wanted: RunFilter, limit: in
     groups: Groups = dict(store.compared(named or there, wanted, limit=limit))
     left_out = f"{nameless} runs whose model is unknown are left out." if nameless and not named else None
     return groups, [] if left_out is None else [left_out]
+
+
+def _of_experiments(store: RunSource, asked: _Named, wanted: RunFilter, limit: int | None) -> Groups:
+    """Return the runs of each experiment; of one model if it is named."""
+    if asked.models:
+        wanted = with_stored_model(store, replace(wanted, model=asked.models[0]))
+    groups: Groups = {name: store.runs(wanted, limit=limit, experiment=name) for name in asked.experiments}
+    for name, runs in groups.items():
+        if not runs:
+            raise UserError(
+                f"{name}: no run of this experiment matches; `corevital runs --experiment` lists those of one."
+            )
+    return groups
 
 
 def _place(db: str | None) -> str:

@@ -149,8 +149,24 @@ def as_json_value(
     }
 
 
-def csv_rows(found: Sequence[ModelFigures], different: Sequence[Difference]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return one row per model, with its differences from the first, and the columns."""
+_READABLE: Final = (
+    *("model", "runs", "prompts", "failed", "high_risk", "risk_score_mean", "risk_score_median", "flagged_mean"),
+    *("entropy_mean_mean", "output_tokens_mean", "seconds_mean"),
+    *(
+        "risk_score_difference",
+        "risk_score_difference_low",
+        "risk_score_difference_high",
+        "risk_score_difference_units",
+    ),
+    *("flagged_difference", "flagged_difference_low", "flagged_difference_high"),
+)
+"""Columns that a person reads from left to right."""
+
+
+def csv_rows(
+    found: Sequence[ModelFigures], different: Sequence[Difference], *, wide: bool
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return one row per model, with its differences from the first, and the columns: a few, or `wide` all."""
     rows = []
     for each in found:
         row = {name: value for name, value in asdict(each).items() if name != "measures"}
@@ -169,4 +185,4 @@ def csv_rows(found: Sequence[ModelFigures], different: Sequence[Difference]) -> 
                     None if mine is None else getattr(mine, what)
                 )
         rows.append(row)
-    return rows, list(rows[0])
+    return rows, list(rows[0] if wide else _READABLE)

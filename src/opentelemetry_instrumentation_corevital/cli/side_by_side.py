@@ -48,6 +48,8 @@ def _flags(run: StoredRun) -> list[str]:
 _FIELDS: Final = (
     _Field("model", lambda run: run.summary.model),
     _Field("prompt hash", lambda run: run.summary.prompt_hash and run.summary.prompt_hash[:16]),
+    _Field("prompt id", lambda run: run.summary.prompt_id),
+    _Field("experiment", lambda run: run.summary.experiment),
     _Field("decoding", lambda run: run.summary.strategy),
     _Field("seed", _attribute(semconv.GEN_AI_REQUEST_SEED)),
     _Field("risk", lambda run: run.summary.risk_score, ".2f"),
