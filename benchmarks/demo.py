@@ -2,8 +2,8 @@
 
     python benchmarks/demo.py docs/results/demo.json
 
-A copy of the commit is made in a temporary folder. Its packages are downloaded there first, so that the network is timed
-and weighed by itself; then `make demo` installs them, converts the model and runs it, and a second time it only runs.
+A copy of the commit is made in a temporary folder. Its packages are downloaded there first, so that the network is
+timed and weighed by itself; then `make demo` installs them, converts the model and runs it. A second time it only runs.
 Once is enough: it needs the network, and some GB of disk for as long as it lasts.
 """
 
