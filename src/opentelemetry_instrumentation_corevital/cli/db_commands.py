@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
+from .._internal.byte_size import byte_size
 from .._internal.printable import one_line
 from .._internal.user_error import UserError
 from ..config import load_settings
@@ -62,14 +63,16 @@ def stats(path: Database = None, as_json: AsJson = False) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     runs = found.rows["runs"]
-    table.add_row("file", f"{file}, {_size(found.file_bytes)}, of which {_size(found.used_bytes)} hold something")
+    table.add_row(
+        "file", f"{file}, {byte_size(found.file_bytes)}, of which {byte_size(found.used_bytes)} hold something"
+    )
     times = (found.first_ns, found.last_ns)
     span = " to ".join(time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1e9)) for at in times if at is not None)
     table.add_row("runs", f"{runs}{f', {span}' if runs else ''}")
     table.add_row(
         "steps", f"{found.steps}{f', {found.used_bytes / found.steps:.0f} bytes each' if found.steps else ''}"
     )
-    table.add_row("run data", f"{found.rows['run_data']} runs, {_size(found.data_bytes)}")
+    table.add_row("run data", f"{found.rows['run_data']} runs, {byte_size(found.data_bytes)}")
     table.add_row("models", _models(found.models) or "none")
     table.add_row("rows", ", ".join(f"{name} {count}" for name, count in found.rows.items()))
     console().print(table)
@@ -118,7 +121,7 @@ def vacuum(path: Database = None) -> None:
     Example: corevital db vacuum
     """
     before, after = vacuum_file(database_file(path))
-    echo(f"{_size(before)} before, {_size(after)} now")
+    echo(f"{byte_size(before)} before, {byte_size(after)} now")
 
 
 @db.command(cls=Command)
@@ -174,14 +177,6 @@ def _confirm(what: str) -> None:
 def _counts(removed: Removed) -> str:
     told = ((count, name.replace("_", " ")) for name, count in asdict(removed).items() if count)
     return ", ".join(f"{count} {name.removesuffix('s') if count == 1 else name}" for count, name in told) or "nothing"
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
 
 
 def _bytes(text: str) -> int:

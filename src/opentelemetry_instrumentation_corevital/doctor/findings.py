@@ -17,10 +17,12 @@ class Level(StrEnum):
 class Area(StrEnum):
     """What a finding is about, in the order in which they are told."""
 
+    USE = "use"
     INSTALLED = "installed"
     INSTRUMENTED = "instrumented"
     SETTINGS = "settings"
     EXPORTERS = "exporters"
+    MACHINE = "machine"
     ARRIVAL = "test telemetry"
     LIMITS = "limits"
 

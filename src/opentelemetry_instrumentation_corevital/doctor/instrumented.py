@@ -78,7 +78,11 @@ def _unseen(root: Path) -> Iterator[Finding]:
     unseen = [CONTINUOUS_BATCHING] if _source(root, CONTINUOUS_BATCHING_MODULE).exists() else []
     unseen += [name for module, classes in OWN_GENERATE.items() if _source(root, module).exists() for name in classes]
     if unseen:
-        yield note(Area.INSTRUMENTED, "not seen", f"{', '.join(unseen)}: a loop of their own, which makes no span")
+        yield note(
+            Area.INSTRUMENTED,
+            "not seen",
+            f"{len(unseen)} that loop by themselves and make no span: {', '.join(unseen)}",
+        )
 
 
 def _source(root: Path, module: str) -> Path:

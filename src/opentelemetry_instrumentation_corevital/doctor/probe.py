@@ -1,8 +1,8 @@
 """A process of its own that starts OpenTelemetry as `opentelemetry-instrument` does, and sends test telemetry.
 
-Run as `python -m opentelemetry_instrumentation_corevital.doctor.probe SECONDS`; prints JSON lines. Exporters may hang,
-print or end the process: here that harms nobody. A provider's processors are caught on their way in, so that nothing
-but the test goes out.
+Run as `python -m opentelemetry_instrumentation_corevital.doctor.probe SECONDS [quick]`; prints JSON lines. Exporters
+may hang, print or end the process: here that harms nobody. A provider's processors are caught on their way in, so that
+nothing but the test goes out: the span of one real `generate()`, or with `quick` a span without one.
 """
 
 import json
@@ -30,6 +30,8 @@ class _Caught:
         from opentelemetry.sdk.trace import TracerProvider
 
         self.found: list[tuple[str, Any]] = []
+        self.listen: Callable[[Any, Any], None] = TracerProvider.add_span_processor
+        """Adds a span processor to a provider, as it does where nobody catches it."""
         construct = MeterProvider.__init__
 
         def made(provider: Any, metric_readers: Any = (), *args: Any, **keywords: Any) -> None:
@@ -52,7 +54,7 @@ class _Caught:
 
 def main() -> None:
     """Start up, tell what is configured, test it, and leave without waiting for anybody."""
-    seconds = float(sys.argv[1])
+    seconds, quick = float(sys.argv[1]), sys.argv[2:] == ["quick"]
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a console exporter's span is not for whoever reads the answers
     heard = Heard()
@@ -70,8 +72,9 @@ def main() -> None:
             **_measured(),
         }
         _tell(answers, started)
+        span = None if quick or configurator is None else _try_generate(answers, heard, caught, started["corevital"])
         hear(heard)
-        for index, answer in enumerate(answers_of(trials, heard, seconds)):
+        for index, answer in enumerate(answers_of(trials, heard, seconds, span)):
             _tell(answers, {"exporter": index, **answer})
     except Exception as error:
         _tell(
@@ -79,6 +82,23 @@ def main() -> None:
         )
     answers.close()
     os._exit(0)  # neither threads that hang nor flushes at the exit are waited for
+
+
+def _try_generate(answers: IO[str], heard: Heard, caught: _Caught, keywords: dict[str, Any] | None) -> Any:
+    """Tell of a call of `generate()`; return the span that it made, or None."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import get_tracer_provider
+
+    from .tried_call import try_generate
+
+    provider = get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        return None
+    before = len(heard.of(threading.current_thread().name))
+    spans, told = try_generate(provider, caught.listen, keywords)
+    said = heard.of(threading.current_thread().name)[before:]
+    _tell(answers, {"ran": {**told, "said": [line for line in said if line.startswith("CoreVital")]}})
+    return spans[0] if spans else None
 
 
 def _tell(answers: IO[str], value: dict[str, Any]) -> None:

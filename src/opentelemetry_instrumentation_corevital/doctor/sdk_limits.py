@@ -44,6 +44,7 @@ def _span_limits(limits: Mapping[str, int | None]) -> Iterator[Finding]:
 
 def _batches(exporters: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """A gRPC receiver refuses a message of over 4 MiB, and with it all of the batch."""
+    large = dict[str, int]()
     for signal, most, variable in (
         ("traces", _GRPC_SPANS, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
         ("logs", _GRPC_LOGS, "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE"),
@@ -54,9 +55,7 @@ def _batches(exporters: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
             if each["signal"] == signal and each.get("protocol") == "grpc" and each["batch"]
         ]
         if sizes and max(sizes) > most:
-            yield note(
-                Area.LIMITS,
-                f"batches of {signal} over gRPC",
-                f"up to {max(sizes)}; receivers refuse a message of over 4 MiB, and with it all of the batch",
-                f"set {variable}={most}",
-            )
+            large[f"{variable}={most}"] = max(sizes)
+    if large:
+        text = f"up to {max(large.values())}: a receiver may refuse one of over 4 MiB, as a whole"
+        yield note(Area.LIMITS, "batches over gRPC", text, f"set {' and '.join(large)}")

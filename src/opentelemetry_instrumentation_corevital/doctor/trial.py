@@ -79,8 +79,12 @@ class Trial:
     def _in_store(self) -> bool:
         return type(self.exporter).__module__.startswith("opentelemetry_instrumentation_corevital.")
 
-    def send(self) -> dict[str, Any]:
-        """Send a span, or an empty message of another signal, which leaves nothing behind; return the answer."""
+    def send(self, span: Any) -> dict[str, Any]:
+        """Send a span, or an empty message of another signal, which leaves nothing behind; return the answer.
+
+        Args:
+            span: a finished one; None: one that is made here.
+        """
         if self.exporter is None:
             return {"result": "untested"}
         if self._in_store and self.signal != "traces":
@@ -91,10 +95,10 @@ class Trial:
             return {"result": self.exporter.export(MetricsData([])).name}
         if self.signal == "logs":
             return {"result": self.exporter.export([]).name}
-        span = _span()
+        span = _span() if span is None else span
         if self._in_store:
-            return _stored(self.exporter.path, span)
-        return {"result": self.exporter.export([span]).name, "trace_id": _trace_id(span)}
+            return {**_stored(self.exporter.path, span), "sent": span.name}
+        return {"result": self.exporter.export([span]).name, "trace_id": _trace_id(span), "sent": span.name}
 
 
 def _header_values(exporter: Any) -> list[str]:
@@ -156,14 +160,21 @@ def _opened(path: str) -> dict[str, Any]:
     return {"result": "SUCCESS"}
 
 
-def answers_of(trials: list[Trial], heard: Heard, seconds: float) -> list[dict[str, Any]]:
-    """Test all exporters at once, each for so many seconds at most."""
+def answers_of(trials: list[Trial], heard: Heard, seconds: float, span: Any) -> list[dict[str, Any]]:
+    """Test all exporters at once, each for so many seconds at most.
+
+    Args:
+        trials: the exporters.
+        heard: what they log.
+        seconds: how long each may take.
+        span: what those of traces get; None: a span that is made for it.
+    """
     answers: list[dict[str, Any]] = [{"result": "no answer"} for _ in trials]
 
     def ask(index: int) -> None:
         begin = time.monotonic()
         try:
-            answer = trials[index].send()
+            answer = trials[index].send(span)
         except Exception as error:
             answer = {"result": "FAILURE", "said": [f"{type(error).__name__}: {error}"]}
         answers[index] = {**answer, "seconds": round(time.monotonic() - begin, 3)}

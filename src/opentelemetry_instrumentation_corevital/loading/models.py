@@ -56,7 +56,7 @@ def load_model(
     Raises:
         UserError: with one sentence that says what to do.
     """
-    torch, transformers = _libraries(name)
+    torch, transformers = libraries(name)
     place, kind = _device(torch, device), _dtype(torch, dtype)
     source, options = _source(name, revision)
     with _quiet(transformers):
@@ -86,7 +86,7 @@ def load_tokenizer(name: str, *, local: bool = False) -> Any:
     """
     is_demo = name.rpartition("/")[2] == DEMO_NAME.rpartition("/")[2] and not Path(name).exists()
     meant = DEMO if is_demo else name
-    _, transformers = _libraries(meant)
+    _, transformers = libraries(meant)
     source, options = _source(meant, None, local=local)
     with _quiet(transformers):
         return _tokenizer(transformers, name, source, options)
@@ -125,7 +125,7 @@ def demo_model_path(*, fetch: bool = True) -> Path:
 
 def _convert_demo(folder: Path, fetch: bool) -> None:
     """Write the demo model to `folder`, whole or not at all, also when several processes do it at the same time."""
-    _, transformers = _libraries(DEMO)
+    _, transformers = libraries(DEMO)
     if missing := [name for name in _GGUF_READERS if importlib.util.find_spec(name) is None]:
         raise demo_error(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed")
     with weights_file(fetch=fetch) as gguf:
@@ -178,7 +178,15 @@ def _remove_abandoned(folder: Path) -> None:
 # --- what the user asked for ---------------------------------------------------------------------------------------
 
 
-def _libraries(name: str) -> tuple[Any, Any]:
+def libraries(name: str) -> tuple[Any, Any]:
+    """Return torch and transformers.
+
+    Args:
+        name: of the model that is to be loaded.
+
+    Raises:
+        UserError: if one of them is not installed.
+    """
     try:
         import torch
         import transformers
@@ -189,10 +197,15 @@ def _libraries(name: str) -> tuple[Any, Any]:
     return torch, transformers
 
 
+def default_device(torch: Any) -> Any:
+    """Return the device of a model for which none is named: the first of cuda, mps and cpu that is there."""
+    mps = torch.backends.mps.is_available()
+    return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+
+
 def _device(torch: Any, name: str | None) -> Any:
     if name is None:
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+        return default_device(torch)
     try:
         device = torch.device(name)
     except RuntimeError:
