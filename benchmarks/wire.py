@@ -40,10 +40,10 @@ from opentelemetry.trace import Span, Tracer, set_span_in_context
 from store import LAYERS, noise  # of this folder
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.assessment.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.config import Settings, load_settings
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
 from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
-from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport

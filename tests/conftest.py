@@ -45,8 +45,9 @@ def _absent_names_and_reasons_are_declared(
         yield
         return
     from opentelemetry_instrumentation_corevital import semconv
+    from opentelemetry_instrumentation_corevital.assessment import run_attributes
     from opentelemetry_instrumentation_corevital.catalogue import absence
-    from opentelemetry_instrumentation_corevital.emission import run_attributes, span
+    from opentelemetry_instrumentation_corevital.emission import span
 
     vocabulary = frozenset(name for kind, name in semconv.DEFINITIONS if kind == "attribute")
     found: dict[str, str] = {}

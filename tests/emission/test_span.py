@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from opentelemetry_instrumentation_corevital import Run, semconv
+from opentelemetry_instrumentation_corevital.assessment.run_attributes import downsample, series_attributes, slope
 from opentelemetry_instrumentation_corevital.emission import budget
 from opentelemetry_instrumentation_corevital.emission.judgements import HealthProcessor
-from opentelemetry_instrumentation_corevital.emission.run_attributes import downsample, series_attributes, slope
 from opentelemetry_instrumentation_corevital.emission.step_events import choose_steps
 from opentelemetry_instrumentation_corevital.run import Health
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, open_store

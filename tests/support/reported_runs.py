@@ -11,6 +11,7 @@ from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
 
 from opentelemetry_instrumentation_corevital import Judgement, Run, semconv
 from opentelemetry_instrumentation_corevital.assessment.risk import risk_level
+from opentelemetry_instrumentation_corevital.assessment.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.assessment.thresholds import Thresholds
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
@@ -20,7 +21,6 @@ from opentelemetry_instrumentation_corevital.emission.judgements import (
     default_judgements,
     in_order,
 )
-from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
 from opentelemetry_instrumentation_corevital.run import Risk
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry

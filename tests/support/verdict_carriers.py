@@ -14,6 +14,7 @@ from opentelemetry.trace import set_span_in_context
 
 from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital._internal.baseline_use import BaselineUse
+from opentelemetry_instrumentation_corevital.assessment.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT, Thresholds
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
@@ -23,7 +24,6 @@ from opentelemetry_instrumentation_corevital.emission.judgements import (
     default_judgements,
     in_order,
 )
-from opentelemetry_instrumentation_corevital.emission.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport

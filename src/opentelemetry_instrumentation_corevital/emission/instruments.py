@@ -13,14 +13,14 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from .. import semconv
 from .._internal.values import number
+from ..assessment.layer_arrays import layer_means
+from ..assessment.run_attributes import call_input_tokens, call_output_tokens, first_token_seconds
 from ..assessment.verdict_attributes import INTERVENTION
 from ..catalogue import signals
 from ..catalogue.fitting import fitting
 from ..run import Run
 from ..version import __version__
 from .exemplars import exemplar_context, without_exemplar
-from .layer_arrays import layer_means
-from .run_attributes import call_input_tokens, call_output_tokens, first_token_seconds
 
 # Of the GenAI conventions, for the instruments that they define.
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)

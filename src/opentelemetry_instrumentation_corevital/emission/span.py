@@ -7,14 +7,14 @@ from typing import Any, Final
 from opentelemetry.trace import Span
 
 from .. import semconv
+from ..assessment.layer_arrays import layer_attributes
+from ..assessment.run_attributes import SERIES_POINTS, absent_attribute, series_attributes, summary_attributes
 from ..assessment.verdict_attributes import carried_attributes, verdict_attributes
 from ..catalogue.fitting import fitting
 from ..config import Settings
 from ..run import Run
 from . import budget
 from .intervention_events import bytes_of, intervention_events
-from .layer_arrays import layer_attributes
-from .run_attributes import SERIES_POINTS, absent_attribute, series_attributes, summary_attributes
 from .step_events import StepEvents, choose_steps
 
 _JUDGEMENT_RESERVE: Final = 6 * 1024

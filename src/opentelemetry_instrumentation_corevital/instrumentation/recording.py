@@ -15,8 +15,8 @@ from .._internal.clock import Clock
 from .._internal.error_text import error_name
 from .._internal.layer_selection import LayerSelection
 from .._internal.safety import shielded
+from ..assessment import run_attributes as emitted
 from ..config import Settings
-from ..emission import run_attributes as emitted
 from ..emission.ids import system_random
 from ..emission.instruments import Instruments, call_tokens
 from ..emission.judgements import ENLISTED_KEY, Profiled, RunJudgement, in_order, judges_steps

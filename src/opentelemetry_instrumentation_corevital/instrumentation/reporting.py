@@ -16,11 +16,11 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_co
 from .. import semconv
 from .._internal.error_text import error_name
 from .._internal.safety import shielded
+from ..assessment import run_attributes as emitted
 from ..assessment.verdict_attributes import call_attributes
 from ..catalogue.fitting import fitting
 from ..config import Settings
 from ..emission import budget
-from ..emission import run_attributes as emitted
 from ..emission.content import (
     EXCEPTION_BYTES,
     MESSAGE_BYTES,

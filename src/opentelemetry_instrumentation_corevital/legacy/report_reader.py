@@ -21,10 +21,10 @@ from .. import semconv
 from .._internal.npz import to_npz
 from .._internal.values import number, whole
 from ..assessment.fingerprint import hash_text, normalize_prompt
+from ..assessment.run_attributes import downsample, over_steps, rounded, slope
 from ..catalogue import signals
 from ..catalogue.fitting import fitting
 from ..config import Settings
-from ..emission.run_attributes import downsample, over_steps, rounded, slope
 from ..store.checked_attributes import REPORT
 from ..store.common_rows import Record, source_of
 from ..store.run_data_rows import whole_run_data

@@ -7,9 +7,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from .._internal.npz import to_npz
+from ..assessment import run_attributes as emitted
 from ..assessment.verdict_attributes import verdict_attributes
 from ..config import Settings
-from ..emission import run_attributes as emitted
 from ..emission.run_data import run_columns
 from ..emission.span import emit_run, in_full
 from ..run import Run

@@ -17,6 +17,7 @@ import numpy as np
 
 import opentelemetry_instrumentation_corevital
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.assessment.layer_arrays import layer_attributes
 from opentelemetry_instrumentation_corevital.baselines.profiled_signals import STEP_SIGNALS
 from opentelemetry_instrumentation_corevital.capture.row.layout import LOGIT_WIDTH, Layout, every_step_columns
 from opentelemetry_instrumentation_corevital.capture.session import session
@@ -24,7 +25,6 @@ from opentelemetry_instrumentation_corevital.catalogue import signals
 from opentelemetry_instrumentation_corevital.catalogue.signal_checks import check
 from opentelemetry_instrumentation_corevital.cli import read_commands
 from opentelemetry_instrumentation_corevital.cli.app import run_command
-from opentelemetry_instrumentation_corevital.emission.layer_arrays import layer_attributes
 from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
 from opentelemetry_instrumentation_corevital.presentation import heat_map, timeline
 from opentelemetry_instrumentation_corevital.run import Run

@@ -6,10 +6,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..assessment.layer_findings import over_steps
 from ..catalogue import signals
 from ..catalogue.signal import Signal, Statistic
 from ..run import Run
+from .layer_findings import over_steps
 from .run_attributes import rounded
 
 

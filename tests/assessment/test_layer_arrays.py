@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.emission.layer_arrays import layer_attributes
+from opentelemetry_instrumentation_corevital.assessment.layer_arrays import layer_attributes
 from tests.support.in_memory import instrumented
 from tests.support.made_runs import add_layers, make_run
 from tests.support.tiny_models import prompt, sharpen, tiny_model
