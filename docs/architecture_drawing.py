@@ -1,7 +1,7 @@
 """docs/architecture.svg: the rooms, in the order in which they may import each other, drawn from the import graph.
 
 The order is that of the contracts in pyproject.toml, what a room does the first sentence of its docstring. Only where a
-room stands in its row is chosen here. An import upwards, a room without a place and a place without a room are errors.
+room stands in its row is chosen here. An import upwards that the contracts do not name, a room without a place and a place without a room are errors.
 """
 
 import ast
@@ -62,6 +62,14 @@ def layers(container: str) -> list[list[str]]:
     (contract,) = (each for each in contracts if each.get("containers") == [container])
     named = [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
     return [[name for name in layer if not name.startswith("(")] for layer in named]
+
+
+def upward() -> list[tuple[str, str]]:
+    """Return the imports upwards that the contracts of pyproject.toml name: they are not drawn."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (contract,) = (each for each in contracts if each.get("containers") == [PACKAGE])
+    pairs = (each.split(" -> ") for each in contract.get("ignore_imports", ()))
+    return [(importer, imported) for importer, imported in pairs]
 
 
 def check(edges: Edges, order: list[list[str]]) -> None:
@@ -130,6 +138,8 @@ def page() -> str:
         ValueError: if a room cannot be drawn, see `check`.
     """
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
+    for importer, imported in upward():
+        graph.remove_import(importer=importer, imported=imported)
     edges, order = imports(graph, PACKAGE), layers(PACKAGE)
     check(edges, order)
     inside, steps = imports(graph, f"{PACKAGE}.capture"), layers(f"{PACKAGE}.capture")

@@ -191,7 +191,7 @@ def _run_classes() -> Iterator[str]:
     yield "## What hangs on a `Run` (provisional)\n"
     yield "| class | fields |\n|---|---|"
     for name, value in sorted(vars(module).items()):
-        if inspect.isclass(value) and is_dataclass(value) and value.__module__ == module.__name__:
+        if inspect.isclass(value) and is_dataclass(value):
             yield f"| `{name}` | {', '.join(f'`{field}`' for field in value.__dataclass_fields__)} |"
     yield ""
 

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ._internal.forks import held_by_forks
 from ._internal.layer_selection import LayerSelection
+from ._internal.short_repr import call_like
 from ._internal.unknown_variables import PREFIX as ENV_PREFIX
 from ._internal.unknown_variables import UnknownVariable, unknown_variables
 from .policies import stop_on
@@ -188,6 +189,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, env_settings)
+
+    def __repr__(self) -> str:
+        """Return the options that were given, bounded; `str` is the same."""
+        given = [name for name, each in type(self).model_fields.items() if each.repr and name in self.model_fields_set]
+        return call_like(type(self).__name__, {name: getattr(self, name) for name in given})
+
+    __str__ = __repr__
 
     @property
     def chosen_baseline(self) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
+from ._internal.short_repr import short_repr
 from .catalogue.flags import FLAGS
 from .catalogue.warnings import EARLY_WARNINGS
 
@@ -122,11 +123,13 @@ class _Policy:
     on: Trigger | Sequence[Trigger]
     conditions: tuple[Condition, ...] = field(init=False, repr=False, compare=False)
 
+    __repr__ = short_repr
+
     def _read(self) -> None:
         object.__setattr__(self, "conditions", conditions(self.on))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Stop(_Policy):
     """Ends a sequence; the others of its batch go on.
 
@@ -143,7 +146,7 @@ class Stop(_Policy):
         self._read()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CoolDown(_Policy):
     """Samples at another temperature for some steps, and for as long as its condition is true.
 
@@ -166,7 +169,7 @@ class CoolDown(_Policy):
         _at_least("CoolDown", "steps", self.steps, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RollBack(_Policy):
     """Takes back the tokens since the repetition began and goes on from there with other settings.
 
@@ -193,7 +196,7 @@ class RollBack(_Policy):
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BreakReasoning(_Policy):
     """Ends a model's reasoning instead of its run: forces the tokens that end it, once in a sequence."""
 
@@ -213,7 +216,7 @@ class BreakReasoning(_Policy):
         object.__setattr__(self, "tokens", tokens)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Retry(_Policy):
     """Runs the prompt again with other settings where the finished run was bad. For `CoreVitalMonitor` alone."""
 

@@ -4,25 +4,29 @@ A `Run` holds columns (one NumPy array per signal, one entry per step), not an o
 `assessment` reads it and `processors` write the judgements into it; none of them needs another one's imports.
 """
 
+import os
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._internal.baseline_use import BaselineUse
-from ._internal.prompt import Prompt, PromptHashSource
+from ._internal.fingerprint_vector import Fingerprint as Fingerprint  # noqa: PLC0414
+from ._internal.intervention import Intervention as Intervention  # noqa: PLC0414
+from ._internal.layer_deviation import Deviation as Deviation  # noqa: PLC0414
+from ._internal.prompt import Prompt
+from ._internal.short_repr import run_line, short_name, short_repr
 from .catalogue.signals import names, of_family
 from .catalogue.verdicts import FLAG
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FinishReason = Literal["stop", "length", "error"]
 StopReason = Literal["eos", "stop_string", "length", "time", "criterion", "policy", "cancelled", "error"]
-InterventionKind = Literal["stop", "cool_down", "roll_back", "break_reasoning", "retry"]
-InterventionOutcome = Literal["stopped", "continued", "failed"]
-"""`stopped`: it ended the sequence. `continued`: generation went on, changed. `failed`: it could not be carried out."""
-RollbackMode = Literal["crop", "prefill"]
-"""How the cache was cut back: in place, or by computing it again from the tokens that were kept."""
 RiskLevel = Literal["low", "medium", "high"]
 
 FINISH_REASONS: Mapping[StopReason, FinishReason] = {
@@ -79,6 +83,7 @@ class ModelInfo:
     vocabulary_size: int | None = None
     adapters: tuple[str, ...] = ()
     """Names of the active PEFT adapters, sorted."""
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class Decoding:
     repetition_penalty: float | None = None
     stop_strings: tuple[str, ...] = ()
     seed: int | None = None
+    __repr__ = short_repr
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that make two runs of one prompt comparable, as plain JSON values."""
@@ -108,39 +114,6 @@ class Decoding:
             "repetition_penalty": self.repetition_penalty,
             "stop_strings": sorted(self.stop_strings),
             "seed": self.seed,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Deviation:
-    """A number of a layer that is further out than healthy runs go."""
-
-    layer: int
-    step: int
-    """Where it began."""
-    signal: str
-    value: float
-    """The furthest out from there on, of a step, or a window's median, or the change from one window to the next."""
-    usual: float
-    """Median over healthy runs."""
-    excess: float
-    """Distance from the median over that of the 0.1 % quantile."""
-    threshold: float
-
-    @property
-    def strength(self) -> float:
-        """Return the excess in units of its threshold: above 1."""
-        return self.excess / self.threshold
-
-    def evidence(self) -> dict[str, Any]:
-        """Return the numbers."""
-        return {
-            "step": self.step,
-            "signal": self.signal,
-            "value": float(f"{self.value:.4g}"),
-            "usual": float(f"{self.usual:.4g}"),
-            "excess": round(min(self.excess, 1e6), 2),
-            "threshold": round(self.threshold, 2),
         }
 
 
@@ -163,6 +136,7 @@ class Health:
     absent: Mapping[str, str] = field(default_factory=dict)
     deviations: Sequence[Deviation] | None = None
     others: Mapping[str, bool | None] = field(default_factory=dict)
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, flags: Mapping[str, bool | None], *, high_entropy_steps: int | None, **rest: Any) -> Self:
@@ -213,27 +187,7 @@ class EarlyWarning:
     failure_risk_at_end: float | None = None
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Intervention:
-    """What a policy did to a run while it went on."""
-
-    kind: InterventionKind
-    trigger: str
-    """What it acted on: a flag or warning by its name in the catalogue, `risk>0.9`, `callback` or a function's name."""
-    step: int
-    """The step at which it acted, from the numbers of the step before."""
-    outcome: InterventionOutcome
-    time_ns: int
-    """Unix time."""
-    tokens_left: int | None = None
-    """The limit minus what was generated then; None where there is no limit."""
-    rollback_mode: RollbackMode | None = None
-    to_step: int | None = None
-    """Of a rollback: the tokens before this step were kept."""
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    """The numbers of its trigger, and what was changed."""
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +198,7 @@ class CompoundSignal:
     severity: float
     """In (0, 1]: an order, not a probability."""
     evidence: Mapping[str, Any]
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +209,7 @@ class Risk:
     level: RiskLevel
     factors: tuple[tuple[str, float], ...]
     method: str
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +221,7 @@ class BlamedLayer:
     severity: float
     """In (0, 1]: 1 where values were not finite."""
     evidence: Mapping[str, Any]
+    __repr__ = short_repr
 
     def text(self) -> str:
         """Return reason and numbers as one line."""
@@ -272,36 +229,7 @@ class BlamedLayer:
         return f"{self.reason}: {numbers}"
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """How a run behaved, as numbers that can be compared, and hashes that tell which runs answered the same.
-
-    `vector` has a number in [0, 1] for each component that its `version` has; docs/metrics.md lists them.
-    """
-
-    prompt_hash: str | None = None
-    prompt_hash_source: PromptHashSource | None = None
-    run_hash: str | None = None
-    vector: tuple[float, ...] | None = None
-    version: str | None = None
-    absent: Mapping[str, str] = field(default_factory=dict)
-
-    def distance(self, other: "Fingerprint") -> float:
-        """Return how differently two runs behaved, in [0, 1]: the root mean square over the components that both have.
-
-        Raises:
-            ValueError: if one has no vector, or they are of different versions.
-        """
-        if self.vector is None or other.vector is None or self.version is None or other.version is None:
-            raise ValueError("a fingerprint without a vector has no distance")
-        if self.version.partition("-")[0] != other.version.partition("-")[0]:
-            raise ValueError(f"fingerprints of version {self.version} and {other.version} cannot be compared")
-        shared = min(len(self.vector), len(other.vector))
-        off = np.subtract(self.vector[:shared], other.vector[:shared])
-        return float(np.sqrt(np.mean(off * off)))
-
-
-@dataclass(slots=True, weakref_slot=True)
+@dataclass(slots=True, weakref_slot=True, repr=False)
 class Run:
     """One generated sequence.
 
@@ -331,6 +259,10 @@ class Run:
         interventions: what policies did to it, in order; empty where they did nothing or there were none.
         baseline, health, early_warning, compound, risk, blame, fingerprint, narrative, warnings: what it was judged
             with, and the judgements, once made.
+        tokenizer: the one that the call knew, by which tokens become text where the run is shown; it is not kept alive,
+            and a copy or a pickle is without it.
+
+    In a notebook a run shows its verdict, tokens, timelines and layers.
     """
 
     model: ModelInfo
@@ -360,11 +292,16 @@ class Run:
     fingerprint: Fingerprint | None = None
     narrative: str | None = None
     warnings: list[str] = field(default_factory=list)
+    tokenizer: "weakref.ref[Any] | None" = field(default=None, compare=False)
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Return what a pickle or a copy holds: all but the tokenizer, which belongs to this process."""
+        return None, {each.name: getattr(self, each.name) for each in fields(self) if each.name != "tokenizer"}
 
     def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
         """Take what a pickle or a copy holds; one of an earlier version has no interventions and no baseline."""
         _, values = state
-        for name, value in {"interventions": (), "baseline": None, **values}.items():
+        for name, value in {"interventions": (), "baseline": None, "tokenizer": None, **values}.items():
             setattr(self, name, value)
 
     @property
@@ -389,3 +326,46 @@ class Run:
     def warn(self, names: Sequence[str]) -> None:
         """Add warnings by name, each once, keeping their order."""
         self.warnings.extend(name for name in names if name not in self.warnings)
+
+    def plot(self, *signals: str) -> "Figure":
+        """Return timelines and layers as a figure of matplotlib (the extra `[plot]`), which is no figure of pyplot.
+
+        Args:
+            signals: names of timelines, such as `entropy`, and of signals of layers, such as `hidden_l2_norm`; none:
+                those that tell the most.
+
+        Raises:
+            ImportError: where matplotlib is not installed.
+            ValueError: for a signal that there is not, or that the run does not have.
+        """
+        from .presentation import showing
+
+        return showing.drawn(self, signals)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, tokenizer: Any = None) -> str:
+        """Return the whole page of the run, as `corevital show --html` makes it.
+
+        Args:
+            path: the file that it is written to, too; None: to none.
+            tokenizer: of the model, which makes text of the tokens; None: the one that the call knew.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        from .presentation import showing
+
+        return showing.page_of(self, path, tokenizer)
+
+    def _repr_html_(self) -> str:
+        from .presentation import showing
+
+        return showing.view(self)
+
+    def __repr__(self) -> str:
+        """Return one line: its columns would be pages, and its tokens are content."""
+        sequence = f"sequence {self.sequence_index} of {self.sequence_count}" if self.sequence_count > 1 else ""
+        risk = "risk not judged" if self.risk is None else f"risk {self.risk.score:.2f} {self.risk.level}"
+        tokens = "tokens unknown" if self.output_tokens is None else f"{self.output_tokens} tokens"
+        flags = [] if self.health is None else [name.removesuffix("_detected") for name in self.health.raised()]
+        parts = (short_name(self.model.name), sequence, risk, tokens, self.error_type or self.stop_reason or "", *flags)
+        return run_line(type(self).__name__, parts)

@@ -25,6 +25,7 @@ from .baselines.lookup import OFF
 from .config import BASELINE_NAMES, environment_variable, load_settings
 from .instrumentation.instrumentor import CoreVitalInstrumentor, make_recorder
 from .instrumentation.patched_methods import process_recorder, set_process_recorder
+from .presentation.judged_runs import JudgedRuns
 from .run import Run
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ class InMemoryTelemetry:
         self._runs.append(run)
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> JudgedRuns:
         """Return the finished runs with their judgements, one per generated sequence, in the order of their ends."""
-        return list(self._runs)
+        return JudgedRuns(self._runs)
 
     @property
     def run(self) -> Run:
@@ -138,6 +139,14 @@ class InMemoryTelemetry:
         self.metrics()
         for provider in (self.tracer_provider, self.meter_provider, self.logger_provider):
             provider.shutdown()
+
+    def __repr__(self) -> str:
+        """Return what was captured, a line for each of the first runs."""
+        captured = f"<{type(self).__name__}: {len(self.spans)} spans, {len(self.logs)} log records, "
+        return f"{captured}{self.runs!r}>"
+
+    def _repr_html_(self) -> str:
+        return self.runs._repr_html_()
 
 
 def _only(items: list[Item], what: str) -> Item:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.import_graph import PACKAGE, ROOT, SOURCE, graph, ours, room_of, rooms
+from tests.support.import_graph import PACKAGE, ROOT, SOURCE, downward, ours, room_of, rooms
 
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "architecture.md").read_text("utf-8")
@@ -83,7 +83,7 @@ def test_the_drawing_names_every_import_between_rooms() -> None:
     names = [text.text for text in ET.fromstring(drawn()).iterfind(f".//{SVG}g/{SVG}text")]
     said = dict(zip(names, titles, strict=True))
     for name in ours():
-        for imported in graph().find_modules_directly_imported_by(name):
+        for imported in downward().find_modules_directly_imported_by(name):
             if imported.startswith(f"{PACKAGE}.") and room_of(imported) != (room := room_of(name)):
                 assert re.search(rf"Imports: .*\b{room_of(imported)}\b", said[room]), (room, imported)
 

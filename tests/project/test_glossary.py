@@ -46,7 +46,7 @@ ORDINARY: Final = {
     "token_texts": "the text of each token, not of a prompt or response",
 }
 ORDINARY_IN: Final = {
-    "texts": ("_internal/values.py", "capture/session/call_facts.py", "store/stored_run.py"),
+    "texts": ("_internal/values.py", "capture/session/call_facts.py"),
     "_texts_and_words": ("catalogue/signal_checks.py",),
     "token_texts": ("cli/html_file.py",),
 }

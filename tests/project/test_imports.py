@@ -7,7 +7,19 @@ import sys
 
 import pytest
 
-from tests.support.import_graph import PACKAGE, SOURCE, contract, graph, layers, ours, room_of, rooms, sources
+from tests.support.import_graph import (
+    PACKAGE,
+    SOURCE,
+    UPWARD,
+    contract,
+    downward,
+    graph,
+    layers,
+    ours,
+    room_of,
+    rooms,
+    sources,
+)
 
 ROOMS, CAPTURE = "every module is in a room", "rooms of capture"
 NO_TORCH, LAZY_TORCH, NO_OPENTELEMETRY = "never need torch", "through capture and loading", "nothing of OpenTelemetry"
@@ -20,7 +32,26 @@ def test_every_module_is_in_one_layer() -> None:
     assert [name for name in ours() if room_of(name) not in named] == []
     assert contract(ROOMS)["exhaustive"]
     assert contract(ROOMS)["containers"] == [PACKAGE]
-    assert "ignore_imports" not in contract(ROOMS)
+
+
+def test_only_a_run_that_shows_itself_imports_upwards() -> None:
+    """Its methods import what shows it when they are called, so that nothing else pays for it."""
+    named = [f"{importer} -> {imported}" for importer, imported in UPWARD]
+    assert contract(ROOMS)["ignore_imports"] == contract("no circle")["ignore_imports"] == named
+    functions = [
+        each
+        for each in ast.walk(ast.parse((SOURCE / "run.py").read_text("utf-8")))
+        if isinstance(each, ast.FunctionDef)
+    ]
+    importing = {
+        each.name
+        for each in functions
+        if any(isinstance(node, ast.ImportFrom) and node.module == "presentation" for node in ast.walk(each))
+    }
+    assert importing == {"plot", "to_html", "_repr_html_"}
+    program = f"import sys, {PACKAGE}.run; print([name for name in sys.modules if '.presentation' in name])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
 
 
 def test_every_module_of_capture_is_in_one_of_its_rooms() -> None:
@@ -80,8 +111,8 @@ def test_only_capture_cannot_be_imported_without_torch() -> None:
 
 def test_no_module_is_in_a_circle() -> None:
     """import-linter compares siblings only: a module and its own package could still import each other."""
-    assert [name for name in (PACKAGE, *ours()) if name in graph().find_upstream_modules(name)] == []
-    above = {name: graph().find_upstream_modules(name) for name in (PACKAGE, *ours())}
+    assert [name for name in (PACKAGE, *ours()) if name in downward().find_upstream_modules(name)] == []
+    above = {name: downward().find_upstream_modules(name) for name in (PACKAGE, *ours())}
     assert [(one, other) for one, found in above.items() for other in found if one in above.get(other, ())] == []
 
 

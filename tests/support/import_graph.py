@@ -10,6 +10,8 @@ import grimp
 PACKAGE = "opentelemetry_instrumentation_corevital"
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = ROOT / "src" / PACKAGE
+UPWARD = ((f"{PACKAGE}.run", f"{PACKAGE}.presentation.showing"),)
+"""Importer and imported of every import upwards: the showing methods of a Run."""
 
 
 @cache
@@ -18,6 +20,15 @@ def graph() -> grimp.ImportGraph:
     # Without grimp's cache on the disk: graphs with and without externals share one list of times there, so that the
     # one which is built second can miss a change.
     return grimp.build_graph(PACKAGE, include_external_packages=True, cache_dir=None)
+
+
+@cache
+def downward() -> grimp.ImportGraph:
+    """Return the import graph without the one import upwards, by which a run shows itself."""
+    made = grimp.build_graph(PACKAGE, include_external_packages=True, cache_dir=None)
+    for importer, imported in UPWARD:
+        made.remove_import(importer=importer, imported=imported)
+    return made
 
 
 def ours() -> list[str]:

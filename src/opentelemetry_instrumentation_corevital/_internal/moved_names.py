@@ -39,7 +39,7 @@ MOVED: Final[dict[str, dict[str, str]]] = {
         "RunSummary": "store.stored_run",
         "StoredEvent": "store.stored_run",
         "StoredRun": "store.stored_run",
-        "get_fingerprint": "store.stored_run",
+        "get_fingerprint": "store.stored_fingerprints",
     },
 }
 """Old module -> name -> new module, or `module:name` where the name is new, too; `__main__`: what `python -m` runs."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .._internal.short_repr import short_value
+
 
 class StepEvent(Mapping[str, Any]):
     """One step of one sequence: a read-only mapping whose values are attributes, too.
@@ -43,4 +45,4 @@ class StepEvent(Mapping[str, Any]):
         return StepEvent, (dict(self._values),)
 
     def __repr__(self) -> str:
-        return f"StepEvent({dict(self._values)!r})"
+        return f"StepEvent({short_value(dict(self._values))})"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from .._internal.short_repr import short_repr
 from ..baselines.profile import Profile
 from ..baselines.run_numbers import RunLimit
 
@@ -169,6 +170,8 @@ class Thresholds:
 
     limit: RunLimit | None = None
     """Beyond which a run has to be before a layer of it is out; None: not enough is known of the model's runs."""
+
+    __repr__ = short_repr
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the numbers by name, so that a later version can read them."""

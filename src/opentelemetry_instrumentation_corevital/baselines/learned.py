@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .._internal.short_repr import short_repr
 from ..run import ModelInfo
 from ..version import __version__
 from .profile import LEVELS, Identity, Made, Profile, Spread, Spreads, last_part, same_precision
@@ -67,6 +68,8 @@ class LearnedBaseline:
     flagged: int = 0
     numbers: NumberSample = field(default_factory=NumberSample.of)
     frozen: bool = False
+
+    __repr__ = short_repr
 
     @classmethod
     def empty(cls, identity: Identity) -> Self:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from .._internal.baseline_use import BaselineSource
+from .._internal.short_repr import short_repr
 from ..config import data_folder
 from ..run import ModelInfo, Run
 from .learned import LearnedBaseline, identity_of
@@ -84,6 +85,8 @@ class FoundProfile:
     """Beyond which a run has to be as a whole before a layer of it is out; None: nothing is known of whole runs."""
     pupil: Pupil | None = None
     """What runs of the model are handed over to; None: nothing is learned."""
+
+    __repr__ = short_repr
 
 
 class Profiles:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .._internal.file_io import NoJsonError, OddFileError, parsed_json, read_regular
+from .._internal.short_repr import call_like
 from ..run import ModelInfo
 from .profiled_signals import LAYER_SIGNALS, STEP_SIGNALS
 
@@ -43,6 +44,12 @@ class _Part(BaseModel):
         """Take what a pickle holds; one of an earlier version lacks the last fields."""
         later = {name: each.default for name, each in type(self).model_fields.items() if not each.is_required()}
         super().__setstate__({**state, "__dict__": {**later, **state["__dict__"]}})
+
+    def __repr__(self) -> str:
+        """Return it bounded: a profile has numbers of every layer."""
+        return call_like(type(self).__name__, {name: getattr(self, name) for name in type(self).model_fields})
+
+    __str__ = __repr__
 
 
 class Identity(_Part):

@@ -1,12 +1,11 @@
 """A run's HTML page as a file, with the text of its tokens where that can be read."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .._internal.printable import printable
 from .._internal.user_error import UserError
-from ..presentation.html_page import MOST_TOKENS, page
-from ..presentation.token_strip import token_pieces
+from ..presentation.html_page import page
 from .output import whole_file
 
 if TYPE_CHECKING:
@@ -30,31 +29,24 @@ def write_page(run: "StoredRun", out: Path, *, tokenizer: str | None, source: st
         file.write(text)
 
 
-def token_texts(run: "StoredRun", tokenizer: str | None) -> list[str] | None:
+def token_texts(run: "StoredRun", tokenizer: str | None) -> Sequence[str] | None:
     """Return the text of every generated token; None where neither ids nor text are stored.
 
     Raises:
         UserError: if there is no such tokenizer. Where none was asked for, ids stand for the text that cannot be read.
     """
-    if run.report is not None:
-        timeline = run.report.get("timeline") or []
-        pieces = [(step.get("token") or {}).get("token_text") for step in timeline[:MOST_TOKENS]]
-        return [printable(str(piece or "")) for piece in pieces] if any(pieces) else None
-    ids = run.columns.get("tokens")
-    if ids is None:
-        if tokenizer is not None:
+    if run.report is not None or "tokens" not in run.columns:
+        found = run.pieces()
+        if found is None and tokenizer is not None:
             raise UserError(f"--tokenizer {tokenizer}: no token ids are stored of this run; content was not captured.")
-        return None
+        return found
     from ..loading.models import load_tokenizer
 
     try:
         # The stored name is what some service said: it has nothing loaded from elsewhere.
-        known = load_tokenizer(tokenizer) if tokenizer else load_tokenizer(run.summary.model or "", local=True)
+        known: Any = load_tokenizer(tokenizer) if tokenizer else load_tokenizer(run.summary.model or "", local=True)
     except UserError:
         if tokenizer is not None:
             raise
-        return [f"[{token}]" for token in ids[:MOST_TOKENS].tolist()]
-    try:
-        return [printable(piece) for piece in token_pieces(known, ids[:MOST_TOKENS].tolist())]
-    except (LookupError, OverflowError, ValueError, TypeError):  # ids that this tokenizer does not have
-        return [f"[{token}]" for token in ids[:MOST_TOKENS].tolist()]
+        known = None
+    return run.pieces(known)

@@ -13,9 +13,9 @@ from .. import semconv
 from .._internal.printable import one_line, printable
 from .._internal.user_error import UserError
 from ..catalogue.signals import step_fields
-from ..presentation.notebook import UNKNOWN
 from ..presentation.panel import CUT, message_text, verdict_panel
 from ..presentation.run_table import runs_table
+from ..presentation.shapes import UNKNOWN
 from ..store import RunFilter, RunSummary, open_store
 from ..store.stored_run import StoredEvent, StoredRun
 from .options import (

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from .._internal.error_text import describe
+from .._internal.intervention import InterventionKind, InterventionOutcome
 from ..assessment.live_judge import Judged
 from ..policies import BreakReasoning, Condition, CoolDown, Policy, Retry, RollBack, Stop
-from ..run import Intervention, InterventionKind, InterventionOutcome
+from ..run import Intervention
 
 if TYPE_CHECKING:
     from ..capture.session.steering import Orders

@@ -1,5 +1,6 @@
 """A call's prompt and response text: prompts for judgements that hash them, and messages with content switched on."""
 
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ class PromptAndResponse:
 
     def give_prompts(self, runs: Sequence[Run]) -> None:
         """Give the runs their prompts: the text as it was told or remembered, else decoded, else the tokens."""
+        known = _weakly(self._tokenizer())
+        for run in runs:
+            run.tokenizer = known
         if self._settings.prompt_hash == "off" and not self._settings.content:
             return
         prompts = self._prompts(len(runs))
@@ -91,3 +95,10 @@ def told_tokenizer(hint: PromptHint, call: "Call") -> Any:
         if owner is not None:
             return owner
     return getattr(call.arguments.get("streamer"), "tokenizer", None)
+
+
+def _weakly(tokenizer: Any) -> "weakref.ref[Any] | None":
+    try:
+        return None if tokenizer is None else weakref.ref(tokenizer)
+    except TypeError:  # of a class without weak references: it is not known later
+        return None

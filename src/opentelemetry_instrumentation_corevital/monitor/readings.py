@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from ..presentation.judged_runs import JudgedRuns
 from ..run import Run
 from .should_intervene import Advice
 from .summaries import health_flags, report_of_call, summary_of
@@ -65,7 +66,7 @@ class Readings(ABC):
         Raises:
             RuntimeError: if there is none.
         """
-        return list(self._judged().runs)
+        return JudgedRuns(self._judged().runs)
 
     def get_risk_score(self, sequence: int | None = None) -> float | None:
         """Return the risk in [0, 1]; None where it was not judged, see `get_summary()["absent"]`.

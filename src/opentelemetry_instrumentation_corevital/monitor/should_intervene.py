@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from .._internal.short_repr import call_like
 from ..assessment.step_event import StepEvent
 from ..policies import Condition, PolicyError, Trigger, condition, conditions
 from ..run import Run
@@ -21,6 +22,10 @@ class Advice(NamedTuple):
     """A flag or warning by its name in the catalogue, a threshold such as `risk>=0.8`, or a function's name."""
     evidence: Mapping[str, Any]
     """The numbers behind it."""
+
+    def __repr__(self) -> str:
+        """Return it bounded: evidence may be long."""
+        return call_like(type(self).__name__, self._asdict())
 
 
 def intervene_on(risk: float | None, signals: Trigger | Sequence[Trigger]) -> tuple[Condition, ...]:

@@ -18,7 +18,7 @@ from .panel import sparkline
 
 _SHADES: Final = " ░▒▓█"
 # A dark-to-light scale that stays readable in black and white and with every common colour blindness.
-_COLOURS: Final = ("#30123b", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
+COLOURS: Final = ("#30123b", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
 _BAD: Final = "!"
 
 _MIGRATED: Final = {each.name: map_.migrated for each, map_ in heat_maps_of() if map_.migrated is not None}
@@ -28,7 +28,8 @@ SIGNALS: Final[Mapping[str, str]] = {each.name: map_.title for each, map_ in hea
 """Column of the run data -> what its map shows."""
 
 _RELATIVE: Final = tuple(each.name for each, map_ in heat_maps_of() if map_.relative)
-_DEFAULT: Final = tuple(each.name for each, map_ in heat_maps_of() if map_.default)
+DEFAULT: Final = tuple(each.name for each, map_ in heat_maps_of() if map_.default)
+"""Those that tell the most."""
 _OF_SOME_MODELS: Final = frozenset(each.name for each, _ in heat_maps_of() if family(each.family).some_models)
 
 
@@ -42,7 +43,7 @@ def heat_maps(columns: Mapping[str, NDArray[Any]], width: int, signals: Sequence
             is.
     """
     maps: list[RenderableType] = []
-    for each in signals or [each for each in _DEFAULT if each in columns or each not in _OF_SOME_MODELS]:
+    for each in signals or [each for each in DEFAULT if each in columns or each not in _OF_SOME_MODELS]:
         instead, _ = _MIGRATED.get(each, (each, ""))
         name = instead if each not in columns and instead in columns else each
         found = layer_map(columns, name)
@@ -139,7 +140,7 @@ def _cell(value: float, fault: bool, low: float, high: float) -> tuple[str, str]
         return "·", "dim"
     fraction = (value - low) / (high - low) if high > low else 0.0
     shade = _SHADES[min(len(_SHADES) - 1, int(fraction * len(_SHADES)))]
-    colour = _COLOURS[min(len(_COLOURS) - 1, int(fraction * len(_COLOURS)))]
+    colour = COLOURS[min(len(COLOURS) - 1, int(fraction * len(COLOURS)))]
     return shade, f"{'black' if fraction > 0.6 else 'white'} on {colour}"
 
 

@@ -19,8 +19,7 @@ from ..catalogue.signals import SIGNALS
 from ..catalogue.verdicts import FLAGS
 from .evidence_text import evidence_text
 from .interventions import intervention_lines
-from .notebook import UNKNOWN
-from .shapes import WHOLE, Dropped, EventShape
+from .shapes import UNKNOWN, WHOLE, Dropped, EventShape
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 _STYLES: Final = {"low": "green", "medium": "yellow", "high": "bold red"}

@@ -1,4 +1,4 @@
-"""What is shown of a run: the shape that `StoredRun` and `RunSummary` have, without the store that they come from."""
+"""What is shown of a run: the shape that `StoredRun` and `RunSummary` have, and `ShownRun` gives to a `Run`."""
 
 # ruff: noqa: D102
 
@@ -17,6 +17,8 @@ class Dropped(NamedTuple):
 
 WHOLE: Final = Dropped()
 """Nothing was dropped."""
+UNKNOWN: Final = "not known: dropped by the SDK's limits"
+"""Of what may have been there: dropped is not none."""
 
 
 class SummaryShape(Protocol):

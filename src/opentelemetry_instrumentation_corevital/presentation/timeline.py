@@ -58,18 +58,23 @@ class Line:
         """Return the largest value."""
         return max(value for value in self.values if math.isfinite(value))
 
-    def path(self, last: int) -> str:
-        """Return the line as an SVG path over steps 0 to `last` in a box of `WIDTH` x `HEIGHT`; a gap breaks it."""
+    def path(self, last: int, most: int = _MOST_POINTS, *, digits: int = 1) -> str:
+        """Return the line as an SVG path over steps 0 to `last` in a box of `WIDTH` x `HEIGHT`; a gap breaks it.
+
+        Of more than `most` points it has those that draw the same picture; coordinates have so many digits.
+        """
         low, high = self.low, self.high
         scale = HEIGHT / (high - low) if high > low else 0.0
         parts: list[str] = []
         before: int | None = None
-        for step, value in _thinned(self.steps, self.values):
+        for step, value in _thinned(self.steps, self.values, most):
             if not math.isfinite(value):
                 before = None
                 continue
             command = "M" if before is None else "L"
-            parts.append(f"{command}{step * WIDTH / max(1, last):.1f} {HEIGHT - (value - low) * scale:.1f}")
+            parts.append(
+                f"{command}{step * WIDTH / max(1, last):.{digits}f} {HEIGHT - (value - low) * scale:.{digits}f}"
+            )
             before = step
         return "".join(parts)
 
@@ -109,18 +114,30 @@ def marks(attributes: Mapping[str, Any], interventions: Sequence[EventShape] = (
     return sorted(dict.fromkeys(found))
 
 
+def first_marks(run: RunShape, most: int) -> list[tuple[int, str]]:
+    """Return at most so many marks, in order: verdicts go before what policies did, which may be much."""
+    every = marks(run.attributes, run.interventions)
+    done = set(intervention_marks(run.attributes, run.interventions))
+    return sorted([*(each for each in every if each not in done), *(each for each in every if each in done)][:most])
+
+
+def marks_text(found: Sequence[tuple[int, str]]) -> str:
+    """Return marks in words."""
+    return ", ".join(f"{name} (step {step})" for step, name in found)
+
+
 def _is_point(attributes: Mapping[str, Any], name: str) -> bool:
     """Whether a step event has the step, which a limit on attributes may have taken, and a value of this signal."""
     step, value = attributes.get(semconv.STEP_INDEX), attributes.get(name)
     return isinstance(step, int) and step >= 0 and isinstance(value, int | float)
 
 
-def _thinned(steps: Sequence[int], values: Sequence[float]) -> list[tuple[int, float]]:
+def _thinned(steps: Sequence[int], values: Sequence[float], most: int) -> list[tuple[int, float]]:
     """Return points that draw the same picture: of each bucket the extremes, in order."""
     points = list(zip(steps, values, strict=True))
-    if len(points) <= _MOST_POINTS:
+    if len(points) <= most:
         return points
-    edges = [round(index * len(points) / (_MOST_POINTS // 2)) for index in range(_MOST_POINTS // 2 + 1)]
+    edges = [round(index * len(points) / (most // 2)) for index in range(most // 2 + 1)]
     kept: list[tuple[int, float]] = []
     for begin, end in pairwise(edges):
         bucket = [point for point in points[begin:end] if math.isfinite(point[1])]

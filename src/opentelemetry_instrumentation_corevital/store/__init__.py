@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .source import Cursor, ModelOverview, RunPage, RunSource
     from .sqlite_source import Store
     from .store_error import StoreError
-    from .stored_run import RunList, RunSummary, StoredRun, get_fingerprint
+    from .stored_fingerprints import get_fingerprint
+    from .stored_run import RunList, RunSummary, StoredRun
     from .writer import StoreWriter
 
 _EXPORTS = {
@@ -35,7 +36,7 @@ _EXPORTS = {
     "StoreError": "store_error",
     "StoreWriter": "writer",
     "StoredRun": "stored_run",
-    "get_fingerprint": "stored_run",
+    "get_fingerprint": "stored_fingerprints",
     "open_store": "opening",
 }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .. import semconv
+from .._internal.short_repr import short_repr
 from .checked_attributes import Findings, checked_attributes, is_id, read_attributes
 
 HOW_STEPS_COME: Final = (
@@ -27,6 +28,8 @@ class RunningCall:
     arrived_ns: int
     """Unix time at which the source got that step."""
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, slots=True)
 class LiveStep:
@@ -38,6 +41,8 @@ class LiveStep:
     """Unix time at which the source got it."""
     attributes: Mapping[str, Any]
     """Of the log event, checked: what is wrong with its type or range is not there."""
+
+    __repr__ = short_repr
 
     @property
     def step_index(self) -> int:

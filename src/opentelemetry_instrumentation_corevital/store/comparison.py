@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from .._internal.short_repr import short_repr
 from .filters import FLAGS
 from .intervals import FEWEST, ROUGH, Interval, Sample, paired_fraction, paired_t, two_fractions, welch, within
 from .stored_run import RunSummary
@@ -99,6 +100,8 @@ class ModelFigures:
     measures: dict[str, Distribution]
     """By name; what no run has is not there."""
 
+    __repr__ = short_repr
+
 
 def figures(model: str, runs: Sequence[RunSummary]) -> ModelFigures:
     """Return what a model's runs show."""
@@ -161,6 +164,8 @@ class Difference:
     """`pairs`, one per prompt in common; `runs` of the only prompt in common; `prompts` where none is in common."""
     no_interval: str | None = None
     """Why there is no interval."""
+
+    __repr__ = short_repr
 
     @property
     def rough(self) -> bool:

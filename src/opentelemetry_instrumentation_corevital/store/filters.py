@@ -8,6 +8,7 @@ from typing import Any, Final, get_args
 
 from .. import semconv
 from .._internal.baseline_use import BaselineSource
+from .._internal.short_repr import short_repr
 from ..run import FINISH_REASONS
 from .store_error import StoreError
 
@@ -59,6 +60,8 @@ class RunFilter:
     service: str | None = None
     experiment: str | None = None
     request_hash: str | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         """Check the conditions, and write flag and hash as runs have them."""

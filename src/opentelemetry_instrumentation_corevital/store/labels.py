@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from .._internal.short_repr import short_repr
 from .store_error import StoreError
 
 OUTCOMES: Final = ("correct", "incorrect")
@@ -19,6 +20,8 @@ class Label:
     outcome: str
     note: str | None
     labelled_ns: int
+
+    __repr__ = short_repr
 
 
 def check_outcome(outcome: str | None) -> None:

@@ -8,11 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 from .._internal.clock import CLOCK_SKEW_NS
+from .._internal.short_repr import call_like, short_repr
 from .._internal.values import fits_int64
 from .arriving_steps import LiveStep, RunningCall
 from .filters import ANY_RUN, RunFilter
 from .store_error import StoreError
-from .stored_run import RunList, RunSummary, StoredRun, get_fingerprint
+from .stored_fingerprints import get_fingerprint
+from .stored_run import RunList, RunSummary, StoredRun
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -83,6 +85,10 @@ class RunPage(NamedTuple):
     next: Cursor | None
     """None: these are the last."""
 
+    def __repr__(self) -> str:
+        """Return how many runs it has, and where the list goes on."""
+        return call_like(type(self).__name__, {"runs": len(self.runs), "next": self.next})
+
 
 @dataclass(frozen=True, slots=True)
 class ModelOverview:
@@ -95,6 +101,8 @@ class ModelOverview:
     """Runs of risk level high."""
     newest_ns: int
     """Unix time at which the newest run started."""
+
+    __repr__ = short_repr
 
 
 class RunSource(Protocol):

@@ -20,7 +20,8 @@ from .source import Cursor, ModelOverview, RunPage, RunSource, newest_that_count
 from .sqlite_filters import BY_RISK, ORDER, index, where
 from .sqlite_labels import read_label, set_label
 from .store_error import StoreError
-from .stored_run import COLUMNS, RunList, RunSummary, StoredRun, fingerprint_in, summary_of
+from .stored_fingerprints import fingerprint_in
+from .stored_run import COLUMNS, RunList, RunSummary, StoredRun, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,27 +1,29 @@
 """Runs as they come out of the store."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .. import semconv
-from ..presentation.notebook import runs_table, verdict
+from .._internal.printable import printable
+from .._internal.short_repr import run_line, short_list, short_name, short_repr
 from ..presentation.shapes import WHOLE, Dropped
-from ..run import Fingerprint, Run
 from .checked_attributes import REPORT, RUN_DATA, Findings, checked_row, damage_json
 from .filters import FLAGS
 from .labels import Label
 from .run_columns import COLUMN_ATTRIBUTES, SET_COLUMNS, VERDICT_COLUMNS
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
     from pandas import DataFrame
 
     from .checked_columns import Columns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RunSummary:
     """One row of `runs`; None where something was not measured or not judged."""
 
@@ -118,8 +120,14 @@ class RunSummary:
         row = {name: getattr(self, name) for name in COLUMNS if name != "damage"}
         return {**row, "damage": dict(self.damage) or None}
 
+    def __repr__(self) -> str:
+        """Return one line: who wants every column asks `as_dict()`."""
+        return one_line_of(type(self).__name__, self)
+
     def _repr_html_(self) -> str:
-        return runs_table([self])
+        from ..presentation.notebook import runs_view
+
+        return runs_view([self])
 
 
 _FIELDS = tuple(each.name for each in fields(RunSummary) if each.name not in ("others", "damage"))
@@ -153,8 +161,14 @@ class RunList(list[RunSummary]):
         frame[list(FLAGS)] = frame[list(FLAGS)].astype("boolean")
         return frame
 
+    def __repr__(self) -> str:
+        """Return their number and a line for each of the first."""
+        return short_list(type(self).__name__, "run", self)
+
     def _repr_html_(self) -> str:
-        return runs_table(self)
+        from ..presentation.notebook import runs_view
+
+        return runs_view(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +178,8 @@ class StoredEvent:
     name: str
     time_ns: int
     attributes: dict[str, Any]
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, repr=False)
@@ -281,69 +297,83 @@ class StoredRun:
 
     def __repr__(self) -> str:
         """Return one line: all that a run holds would be a megabyte, and may be content."""
-        run = self.summary
-        risk = "risk not judged" if run.risk_score is None else f"risk {run.risk_score:.2f}"
-        name = f"{run.trace_id[:12]}:{run.sequence_index}"
-        tokens = "unknown" if run.output_tokens is None else run.output_tokens
-        return f"<{type(self).__name__} {name}, {run.model!r}, {risk}, {tokens} tokens>"
+        return one_line_of(type(self).__name__, self.summary)
+
+    def plot(self, *signals: str) -> "Figure":
+        """Return timelines and layers as a figure of matplotlib (the extra `[plot]`), which is no figure of pyplot.
+
+        Args:
+            signals: names of timelines, such as `entropy`, and of signals of layers, such as `hidden_l2_norm`; none:
+                those that tell the most.
+
+        Raises:
+            ImportError: where matplotlib is not installed.
+            ValueError: for a signal that there is not, or that is not stored of the run.
+        """
+        from ..presentation.plots import figure
+
+        return figure(self._readable(), signals)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, tokenizer: Any = None) -> str:
+        """Return the whole page of the run, as `corevital show --html` makes it.
+
+        Args:
+            path: the file that it is written to, too; None: to none.
+            tokenizer: of the model, which makes text of the tokens; None: ids stand for it, where they are stored.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        from ..presentation.showing import saved
+
+        run = self._readable()
+        return saved(run, run.pieces(tokenizer), path)
+
+    def pieces(self, tokenizer: Any = None, most: int | None = None) -> Sequence[str] | None:
+        """Return the text of each of the first tokens; None where neither ids nor text are stored.
+
+        Args:
+            tokenizer: of the model; without it, or with one that does not have them, ids stand for text.
+            most: tokens at most; None: as many as a page draws.
+        """
+        from ..presentation.html_page import MOST_TOKENS
+        from ..presentation.showing import decoded, named
+
+        most = MOST_TOKENS if most is None else most
+        if self.report is not None:
+            timeline = self.report.get("timeline") or []
+            told = [(step.get("token") or {}).get("token_text") for step in timeline[:most]]
+            return [printable(str(piece or "")) for piece in told] if any(told) else None
+        ids = self.columns.get("tokens")
+        if ids is None:
+            return None
+        shown = ids[:most].tolist()
+        return named(shown) if tokenizer is None else decoded(tokenizer, shown)
+
+    def _readable(self) -> "StoredRun":
+        """Return the run, without run data that are no archive of columns at all; its damage says so."""
+        try:
+            _ = self._columns
+        except ValueError:
+            return replace(self, data=None, findings=Findings(self.damage))
+        return self
 
     def _repr_html_(self) -> str:
-        label = "" if self.label is None else f"{self.label.outcome} {self.label.note or ''}"
-        cut = bool(self.dropped.attributes)
-        return verdict(self.summary, self.attributes, label=label, cut=cut, damage=self.damage)
+        from ..presentation.notebook import run_view
+        from ..presentation.notebook_tokens import MOST_TOKENS
+
+        run = self._readable()
+        told = None if run.report is None else run.pieces(most=MOST_TOKENS)
+        return run_view(run, told)
 
 
-def get_fingerprint(run: StoredRun | Run | Mapping[str, Any]) -> Fingerprint:
-    """Return the fingerprint of a stored run, of one that was just made, or of a report; what is not known is None.
-
-    A report is what its JSON holds. The vector of the first CoreVital's has no version: it has no distance to ours.
-
-    Raises:
-        TypeError: for a row of a list, which does not hold all of it; `Store.load` returns its run.
-        ValueError: for a mapping that is no report.
-    """
-    if isinstance(run, Run):
-        return run.fingerprint or Fingerprint()
-    if isinstance(run, Mapping):
-        return _of_report(run)
-    if not isinstance(run, StoredRun):
-        raise TypeError(
-            f"a StoredRun, a Run or a report was expected, not {type(run).__name__}: Store.load(run) returns the first"
-        )
-    return fingerprint_in(run.attributes)
-
-
-def fingerprint_in(attributes: Mapping[str, Any]) -> Fingerprint:
-    """Return the fingerprint that the attributes of a run's span hold."""
-    get = attributes.get
-    vector = get(semconv.FINGERPRINT_VECTOR)
-    return Fingerprint(
-        prompt_hash=get(semconv.FINGERPRINT_PROMPT_HASH),
-        prompt_hash_source=get(semconv.FINGERPRINT_PROMPT_HASH_SOURCE),
-        run_hash=get(semconv.FINGERPRINT_RUN_HASH),
-        vector=None if vector is None else tuple(vector),
-        version=get(semconv.FINGERPRINT_VERSION),
-    )
-
-
-def _of_report(report: Mapping[str, Any]) -> Fingerprint:
-    if not isinstance(report.get("schema_version"), str):
-        raise ValueError("schema_version: is not there, so this is no report")
-    extensions = report.get("extensions")
-    found = extensions.get("fingerprint") if isinstance(extensions, Mapping) else None
-    if not isinstance(found, Mapping):
-        return Fingerprint()
-    texts: dict[str, Any] = {
-        name: found.get(name) for name in ("prompt_hash", "prompt_hash_source", "run_hash", "version")
-    }
-    vector = found.get("vector")
-    for name, value in texts.items():
-        if not isinstance(value, str | None):
-            raise ValueError(f"extensions.fingerprint.{name}: expected a text")
-    numbers = isinstance(vector, list) and all(isinstance(each, int | float) for each in vector)
-    if vector is not None and not numbers:
-        raise ValueError("extensions.fingerprint.vector: expected a list of numbers")
-    return Fingerprint(vector=None if vector is None else tuple(map(float, vector)), **texts)
+def one_line_of(kind: str, run: RunSummary) -> str:
+    """Return a run as one line, without content; `kind` is the class that shows itself so."""
+    risk = "risk not judged" if run.risk_score is None else f"risk {run.risk_score:.2f}"
+    tokens = "unknown" if run.output_tokens is None else run.output_tokens
+    flags = [flag.removesuffix("_detected") for flag in run.flags]
+    name = f"{run.trace_id[:12]}:{run.sequence_index}"
+    return run_line(kind, (name, short_name(run.model), risk, f"{tokens} tokens", *flags))
 
 
 def import_pandas() -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from ...run import RollbackMode
+from ..._internal.intervention import RollbackMode
 from ..isolation.dispatch_modes import unseen
 from .call_facts import Call
 from .decoding_strategies import STEPWISE_STRATEGIES
