@@ -17,6 +17,7 @@ from ._internal.baseline_use import BaselineUse
 from ._internal.fingerprint_vector import Fingerprint as Fingerprint  # noqa: PLC0414
 from ._internal.intervention import Intervention as Intervention  # noqa: PLC0414
 from ._internal.layer_deviation import Deviation as Deviation  # noqa: PLC0414
+from ._internal.printable import one_line
 from ._internal.prompt import Prompt
 from ._internal.short_repr import run_line, short_name, short_repr
 from .catalogue.signals import names, of_family
@@ -367,5 +368,5 @@ class Run:
         risk = "risk not judged" if self.risk is None else f"risk {self.risk.score:.2f} {self.risk.level}"
         tokens = "tokens unknown" if self.output_tokens is None else f"{self.output_tokens} tokens"
         flags = [] if self.health is None else [name.removesuffix("_detected") for name in self.health.raised()]
-        parts = (short_name(self.model.name), sequence, risk, tokens, self.error_type or self.stop_reason or "", *flags)
-        return run_line(type(self).__name__, parts)
+        end = one_line(self.error_type or self.stop_reason or "", 80)
+        return run_line(type(self).__name__, (short_name(self.model.name), sequence, risk, tokens, end, *flags))

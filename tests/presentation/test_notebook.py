@@ -223,7 +223,10 @@ def test_a_report_has_its_own_text(tmp_path: Path) -> None:
     from opentelemetry_instrumentation_corevital.cli.app import run_command
 
     write_file(tmp_path, report())
-    assert run_command(["migrate", "--from-dir", str(tmp_path), "--to-db", str(tmp_path / "store.db")]) == 0
+    assert (
+        run_command(["migrate", "--from-dir", str(tmp_path), "--to-db", str(tmp_path / "store.db"), "--with-content"])
+        == 0
+    )
     with open_store(tmp_path / "store.db") as store:
         run = store.run("last")
     assert 'class="tokens"' in run._repr_html_()

@@ -1,7 +1,6 @@
 """Runs in Python: as pandas frames, in a notebook, by their fingerprints."""
 
 import dataclasses
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -83,37 +82,22 @@ def test_a_frame_of_a_run_has_a_row_per_step(path: Path, hostile: StoredRun) -> 
     assert recorded.index.tolist() == [0, 1, 2]
 
 
-class Tags(HTMLParser):
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: set[str] = set()
-        self.feed(html)
-        assert not self.open, "every tag is closed"
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.open.append(tag)
-        self.seen.add(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 def test_a_notebook_shows_runs_and_verdicts_and_runs_no_foreign_code(path: Path, hostile: StoredRun) -> None:
     with open_store(path) as store:
         runs = store.runs()
     for html in (runs._repr_html_(), hostile._repr_html_(), hostile.summary._repr_html_(), RunList()._repr_html_()):
-        assert Tags(html).seen <= {"table", "tr", "td", "th", "p", "code", "b"}
+        assert "<script" not in html
     assert "org/model" in runs._repr_html_()
     shown = hostile._repr_html_()
-    for part in ("repetition_loop", "layer 2: &lt;script", "incorrect", "5 in the prompt, 40 generated"):
+    for part in ("repetition loop", "layer 2: &lt;script", "incorrect", "5 in the prompt, 40 generated"):
         assert part in shown, part
-    assert RunList(runs * 40)._repr_html_().endswith("<p>30 more</p>")
+    many = RunList(runs * 40)._repr_html_()
+    assert f"<p>{80 - (many.count('<tr>') - 1)} more</p>" in many
 
 
 def test_a_run_is_one_line_at_a_prompt_and_holds_no_content(hostile: StoredRun) -> None:
     summary = dataclasses.replace(hostile.summary, model="org/\x1b[31m", risk_score=0.93)
     shown = repr(dataclasses.replace(hostile, summary=summary))
-    assert shown == f"<StoredRun {summary.trace_id[:12]}:0, 'org/\\x1b[31m', risk 0.93, 40 tokens>"
+    assert shown == f"<StoredRun {summary.trace_id[:12]}:0, 'org/\\x1b[31m', risk 0.93, 40 tokens, repetition_loop>"
     summary = dataclasses.replace(summary, risk_score=None)
     assert "risk not judged" in repr(dataclasses.replace(hostile, summary=summary))

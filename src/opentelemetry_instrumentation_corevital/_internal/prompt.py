@@ -15,7 +15,7 @@ class Prompt:
     where no text is known, `identity`: which tokenizer it is, and the token ids. All of it is content.
     """
 
-    text: str | None = None
+    text: str | None = field(default=None, repr=False)
     source: PromptHashSource | None = None
     chat: bool = False
     identity: bytes | None = field(default=None, repr=False)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, Final
 
-from .printable import ELLIPSIS, one_line
+from .printable import ELLIPSIS
 
 MOST: Final = 1500
 """Characters that one object prints at most."""
@@ -53,9 +53,9 @@ def run_line(kind: str, parts: Iterable[str]) -> str:
 
     Args:
         kind: name of its class.
-        parts: what is said of it.
+        parts: what is said of it, each as it can be shown; empty ones are left out.
     """
-    return f"<{kind} {', '.join(filter(None, (one_line(part, 4 * _MOST_NAME) for part in parts)))}>"
+    return f"<{kind} {', '.join(filter(None, parts))}>"
 
 
 def short_name(name: str | None) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .._internal.short_repr import short_repr
 from .sketches import NumberTable, Sketches
 from .windowed import GROUPS, VIEWS, Part, TableRows
 
@@ -105,6 +106,8 @@ class Yardstick:
     per_low: NDArray[np.float32]
     logarithm: NDArray[np.bool_]
     rule: Rule = RULE
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, sketches: Sketches, rows: TableRows, rule: Rule = RULE) -> Self:
@@ -207,6 +210,8 @@ class RunLimit:
     value: float
     yardstick: Yardstick
 
+    __repr__ = short_repr
+
 
 NUMBER: Final = np.dtype([("key", "<u8"), ("value", "<f4"), ("tokens", "<u4"), ("runs", "<u4")])
 """Of a run: a random key, its number, its length, and how many runs were in the baseline that it was measured by."""
@@ -224,6 +229,8 @@ class NumberSample:
     """
 
     entries: NDArray[np.void]
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, entries: Iterable[tuple[int, float, int, int]] = ()) -> Self:
