@@ -190,7 +190,7 @@ def test_two_runs_side_by_side(filled: Cli) -> None:
     lines = {line.split("  ")[0]: line.split() for line in out.splitlines()}
     assert lines["model"] == ["model", LARGE, SMALL]
     assert lines["risk"] == ["risk", "0.70", "0.87", "+0.17"]
-    assert lines["flags"] == ["flags", "repetition_loop", "repetition_loop"]
+    assert lines["flags"] == ["flags", *["repetition", "loop"] * 2]
     assert lines["tokens out"][-1] == "+0"
     assert "▄█▂" in out
     assert "prompts differ" not in out

@@ -31,7 +31,7 @@ def complete(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
     [
         (("mi",), ["migrate"]),
         (("db", "p"), ["prune"]),
-        (("runs", "--flag", "rep"), ["repetition_loop"]),
+        (("runs", "--flag", "rep"), ["repetition_loop_detected"]),
         (("runs", "--level", "m"), ["medium"]),
         (("export", "--format", "p"), ["parquet"]),
         (("label", "last", "--outcome", "c"), ["correct"]),

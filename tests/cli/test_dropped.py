@@ -106,7 +106,7 @@ def test_every_command_works_and_calls_nothing_none_that_was_dropped(
     attributes = run.attributes
     for line, attribute in {
         "factors": semconv.RISK_FACTORS,
-        "early warnings": semconv.EARLY_WARNING_SIGNALS,
+        "warnings": semconv.WARNINGS,
         "blame": semconv.BLAME_LAYERS,
     }.items():
         if attribute not in attributes:
@@ -142,7 +142,7 @@ def test_evidence_that_was_cut_off_is_not_missing(cli: Cli, monkeypatch: pytest.
     signals = {semconv.EARLY_WARNING_SIGNALS: ["norm_jump"], semconv.EARLY_WARNING_EVIDENCE: '{"norm_jump"'}
     cli.store(make_spans(**cut, **signals))  # type: ignore[arg-type]
     out = " ".join(cli("show", "last")[1].replace("│", " ").split())
-    for what in ("repetition loop: ", "norm_jump (", "answer: "):
+    for what in ("repetition loop: ", "norm jump (", "answer: "):
         assert f"{what}{CUT}" in out.replace("\u2019", "'"), what
 
 
@@ -199,4 +199,4 @@ def test_the_command_that_makes_a_run_says_so_too(cli: Cli, tiny_folder: str, mo
     code, out, err = cli("run", "--model", tiny_folder, "--prompt", "w1 w2", "--max-new-tokens", "12", "--raw")
     assert code == 0, err
     assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in out
-    assert "early warnings  none" not in out
+    assert "warnings     none" not in out

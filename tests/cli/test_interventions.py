@@ -66,7 +66,7 @@ def test_a_reason_that_there_is_not_names_those_that_there_are(command: str, end
 def test_evidence_is_in_words() -> None:
     evidence = {"period": 4, "exact": True, "settled": False, "changes": {"do_sample": True, "temperature": 1.0}}
     event = {semconv.INTERVENTION_KIND: "roll_back", semconv.INTERVENTION_EVIDENCE: json.dumps(evidence)}
-    said = "roll_back (period 4, exact, not settled, changes do_sample=True, temperature=1.0)"
+    said = "roll back (period 4, exact, not settled, changes do_sample=True, temperature=1.0)"
     assert intervention_lines(event, ()) == [said]
 
 
@@ -74,8 +74,8 @@ def test_show_names_every_intervention_in_order(ended: Cli) -> None:
     _, out, _ = ended("show", "last")
     assert "40 generated, stop reason policy" in out
     text = " ".join(out.replace("│", " ").split())
-    first = "step 20: roll_back to step 12 by crop on repetition_risk (period 4, temperature 0.9), continued"
-    assert text.index(first) < text.index("step 30: stop on repetition_loop_detected (period 10, copies 2.5), stopped")
+    first = "step 20: roll back to step 12 by crop on repetition risk (period 4, temperature 0.9), continued"
+    assert text.index(first) < text.index("step 30: stop on repetition loop (period 10, copies 2.5), stopped")
     assert "10 tokens left" in text
     assert "A policy stopped it at step 30: repetition loop." in text
     untouched = json.loads(ended("runs", "--json", "--stop-reason", "eos")[1])[0]["trace_id"]

@@ -47,7 +47,7 @@ def test_in_a_terminal_one_line_below_the_text_is_drawn_again(
     assert text_of("\n".join(screen)) == tokens_of(json.loads(out)["runs"][0])
     assert screen[0].startswith("w")
     panel = next(index for index, line in enumerate(screen) if line.startswith("╭"))
-    assert "step 13: repetition_risk (risk so far 0.25)" in " ".join(screen[:panel])
+    assert "step 13: repetition risk (risk so far 0.25)" in " ".join(screen[:panel])
     assert " ".join(" ".join(screen[panel:]).split()).count(screen[0]) == 0, "the text is shown once"
 
 

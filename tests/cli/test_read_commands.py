@@ -78,12 +78,12 @@ def test_in_a_terminal_ids_risks_and_flags_are_whole_and_what_has_no_room_is_nam
     for whole in (
         runs[0].trace_id[:12],
         "0.93 high",
-        "repetition_loop",
+        "repetition loop",
         "a-mode" if width == 60 else "a-model-of-135M",
     ):
         assert whole in first
     if "warnings" not in left_out:
-        assert all(name in text for name in runs[0].warnings), "a warning is broken in two"
+        assert all(name.replace("_", " ") in text for name in runs[0].warnings), "a warning is broken in two"
     assert ("organisation/" in text) == (width == 160)
     assert bool(left_out) == (width < 120)
 
@@ -117,7 +117,12 @@ def test_filters(cli: Cli) -> None:
     assert count() == 3
     assert count("--limit", "2") == 2
     assert count("--risk-above", "0.9") == 1
-    assert count("--flag", "repetition_loop_detected") == count("--flag", "repetition_loop") == 1
+    assert (
+        count("--flag", "repetition_loop_detected")
+        == count("--flag", "repetition_loop")
+        == count("--flag", "Repetition loop")
+        == 1
+    )
     assert count("--model", "org/model") == 3
     assert count("--model", "other") == 0
     assert "No run matches" in cli("runs", "--model", "other")[1]
@@ -235,10 +240,9 @@ def test_the_whole_verdict_is_shown(cli: Cli) -> None:
     for part in (
         "high risk 0.93",
         "The run repeats itself from step 12 on.",
-        "repetition_loop=0.9",
+        "repetition loop 0.9",
         "repetition loop: onset step 12, period 4, copies 7 (not judged: infinity,",
-        "step 16: repetition_risk (period 4)",
-        "failure risk 0.81",
+        "step 16: repetition risk (period 4)",
         "mean 1.33, max 2.50 bit",
         "min 0.010",
         "5 in the prompt, 40 generated, finish reason length",
@@ -249,6 +253,7 @@ def test_the_whole_verdict_is_shown(cli: Cli) -> None:
     ):
         assert part in out, f"{part!r} is not in\n{out}"
     assert "nan" not in out.lower().replace("(not judged: nan", "")
+    assert "failure" not in out, "one risk is enough for a panel"
     assert len(cli("show", "last", "--steps")[1].splitlines()) >= len(out.splitlines()) + 27
 
 

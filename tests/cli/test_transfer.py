@@ -321,7 +321,7 @@ def test_old_runs_become_runs(cli: Cli, old: Path) -> None:
     told = json.loads(cli("migrate", "--from-dir", "old-runs", "--json")[1])
     assert (told["migrated"], told["already_there"], len(told["skipped"])) == (0, 2, 1)
     shown = cli("show", "aaaaaaaa")[1]
-    for part in ("high risk 0.93", "repetition_loop", "Entropy peaked at step 3", "org/first", "schema 0.4.0"):
+    for part in ("high risk 0.93", "repetition loop", "Entropy peaked at step 3", "org/first", "schema 0.4.0"):
         assert part in shown, part
     assert "2 │" in cli("show", "aaaaaaaa", "--layers")[1]
     listed = cli("runs", "--flag", "repetition_loop", "--csv")[1]

@@ -85,7 +85,7 @@ def test_a_run_is_followed_while_another_process_writes_it(cli: Cli, columns: in
             other.step(3, "norm_jump")
             shows(shown, "宇宙", "is a", "step 7  ")
             lines = shown.screen
-            assert lines.index("step 4: norm_jump (risk so far 0.08)") > lines.index("The history of the 宇宙")
+            assert lines.index("step 4: norm jump (risk so far 0.08)") > lines.index("The history of the 宇宙")
             other.step(8)
             shows(shown, "😀 AndThe history of", "step 15")
             other.end()
@@ -141,7 +141,7 @@ def test_a_terminal_that_should_not_or_cannot_draw_gets_plain_lines(cli: Cli, va
         shown.written.replace("\r\n", "\n")
         .split("\n", 1)[1]
         .startswith(
-            "The history of the 宇宙 is a vast tapestry.\n😀 AndThe history of\nstep 14: norm_jump (risk so far 0.28)\n"
+            "The history of the 宇宙 is a vast tapestry.\n😀 AndThe history of\nstep 14: norm jump (risk so far 0.28)\n"
             "step 15  risk 0.28  entropy 5.00 bit"
         )
     )
@@ -156,15 +156,15 @@ def test_once_prints_what_there_is_and_ends(cli: Cli, telemetry: Telemetry) -> N
     call.step(1, warnings=["repetition_risk"])
     code, out, err = cli("watch", "--once")
     assert (code, err) == (0, "")
-    assert out == f"{call.trace_id[:12]}  step 6  risk 0.10  entropy 1.00 bit  ▂▄▅▇█▂  repetition_risk\n"
+    assert out == f"{call.trace_id[:12]}  step 6  risk 0.10  entropy 1.00 bit  ▂▄▅▇█▂  repetition risk\n"
     for name in (call.trace_id[:6], call.span_id, "last", f"{call.trace_id}:0"):
         code, out, err = cli("watch", name, "--once")
         assert (code, err) == (0, "")
         assert out.splitlines() == [
             f"run {call.trace_id[:12]} of serve",
             "The history of the 宇宙 is",
-            "step 5: repetition_risk (risk so far 0.10)",
-            "step 6  risk 0.10  entropy 1.00 bit  ▂▄▅▇█▂  repetition_risk",
+            "step 5: repetition risk (risk so far 0.10)",
+            "step 6  risk 0.10  entropy 1.00 bit  ▂▄▅▇█▂  repetition risk",
         ]
 
 

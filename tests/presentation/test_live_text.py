@@ -77,7 +77,7 @@ def test_text_goes_on_behind_a_line_that_came_between() -> None:
         (80, "step 50/128  risk 0.45  entropy 4.00 bit  ▅▇█▁▃▅▇█  2 warnings  no step for 12 s"),
         (
             140,
-            "step 50/128  risk 0.45  entropy 4.00 bit  ▇█▁▃▅▇█▁▃▅▇█▁▃▅▇█  repetition_risk, entropy_rising  "
+            "step 50/128  risk 0.45  entropy 4.00 bit  ▇█▁▃▅▇█▁▃▅▇█▁▃▅▇█  repetition risk, entropy rising  "
             "no step for 12 s  +1 sequence, risk up to 0.90",
         ),
     ],
@@ -101,12 +101,12 @@ def test_a_warning_is_told_at_the_step_where_it_begins() -> None:
         flags = ("repetition_loop_detected",) if step >= 40 else ()
         found += told(view.take(Step(step, warning_signals=active.get(step, ()), flags=flags)))
     assert found == [
-        "step 3: norm_jump (risk so far 0.25)",
-        "step 5: repetition_risk (risk so far 0.25)",
-        "step 10: entropy_rising (risk so far 0.25)",
-        "step 40: repetition_loop (risk so far 0.25)",
-        "step 51: entropy_rising (risk so far 0.25)",
-        "step 60: norm_jump (risk so far 0.25)",
+        "step 3: norm jump (risk so far 0.25)",
+        "step 5: repetition risk (risk so far 0.25)",
+        "step 10: entropy rising (risk so far 0.25)",
+        "step 40: repetition loop (risk so far 0.25)",
+        "step 51: entropy rising (risk so far 0.25)",
+        "step 60: norm jump (risk so far 0.25)",
     ]
 
 
@@ -120,7 +120,7 @@ def test_of_other_sequences_there_is_a_count_and_what_warns() -> None:
         )
     ]
     assert "".join(each.text.plain for each in shown if not each.alone) == "www", "the text of one of them"
-    assert told(shown) == ["sequence 2, step 0: norm_jump (risk so far 0.50)"]
+    assert told(shown) == ["sequence 2, step 0: norm jump (risk so far 0.50)"]
     assert view.status(80).plain.endswith("+3 sequences, risk up to 0.75")
     assert view.steps == 3
 

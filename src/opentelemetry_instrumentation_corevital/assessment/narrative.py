@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..catalogue.definitions import LONGEST_TRIGGER
+from ..catalogue.spelling import LABELS
 from ..catalogue.verdict import Flag
 from ..catalogue.verdicts import EARLY_WARNINGS, FLAGS, HIGH_ENTROPY_STEPS
 from ..run import Intervention, Run
@@ -57,8 +58,7 @@ _WHAT_A_POLICY_DID: Mapping[tuple[str, str], str] = {
 }
 """Kind and outcome of an intervention -> what the policy did."""
 _TRIGGERS: Mapping[str, str] = {
-    **{name: flag.label for flag in FLAGS for name in (flag.name, flag.short)},
-    **{warning.name: warning.name.replace("_", " ") for warning in EARLY_WARNINGS},
+    **LABELS,
     "callback": "a callback asked for it",
 }
 """What an intervention acted on -> in words; what is not here is a threshold or the name of a user's function."""

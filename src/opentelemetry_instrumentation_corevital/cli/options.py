@@ -208,8 +208,8 @@ Flag = Annotated[
     str | None,
     typer.Option(
         metavar="FLAG",
-        help="Only runs with this flag, e.g. repetition_loop.",
-        autocompletion=lambda: [flag.removesuffix("_detected") for flag in FLAGS],
+        help="Only runs with this flag, e.g. repetition_loop_detected.",
+        autocompletion=lambda: list(FLAGS),
     ),
 ]
 BaselineFrom = Annotated[

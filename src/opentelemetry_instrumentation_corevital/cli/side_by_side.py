@@ -10,6 +10,7 @@ from rich.text import Text
 from .. import semconv
 from .._internal.printable import one_line
 from .._internal.user_error import UserError
+from ..catalogue.spelling import factor_for_people, for_people
 from ..presentation.panel import level_style, sparkline
 from ..store import StoredRun, open_store
 from ..store.comparison import prompt_of
@@ -41,10 +42,6 @@ def _attribute(name: str) -> Callable[[StoredRun], Any]:
     return lambda run: run.attributes.get(name)
 
 
-def _flags(run: StoredRun) -> list[str]:
-    return [flag.removesuffix("_detected") for flag in run.summary.flags]
-
-
 _FIELDS: Final = (
     _Field("model", lambda run: run.summary.model),
     _Field("prompt hash", lambda run: run.summary.prompt_hash and run.summary.prompt_hash[:16]),
@@ -55,7 +52,7 @@ _FIELDS: Final = (
     _Field("risk", lambda run: run.summary.risk_score, ".2f"),
     _Field("level", lambda run: run.summary.risk_level),
     _Field("factors", _attribute(semconv.RISK_FACTORS)),
-    _Field("flags", lambda run: _flags(run) if run.summary.judged else None),
+    _Field("flags", lambda run: list(run.summary.flags) if run.summary.judged else None),
     _Field("warnings", lambda run: None if run.summary.warnings is None else list(run.summary.warnings)),
     _Field("failure risk", lambda run: run.summary.failure_risk, ".2f"),
     _Field("blamed layers", _attribute(semconv.BLAME_LAYERS)),
@@ -73,6 +70,9 @@ _FIELDS: Final = (
     _Field("label", lambda run: run.summary.label),
     _Field("narrative", lambda run: run.summary.narrative),
 )
+
+_SPELT: Final = {"factors": factor_for_people, "flags": for_people, "warnings": for_people}
+"""Fields that hold names, which people read in another spelling than programs."""
 
 
 def side_by_side(run_ids: Sequence[str], path: str, *, as_json: bool, as_csv: bool, source: Text) -> None:
@@ -185,6 +185,7 @@ def _cell(field: _Field, value: Any, run: StoredRun) -> Text:
     if field.form is not None:
         text = f"{value:{field.form}}{f' {field.unit}' if field.unit else ''}"
     else:
-        text = ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)
+        spelt = _SPELT.get(field.name, str)
+        text = ", ".join(spelt(str(each)) for each in value) if isinstance(value, list) else str(value)
     style = level_style(run.summary.risk_level) if field.name in ("risk", "level") else ""
     return Text(one_line(text, _MOST_CELL), style)

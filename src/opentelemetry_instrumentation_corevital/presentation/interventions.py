@@ -5,6 +5,7 @@ from typing import Any
 
 from .. import semconv
 from .._internal.json_text import json_object, too_deep
+from ..catalogue.spelling import LABELS
 from .evidence_text import evidence_text
 from .shapes import EventShape
 
@@ -41,10 +42,10 @@ def _line(get: Any) -> str:
     numbers = _numbers(get(semconv.INTERVENTION_EVIDENCE))
     parts = (
         None if step is None else f"step {step}:",
-        get(semconv.INTERVENTION_KIND),
+        str(get(semconv.INTERVENTION_KIND, "")).replace("_", " "),
         None if to is None else f"to step {to}",
         None if mode is None else f"by {mode}",
-        None if trigger is None else f"on {trigger}",
+        None if trigger is None else f"on {LABELS.get(trigger, trigger)}",
         f"({numbers})" if numbers else None,
     )
     rest = (get(semconv.INTERVENTION_OUTCOME), None if left is None else f"{left} tokens left")

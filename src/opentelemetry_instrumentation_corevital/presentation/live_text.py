@@ -9,6 +9,7 @@ from rich.text import Text
 
 from .._internal.printable import one_line, printable
 from ..assessment.risk import risk_level
+from ..catalogue.spelling import for_people
 from .panel import level_style, sparkline
 from .shapes import StepShape
 from .text_lines import columns, cut
@@ -155,7 +156,7 @@ class LiveCallView:
 
 
 def _word(name: str) -> str:
-    return one_line(name.removesuffix("_detected"), _MOST_NAME)
+    return one_line(for_people(name), _MOST_NAME)
 
 
 def _fitting(parts: Sequence[Text], room: int) -> tuple[list[Text], int]:

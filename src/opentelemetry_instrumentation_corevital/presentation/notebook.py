@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
+from ..catalogue.spelling import for_people
 from .escaped import escaped, that_fit
 from .notebook_pictures import layer_pictures, line_pictures
 from .notebook_style import CLASS, STYLE
@@ -104,7 +105,7 @@ def _table(lines: Sequence[tuple[str, str]], room: int) -> str:
 
 
 def _cells(run: SummaryShape, index: int, *, label: bool) -> list[str]:
-    flags = ", ".join(flag.removesuffix("_detected") for flag in run.flags) or ("-" if run.judged else "unknown")
+    flags = ", ".join(map(for_people, run.flags)) or ("-" if run.judged else "unknown")
     return [
         f"<code>{escaped(run.trace_id[:12], _MOST_NAME)}</code>" if run.trace_id else str(index),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(run.start_ns / 1e9)),

@@ -16,7 +16,8 @@ from .._internal.json_text import json_object, too_deep
 from .._internal.printable import ELLIPSIS, one_line, printable
 from ..catalogue.signal import Signal
 from ..catalogue.signals import SIGNALS
-from ..catalogue.verdicts import FLAGS
+from ..catalogue.spelling import LABELS, factor_for_people, for_people
+from ..catalogue.verdicts import FLAGS, HIGH_ENTROPY_SHARE, HIGH_ENTROPY_STEPS
 from .evidence_text import evidence_text
 from .interventions import intervention_lines
 from .shapes import UNKNOWN, WHOLE, Dropped, EventShape
@@ -97,13 +98,13 @@ def _lines(
     unknown = UNKNOWN if dropped.attributes else "not judged"
     factors = get(semconv.RISK_FACTORS)
     lines: list[tuple[str, str | Text]] = [
-        ("factors", unknown if factors is None else ", ".join(factors) or "none"),
+        ("factors", unknown if factors is None else ", ".join(map(factor_for_people, factors)) or "none"),
         ("flags", _flags(attributes, absent or {}, dropped)),
-        ("early warnings", _early_warnings(attributes, unknown)),
+        *_warnings(attributes, unknown),
     ]
     if done := intervention_lines(attributes, interventions):
         lines.append(("interventions", Text("\n".join(done), "magenta")))
-    lines += _further(attributes, absent or {}, dropped)
+    lines += _blamed(attributes, absent or {}, dropped)
     lines += filter(None, (_line(each, attributes) for each in SIGNALS))
     lines.append(("tokens", _tokens(attributes)))
     lines.append(("model", _model(attributes)))
@@ -126,19 +127,14 @@ def _lines(
     return lines
 
 
-def _further(attributes: SpanAttributes, absent: Mapping[str, Any], dropped: Dropped) -> list[tuple[str, str | Text]]:
-    """Return compound signals and blamed layers, where there are any or it is not known."""
-    signals, layers = attributes.get(semconv.COMPOUND_SIGNALS), attributes.get(semconv.BLAME_LAYERS)
-    lines: list[tuple[str, str | Text]] = []
-    if signals:
-        lines.append(("compound", _with_evidence(signals, attributes.get(semconv.COMPOUND_EVIDENCE))))
-    elif dropped.attributes and signals is None:
-        lines.append(("compound", UNKNOWN))
+def _blamed(attributes: SpanAttributes, absent: Mapping[str, Any], dropped: Dropped) -> list[tuple[str, str | Text]]:
+    """Return the blamed layers, where there are any or it is not known."""
+    layers = attributes.get(semconv.BLAME_LAYERS)
     if layers:
-        lines.append(("blame", _blame(layers, attributes.get(semconv.BLAME_REASONS))))
-    elif dropped.attributes and layers is None and "blame" not in absent:
-        lines.append(("blame", UNKNOWN))
-    return lines
+        return [("blame", _blame(layers, attributes.get(semconv.BLAME_REASONS)))]
+    if dropped.attributes and layers is None and "blame" not in absent:
+        return [("blame", UNKNOWN)]
+    return []
 
 
 def _not_there(absent: Mapping[str, Any] | None) -> str:
@@ -146,7 +142,7 @@ def _not_there(absent: Mapping[str, Any] | None) -> str:
         return f"not known: the list of it is {CUT}"
     reasons: dict[str, list[str]] = {}
     for name, reason in absent.items():
-        reasons.setdefault(str(reason), []).append(name)
+        reasons.setdefault(str(reason), []).append(LABELS.get(name, name))
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
 
 
@@ -211,25 +207,44 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(f"{each[0]}-{each[-1]}" if len(each) > 2 else ", ".join(map(str, each)) for each in groups)
 
 
-def _early_warnings(attributes: SpanAttributes, unknown: str) -> Text:
-    signals = attributes.get(semconv.EARLY_WARNING_SIGNALS)
-    evidence = attributes.get(semconv.EARLY_WARNING_EVIDENCE)
-    text = Text(unknown) if signals is None else _with_evidence(signals, evidence)
-    risk = attributes.get(semconv.EARLY_WARNING_FAILURE_RISK)
-    return text if risk is None else text.append(f"\nfailure risk {risk:.2f} at the end", "default")
+def _warnings(attributes: SpanAttributes, unknown: str) -> list[tuple[str, str | Text]]:
+    """Return the warnings of the run, the same that lists have, and apart from them those that did not last."""
+    get = attributes.get
+    warnings, evidence = get(semconv.WARNINGS), _evidence_of_warnings(attributes)
+    lines: list[tuple[str, str | Text]] = [
+        ("warnings", unknown if warnings is None else _with_evidence(warnings, evidence))
+    ]
+    fired = [*(get(semconv.EARLY_WARNING_SIGNALS) or ()), *(get(semconv.COMPOUND_SIGNALS) or ())]
+    if others := [name for name in fired if name not in (warnings or ())]:
+        lines.append(("not lasting" if warnings is not None else "warned of", _with_evidence(others, evidence)))
+    return lines
 
 
-def _with_evidence(signals: Sequence[str], text: Any) -> Text:
-    """Return each signal with its step and numbers."""
-    evidence = parsed(text)
+def _evidence_of_warnings(attributes: SpanAttributes) -> dict[str, Any]:
+    """Return warning -> its numbers; None for one whose numbers were cut off."""
+    get = attributes.get
+    found: dict[str, Any] = {}
+    for names, evidence in (
+        (get(semconv.EARLY_WARNING_SIGNALS), parsed(get(semconv.EARLY_WARNING_EVIDENCE))),
+        (get(semconv.COMPOUND_SIGNALS), parsed(get(semconv.COMPOUND_EVIDENCE))),
+    ):
+        found |= {str(name): None for name in names or ()} if evidence is None else evidence
+    health = parsed(get(semconv.HEALTH_EVIDENCE))
+    found[HIGH_ENTROPY_SHARE] = None if health is None else health.get(HIGH_ENTROPY_STEPS, {})
+    return found
+
+
+def _with_evidence(names: Sequence[str], evidence: Mapping[str, Any]) -> Text:
+    """Return each warning with its step and numbers."""
     lines = []
-    for signal in signals:
-        found = (evidence or {}).get(signal)
+    for name in names:
+        found = evidence.get(name, {})
         numbers = dict(found) if isinstance(found, Mapping) else {}
+        numbers.pop("lasting", None)  # which of the two lines it is in says so
         step = numbers.pop("step", None)
         when = "" if step is None else f"step {step}: "
-        told = CUT if evidence is None else evidence_text(numbers)
-        lines.append(f"{when}{signal}{f' ({told})' if told else ''}")
+        told = CUT if found is None else evidence_text(numbers)
+        lines.append(f"{when}{for_people(name)}{f' ({told})' if told else ''}")
     return Text("\n".join(lines), "yellow") if lines else Text("none")
 
 

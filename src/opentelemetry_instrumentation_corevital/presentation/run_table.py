@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .._internal.clock import CLOCK_SKEW_NS
 from .._internal.printable import ELLIPSIS, one_line
+from ..catalogue.spelling import for_people
 from .panel import level_style
 from .shapes import SummaryShape
 
@@ -18,6 +19,7 @@ TableColumns = dict[str, list[str]]
 
 _ID_LENGTH: Final = 12
 _GAP: Final = 2
+_COMMA: Final = ", "
 _GO_FIRST: Final = ("prompt", "warnings", "finish", "intervention", "tokens", "age", "label")
 _NUMBERS: Final = ("age", "tokens")
 _SHORTEST_MODEL: Final = 12
@@ -46,9 +48,12 @@ def runs_table(runs: Sequence[SummaryShape], width: int) -> tuple[Table, list[st
     others = _needed({name: cells for name, cells in columns.items() if name != "model"})
     room = max(_SHORTEST_MODEL, width - others - _GAP)
     columns["model"] = [name if cell_len(name) <= room else f"{name[: room - 1]}\u2026" for name in columns["model"]]
+    if "warnings" in columns:
+        room = width - _needed({name: cells for name, cells in columns.items() if name != "warnings"}) - _GAP
+        columns["warnings"] = [_in_lines(cell, room) for cell in columns["warnings"]]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
-        table.add_column(name, no_wrap=name != "warnings", justify="right" if name in _NUMBERS else "left")
+        table.add_column(name, no_wrap=True, justify="right" if name in _NUMBERS else "left")
     for run, *cells in zip(runs, *columns.values(), strict=True):
         table.add_row(
             *(
@@ -59,26 +64,34 @@ def runs_table(runs: Sequence[SummaryShape], width: int) -> tuple[Table, list[st
     return table, left_out
 
 
-def verdict_line(run: SummaryShape) -> Text:
-    """Return a run's name, risk, flags, tokens and end, as one line without a width."""
-    name = _name(run, alone=True)
-    risk = "risk not judged"
-    if run.risk_score is not None:
-        risk = f"{one_line(run.risk_level or '', _MOST_WORD)} risk {run.risk_score:.2f}".strip()
-    flags = [flag.removesuffix("_detected").replace("_", " ") for flag in run.flags]
+def verdict_line(run: SummaryShape, name: str | None = None) -> Text:
+    """Return a run's name, risk, flags, tokens and end, as one line without a width.
+
+    Args:
+        run: the run.
+        name: what it is called; None: as where its trace holds no other call.
+    """
+    flags = [for_people(flag) for flag in run.flags]
     tokens = [] if run.output_tokens is None else [f"{run.output_tokens} tokens"]
     end = [one_line(end, _MOST_MODEL) for end in (run.error_type or run.finish_reason,) if end]
-    text = Text(f"run {name}: ").append(risk, level_style(run.risk_level))
+    text = Text(f"run {name or name_of(run, alone=True)}: ").append(risk_words(run), level_style(run.risk_level))
     if flags:
         text.append(f", {', '.join(flags)}", "bold red")
     return text.append("".join(f", {each}" for each in [*tokens, *end]))
+
+
+def risk_words(run: SummaryShape) -> str:
+    """Return the level and the score of a run's risk, in words."""
+    if run.risk_score is None:
+        return "risk not judged"
+    return f"{one_line(run.risk_level or '', _MOST_WORD)} risk {run.risk_score:.2f}".strip()
 
 
 def _columns(runs: Sequence[SummaryShape]) -> TableColumns:
     now = time.time_ns()
     calls = Counter((run.trace_id, run.sequence_index) for run in runs)
     return {
-        "run": [_name(run, alone=calls[run.trace_id, run.sequence_index] == 1) for run in runs],
+        "run": [name_of(run, alone=calls[run.trace_id, run.sequence_index] == 1) for run in runs],
         "age": [age((now - run.start_ns) / 1e9) for run in runs],
         "model": [one_line(run.model or "-", _MOST_MODEL) for run in runs],
         "risk": [
@@ -95,10 +108,7 @@ def _columns(runs: Sequence[SummaryShape]) -> TableColumns:
         **_interventions(runs),
         "prompt": [one_line((run.prompt_hash or "-")[:8]) for run in runs],
         "label": [one_line(run.label or "-", _MOST_MODEL) for run in runs],
-        "warnings": [
-            "unknown" if run.warnings is None else one_line(", ".join(run.warnings), _MOST_WARNINGS) or "-"
-            for run in runs
-        ],
+        "warnings": [_warnings(run) for run in runs],
     }
 
 
@@ -109,11 +119,23 @@ def _interventions(runs: Sequence[SummaryShape]) -> TableColumns:
     return {"intervention": [one_line(run.intervention or "-", _MOST_WORD) for run in runs]}
 
 
+def _warnings(run: SummaryShape) -> str:
+    if run.warnings is None:
+        return "unknown"
+    return one_line(_COMMA.join(map(for_people, run.warnings)), _MOST_WARNINGS) or "-"
+
+
 def _flags(run: SummaryShape) -> str:
-    return ", ".join(flag.removesuffix("_detected") for flag in run.flags) or ("-" if run.judged else "unknown")
+    return ", ".join(map(for_people, run.flags)) or ("-" if run.judged else "unknown")
 
 
-def _name(run: SummaryShape, *, alone: bool) -> str:
+def name_of(run: SummaryShape, *, alone: bool) -> str:
+    """Return the name by which `corevital show` finds a run.
+
+    Args:
+        run: the run.
+        alone: whether its trace holds no other call.
+    """
     if not alone:
         return one_line(run.span_id[:_ID_LENGTH])  # the trace holds several calls
     # One of several sequences: the call's own span has the operation.
@@ -124,9 +146,22 @@ def _needed(columns: TableColumns) -> int:
     """Return the width at which only warnings are wrapped, and those between their names."""
     total = _GAP * (len(columns) - 1)
     for name, cells in columns.items():
-        parts = (part for cell in cells for part in cell.split(" ")) if name == "warnings" else cells
+        parts = (f"{part}," for cell in cells for part in cell.split(_COMMA)) if name == "warnings" else cells
         total += max(map(cell_len, (name, *parts)))
     return total
+
+
+def _in_lines(names: str, room: int) -> str:
+    """Return names with line ends where they have to be, between names only."""
+    first, *others = names.split(_COMMA)
+    lines = [first]
+    for name in others:
+        if cell_len(f"{lines[-1]}{_COMMA}{name},") > room:
+            lines[-1] += ","
+            lines.append(name)
+        else:
+            lines[-1] += f"{_COMMA}{name}"
+    return "\n".join(lines)
 
 
 def _short(models: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from .. import semconv
 from ..catalogue.signals import step_fields, timelines
+from ..catalogue.spelling import for_people
 from .interventions import intervention_marks
 from .panel import mapping
 from .shapes import EventShape, RunShape
@@ -110,7 +111,7 @@ def marks(attributes: Mapping[str, Any], interventions: Sequence[EventShape] = (
                 continue
             step = next((numbers[key] for key in _STEPS_OF if isinstance(numbers.get(key), int)), None)
             if step is not None:
-                found.append((step, what.removesuffix("_detected").replace("_", " ")))
+                found.append((step, for_people(what)))
     return sorted(dict.fromkeys(found))
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from .._internal.short_repr import short_repr
+from ..catalogue.spelling import for_people
 from .filters import FLAGS
 from .intervals import FEWEST, ROUGH, Interval, Sample, paired_fraction, paired_t, two_fractions, welch, within
 from .stored_run import RunSummary
@@ -57,7 +58,7 @@ def _fraction(name: str, title: str, value: Callable[[RunSummary], float | None]
 MEASURES: Final = (
     Measure("risk_score", "risk", "", lambda run: run.risk_score, largest=1),
     _fraction("flagged", "any flag", _flagged),
-    *(_fraction(flag, flag.removesuffix("_detected").replace("_", " "), _flag(flag)) for flag in FLAGS),
+    *(_fraction(flag, for_people(flag), _flag(flag)) for flag in FLAGS),
     _fraction("correct", "labelled correct", _correct),
     Measure("entropy_mean", "entropy", "bit", lambda run: run.entropy_mean),
     Measure("surprisal_mean", "surprisal", "bit", lambda run: run.surprisal_mean),

@@ -9,6 +9,7 @@ from typing import Any, Final, get_args
 from .. import semconv
 from .._internal.baseline_use import BaselineSource
 from .._internal.short_repr import short_repr
+from ..catalogue.spelling import flag_for_programs
 from ..run import FINISH_REASONS
 from .store_error import StoreError
 
@@ -26,7 +27,7 @@ class RunFilter:
         model: its model.
         risk_above: its risk is above this.
         level: its risk level: low, medium or high.
-        flag: this flag is raised, one of `FLAGS`; `_detected` may be left out when it is given.
+        flag: this flag is raised, one of `FLAGS`; it may be given as people spell it, or without `_detected`.
         since_ns: it started at this Unix time or later, in nanoseconds.
         until_ns: it started before this Unix time, in nanoseconds.
         prompt_hash: its prompt hash begins so; kept in lower case.
@@ -88,8 +89,8 @@ class RunFilter:
 
 
 def _whole_name(flag: str) -> str:
-    whole = flag if flag.endswith("_detected") else f"{flag}_detected"
-    if whole not in FLAGS:
+    whole = flag_for_programs(flag)
+    if whole is None:
         raise StoreError(f"unknown flag {flag!r}; flags are {', '.join(FLAGS)}.")
     return whole
 

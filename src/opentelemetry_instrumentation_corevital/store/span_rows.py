@@ -143,7 +143,7 @@ def rows_of(span: SpanFields) -> SpanRows:
     events = tuple((*key, seq, at, clean(name), to_json(more)) for seq, (at, name, more) in enumerate(span.events))
     links = tuple((*key, seq, *linked, to_json(more)) for seq, (*linked, more) in enumerate(span.links))
     run, findings = None, Findings()
-    if not _RUN_MARKS.isdisjoint(attributes):
+    if is_of_a_run(attributes):
         known, asked = checked_attributes(attributes, findings), dict[str, Any]()
         for place, (_, name, more) in enumerate(span.events):
             sound = checked_attributes(more or {}, findings, "event attribute", f"event {place}: ")
@@ -155,6 +155,11 @@ def rows_of(span: SpanFields) -> SpanRows:
         run = (*key, span.start_ns, span.end_ns, origin.service_name, *judged, told, origin.experiment, *of_prompt)
     size = origin.bytes + size_of(row, run or (), *events, *links)
     return SpanRows(origin, row, events, links, run, size, findings.named)
+
+
+def is_of_a_run(attributes: Mapping[str, Any]) -> bool:
+    """Return whether a span with these attributes is that of a run."""
+    return not _RUN_MARKS.isdisjoint(attributes)
 
 
 def _trace_state(context: SpanContext) -> str:
