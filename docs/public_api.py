@@ -24,6 +24,7 @@ PACKAGE = "opentelemetry_instrumentation_corevital"
 
 PUBLIC: dict[str, dict[str, Stability]] = {
     PACKAGE: {
+        "ConsoleRunExporter": "provisional",
         "CoreVitalInstrumentor": "stable",
         "CoreVitalMonitor": "provisional",
         "Judgement": "provisional",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from .assessment.step_event import StepEvent
     from .config import Settings, SettingsError
+    from .emission.console_exporter import ConsoleRunExporter
     from .instrumentation.call_context import disabled, prompt_text, rag_context
     from .instrumentation.instrumentor import CoreVitalInstrumentor
     from .instrumentation.last_runs import last_run, last_runs
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .version import __version__
 
 _EXPORTS = {
+    "ConsoleRunExporter": "emission.console_exporter",
     "CoreVitalInstrumentor": "instrumentation.instrumentor",
     "CoreVitalMonitor": "monitor.monitor",
     "Judgement": "processors",
@@ -44,6 +46,7 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "ConsoleRunExporter",
     "CoreVitalInstrumentor",
     "CoreVitalMonitor",
     "Judgement",

@@ -30,6 +30,8 @@ SUMMARY_ATTENTION_EVERY = 8
 
 CaptureMode = Literal["summary", "full", "on_risk"]
 ContentMode = Literal["no_content", "span_only", "event_only", "span_and_event"]
+ConsoleStyle = Literal["compact", "panel", "json"]
+BannerMode = Literal["auto", "on", "off"]
 
 
 BASELINE_NAMES: Final = ("baseline", "profile")
@@ -123,6 +125,16 @@ class Settings(BaseSettings):
         description="export what is held before SIGTERM ends a process that does not handle it: under zero-code "
         "start-up, in children of multiprocessing, and where `true` is given; false: nowhere",
     )
+    console: ConsoleStyle = Field(
+        "compact",
+        description="what the exporter `corevital_console` prints of a run: `compact`: three lines, and one where it "
+        "is no terminal; `panel`: the whole verdict; `json`: one line for programs",
+    )
+    banner: BannerMode = Field(
+        "auto",
+        description="one line at start-up, on standard error, says that CoreVital is on: `auto`: under zero-code "
+        "start-up, if that is a terminal; `on`; `off`",
+    )
     sqlite_path: str | None = Field(
         None, description="file of the `corevital_sqlite` exporter; default: corevital/corevital.db in the data folder"
     )
@@ -138,10 +150,15 @@ class Settings(BaseSettings):
         description="`corevital_sqlite` removes the oldest where the file holds more, but for labelled runs",
     )
 
-    @field_validator("capture_message_content", mode="before")
+    @field_validator("capture_message_content", "console", "banner", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("banner", mode="before")
+    @classmethod
+    def _of_boolean(cls, value: object) -> object:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value  # as YAML reads on and off
 
     @field_validator("layers")
     @classmethod
@@ -273,6 +290,7 @@ def read_settings(keywords: Mapping[str, Any] | None = None) -> Settings:
             given.setdefault(other, None)  # a keyword goes before a variable, under either name
     if "capture_message_content" not in given and not _known_content_mode():
         given["capture_message_content"] = "no_content"
+    given |= {option: default for option, default in _replaced_by_defaults().items() if option not in given}
     # The alias is what pydantic-settings reads from the environment; a keyword has to use it too.
     renamed = {CONTENT_ENV if name == "capture_message_content" else name: value for name, value in given.items()}
     try:
@@ -303,6 +321,24 @@ def _known_content_mode() -> bool:
             ", ".join(mode.upper() for mode in get_args(ContentMode)),
         )
     return known
+
+
+def _replaced_by_defaults() -> dict[str, str]:
+    """Return the default of each option that only says what is shown, where its variable has an unknown value.
+
+    That is no reason to leave CoreVital off; it is said once per value.
+    """
+    found = {}
+    for option, kind, default in (("console", ConsoleStyle, "compact"), ("banner", BannerMode, "auto")):
+        name = environment_variable(option)
+        value = os.environ.get(name, "")
+        if value and value.lower() not in get_args(kind):
+            found[option] = default
+            if (said := f"{name}={value}") not in _warned_of:
+                _warned_of.add(said)
+                allowed = ", ".join(get_args(kind))
+                logger.warning("CoreVital: %s=%r is none of %s; it is taken for %s", name, value, allowed, default)
+    return found
 
 
 def _explain(problem: Mapping[str, Any], keywords: Mapping[str, Any]) -> str:

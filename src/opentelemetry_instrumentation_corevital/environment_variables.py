@@ -160,6 +160,22 @@ A process that does not handle SIGTERM exports what it holds before it dies of t
 start-up and in children of multiprocessing; `true`: in every instrumented process; `false`: in none.
 """
 
+OTEL_COREVITAL_CONSOLE = "OTEL_COREVITAL_CONSOLE"
+"""
+.. envvar:: OTEL_COREVITAL_CONSOLE
+
+What the exporter `corevital_console` prints of a run: `compact` (default: three lines, and one where it is no
+terminal), `panel` (the whole verdict) or `json` (one line for programs).
+"""
+
+OTEL_COREVITAL_BANNER = "OTEL_COREVITAL_BANNER"
+"""
+.. envvar:: OTEL_COREVITAL_BANNER
+
+One line at start-up, on standard error, says that CoreVital is on: `auto` (default: under zero-code start-up, if that
+is a terminal), `on` or `off`.
+"""
+
 OTEL_COREVITAL_SQLITE_PATH = "OTEL_COREVITAL_SQLITE_PATH"
 """
 .. envvar:: OTEL_COREVITAL_SQLITE_PATH

@@ -1,5 +1,6 @@
 """Every option of `instrument()` is read by real calls and changes something that can be seen, given as a keyword."""
 
+import io
 import signal
 import sqlite3
 from collections import Counter
@@ -13,7 +14,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
-from opentelemetry_instrumentation_corevital import RAGContext, Settings, baselines, rag_context, semconv
+from opentelemetry_instrumentation_corevital import (
+    ConsoleRunExporter,
+    RAGContext,
+    Settings,
+    baselines,
+    rag_context,
+    semconv,
+)
 from opentelemetry_instrumentation_corevital.capture.session import session
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.policies import BreakReasoning
@@ -129,7 +137,15 @@ REPORTED: dict[str, tuple[Any, dict[str, Any]]] = {
     "prompt_hash": ("off", {}),
     "hash_key": ("secret", {"prompt_hash": "hmac", "hash_key": "another"}),
 }
-ELSEWHERE = {"kernels", "flush_on_sigterm", "sqlite_path", "sqlite_retention_days", "sqlite_max_bytes"}
+ELSEWHERE = {
+    "kernels",
+    "flush_on_sigterm",
+    "console",
+    "banner",
+    "sqlite_path",
+    "sqlite_retention_days",
+    "sqlite_max_bytes",
+}
 
 
 def test_no_option_is_left_out() -> None:
@@ -231,7 +247,9 @@ READ_BY: dict[str, dict[str, int]] = {
     },
     "hash_key": {"emission.judgements.default_judgements": 1},
     "flush_on_sigterm": {"instrumentation.instrumentor._mind_endings": 1},
-    "sqlite_path": {"store.exporters._default_path": 1},
+    "console": {"emission.console_exporter.ConsoleRunExporter._chosen_style": 1},
+    "banner": {"instrumentation.banner._wanted": 2},
+    "sqlite_path": {"store.exporters.path_of": 1},
     "sqlite_retention_days": {"store.exporters._StoreExporter._writer": 1},
     "sqlite_max_bytes": {"store.exporters._StoreExporter._writer": 1},
 }
@@ -259,7 +277,8 @@ def read_by_calls(folder: Path) -> dict[str, dict[str, int]]:
             (ALWAYS_ON, {"stop_on": "nan"}),
         ):
             with instrumented(Telemetry(sampler=sampler), **{**everything, **options}) as telemetry:
-                telemetry.tracer_provider.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter()))
+                for exporter in (SQLiteSpanExporter(), ConsoleRunExporter(out=io.StringIO())):
+                    telemetry.tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
                 one = tiny_model()
                 for sequences in (1, 2):
                     one.generate(

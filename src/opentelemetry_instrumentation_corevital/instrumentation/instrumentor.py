@@ -13,7 +13,7 @@ from .._internal.error_text import allow_messages
 from .._internal.package import _instruments
 from ..store import exporter_options
 from ..version import __version__
-from . import child_processes
+from . import banner, child_processes
 from .declarative_config import declared_options
 from .flushing import baseline_learners, finish, providers
 from .patched_methods import lock, patch, process_recorder, set_process_recorder, unpatch
@@ -68,6 +68,8 @@ class CoreVitalInstrumentor(BaseInstrumentor):
             try:
                 super().instrument(**kwargs)
                 recorder = process_recorder()
+                if recorder is not None and recorder is not before:
+                    banner.tell(recorder.settings, zero_code=zero_code)
                 if recorder is not None and (zero_code or recorder is not before):
                     _mind_endings(recorder.settings, given, zero_code=zero_code)
             except ValueError as error:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from .._internal.forks import held_by_forks
 
 Keywords = Mapping[str, Any]
-OPTIONS: Final = ("sqlite_path", "sqlite_retention_days", "sqlite_max_bytes")
+OPTIONS: Final = ("console", "sqlite_path", "sqlite_retention_days", "sqlite_max_bytes")
 
 
 class User(Protocol):

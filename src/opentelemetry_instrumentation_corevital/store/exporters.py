@@ -59,7 +59,7 @@ class _StoreExporter:
     @property
     def path(self) -> str:
         """Return the file: the one given, else the setting's or the default one."""
-        return os.fsdecode(_default_path(_settings(self._given)) if self._path is None else self._path)
+        return os.fsdecode(path_of(_settings(self._given)) if self._path is None else self._path)
 
     def use(self, given: exporter_options.Keywords) -> None:
         """Take options of `instrument()`, which win over the environment; what was exported stays where it is."""
@@ -111,7 +111,7 @@ class _StoreExporter:
             retention = self._retains if isinstance(self._retains, Retention) else None
             if self._retains is True:
                 retention = Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes)
-            path = _default_path(settings) if self._path is None else self._path
+            path = path_of(settings) if self._path is None else self._path
             self._joined = shared_writers.join(path, self, retention)
             if self._given and retention is not None:  # not as who joined first has it
                 self._joined.retain(retention)
@@ -212,10 +212,11 @@ class SQLiteMetricExporter(_StoreExporter, MetricExporter):
 
 def default_path() -> str:
     """Return where zero-code use stores: the setting `sqlite_path`, else a file in the data folder."""
-    return _default_path(_settings(exporter_options.given()))
+    return path_of(_settings(exporter_options.given()))
 
 
-def _default_path(settings: Settings) -> str:
+def path_of(settings: Settings) -> str:
+    """Return where these settings store: the option `sqlite_path`, else a file in the data folder."""
     return settings.sqlite_path or os.path.join(data_folder(), "corevital.db")
 
 
