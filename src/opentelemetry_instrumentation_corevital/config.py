@@ -117,7 +117,7 @@ class Settings(BaseSettings):
         3, ge=0, description="largest number of times that policies change how one sequence goes on; ending it is free"
     )
     prompt_hash: Literal["sha256", "hmac", "off"] = Field(
-        "sha256", description="how the prompt's text is hashed; default `hmac` where hash_key is given"
+        "sha256", description="how the prompt is hashed; default `hmac` where hash_key is given"
     )
     hash_key: str | None = Field(None, description="secret key of prompt_hash=hmac", repr=False)
     flush_on_sigterm: bool = Field(

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from opentelemetry.sdk.trace import ReadableSpan
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
 
 from opentelemetry_instrumentation_corevital import prompt_text
 from opentelemetry_instrumentation_corevital.instrumentation.prompt_memory import (
@@ -155,6 +155,21 @@ def test_the_encoders_text_is_the_prompt(tokenizer: Any) -> None:
         assert generated(telemetry, tiny_encoder_decoder("t5"), input_ids=inputs["input_ids"]) == [TEXT]
 
 
+def test_a_processor_asks_its_tokenizer(model: Any) -> None:
+    class Reader(ProcessorMixin):
+        attributes = ["tokenizer"]  # noqa: RUF012
+        tokenizer_class = "PreTrainedTokenizerFast"
+
+        def __init__(self, tokenizer: Any) -> None:
+            super().__init__(tokenizer)
+
+        def __call__(self, text: str) -> Any:
+            return self.tokenizer([text], return_tensors="pt")
+
+    with instrumented() as telemetry:
+        assert generated(telemetry, model, **Reader(word_tokenizer())(FIRST)) == [TEXT]
+
+
 # --- what is not the text of one prompt ---------------------------------------------------------------------------
 
 NOT_ONE_TEXT: dict[str, tuple[Callable[[Any], Any], str]] = {
@@ -212,6 +227,21 @@ def test_models_that_were_loaded_from_nowhere_have_no_tokenizer_in_common(model:
     with instrumented() as telemetry:
         first, again, other = (generated(telemetry, each, input_ids=prompt)[0] for each in (model, model, twin))
     assert first == again != other
+
+
+def test_a_chat_that_is_cut_is_decoded(model: Any) -> None:
+    tokenizer = word_tokenizer()
+    tokenizer.chat_template = "w1 {{ messages[0].content }} w2"
+    chat = [{"role": "user", "content": FIRST}]
+    options = {"return_dict": True, "return_tensors": "pt"}
+    with instrumented() as telemetry:
+        whole = tokenizer.apply_chat_template(chat, **options)
+        assert generated(telemetry, model, **whole) == [TEXT]
+        cut = tokenizer.apply_chat_template(chat, truncation=True, max_length=3, **options)
+        assert generated(telemetry, model, **cut) == [("decoded", hash_of("w1 w5 w6"))]
+        assert telemetry.spans[-1].name.startswith("chat ")
+        wide = tokenizer.apply_chat_template(chat, padding="max_length", max_length=6, **options)
+        assert generated(telemetry, model, **wide) == [TEXT]
 
 
 def test_a_tokenizer_of_the_models_name_decodes_what_nobody_remembers(tmp_path: Path) -> None:

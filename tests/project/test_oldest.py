@@ -20,6 +20,7 @@ FILES = (
     "tests/capture",
     "tests/laws/test_run_is_unchanged.py",
     "tests/emission/test_span.py",
+    "tests/instrumentation/test_prompt_memory.py",
     "tests/instrumentation/test_rollback.py",
 )
 # The decodings of two architectures stand for those of all; the definitions of the signals of logits depend on no age.

@@ -18,7 +18,10 @@ def word_tokenizer() -> "PreTrainedTokenizerFast":
     vocabulary = {f"w{index}": index for index in range(128)}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="w127"))
     tokenizer.pre_tokenizer = Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="w127", pad_token="w0")
+    names = ["input_ids", "attention_mask"]  # of transformers 4 there would be types of tokens, too
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="w127", pad_token="w0", model_input_names=names
+    )
 
 
 def save_tiny(folder: Path, *, seed: int = 0) -> str:

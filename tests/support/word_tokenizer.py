@@ -20,20 +20,27 @@ def tokenizer() -> Any:
 
 
 class SlowWords(PreTrainedTokenizer):
-    """A tokenizer in Python, of the words `w0` to `w127` or of another letter."""
+    """A tokenizer in Python, of the words `w0` to `w127` or of another letter.
+
+    Args:
+        letter: that the words begin with.
+        first: token id of the word with the number 0.
+        options: of `PreTrainedTokenizer`.
+    """
 
     model_input_names = ["input_ids", "attention_mask"]  # noqa: RUF012
 
-    def __init__(self, letter: str = "w", **options: Any) -> None:
-        self.letter = letter
-        super().__init__(**{"pad_token": f"{letter}0", "unk_token": f"{letter}127", "letter": letter, **options})
+    def __init__(self, letter: str = "w", first: int = 0, **options: Any) -> None:
+        self.letter, self.first = letter, first
+        tokens = {"pad_token": f"{letter}0", "unk_token": f"{letter}127"}
+        super().__init__(**{**tokens, "letter": letter, "first": first, **options})
 
     @property
     def vocab_size(self) -> int:
         return VOCABULARY
 
     def get_vocab(self) -> dict[str, int]:
-        return {f"{self.letter}{index}": index for index in range(VOCABULARY)}
+        return {f"{self.letter}{number}": (number + self.first) % VOCABULARY for number in range(VOCABULARY)}
 
     def _tokenize(self, text: str, **_options: Any) -> list[str]:
         return text.split()
@@ -42,7 +49,7 @@ class SlowWords(PreTrainedTokenizer):
         return self.get_vocab().get(token, VOCABULARY - 1)
 
     def _convert_id_to_token(self, index: int) -> str:
-        return f"{self.letter}{index}"
+        return f"{self.letter}{(index - self.first) % VOCABULARY}"
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         return " ".join(tokens)

@@ -126,8 +126,10 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     ),
     "fingerprint": Entry(
         definition=(
-            "the [vector](metrics.md#fingerprintvector) of how the run behaved; hashes of the prompt (Unicode NFC, "
-            "stripped, case kept) and of prompt, model and settings"
+            "the [vector](metrics.md#fingerprintvector) of how the run behaved; hashes of the prompt and of prompt, "
+            "model and settings. The prompt is, as `prompt_hash_source` says, its `text` (Unicode NFC, stripped, case "
+            "kept); else the text that its tokens are `decoded` to; else tokenizer and `tokens`. Only equal sources "
+            "are compared, and tokens within one tokenizer only"
         ),
         unit="numbers in [0, 1]; hexadecimal",
         default="option `prompt_hash`: `sha256`, `hmac` with `hash_key`, or `off`; the vector is always there",
