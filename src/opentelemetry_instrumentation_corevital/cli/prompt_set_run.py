@@ -17,7 +17,7 @@ from .._internal.user_error import UserError
 from ..catalogue import prompt_names
 from ..catalogue.fitting import fitting
 from ..config import load_settings
-from ..instrumentation.chat_memory import last_user_text
+from ..instrumentation.chats import last_user_text
 from ..loading.models import LoadedModel, load_model
 from ..run import Run
 from ..store import RunSource, RunSummary, open_store
