@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital import (
+    ConsoleRunExporter,
     CoreVitalInstrumentor,
     CoreVitalMonitor,
     RAGContext,
@@ -130,7 +131,7 @@ def objects(folder: Path) -> Iterator[Any]:
     judges = (HealthProcessor, EarlyWarningProcessor, RiskProcessor, BlameProcessor)
     yield from (each(thresholds) for each in judges)
     yield from (CompoundProcessor(), FingerprintProcessor(), NarrativeProcessor())
-    yield from (RunFilter(model=LONG, flag="nan"), Receipt(5), CoreVitalInstrumentor())
+    yield from (RunFilter(model=LONG, flag="nan"), Receipt(5), CoreVitalInstrumentor(), ConsoleRunExporter())
 
 
 def parts(value: Any, depth: int = 0) -> Iterator[Any]:

@@ -43,7 +43,7 @@ class PushTarget(StrEnum):
     LANGFUSE = "langfuse"
 
 
-class Destination(Protocol):
+class VerdictServer(Protocol):
     """A server that takes verdicts."""
 
     endpoint: str
@@ -124,12 +124,12 @@ def push(
         _send(scores, destination, where)
 
 
-def _destination(where: PushTarget, environment: Mapping[str, str], endpoint: str | None) -> Destination:
+def _destination(where: PushTarget, environment: Mapping[str, str], endpoint: str | None) -> VerdictServer:
     made = PhoenixAnnotations if where is PushTarget.PHOENIX else LangfuseScores
     return made(environment, endpoint)
 
 
-def _send(scores: Sequence[PushedScore], destination: Destination, where: PushTarget) -> None:
+def _send(scores: Sequence[PushedScore], destination: VerdictServer, where: PushTarget) -> None:
     sent, missing = 0, list[PushedScore]()
     try:
         for batch in destination.push(scores):
