@@ -121,17 +121,22 @@ def test_the_head_of_the_base_has_a_command_for_each_place_that_it_feeds() -> No
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of commands of an environment in which the wheel is installed, with what it needs from this one."""
     folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     building = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
-    subprocess.run([*pip, "wheel", "--no-deps", *building, "-w", str(folder), str(ROOT)], check=True, timeout=120)
+    _pip(folder, "wheel", "--no-deps", *building, "-w", str(folder), str(ROOT))
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "venv", with_pip=False)
     interpreter = folder / "venv" / "bin" / "python"
-    subprocess.run([*pip, "--python", str(interpreter), "install", "--no-deps", str(wheel)], check=True, timeout=120)
+    _pip(folder, "--python", str(interpreter), "install", "--no-deps", str(wheel))
     (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
     # A line of a .pth is one more folder; the .pth files in it, such as that of the source tree, are not read.
     (site / "needed.pth").write_text("".join(f"{path}\n" for path in sys.path if path.endswith("site-packages")))
     return interpreter.parent
+
+
+def _pip(folder: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", *arguments]
+    # pip asks rustc for its version, which may put a folder into the home.
+    subprocess.run(command, check=True, timeout=120, env={**os.environ, "RUSTUP_HOME": str(folder / "rustup")})
 
 
 def ran(command: list[str | Path], folder: Path) -> str:

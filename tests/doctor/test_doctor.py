@@ -242,9 +242,16 @@ def test_other_instrumentations_may_be_switched_off(doctor: Doctor) -> None:
 
 
 def test_a_bad_value_and_a_misspelt_variable(doctor: Doctor) -> None:
-    code, told = doctor(OTEL_COREVITAL_CAPTURE="everything", OTEL_COREVITAL_MAX_STEP_EVENT="3", **traces_to("console"))
+    code, told = doctor(
+        COREVITAL_KERNELS="off",
+        OTEL_COREVITAL_CAPTURE="everything",
+        OTEL_COREVITAL_MAX_STEP_EVENT="3",
+        **traces_to("console"),
+    )
     assert code == 1
-    misspelt, bad = problems(told)
+    beginning, misspelt, bad = problems(told)
+    assert beginning["subject"] == "COREVITAL_KERNELS"
+    assert beginning["advice"] == "did you mean OTEL_COREVITAL_KERNELS?"
     assert misspelt["subject"] == "OTEL_COREVITAL_MAX_STEP_EVENT"
     assert misspelt["advice"] == "did you mean OTEL_COREVITAL_MAX_STEP_EVENTS?"
     assert "OTEL_COREVITAL_CAPTURE" in bad["text"]
