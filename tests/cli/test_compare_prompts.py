@@ -50,11 +50,11 @@ def test_the_worst_difference_comes_first(filled: Cli) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines()[0].rstrip() == f"{SMALL} against {LARGE}, by prompt"
     assert [line.split() for line in out.splitlines()[2:7]] == [
-        ["q1", "0.90", "0.50", "+0.40", "+repetition_loop", "40", "40"],
-        ["q3", "0.30", "0.10", "+0.20", "-", "40", "40"],
-        ["q0", "0.50", "0.50", "+0.00", "-", "40", "40"],
-        ["q2", "0.20", "0.80", "-0.60", "-repetition_loop", "40", "40"],
-        ["q4", "0.10", "-", "-", "-", "40", "40"],
+        ["q1", "0.50", "→", "0.90", "+0.40", "+repetition_loop", "40"],
+        ["q3", "0.10", "→", "0.30", "+0.20", "-", "40"],
+        ["q0", "0.50", "+0.00", "-", "40"],
+        ["q2", "0.80", "→", "0.20", "-0.60", "-repetition_loop", "40"],
+        ["q4", "-", "→", "0.10", "-", "-", "40"],
     ]
     assert "5 prompts in common: the risk is higher on 2, lower on 1, the same on 1, 1 not judged" in out
     assert "\x1b" not in out
@@ -83,7 +83,9 @@ def test_experiments_take_the_place_of_models(cli: Cli) -> None:
     assert code == 0
     assert out.startswith("hot against cold, by prompt")
     first = out.splitlines()[2].split()
-    assert (first[0], first[-2:]) == ("q0", ["missing", "found"]), "where the risk is the same, what is lost is worst"
+    assert (first[0], first[-3:]) == ("q0", ["found", "→", "missing"]), (
+        "where the risk is the same, what is lost is worst"
+    )
     told = json.loads(cli("compare", "--experiments", "cold,hot", "--json")[1])
     assert [(each["model"], each["runs"]) for each in told["models"]] == [("cold", 4), ("hot", 5)]
     told = json.loads(cli("compare", "--experiment", "hot", "--json")[1])
@@ -106,6 +108,8 @@ def test_prompts_that_are_alike_are_told_apart_by_their_ids(cli: Cli) -> None:
 
 def test_a_prompt_that_was_run_often_counts_once(cli: Cli) -> None:
     cli.store(answered(LARGE, 0, 0.1), answered(LARGE, 0, 0.3, found=True), answered(SMALL, 0, 0.5, found=False))
+    cli.store(answered(SMALL, 0, 0.9, **{semconv.STOP_REASON: "cancelled"}))  # no answer at all
+    cli.store(answered(SMALL, 0, 0.9, **{semconv.ERROR_TYPE: "IndexError"}))
     (told,) = json.loads(cli("compare", "--prompts", "--models", f"{LARGE},{SMALL}", "--json")[1])["prompts"]
     assert (told["reference"]["runs"], told["reference"]["risk"]) == (2, pytest.approx(0.2))
     assert (told["reference"]["expected_found"], told["other"]["expected_found"]) == (1.0, 0.0)

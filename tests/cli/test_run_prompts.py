@@ -1,5 +1,6 @@
 """`corevital run --prompts`: each prompt is asked once, whatever ends the command, and what is said of it arrives."""
 
+import io
 import json
 import os
 import signal
@@ -7,16 +8,20 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.catalogue import prompt_names
 from opentelemetry_instrumentation_corevital.cli import prompt_set_run
 from opentelemetry_instrumentation_corevital.cli.prompt_set import SetPrompt
 from opentelemetry_instrumentation_corevital.cli.prompt_set_identity import request_hashes
+from opentelemetry_instrumentation_corevital.cli.prompt_set_results import PromptOutcome, _table
+from opentelemetry_instrumentation_corevital.cli.prompt_set_run import is_in
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.store import RunSummary, open_store
@@ -69,6 +74,25 @@ def test_every_prompt_is_asked_and_told_the_worst_first(cli: Cli, ask: Ask) -> N
     assert "the expected text is in 0 of 1 answers" in out
     assert "stored in runs/corevital.db, experiment short" in out
     assert "\x1b" not in out
+
+
+@pytest.mark.parametrize(
+    ("width", "gone"), [(46, {"run", "finish", "tokens"}), (56, {"run", "finish"}), (80, set()), (200, set())]
+)
+def test_a_narrow_table_has_what_matters_whole(width: int, gone: set[str]) -> None:
+    run = RunSummary(**dict.fromkeys(RunSummary.__slots__))  # type: ignore[arg-type]
+    run = replace(run, trace_id="ab" * 16, risk_score=0.9, risk_level="high", repetition_loop_detected=True)
+    run = replace(run, output_tokens=400, finish_reason="length", others={"expected_found": False}, damage={})
+    outcomes = [PromptOutcome(SetPrompt(1, "capital", "Where is it? " * 9), [run], before=False)]
+    out = Console(width=width, file=io.StringIO())
+    out.print(_table(outcomes, width))
+    head, *lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert {"prompt", "risk", "flags", "tokens", "finish", "run", "expected"} - set(head.split()) == gone
+    text = " ".join(" ".join(lines).split())
+    for whole in ("capital", "0.90 high", "repetition_loop", "missing"):
+        assert whole in text
+    assert max(map(len, lines)) <= width
+    assert ("Where is it?" in text) is (width == 200)
 
 
 def test_what_is_stored_is_not_asked_again(cli: Cli, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,6 +275,25 @@ def test_recorded_steps_are_counted_without_the_prompts_event(
         found = [store.load(run) for run in store.runs()]
     for run in found:
         assert run.attributes[semconv.STEPS_RECORDED] == len(run.steps)
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "found"),
+    [
+        ("4", "2 + 2 = 4.", True),
+        ("4", "42", False),
+        ("4", "w47", False),
+        ("PARIS", "It is Paris", True),
+        ("Paris", "Parisian", False),
+        ("New  York", "new\nyork!", True),
+        ("Straße", "STRASSE", True),
+        ("東京", "それは東京です", True),
+        ("a+b?", "(a+b?)", True),
+        ("(x)", "f(x)y", True),
+    ],
+)
+def test_an_expected_text_is_looked_for_as_words(expected: str, answer: str, found: bool) -> None:
+    assert is_in(expected, answer) is found
 
 
 # --- messages ----------------------------------------------------------------------------------------------------

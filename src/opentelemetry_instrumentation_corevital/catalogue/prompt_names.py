@@ -29,7 +29,10 @@ PROMPT_REQUEST_HASH: Final = step_attribute(
     "SHA-256 over prompt, model, settings and experiment: what makes two requests the same",
 )
 PROMPT_EXPECTED_FOUND: Final = step_attribute(
-    "corevital.prompt.expected_found", "boolean", "", "the answer has the expected text in it, in any case"
+    "corevital.prompt.expected_found",
+    "boolean",
+    "",
+    "the answer has the expected text in it, in any case and as whole words",
 )
 PROMPT_EXPECTED: Final = step_attribute(
     "corevital.prompt.expected", "string[]", "", "the expected texts, of which one is enough", content=True

@@ -65,24 +65,28 @@ def _table(found: Sequence[PromptDifference], other: str, reference: str) -> Tab
     table.title = Text(f"{one_line(other, _MOST_NAME)} against {one_line(reference, _MOST_NAME)}, by prompt", "bold")
     expecting = any(each.other.expected_found is not None for each in found)
     table.add_column("prompt", no_wrap=True)
-    for name in ("risk", "reference", "difference"):
+    for name in ("risk", "difference"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("flags, + new, - gone")
-    for name in ("tokens", "reference", *(("expected", "reference") if expecting else ())):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("flags", overflow="fold")
+    for name in ("tokens", *(("expected",) if expecting else ())):
+        table.add_column(name, no_wrap=True)
     for each in found:
-        expected = [_fraction(each.other), _fraction(each.reference)] if expecting else []
+        was, now = each.reference, each.other
+        expected = [_from_to(_fraction(was), _fraction(now))] if expecting else []
         table.add_row(
             _named(each),
-            _number(each.other.risk, ".2f"),
-            _number(each.reference.risk, ".2f"),
+            _from_to(_number(was.risk, ".2f"), _number(now.risk, ".2f")),
             Text(_number(each.risk, "+.2f"), "bold" if abs(each.risk or 0) >= _SAME else ""),
             ", ".join(_changes(each)) or "-",
-            _number(each.other.tokens, ".0f"),
-            _number(each.reference.tokens, ".0f"),
+            _from_to(_number(was.tokens, ".0f"), _number(now.tokens, ".0f")),
             *expected,
         )
     return table
+
+
+def _from_to(was: str, now: str) -> str:
+    """Return the reference's value and the other's, or one where they are the same."""
+    return now if was == now else f"{was} \u2192 {now}"
 
 
 def _named(each: PromptDifference) -> str:

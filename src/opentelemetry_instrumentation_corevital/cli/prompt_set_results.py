@@ -1,10 +1,11 @@
 """What `corevital run --prompts` has in the end: a line for each prompt, the worst first; printed or as JSON."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,10 @@ from .prompt_set import SetPrompt
 _MOST_ID: Final = 24
 _MOST_WORD: Final = 40
 _NAMED: Final = 3
+_GAP: Final = 2
+_SHORTEST_ASKED: Final = 12
+_GO_FIRST: Final = ("run", "finish", "tokens", "of")
+_NUMBERS: Final = ("tokens", "of")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,43 +127,77 @@ class SetResults:
 
 
 def _table(outcomes: Sequence[PromptOutcome], width: int) -> Table:
+    """Return a line for each prompt. Where it is narrow, what is asked is cut off first, then columns go."""
+    columns = _columns(outcomes)
+    for name in ("", *_GO_FIRST):
+        columns.pop(name, None)
+        if _needed(columns) + _GAP + _SHORTEST_ASKED <= width:
+            columns["asked"] = [Text(each.prompt.shown) for each in outcomes]
+            break
+        if _needed(columns) <= width:
+            break
+    room = width - _needed({name: cells for name, cells in columns.items() if name != "asked"}) - _GAP
     table = Table(box=None, pad_edge=False, header_style="dim")
-    expecting = any(run.expected_found is not None for each in outcomes for run in each.runs)
-    several = any(len(each.runs) > 1 for each in outcomes)
-    table.add_column("prompt", no_wrap=True)
-    table.add_column("risk", no_wrap=True)
-    table.add_column("flags")
-    table.add_column("tokens", justify="right", no_wrap=True)
-    table.add_column("finish", no_wrap=True)
-    if expecting:
-        table.add_column("expected", no_wrap=True)
-    if several:
-        table.add_column("of", justify="right", no_wrap=True)
-    table.add_column("run", no_wrap=True)
-    table.add_column("asked", no_wrap=True, overflow="ellipsis", min_width=8, max_width=max(8, width // 3))
-    for each in outcomes:
-        extra = [_expected(each.worst)] if expecting else []
-        extra += [Text(str(len(each.runs)))] if several else []
-        table.add_row(one_line(each.prompt.id, _MOST_ID), *_cells(each), *extra, _run(each.worst), each.prompt.shown)
+    for name in columns:
+        if name == "asked":
+            table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=room)
+        else:
+            table.add_column(name, no_wrap=name != "flags", justify="right" if name in _NUMBERS else "left")
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     return table
 
 
-def _cells(each: PromptOutcome) -> list[Text]:
-    run = each.worst
+def _columns(outcomes: Sequence[PromptOutcome]) -> dict[str, list[Text]]:
+    columns = {
+        "prompt": [Text(one_line(each.prompt.id, _MOST_ID)) for each in outcomes],
+        "risk": [_risk(each.worst) for each in outcomes],
+        "flags": [_flags(each) for each in outcomes],
+        "expected": [_expected(each.worst) for each in outcomes],
+        "tokens": [Text(_word(each.worst and each.worst.output_tokens)) for each in outcomes],
+        "finish": [Text(_finish(each.worst)) for each in outcomes],
+        "of": [Text(str(len(each.runs))) for each in outcomes],
+        "run": [Text(_word(each.worst and each.worst.trace_id[:12])) for each in outcomes],
+    }
+    if not any(run.expected_found is not None for each in outcomes for run in each.runs):
+        del columns["expected"]
+    if not any(len(each.runs) > 1 for each in outcomes):
+        del columns["of"]
+    return columns
+
+
+def _needed(columns: Mapping[str, Sequence[Text]]) -> int:
+    """Return the width at which nothing is cut off, and only flags are wrapped, between their names."""
+    total = _GAP * (len(columns) - 1)
+    for name, cells in columns.items():
+        parts = [part for cell in cells for part in (cell.plain.split(" ") if name == "flags" else [cell.plain])]
+        total += max(map(cell_len, (name, *parts)))
+    return total
+
+
+def _word(value: object) -> str:
+    return "-" if value is None else one_line(str(value), _MOST_WORD)
+
+
+def _risk(run: RunSummary | None) -> Text:
     if run is None:
-        return [Text("no answer", "bold red"), Text(one_line(each.why or "", _MOST_WORD)), Text("-"), Text("-")]
-    risk = "-" if run.risk_score is None else f"{run.risk_score:.2f} {one_line(run.risk_level or '', _MOST_ID)}"
-    flags = ", ".join(flag.removesuffix("_detected") for flag in run.flags) or ("-" if run.judged else "unknown")
-    tokens = "-" if run.output_tokens is None else str(run.output_tokens)
-    finish = one_line(run.stop_reason or run.finish_reason or "-", _MOST_WORD)
-    return [Text(risk.strip(), level_style(run.risk_level)), Text(flags), Text(tokens), Text(finish)]
+        return Text("no answer", "bold red")
+    told = "-" if run.risk_score is None else f"{run.risk_score:.2f} {one_line(run.risk_level or '', _MOST_ID)}"
+    return Text(told.strip(), level_style(run.risk_level))
+
+
+def _flags(each: PromptOutcome) -> Text:
+    if each.worst is None:
+        return Text(one_line(each.why or "-", _MOST_WORD))
+    names = ", ".join(flag.removesuffix("_detected") for flag in each.worst.flags)
+    return Text(names or ("-" if each.worst.judged else "unknown"))
+
+
+def _finish(run: RunSummary | None) -> str:
+    return _word(None if run is None else run.stop_reason or run.finish_reason)
 
 
 def _expected(run: RunSummary | None) -> Text:
     if run is None or run.expected_found is None:
         return Text("-")
     return Text("found") if run.expected_found else Text("missing", "yellow")
-
-
-def _run(run: RunSummary | None) -> str:
-    return "-" if run is None else one_line(run.trace_id[:12])

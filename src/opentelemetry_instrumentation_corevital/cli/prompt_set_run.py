@@ -1,6 +1,7 @@
 """`corevital run --prompts`: each prompt of a set is asked once, and a run that was broken off goes on."""
 
 import os
+import re
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -67,8 +68,19 @@ class PromptNote:
     def _found(self, run: Run) -> bool | None:
         if not self.prompt.expected or run.output_tokens is None:
             return None
-        answer = _plain(self.tokenizer.decode(run.tokens.tolist(), skip_special_tokens=True))
-        return any(_plain(text) in answer for text in self.prompt.expected)
+        answer = self.tokenizer.decode(run.tokens.tolist(), skip_special_tokens=True)
+        return any(is_in(text, answer) for text in self.prompt.expected)
+
+
+def is_in(expected: str, answer: str) -> bool:
+    """Return whether a text is in an answer, in any case and with any blanks: 4 is in "2 + 2 = 4", and not in 42.
+
+    A letter or digit of ASCII at its end is the end of a word; scripts without blanks between words have none.
+    """
+    wanted = _plain(expected)
+    before = r"(?<!\w)" if re.match(r"\w", wanted, re.ASCII) else ""
+    behind = r"(?!\w)" if re.search(r"\w\Z", wanted, re.ASCII) else ""
+    return re.search(f"{before}{re.escape(wanted)}{behind}", _plain(answer), re.ASCII) is not None
 
 
 def _plain(text: str) -> str:
@@ -148,12 +160,8 @@ def _whole_call(store: RunSource, request_hash: str, sequences: int) -> list[Run
     calls: dict[str, list[RunSummary]] = {}
     for run in store.runs(request_hash=request_hash, limit=None):  # the newest first
         calls.setdefault(run.trace_id, []).append(run)
-    whole = (runs for runs in calls.values() if len(runs) >= sequences and not any(map(_broken_off, runs)))
+    whole = (runs for runs in calls.values() if len(runs) >= sequences and not any(run.broken_off for run in runs))
     return sorted(next(whole, []), key=lambda run: run.sequence_index)
-
-
-def _broken_off(run: RunSummary) -> bool:
-    return run.error_type is not None or run.stop_reason in ("cancelled", "error")
 
 
 def _ask(

@@ -53,7 +53,8 @@ class PromptDifference:
 def prompt_differences(reference: Sequence[RunSummary], other: Sequence[RunSummary]) -> list[PromptDifference]:
     """Return how the answers to each shared prompt differ, the worst first; those not judged last.
 
-    The worst has the highest rise of the risk; where it is the same, the expected text is lost.
+    The worst has the highest rise of the risk; where it is the same, the expected text is lost. What was broken off is
+    no answer.
     """
     split = _asked_twice(reference) | _asked_twice(other)
     theirs, ours = _by_prompt(reference, split), _by_prompt(other, split)
@@ -79,7 +80,7 @@ def _by_prompt(runs: Iterable[RunSummary], split: set[tuple[str | None, str]]) -
     found: dict[_Asked, list[RunSummary]] = defaultdict(list)
     for run in runs:
         key = prompt_of(run)
-        if key is not None:
+        if key is not None and not run.broken_off:
             found[key, run.prompt_id if key in split else None].append(run)
     return dict(found)
 

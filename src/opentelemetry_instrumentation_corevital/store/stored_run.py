@@ -101,6 +101,11 @@ class RunSummary:
         return self.others.get("expected_found")
 
     @property
+    def broken_off(self) -> bool:
+        """Return whether an error, or somebody who did not wait, ended it."""
+        return self.error_type is not None or self.stop_reason in ("error", "cancelled")
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """Return the flags that are raised."""
         return tuple(flag for flag in FLAGS if getattr(self, flag))
