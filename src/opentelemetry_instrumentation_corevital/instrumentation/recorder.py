@@ -187,7 +187,8 @@ class Recorder:
         if isinstance(get_tracer_provider(), ProxyTracerProvider):
             logger.warning(
                 "CoreVital: no OpenTelemetry SDK is set up, so no run is recorded. Under opentelemetry-instrument, "
-                "install opentelemetry-distro; in code, set a tracer provider."
+                "install opentelemetry-distro; in code, record with opentelemetry_instrumentation_corevital.recording(), "
+                "or set a tracer provider."
             )
 
 

@@ -6,11 +6,14 @@ import sys
 import time
 
 import opentelemetry_instrumentation_corevital as corevital
-from tests.support.tiny_models import prompt, tiny_model
 
 way, path = sys.argv[1:]
-model = tiny_model()
 recording = corevital.recording(path).start()
+assert "torch" not in sys.modules, "it waits for the import"
+
+from tests.support.tiny_models import prompt, tiny_model  # noqa: E402
+
+model = tiny_model()
 
 
 def generate(tokens: int) -> None:
