@@ -344,10 +344,10 @@ class Run:
         return showing.drawn(self, signals)
 
     def to_html(self, path: str | os.PathLike[str] | None = None, *, tokenizer: Any = None) -> str:
-        """Return the whole page of the run, as `corevital show --html` makes it.
+        """Return the whole page of the run, as `corevital show --html` makes it, or write it and return where.
 
         Args:
-            path: the file that it is written to, too; None: to none.
+            path: the file that it is written to; None: to none.
             tokenizer: of the model, which makes text of the tokens; None: the one that the call knew.
 
         Raises:

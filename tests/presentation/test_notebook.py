@@ -17,23 +17,21 @@ import numpy as np
 import pytest
 
 from opentelemetry_instrumentation_corevital import Run, semconv
-from opentelemetry_instrumentation_corevital._internal.npz import to_npz
 from opentelemetry_instrumentation_corevital._internal.png import png
-from opentelemetry_instrumentation_corevital.emission.run_data import run_columns
 from opentelemetry_instrumentation_corevital.presentation import showing
 from opentelemetry_instrumentation_corevital.presentation.judged_runs import JudgedRuns
 from opentelemetry_instrumentation_corevital.presentation.notebook import MOST, run_view
 from opentelemetry_instrumentation_corevital.presentation.notebook_style import STYLE
 from opentelemetry_instrumentation_corevital.presentation.shown_run import ShownRun
 from opentelemetry_instrumentation_corevital.run import Risk
-from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter, StoredRun, open_store
+from opentelemetry_instrumentation_corevital.store import open_store
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
 from tests.support.largest_run import run_with_everything
 from tests.support.legacy_reports import report, write_file
 from tests.support.made_runs import ROLLED_BACK, add_layers, intervened, make_run
 from tests.support.reported_runs import looping, torn
 from tests.support.reported_runs import report as reported
-from tests.support.spans import make_spans
+from tests.support.stored_runs import stored_with
 
 HOSTILE: Final = "</span></style><img src=x onerror=alert(1)>\"'&\x1b[31m"
 HARMLESS_TAGS: Final = {
@@ -84,15 +82,6 @@ def judged(run: Run, tokenizer: Any = None) -> Run:
     reported(InMemoryTelemetry(), run)
     run.tokenizer = None if tokenizer is None else weakref.ref(tokenizer)
     return run
-
-
-def stored(folder: Path, run: Run | None = None, **changes: Any) -> StoredRun:
-    exporter = SQLiteSpanExporter(str(folder / "store.db"))
-    exporter.export(make_spans(1, events=3, **changes))
-    exporter.shutdown()
-    with open_store(folder / "store.db") as store:
-        found = store.run("last")
-    return found if run is None else replace(found, data=to_npz(run_columns(run, content=True)))
 
 
 def check(text: str) -> Outline:
@@ -171,7 +160,7 @@ def test_what_is_foreign_stays_in_its_place(tmp_path: Path) -> None:
     run.risk = Risk(0.5, HOSTILE, ((HOSTILE, 1.0),) * 500, HOSTILE)  # type: ignore[arg-type]
     run.absent = {f"{HOSTILE}{number}": HOSTILE for number in range(500)}
     told = {semconv.NARRATIVE: HOSTILE * 500, semconv.GEN_AI_REQUEST_MODEL: HOSTILE, semconv.RISK_LEVEL: HOSTILE}
-    found = stored(tmp_path, run, **told)
+    found = stored_with(tmp_path, run, **told)
     for text in (
         run._repr_html_(),
         JudgedRuns([run] * 99)._repr_html_(),
@@ -204,8 +193,8 @@ def test_captured_runs_show_themselves() -> None:
     assert "2 runs" in repr(telemetry)
 
 
-def test_a_stored_run_shows_what_is_stored(tmp_path: Path) -> None:
-    run = stored(tmp_path, add_layers(make_run(40), 6))
+def test_a_stored_run_shows_what_is_stored_with(tmp_path: Path) -> None:
+    run = stored_with(tmp_path, add_layers(make_run(40), 6))
     outline = check(run._repr_html_())
     assert outline.tags.count("img") == 2
     assert 'class="tokens"' not in run._repr_html_(), "ids are no text"
@@ -247,16 +236,18 @@ def test_colours_are_for_light_and_dark_pages() -> None:
 def test_the_page_of_a_run_is_the_page_of_the_stored_one(tmp_path: Path) -> None:
     words = Words()
     run = judged(add_layers(looping(), 4), words)
-    text = run.to_html(tmp_path / "run.html")
+    text = run.to_html()
+    assert run.to_html(tmp_path / "run.html") == str(tmp_path / "run.html")
     assert (tmp_path / "run.html").read_text(encoding="utf-8") == text
     assert text.startswith("<!doctype html>")
     assert f">word{run.tokens[0]} </span>" in text
     for part in ("Timelines", "risk so far", 'id="maps"', "Red lines: repetition loop", "default-src 'none'"):
         assert part in text, part
     assert "run <code>" not in text, "nobody stored it, so it has no name"
-    found = stored(tmp_path, run)
+    found = stored_with(tmp_path, run)
     assert f">[{run.tokens[0]}]</span>" in found.to_html()
-    assert f">word{run.tokens[0]} </span>" in found.to_html(tmp_path / "stored.html", tokenizer=words)
+    assert f">word{run.tokens[0]} </span>" in found.to_html(tokenizer=words)
+    assert found.to_html(tmp_path / "stored.html") == str(tmp_path / "stored.html")
     assert (tmp_path / "stored.html").stat().st_size > 10_000
     with pytest.raises(OSError, match="nowhere"):
         run.to_html(tmp_path / "nowhere" / "run.html")

@@ -35,21 +35,22 @@ def drawn(run: Run, signals: Sequence[str]) -> "Figure":
 
 
 def page_of(run: Run, path: str | os.PathLike[str] | None, tokenizer: Any) -> str:
-    """Return a run's whole page, and write it where a file is named."""
+    """Return a run's whole page; where a file is named, write it there and return its path."""
     return saved(ShownRun(run), pieces_of(run, MOST_TOKENS, tokenizer), path)
 
 
 def saved(run: RunShape, tokens: Sequence[str] | None, path: str | os.PathLike[str] | None) -> str:
-    """Return a run's whole page, and write it where a file is named: whole, or not at all.
+    """Return a run's whole page; where a file is named, write it there, whole or not at all, and return its path.
 
     Raises:
         OSError: if it cannot be written.
     """
     text = page(run, tokens)
-    if path is not None:
-        with written(path) as file:
-            file.write(text.encode("utf-8", errors="replace"))
-    return text
+    if path is None:
+        return text
+    with written(path) as file:
+        file.write(text.encode("utf-8", errors="replace"))
+    return os.fsdecode(path)
 
 
 def pieces_of(run: Run, most: int, tokenizer: Any = None) -> list[str] | None:

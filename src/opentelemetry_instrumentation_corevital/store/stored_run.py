@@ -320,10 +320,10 @@ class StoredRun:
         return figure(self._readable(), signals)
 
     def to_html(self, path: str | os.PathLike[str] | None = None, *, tokenizer: Any = None) -> str:
-        """Return the whole page of the run, as `corevital show --html` makes it.
+        """Return the whole page of the run, as `corevital show --html` makes it, or write it and return where.
 
         Args:
-            path: the file that it is written to, too; None: to none.
+            path: the file that it is written to; None: to none.
             tokenizer: of the model, which makes text of the tokens; None: ids stand for it, where they are stored.
 
         Raises:
