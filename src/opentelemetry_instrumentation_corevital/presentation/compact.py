@@ -35,7 +35,7 @@ def compact(run: RunShape, name: str, width: int) -> list[Text]:
 
 def _verdict(run: SummaryShape, width: int) -> Text:
     """Return risk, flags, warnings, model, tokens and end; what there is no room for goes from the end."""
-    line = Text(risk_words(run), level_style(run.risk_level))
+    line = Text().append(risk_words(run), level_style(run.risk_level))
     found = [(flag, "bold red") for flag in run.flags] + [(name, "yellow") for name in run.warnings or ()]
     for place, (name, style) in enumerate(found):
         line.append(", " if place else ": ").append(for_people(one_line(name, _MOST_WORD)), style)
