@@ -128,7 +128,10 @@ def test_behind_the_programs_own_start(tmp_path: Path) -> None:
     database = tmp_path / "runs.db"
     environment = {**os.environ, "OTEL_COREVITAL_SQLITE_PATH": str(database)}
     found = subprocess.run(
-        [*exporting("console,corevital_sqlite"), script("corevital"), "doctor", "--quick", "--verbose"],
+        [
+            *exporting("console,corevital_console,corevital_sqlite"),
+            *(script("corevital"), "doctor", "--quick", "--verbose"),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -138,6 +141,7 @@ def test_behind_the_programs_own_start(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stdout + found.stderr
     assert "the store and console  as OTEL_TRACES_EXPORTER says" in found.stdout
     assert "ConsoleSpanExporter  printed the span 'corevital doctor'" in found.stdout
+    assert "ConsoleRunExporter  prints runs to standard output, and no other span" in found.stdout
     assert f"SQLiteSpanExporter to {database}  stored the span" in found.stdout
     assert stored_spans(database) == []
 

@@ -192,12 +192,12 @@ def _answer(exporter: Mapping[str, Any], answer: Mapping[str, Any], seconds: flo
     if answer["result"] == "untested":
         return note(area, subject, "cannot be tested: it is none of the SDK's own processors")
     if answer["result"] == "SUCCESS":
+        if exporter["kind"] == "ConsoleRunExporter":
+            return ok(area, subject, "prints runs to standard output, and no other span")
         sent = f"the span {answer['sent']!r}" if exporter["signal"] == "traces" else "an empty message"
         what = f"took {sent}"
         if answer.get("read_back"):
             what = f"stored {sent}; it was read back and removed"
-        elif exporter["kind"] == "ConsoleRunExporter":
-            what = "prints runs to standard output, and no other span"
         elif exporter["kind"].startswith("Console"):
             what = f"printed {sent}" if exporter["signal"] == "traces" else "prints to standard output"
         trace = f" (trace {answer['trace_id']})" if "trace_id" in answer and not answer.get("read_back") else ""

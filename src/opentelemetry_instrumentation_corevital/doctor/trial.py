@@ -77,7 +77,7 @@ class Trial:
 
     @property
     def _in_store(self) -> bool:
-        return type(self.exporter).__module__.startswith("opentelemetry_instrumentation_corevital.")
+        return type(self.exporter).__module__.startswith("opentelemetry_instrumentation_corevital.store.")
 
     def send(self, span: Any) -> dict[str, Any]:
         """Send a span, or an empty message of another signal, which leaves nothing behind; return the answer.
