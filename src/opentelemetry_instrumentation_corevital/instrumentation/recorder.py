@@ -187,7 +187,7 @@ class Recorder:
         if isinstance(get_tracer_provider(), ProxyTracerProvider):
             logger.warning(
                 "CoreVital: no OpenTelemetry SDK is set up, so no run is recorded. Under opentelemetry-instrument, "
-                "install opentelemetry-distro; in code, record with opentelemetry_instrumentation_corevital.recording(), "
+                "install opentelemetry-distro; in code, record by opentelemetry_instrumentation_corevital.recording() "
                 "or set a tracer provider."
             )
 
