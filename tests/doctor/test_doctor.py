@@ -139,7 +139,7 @@ def test_behind_the_programs_own_start(tmp_path: Path) -> None:
         env=environment,
     )
     assert found.returncode == 0, found.stdout + found.stderr
-    assert "the store and console  as OTEL_TRACES_EXPORTER says" in found.stdout
+    assert "the store and console and corevital_console  as OTEL_TRACES_EXPORTER says" in found.stdout
     assert "ConsoleSpanExporter  printed the span 'corevital doctor'" in found.stdout
     assert "ConsoleRunExporter  prints runs to standard output, and no other span" in found.stdout
     assert f"SQLiteSpanExporter to {database}  stored the span" in found.stdout
