@@ -44,7 +44,7 @@ def test_sigterm_stores_what_was_measured(tmp_path: Path) -> None:
     with process(program("ends", "waits", path), log, {"PYTHONPATH": str(ROOT)}) as running:
         wait_until(lambda: "generated" in log.read_text(), 60)
         running.send_signal(signal.SIGTERM)
-        assert running.wait(60) == -signal.SIGTERM, log.read_text()
+        assert running.wait(20) == -signal.SIGTERM, log.read_text()
     assert tokens(path) == [4]
 
 
