@@ -23,7 +23,7 @@ RUN = ("run", "-p", "w5 w6", "--max-new-tokens", "40", "--live")
 def text_of(printed: str) -> str:
     """Return the text that stands before the panel, without the lines between its own."""
     words = " ".join(re.split("╭|─ sequence 0 ", printed)[0].replace("─", "").split())
-    return re.sub(r" ?(sequence \d, )?step \d+: \w+ \(risk so far \d\.\d\d\)", "", words)
+    return re.sub(r" ?(sequence \d, )?step \d+: [\w -]+ \(risk so far \d\.\d\d\)", "", words)
 
 
 def tokens_of(run: dict[str, Any]) -> str:
