@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
 from ._internal.short_repr import short_repr
-from .catalogue.flags import FLAGS
+from .catalogue.spelling import flag_for_programs, for_people
 from .catalogue.warnings import EARLY_WARNINGS
 
 __all__ = ["BreakReasoning", "CoolDown", "Policy", "PolicyError", "Retry", "RollBack", "Stop"]
@@ -68,14 +68,14 @@ def condition(trigger: Trigger) -> Condition:
     text = trigger.strip()
     if match := _THRESHOLD.fullmatch(text):
         return _threshold(text, *match.groups())
-    flag = next((name for name in LIVE_FLAGS if text in (name, name.removesuffix("_detected"))), None)
-    if flag is not None:
+    flag = flag_for_programs(text)
+    if flag in LIVE_FLAGS:
         return Condition(flag, lambda event: flag in event.flags)
-    if any(text in (each.name, each.name.removesuffix("_detected")) for each in FLAGS):
+    if flag is not None:
         raise PolicyError(f"no policy can act on {text!r}: it is judged when the run is over. {_allowed()}")
-    for warning in EARLY_WARNINGS:
-        if text == warning.name:
-            return Condition(text, lambda event: text in event.get("warning_signals", ()))
+    warning = next((each.name for each in EARLY_WARNINGS if text in (each.name, for_people(each.name))), None)
+    if warning is not None:
+        return Condition(warning, lambda event: warning in event.get("warning_signals", ()))
     raise PolicyError(f"no policy can act on {text!r}{_meant(text)}. {_allowed()}")
 
 

@@ -267,7 +267,7 @@ def test_a_condition_can_keep_the_event_and_cannot_change_it() -> None:
     assert [event.entropy for event in kept] == run.columns["entropy"][:23].tolist()
 
 
-@pytest.mark.parametrize("trigger", ["nan", "nan_detected", "risk>0.9", "risk >= 0.9", "failure_risk>0.5"])
+@pytest.mark.parametrize("trigger", ["nan", "nan_detected", "NaN", "risk>0.9", "risk >= 0.9", "failure_risk>0.5"])
 def test_conditions_of_the_catalogue_stop_what_is_not_finite(trigger: str) -> None:
     class Broken(LogitsProcessor):
         def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
