@@ -94,15 +94,15 @@ def _meant(text: str) -> str:
     """Return a hint at what a name may have been meant for, empty where nothing is near."""
     if "," in text:
         return "; several conditions are a list of names"
-    names = [name.removesuffix("_detected") for name in LIVE_FLAGS] + [warning.name for warning in EARLY_WARNINGS]
+    names = {name.removesuffix("_detected"): name for name in LIVE_FLAGS}
+    names |= {warning.name: warning.name for warning in EARLY_WARNINGS}
     near = difflib.get_close_matches(text.lower().removesuffix("_detected"), names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
 def _allowed() -> str:
-    flags = ", ".join(name.removesuffix("_detected") for name in LIVE_FLAGS)
     warnings = ", ".join(warning.name for warning in EARLY_WARNINGS)
-    return f"Flags: {flags}. Early warnings: {warnings}. Thresholds: risk>0.9, failure_risk>0.9"
+    return f"Flags: {', '.join(LIVE_FLAGS)}. Early warnings: {warnings}. Thresholds: risk>0.9, failure_risk>0.9"
 
 
 def conditions(on: Trigger | Sequence[Trigger]) -> tuple[Condition, ...]:

@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 from ._internal.baseline_use import BaselineUse
 from ._internal.fingerprint_vector import Fingerprint as Fingerprint  # noqa: PLC0414
 from ._internal.intervention import Intervention as Intervention  # noqa: PLC0414
+from ._internal.intervention import InterventionKind as InterventionKind  # noqa: PLC0414
+from ._internal.intervention import InterventionOutcome as InterventionOutcome  # noqa: PLC0414
+from ._internal.intervention import RollbackMode as RollbackMode  # noqa: PLC0414
 from ._internal.layer_deviation import Deviation as Deviation  # noqa: PLC0414
 from ._internal.printable import one_line
 from ._internal.prompt import Prompt
 from ._internal.short_repr import run_line, short_name, short_repr
 from .catalogue.signals import names, of_family
+from .catalogue.spelling import for_people
 from .catalogue.verdicts import FLAG
 
 if TYPE_CHECKING:
@@ -367,6 +371,6 @@ class Run:
         sequence = f"sequence {self.sequence_index} of {self.sequence_count}" if self.sequence_count > 1 else ""
         risk = "risk not judged" if self.risk is None else f"risk {self.risk.score:.2f} {self.risk.level}"
         tokens = "tokens unknown" if self.output_tokens is None else f"{self.output_tokens} tokens"
-        flags = [] if self.health is None else [name.removesuffix("_detected") for name in self.health.raised()]
+        flags = [] if self.health is None else map(for_people, self.health.raised())
         end = one_line(self.error_type or self.stop_reason or "", 80)
         return run_line(type(self).__name__, (short_name(self.model.name), sequence, risk, tokens, end, *flags))

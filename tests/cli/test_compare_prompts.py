@@ -50,10 +50,10 @@ def test_the_worst_difference_comes_first(filled: Cli) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines()[0].rstrip() == f"{SMALL} against {LARGE}, by prompt"
     assert [line.split() for line in out.splitlines()[2:7]] == [
-        ["q1", "0.50", "→", "0.90", "+0.40", "+repetition_loop", "40"],
+        ["q1", "0.50", "→", "0.90", "+0.40", "+repetition", "loop", "40"],
         ["q3", "0.10", "→", "0.30", "+0.20", "-", "40"],
         ["q0", "0.50", "+0.00", "-", "40"],
-        ["q2", "0.80", "→", "0.20", "-0.60", "-repetition_loop", "40"],
+        ["q2", "0.80", "→", "0.20", "-0.60", "-repetition", "loop", "40"],
         ["q4", "-", "→", "0.10", "-", "-", "40"],
     ]
     assert "5 prompts in common: the risk is higher on 2, lower on 1, the same on 1, 1 not judged" in out

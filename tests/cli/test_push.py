@@ -126,7 +126,7 @@ def test_phoenix_gets_an_annotation_of_each_runs_span(cli: Cli, server: RestServ
         "annotator_kind": "CODE",
         "identifier": "corevital",
         "result": {"score": 0.9, "label": "high", "explanation": "It repeated itself."},
-        "metadata": {"flags": ["repetition_loop"], "warnings": ["repetition_risk"]},
+        "metadata": {"flags": ["repetition_loop_detected"], "warnings": ["repetition_risk"]},
     }
     assert (low["span_id"], low["result"]) == (ids(spans[0])[1], {"score": 0.25, "label": "low", "explanation": ""})
 
@@ -147,7 +147,7 @@ def test_langfuse_gets_the_number_and_the_level(cli: Cli, server: RestServer, mo
         "traceId": trace,
         "observationId": observation,
         "comment": "It repeated itself.",
-        "metadata": {"flags": ["repetition_loop"], "warnings": ["repetition_risk"]},
+        "metadata": {"flags": ["repetition_loop_detected"], "warnings": ["repetition_risk"]},
     }
     own = {"id": f"corevital.risk-{trace}-{observation}", "name": "corevital.risk", "value": 0.9, "dataType": "NUMERIC"}
     assert number == {**common, **own}

@@ -89,7 +89,7 @@ def test_a_narrow_table_has_what_matters_whole(width: int, gone: set[str]) -> No
     head, *lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert {"prompt", "risk", "flags", "tokens", "finish", "run", "expected"} - set(head.split()) == gone
     text = " ".join(" ".join(lines).split())
-    for whole in ("capital", "0.90 high", "repetition_loop", "missing"):
+    for whole in ("capital", "0.90 high", "repetition loop", "missing"):
         assert whole in text
     assert max(map(len, lines)) <= width
     assert ("Where is it?" in text) is (width == 200)

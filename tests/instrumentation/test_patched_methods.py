@@ -39,7 +39,7 @@ def patched_names() -> Iterator[tuple[type, str]]:
         except ModuleNotFoundError:
             continue
         for class_name, patch in make():
-            if hasattr(found, class_name):
+            if hasattr(getattr(found, class_name, None), patch.name):
                 yield getattr(found, class_name), patch.name
 
 

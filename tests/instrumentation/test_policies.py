@@ -449,7 +449,7 @@ def test_what_is_no_policy_is_refused_where_it_is_given(policies: Any, said: str
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Stop(on="repetition_lop"), "did you mean 'repetition_loop'"),
+        (lambda: Stop(on="repetition_lop"), "did you mean 'repetition_loop_detected'"),
         (lambda: Stop(on="Entropy_Rising"), "did you mean 'entropy_rising'"),
         (lambda: Stop(on="nan,inf"), "several conditions are a list"),
         (lambda: Stop(on=None), "not on None"),  # type: ignore[arg-type]

@@ -189,7 +189,7 @@ def test_captured_runs_show_themselves() -> None:
     telemetry.on_run_ending(None, judged(make_run(9)))  # type: ignore[arg-type]
     telemetry.on_run_ending(None, judged(looping()))  # type: ignore[arg-type]
     check(telemetry._repr_html_())
-    assert "repetition_loop" in telemetry._repr_html_()
+    assert "repetition loop" in telemetry._repr_html_()
     assert "2 runs" in repr(telemetry)
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from .._internal.printable import one_line
 from .._internal.user_error import UserError
+from ..catalogue.spelling import for_people
 from ..store import RunSummary
 from ..store.prompt_differences import PromptDifference, PromptFigures, prompt_differences
 from .output import print_json, write_csv
@@ -98,7 +99,7 @@ def _changes(each: PromptDifference) -> list[str]:
     ours, theirs = each.other.flags, each.reference.flags
     signed = [("" if flag in theirs else "+", flag) for flag in ours]
     signed += [("-", flag) for flag in theirs if flag not in ours]
-    return [f"{sign}{flag.removesuffix('_detected')}" for sign, flag in signed]
+    return [f"{sign}{for_people(flag)}" for sign, flag in signed]
 
 
 def _number(value: float | None, form: str) -> str:

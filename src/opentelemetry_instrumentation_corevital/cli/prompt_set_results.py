@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .._internal.printable import one_line, printable
 from .._internal.user_error import UserError
+from ..catalogue.spelling import for_people
 from ..presentation.panel import level_style
 from ..store import RunSummary
 from ..store.filters import LEVELS
@@ -142,7 +143,7 @@ def _table(outcomes: Sequence[PromptOutcome], width: int) -> Table:
         if name == "asked":
             table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=room)
         else:
-            table.add_column(name, no_wrap=name != "flags", justify="right" if name in _NUMBERS else "left")
+            table.add_column(name, no_wrap=True, justify="right" if name in _NUMBERS else "left")
     for cells in zip(*columns.values(), strict=True):
         table.add_row(*cells)
     return table
@@ -167,10 +168,10 @@ def _columns(outcomes: Sequence[PromptOutcome]) -> dict[str, list[Text]]:
 
 
 def _needed(columns: Mapping[str, Sequence[Text]]) -> int:
-    """Return the width at which nothing is cut off, and only flags are wrapped, between their names."""
+    """Return the width at which nothing is cut off, each flag on a line of its own."""
     total = _GAP * (len(columns) - 1)
     for name, cells in columns.items():
-        parts = [part for cell in cells for part in (cell.plain.split(" ") if name == "flags" else [cell.plain])]
+        parts = [part for cell in cells for part in (cell.plain.splitlines() if name == "flags" else [cell.plain])]
         total += max(map(cell_len, (name, *parts)))
     return total
 
@@ -189,7 +190,7 @@ def _risk(run: RunSummary | None) -> Text:
 def _flags(each: PromptOutcome) -> Text:
     if each.worst is None:
         return Text(one_line(each.why or "-", _MOST_WORD))
-    names = ", ".join(flag.removesuffix("_detected") for flag in each.worst.flags)
+    names = ",\n".join(map(for_people, each.worst.flags))
     return Text(names or ("-" if each.worst.judged else "unknown"))
 
 

@@ -53,7 +53,7 @@ def scores_of(runs: Iterable[RunSummary]) -> list[PushedScore]:
             score=run.risk_score,
             level=run.risk_level,
             explanation=run.narrative or "",
-            flags=tuple(flag.removesuffix("_detected") for flag in HEALTH_FLAGS if getattr(run, flag)),
+            flags=tuple(flag for flag in HEALTH_FLAGS if getattr(run, flag)),
             warnings=run.warnings or (),
         )
         for run in runs

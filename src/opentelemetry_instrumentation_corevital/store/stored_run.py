@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import semconv
 from .._internal.printable import printable
 from .._internal.short_repr import run_line, short_list, short_name, short_repr
+from ..catalogue.spelling import for_people
 from ..presentation.shapes import WHOLE, Dropped
 from .checked_attributes import REPORT, RUN_DATA, Findings, checked_row, damage_json
 from .filters import FLAGS
@@ -376,9 +377,8 @@ def one_line_of(kind: str, run: RunSummary) -> str:
     """Return a run as one line, without content; `kind` is the class that shows itself so."""
     risk = "risk not judged" if run.risk_score is None else f"risk {run.risk_score:.2f}"
     tokens = "unknown" if run.output_tokens is None else run.output_tokens
-    flags = [flag.removesuffix("_detected") for flag in run.flags]
     name = f"{run.trace_id[:12]}:{run.sequence_index}"
-    return run_line(kind, (name, short_name(run.model), risk, f"{tokens} tokens", *flags))
+    return run_line(kind, (name, short_name(run.model), risk, f"{tokens} tokens", *map(for_people, run.flags)))
 
 
 def import_pandas() -> Any:
