@@ -2,6 +2,7 @@
 
 import base64
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -254,6 +255,50 @@ def test_a_refusal_says_what_to_do_and_no_secret(
     assert phoenix.requests[0].headers["authorization"] == "Bearer s3cr3t-key"
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((200, "[" * 200_000), "answered 200: [[["),
+        ((400, "no\xff", {"Content-Type": "text/plain; charset=idna"}), "answered 400: no"),
+        ((400, "\x1b[31mno"), r"answered 400: \x1b[31mno"),
+        ((400, "no\n" * 10_000_000), r"answered 400: no\x0ano\x0a"),
+        ((503, "no", {"Retry-After": "\xb2"}), "answered 503: no"),
+    ],
+    ids=["nested", "odd encoding", "escapes", "huge", "odd wait"],
+)
+def test_an_odd_answer_is_told_as_it_is(cli: Cli, answer: Any, told: str) -> None:
+    cli.store(make_spans(1))
+    begun = time.monotonic()
+    with rest_server(lambda _: answer) as phoenix:
+        code, out, err = cli("push", "phoenix", "--endpoint", phoenix.url, "--db", str(cli.db))
+    assert (code, out) == (1, "")
+    assert f"Error: {phoenix.url}/v1/span_annotations: {told}" in err  # the server complains there, too
+    assert time.monotonic() - begun < 10, "30 MB take no longer than their beginning"
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 300, "exa mple"])
+def test_a_host_that_is_no_name_cannot_be_reached(cli: Cli, host: str) -> None:
+    cli.store(make_spans(1))
+    code, out, err = cli("push", "phoenix", "--endpoint", f"http://{host}", "--db", str(cli.db))
+    assert (code, out) == (1, "")
+    assert err.startswith(f"Error: http://{host}: cannot be reached (")
+
+
+def test_a_key_may_have_a_lines_end_behind_it_and_no_error_repeats_one_that_no_header_takes(
+    cli: Cli, server: RestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.store(make_spans(1))
+    monkeypatch.setenv("PHOENIX_API_KEY", "s3cr3t-key\n")
+    assert cli("push", "phoenix", "--endpoint", server.url, "--db", str(cli.db))[0] == 0
+    assert server.requests[-1].headers["authorization"] == "Bearer s3cr3t-key"
+    for key in ("s3cr3t\nkey", "s3cr3t-\u2603"):
+        monkeypatch.setenv("PHOENIX_API_KEY", key)
+        code, _, err = cli("push", "phoenix", "--endpoint", server.url, "--db", str(cli.db))
+        assert code == 1
+        assert err.startswith("Error: PHOENIX_API_KEY: has characters that no key has")
+        assert "s3cr3t" not in err
+
+
 def test_what_cannot_be_reached_is_said_so(cli: Cli) -> None:
     cli.store(make_spans(1))
     url = f"http://127.0.0.1:{free_port()}"
@@ -269,10 +314,10 @@ def test_langfuse_without_keys_and_bad_addresses_are_refused_before_anything_is_
     cli.store(make_spans(1))
     code, _, err = cli("push", "langfuse", "--endpoint", server.url, "--db", str(cli.db))
     assert (code, err) == (1, "Error: Langfuse asks for its keys: set LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY.\n")
-    for bad in ("localhost:6006", "ftp://host", "http://", "http://host:port"):
+    for bad in ("localhost:6006", "ftp://host", "http://", "http://host:port", "http://host/#page"):
         code, _, err = cli("push", "phoenix", "--endpoint", bad, "--db", str(cli.db))
         assert code == 1
-        assert err.startswith(f"Error: --endpoint {bad}: give a URL, such as http://localhost:6006.")
+        assert err.startswith(f"Error: --endpoint {bad.partition('#')[0]}: give a URL, such as http://localhost:6006.")
     assert not server.requests
 
 

@@ -1,10 +1,11 @@
 """Requests of `corevital push`: JSON over HTTP, tried again where that may help, and errors that say what to do."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from .._internal.file_io import NoJsonError, parsed_json
 from .._internal.printable import one_line
 from .._internal.user_error import UserError
 from ..doctor.redaction import header_secrets, without_secrets
@@ -16,6 +17,11 @@ _LONGEST_WAIT: Final = 30.0
 _TIMEOUT: Final = (5.0, 30.0)
 """Seconds to connect, and between bytes of the answer."""
 _MOST_TOLD: Final = 300
+_MOST_READ: Final = 2**20
+"""Bytes of an answer that are read."""
+_MOST_SEARCHED: Final = 2**14
+"""Characters of an answer that are looked through for what to tell of it."""
+_CHUNK: Final = 2**14
 
 
 class PushAnswer(NamedTuple):
@@ -38,6 +44,9 @@ class PushClient:
         keys: the environment variables that the key comes from, for errors.
         secrets: what no error may repeat, beside the headers.
         wait: sleeps for so many seconds.
+
+    Raises:
+        UserError: if no header can hold the key.
     """
 
     def __init__(
@@ -51,6 +60,8 @@ class PushClient:
         import requests
 
         self.endpoint = endpoint
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):  # an error would repeat it
+            raise UserError(f"{keys}: has characters that no key has, such as the end of a line; set it again.")
         self._headers = dict(headers)
         self._secrets = [*secrets, *(each for value in headers.values() for each in header_secrets(value))]
         self._keys = keys
@@ -74,7 +85,7 @@ class PushClient:
 
     def refused(self, path: str, answer: PushAnswer) -> UserError:
         """Return the error for an answer that nothing can be done about here."""
-        said = one_line(without_secrets(answer.text, self._secrets), _MOST_TOLD)
+        said = one_line(without_secrets(answer.text[:_MOST_SEARCHED], self._secrets), _MOST_TOLD)
         return UserError(f"{self._shown}{path}: answered {answer.status}: {said}")
 
     def _checked(self, path: str, answer: PushAnswer | Exception) -> PushAnswer:
@@ -91,21 +102,24 @@ class PushClient:
 
     def _try(self, path: str, body: Mapping[str, Any], query: Mapping[str, str]) -> PushAnswer | Exception:
         try:
-            answer = self._session.post(
+            with self._session.post(
                 f"{self.endpoint}{path}",
                 json=body,
                 params=query,
                 auth=self._sign,  # else requests would take one from a .netrc
                 timeout=_TIMEOUT,
                 allow_redirects=False,
-            )
-        except self._failures as error:
+                stream=True,
+            ) as answer:
+                data = _beginning(answer.iter_content(_CHUNK))
+        except (self._failures, ValueError) as error:  # of a host that is no name, urllib3's are not wrapped
             return error
         try:
-            value = answer.json()
-        except ValueError:
+            value = parsed_json(data)
+        except NoJsonError:
             value = None
-        return PushAnswer(answer.status_code, answer.text, value, _asked_wait(answer.headers.get("Retry-After", "")))
+        wait = _asked_wait(answer.headers.get("Retry-After", ""))
+        return PushAnswer(answer.status_code, data.decode(errors="replace"), value, wait)
 
     def _sign(self, request: Any) -> Any:
         request.headers.update(self._headers)
@@ -130,11 +144,22 @@ def base_url(endpoint: str, tail: str) -> str:
     try:
         parts = urlsplit(url)
         whole = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+        whole = whole and not parts.query and not parts.fragment  # the path of the API would become a part of it
     except ValueError:
         whole = False
     if not whole:
         raise UserError(f"--endpoint {without_secrets(endpoint)}: give a URL, such as http://localhost:6006.")
     return url
+
+
+def _beginning(chunks: Iterable[bytes]) -> bytes:
+    """Return what an answer begins with: all of it, unless that is more than anybody means to say."""
+    data = bytearray()
+    for chunk in chunks:
+        data += chunk
+        if len(data) >= _MOST_READ:
+            break
+    return bytes(data)
 
 
 def _is_busy(status: int) -> bool:
@@ -143,4 +168,4 @@ def _is_busy(status: int) -> bool:
 
 def _asked_wait(header: str) -> float:
     """Return for how many seconds a server asks to be left alone; 0 where it does not say, or says a date."""
-    return min(float(header), _LONGEST_WAIT) if header.strip().isdigit() else 0.0
+    return min(float(header), _LONGEST_WAIT) if header.strip().isdecimal() else 0.0

@@ -28,7 +28,7 @@ class LangfuseScores:
         named = environment.get("LANGFUSE_HOST") or environment.get("LANGFUSE_BASE_URL")
         given = endpoint or named or "https://cloud.langfuse.com"
         self.endpoint = base_url(given, "/api/public")
-        self._keys = [environment.get(name, "") for name in ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY")]
+        self._keys = [environment.get(name, "").strip() for name in ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY")]
 
     def push(self, scores: Sequence[PushedScore]) -> Iterator[PushedBatch]:
         """Send verdicts one by one. None is missing: Langfuse also takes what it has no trace of.

@@ -26,7 +26,7 @@ class PhoenixAnnotations:
     def __init__(self, environment: Mapping[str, str], endpoint: str | None) -> None:
         given = endpoint or environment.get("PHOENIX_COLLECTOR_ENDPOINT") or "http://localhost:6006"
         self.endpoint = base_url(given, "/v1/traces")
-        key = environment.get("PHOENIX_API_KEY")
+        key = environment.get("PHOENIX_API_KEY", "").strip()  # files of secrets end with a line's end
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def push(self, scores: Sequence[PushedScore]) -> Iterator[PushedBatch]:
