@@ -112,7 +112,12 @@ def test_what_is_stored_is_not_asked_again(cli: Cli, ask: Ask, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    "other", [["--experiment", "long"], ["--seed", "1"], ["--temperature", "0.5"], ["--stop-on", "nan"], ["--again"]]
+    "other",
+    [
+        *(["--experiment", "long"], ["--seed", "1"], ["--temperature", "0.5"], ["--stop-on", "nan"]),
+        ["--store-content"],
+        ["--again"],
+    ],
 )
 def test_other_settings_are_another_request(cli: Cli, ask: Ask, other: list[str]) -> None:
     ask()
@@ -120,6 +125,13 @@ def test_other_settings_are_another_request(cli: Cli, ask: Ask, other: list[str]
     assert len(stored(cli)) == 6
     if other != ["--again"]:
         assert len({run.others["request_hash"] for run in stored(cli)}) == 6
+
+
+def test_what_is_expected_otherwise_is_asked_again(cli: Cli, ask: Ask) -> None:
+    ask()
+    Path("set.jsonl").write_text(Path("set.jsonl").read_text().replace(f'["{SECRET}"]', '["w1"]'))
+    told = json.loads(ask("--json")[1])["prompts"]
+    assert {each["id"]: each["answered_before"] for each in told} == {"1": True, "q2": False, "3": True}
 
 
 def test_only_whole_answers_count(cli: Cli, ask: Ask) -> None:
@@ -381,9 +393,10 @@ def test_prompts_are_told_apart_by_text_id_and_order() -> None:
         SetPrompt(2, None, "a"),
         SetPrompt(3, "x", "a"),
         SetPrompt(4, None, None, [{"role": "user", "content": "a"}]),
+        SetPrompt(5, None, "a", expected=("b",)),
     ]
     hashes = request_hashes(prompts, {"model": "m"}, load_settings({}))
-    assert len(set(hashes)) == 4
+    assert len(set(hashes)) == 5
     moved = [SetPrompt(9, None, "b"), SetPrompt(10, None, "a")]
     assert request_hashes(moved, {"model": "m"}, load_settings({}))[1] == hashes[0], "lines may come before it"
     keyed = request_hashes(prompts, {"model": "m"}, load_settings({"hash_key": "secret"}))

@@ -10,9 +10,10 @@ from .prompt_set import SetPrompt
 
 
 def request_hashes(prompts: Sequence[SetPrompt], asked: dict[str, Any], settings: Settings) -> list[str]:
-    """Return a hash for each prompt over all that makes its answer: prompt, model, settings and experiment.
+    """Return a hash for each prompt over all that makes what is stored of it: prompt, model, settings and experiment.
 
-    A prompt is its text and the id that it was given; prompts that are alike in both are told apart by their order.
+    A prompt is its text, the id that it was given, and what is expected, which is looked for as the answer comes;
+    prompts that are alike in all that are told apart by their order. An answer without content is none with it.
     The hash is made as that of the prompt is, with its key; where prompts are not hashed at all, a prompt is its id.
 
     Args:
@@ -24,10 +25,11 @@ def request_hashes(prompts: Sequence[SetPrompt], asked: dict[str, Any], settings
     seen: dict[str, int] = {}
     found = []
     for prompt in prompts:
-        words = {"text": prompt.text, "messages": prompt.messages, "id": prompt.given_id}
+        words = {"text": prompt.text, "messages": prompt.messages, "id": prompt.given_id, "expected": prompt.expected}
         told = {"id": prompt.id} if settings.prompt_hash == "off" else words
         text = json.dumps(told, sort_keys=True)
         alike = seen[text] = seen.get(text, -1) + 1
-        request = {**asked, "prompt": told, "alike": alike, "stop_on": settings.stop_on}
+        how = {"stop_on": settings.stop_on, "content": settings.content_on_span}
+        request = {**asked, **how, "prompt": told, "alike": alike}
         found.append(hash_text(json.dumps(request, sort_keys=True), key))
     return found
