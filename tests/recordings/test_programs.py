@@ -3,9 +3,12 @@
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+import torch
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
+from transformers import StoppingCriteria
 
 from opentelemetry_instrumentation_corevital import recording
 from opentelemetry_instrumentation_corevital.store import open_store
@@ -70,3 +73,21 @@ def test_what_the_sampler_drops_is_recorded_all_the_same(tmp_path: Path) -> None
     assert len({each.trace_id for each in spans}) == 1
     (call,) = (each.span_id for each in spans if each.parent_span_id is None)
     assert [each.parent_span_id for each in spans if each.span_id != call] == [call, call]
+
+
+def test_inside_of_what_the_sampler_drops_the_program_goes_on_as_it_did(tmp_path: Path) -> None:
+    path, application = tmp_path / "runs.db", InMemoryTelemetry(ParentBased(ALWAYS_OFF))
+    tracer = application.tracer_provider.get_tracer("application")
+    seen: list[bool] = []
+
+    class Asks(StoppingCriteria):
+        def __call__(self, ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+            with tracer.start_as_current_span("its own") as span:
+                seen.append(span.get_span_context().trace_flags.sampled)
+            return torch.zeros(len(ids), dtype=torch.bool)
+
+    with instrumented(application), recording(path) as recorded:
+        tiny_model().generate(prompt(), max_new_tokens=2, eos_token_id=None, stopping_criteria=[Asks()])
+        assert len(recorded.runs) == 1
+    assert seen == [False, False], "a sampled span of ours above them would have them exported"
+    assert application.spans == []

@@ -80,6 +80,10 @@ class Wiring(Protocol):
     refusals: Refusals
     listeners: Sequence[CallListener]
 
+    def current_span(self, span: Span) -> Span:
+        """Return the span that is the current one while a call with this span goes on."""
+        ...
+
 
 class Recording:
     """One call, from its span's start to its end."""
@@ -208,7 +212,9 @@ class Recording:
         """Make the span current and let the thread's hooks report to this call."""
         from ..capture.attach.thread_state import report_to
 
-        self._token = otel_context.attach(self.context)
+        current = self.recorder.current_span(self.span)
+        inside = self.context if current is self.span else set_span_in_context(current, self.context)
+        self._token = otel_context.attach(inside)
         self._before = report_to(self.call, self.session)
 
     def leave(self) -> None:

@@ -6,7 +6,7 @@ Nothing is added to the caller's providers: that of Phoenix drops its own export
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from opentelemetry._logs import Logger, LogRecord
 from opentelemetry.context import Context
@@ -35,19 +35,25 @@ class FallbackTracer(Tracer):
         self._base = base
         self._own = own.get_tracer(SCOPE_NAME, __version__)
         use_system_ids(self._own)
-        self._alone: WeakSet[Span] = WeakSet()
-        """The spans that nobody else records."""
+        self._alone: WeakKeyDictionary[Span, Span | None] = WeakKeyDictionary()
+        """The spans that nobody else records, and what was started in the place of each where they are started anyway;
+        None: that of its call."""
+
+    def shown(self, span: Span) -> Span:
+        """Return what the program is to see in the place of a span: its sampler has to decide on spans inside of it."""
+        return self._alone.get(span) or span
 
     def start_span(self, name: str, context: Context | None = None, *args: Any, **kwargs: Any) -> Span:
         """Start a span, as any tracer does; that of a sequence where its call's is."""
-        above = get_current_span(context)
+        above, dropped = get_current_span(context), None
         if above not in self._alone:
             self._base.prepare_tracer()
             span = self._base.tracer.start_span(name, context, *args, **kwargs)
             if span.is_recording():
                 return span
+            dropped = span
         span = self._own.start_span(name, context, *args, **kwargs)
-        self._alone.add(span)
+        self._alone[span] = dropped
         return span
 
     @contextmanager

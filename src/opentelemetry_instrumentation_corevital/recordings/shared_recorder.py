@@ -4,6 +4,8 @@ import signal
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from opentelemetry.trace import Span
+
 from ..config import settings_over
 from ..emission.judgements import default_judgements, in_order
 from ..instrumentation.flushing import providers
@@ -45,6 +47,10 @@ class SharedRecorder(Recorder):
     def close(self) -> None:
         """Leave the providers as they were."""
         self.base.close()
+
+    def current_span(self, span: Span) -> Span:
+        """Return the span that is the current one while a call with this span goes on."""
+        return self.tracer.shown(span) if isinstance(self.tracer, FallbackTracer) else span
 
     def arrange(self, recordings: Sequence[Recorded]) -> None:
         """Record for these recordings. Of options that differ, those of the one that began last hold."""
