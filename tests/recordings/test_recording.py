@@ -14,6 +14,7 @@ from opentelemetry._logs import get_logger_provider
 
 import opentelemetry_instrumentation_corevital as corevital
 from opentelemetry_instrumentation_corevital import CoreVitalInstrumentor, SettingsError
+from opentelemetry_instrumentation_corevital.instrumentation import sigterm
 from opentelemetry_instrumentation_corevital.instrumentation.patched_methods import process_recorder
 from opentelemetry_instrumentation_corevital.policies import PolicyError, Stop
 from opentelemetry_instrumentation_corevital.store import StoreError, open_store
@@ -185,6 +186,46 @@ def test_functions_of_every_kind_are_decorated(model: Any, path: Path) -> None:
     items.close()
     assert sorted(stored(path)) == [3, 4, 4, 5, 6, 7]
     assert not CoreVitalInstrumentor().is_instrumented_by_opentelemetry
+
+
+def test_methods_stay_what_they_are_and_objects_that_are_called_are_recorded(model: Any, path: Path) -> None:
+    recording = corevital.recording(path)
+
+    class Service:
+        @recording
+        def method(self) -> Any:
+            return generate(model, 2).shape[1]
+
+        @recording
+        @staticmethod
+        def static(tokens: int) -> Any:
+            return generate(model, tokens).shape[1]
+
+        @recording
+        @classmethod
+        def of_class(cls, tokens: int) -> Any:
+            return generate(model, tokens).shape[1], cls
+
+        async def __call__(self, tokens: int) -> Any:
+            await asyncio.sleep(0)
+            return generate(model, tokens).shape[1]
+
+    service = Service()
+    assert service.method() == 8
+    assert service.static(3) == Service.static(3) == 9
+    assert service.of_class(4) == Service.of_class(4) == (10, Service)
+    assert asyncio.run(recording(service)(5)) == 11
+    assert stored(path) == [5, 4, 4, 3, 3, 2]
+
+
+def test_a_thread_that_stops_it_leaves_sigterm_to_the_next_recording(path: Path) -> None:
+    recording = corevital.recording(path).start()
+    thread = threading.Thread(target=recording.stop)
+    thread.start()
+    thread.join()
+    recording.start()
+    assert sigterm._held(), "there is something to be shut down"
+    recording.stop()
 
 
 def test_what_cannot_be_decorated_is_said_at_once() -> None:

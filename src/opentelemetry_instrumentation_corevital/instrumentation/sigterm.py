@@ -36,6 +36,11 @@ def flush_at_sigterm(held: Callable[[], Sequence[Any]]) -> bool:
     return True
 
 
+def nobody_minds_sigterm() -> bool:
+    """Return whether SIGTERM just ends the process: also where a thread left our handler, which it cannot unset."""
+    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL or (_is_set() and _held is tuple)
+
+
 def insist_on_sigterm() -> None:
     """See to it that the handler also runs where the main thread waits in C, as a pool's worker does for work.
 

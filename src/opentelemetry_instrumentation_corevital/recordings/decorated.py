@@ -3,28 +3,33 @@
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractContextManager, aclosing
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 
 def decorated(function: Callable[..., Any], block: AbstractContextManager[Any]) -> Callable[..., Any]:
     """Return a function that does what another one does, inside of a block that may be entered several times at once.
 
-    A coroutine is inside until it returns; a generator from its first item until it ends or is closed.
+    A coroutine is inside until it returns; a generator from its first item until it ends or is closed. A static method
+    stays one, and so does one of a class.
 
     Raises:
         TypeError: for what is no function.
     """
+    if isinstance(function, staticmethod | classmethod):
+        return type(function)(decorated(function.__func__, block))
     if isinstance(function, type) or not callable(function):
         raise TypeError(
             f"CoreVital: recording() decorates functions, not {function!r}; for anything else write "
             "`with corevital.recording():`"
         )
-    if inspect.iscoroutinefunction(function):
+    # What an object with `__call__` does, its method says.
+    does = function if inspect.isroutine(function) or isinstance(function, partial) else type(function).__call__
+    if inspect.iscoroutinefunction(does):
         wrapper = _coroutine(function, block)
-    elif inspect.isasyncgenfunction(function):
+    elif inspect.isasyncgenfunction(does):
         wrapper = _async_generator(function, block)
-    elif inspect.isgeneratorfunction(function):
+    elif inspect.isgeneratorfunction(does):
         wrapper = _generator(function, block)
     else:
         wrapper = _plain(function, block)

@@ -1,6 +1,5 @@
 """The recorder of a process while recordings are on: it does what the one before did, and feeds their stores."""
 
-import signal
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +11,7 @@ from ..instrumentation.flushing import providers
 from ..instrumentation.instrumentor import CoreVitalInstrumentor
 from ..instrumentation.patched_methods import lock, process_recorder, set_process_recorder
 from ..instrumentation.recorder import Recorder
-from ..instrumentation.sigterm import flush_at_sigterm, leave_sigterm
+from ..instrumentation.sigterm import flush_at_sigterm, leave_sigterm, nobody_minds_sigterm
 from ..policies import stop_on
 from .calls_to_record import CallsToRecord
 from .joined_telemetry import FallbackTracer, SeveralInstruments, SeveralLoggers
@@ -93,7 +92,7 @@ def join(recording: Recorded) -> SharedRecorder | None:
         except BaseException:
             leave(recording, recorder)
             raise
-        if recording.calls.settings.flush_on_sigterm and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        if recording.calls.settings.flush_on_sigterm and nobody_minds_sigterm():
             recorder.minds_sigterm |= flush_at_sigterm(lambda: providers(()))
         return recorder
 
