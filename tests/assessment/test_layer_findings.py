@@ -55,6 +55,14 @@ def test_without_a_baseline_no_flag_of_layers_is_judged() -> None:
     assert blame == ()
 
 
+def test_a_run_without_a_whole_window_does_not_say_that_there_is_no_baseline() -> None:
+    health, _ = judged(steady(8), known([steady(seed=seed) for seed in range(100, 140)]))
+    of_layers = {flag.name for flag in verdicts.FLAGS if flag.about == "layers"}
+    assert health.absent.keys() >= of_layers
+    assert "no_baseline" not in health.absent.values()
+    assert "too few steps to compare" in health.absent.values()
+
+
 @pytest.mark.parametrize(("column", "flag"), [("hidden_nan", "nan_detected"), ("hidden_inf", "inf_detected")])
 def test_what_is_not_finite_is_blamed_on_the_layer_where_it_began(column: str, flag: str) -> None:
     run = steady()

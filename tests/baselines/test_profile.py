@@ -480,3 +480,20 @@ def test_the_prompt_is_lost_where_attention_leaves_it_while_entropy_is_high(prof
         limits = dataclasses.replace(thresholds, context_excess=signal.evidence["excess"] + distance)
         assert ("context_loss" in names(run, limits)) == told
     assert 33 <= signal.evidence["step"] <= 41
+
+
+def test_why_it_is_not_told_whether_the_prompt_was_lost(profile: Profile) -> None:
+    def why(run: Run, fitted: Profile) -> str:
+        return judge_compound(run, dataclasses.replace(DEFAULT, profile=fitted))[1]["context_loss"]
+
+    runs = [dataclasses.replace(healthy(seed), input_tokens=40) for seed in range(40)]
+    fitted = fit_profile(runs)
+    assert why(dataclasses.replace(runs[0], input_tokens=4), fitted) == "the prompt is too short"
+    unmeasured = {name: each for name, each in runs[0].columns.items() if not name.startswith("attention_mass")}
+    assert why(dataclasses.replace(runs[0], columns=unmeasured), fitted) == "attention to the prompt was not measured"
+    signals = {name: each for name, each in fitted.signals.items() if name != "prompt_focus"}
+    less = fitted.model_copy(update={"signals": signals})
+    assert why(runs[0], less) == "the profile does not know attention to the prompt"
+    short = {name: each[:8] for name, each in runs[0].columns.items()}
+    cut = dataclasses.replace(runs[0], tokens=runs[0].tokens[:8], columns=short)
+    assert why(cut, fitted) == "too few steps to compare"

@@ -108,20 +108,22 @@ def _context_loss(run: Run, thresholds: Thresholds) -> dict[str, Any] | str:
     profile = thresholds.profile
     if profile is None:
         return "the model has no baseline profile"
-    lost = _lost_prompt(run, profile, thresholds)
-    return "attention to the prompt was not measured, or the profile does not know it" if lost is None else lost
+    return _lost_prompt(run, profile, thresholds)
 
 
-def _lost_prompt(run: Run, profile: Profile, thresholds: Thresholds) -> dict[str, Any] | None:
-    """Return the numbers of the first window that lost the prompt; empty: none did; None: it cannot be told."""
+def _lost_prompt(run: Run, profile: Profile, thresholds: Thresholds) -> dict[str, Any] | str:
+    """Return the numbers of the first window that lost the prompt; empty: none did; a text: why it cannot be told."""
     focus, known, usual = prompt_focus(run), profile.signals.get("prompt_focus"), profile.signals.get("entropy")
-    if focus is None or known is None or usual is None:
-        return None
+    if focus is None:
+        measured = run.input_tokens is not None and run.column("attention_mass_prompt") is not None
+        return "the prompt is too short" if measured else "attention to the prompt was not measured"
+    if known is None or usual is None:
+        return "the profile does not know attention to the prompt"
     starts, medians = windows(focus)
     # The windows of attention that is sampled now and then are wider: entropy is taken over the same steps.
     _, entropies = windows(np.where(np.isfinite(focus), run.columns["entropy"].astype(np.float64), np.nan))
     if not len(starts) or len(entropies) != len(medians):
-        return None
+        return "too few steps to compare"
     excess = known.windows.excess(medians[:, None])[:, 0]
     lost = (medians < known.windows.centre[0]) & (excess > thresholds.context_excess)
     lost &= entropies > usual.windows.quantile(0.95)[0]

@@ -29,6 +29,8 @@ class FlagFinding(NamedTuple):
 
 NO_BASELINE: Final = "no_baseline"
 """Why a flag is absent that rests on what is usual for the model, where too little is known of that."""
+TOO_SHORT: Final = "too few steps to compare"
+"""Why it is absent in a run that has no whole window."""
 _NOT_FINITE: Final = "not finite"
 
 FlagJudge = Callable[[Run, Thresholds, Sequence[Deviation] | None], FlagFinding]
@@ -92,16 +94,17 @@ def _attention_collapse(run: Run, thresholds: Thresholds, deviating: Sequence[De
     fractions = collapsed_fractions(run)
     if fractions is None:
         return FlagFinding(absent={name: _reason(name, run, "attention was not measured")})
-    if thresholds.profile is None or "collapsed_share" not in thresholds.profile.signals or deviating is None:
+    if thresholds.profile is None or "collapsed_share" not in thresholds.profile.signals or thresholds.limit is None:
         return FlagFinding(absent={name: NO_BASELINE})
     fractions = fractions[: first_nonfinite(run)]
     if np.isfinite(fractions[1:]).sum() < WINDOW:
         return FlagFinding(absent={name: "too few steps with enough visible keys"})
+    if deviating is None:
+        return FlagFinding(absent={name: TOO_SHORT})
     return FlagFinding(_unusual_collapse(fractions, thresholds.profile, thresholds) if deviating else {})
 
 
 def _layer_anomaly(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
-    del thresholds
     name = "layer_anomaly_detected"
     counts = run.counts("hidden_nan")
     if counts is not None and (bad := _nonfinite_layer(run, range(counts.shape[1]))):
@@ -109,7 +112,7 @@ def _layer_anomaly(run: Run, thresholds: Thresholds, deviating: Sequence[Deviati
     if counts is None and run.column("attention_entropy") is None:
         return FlagFinding(absent={name: _reason(name, run, "no layer was measured")})
     if deviating is None:
-        return FlagFinding(absent={name: NO_BASELINE})
+        return FlagFinding(absent={name: NO_BASELINE if thresholds.limit is None else TOO_SHORT})
     first = next(iter(where_it_began(deviating)), None)
     if first is None:
         return FlagFinding()
@@ -117,7 +120,6 @@ def _layer_anomaly(run: Run, thresholds: Thresholds, deviating: Sequence[Deviati
 
 
 def _mid_layer_anomaly(run: Run, thresholds: Thresholds, deviating: Sequence[Deviation] | None) -> FlagFinding:
-    del thresholds
     name = "mid_layer_anomaly_detected"
     norms = run.column("hidden_l2_norm")
     if norms is None or not len(norms):
@@ -128,7 +130,7 @@ def _mid_layer_anomaly(run: Run, thresholds: Thresholds, deviating: Sequence[Dev
     if bad := _nonfinite_layer(run, middle):
         return FlagFinding(bad)
     if deviating is None:
-        return FlagFinding(absent={name: NO_BASELINE})
+        return FlagFinding(absent={name: NO_BASELINE if thresholds.limit is None else TOO_SHORT})
     there = where_it_began([each for each in deviating if each.layer in middle and each.signal in OUTPUT_SIGNALS])
     return FlagFinding({} if not there else {"layer": there[0].layer, **there[0].evidence()})
 
