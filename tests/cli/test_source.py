@@ -22,9 +22,9 @@ LISTS = (
 )
 
 
-def fill(path: Path) -> str:
+def fill(path: Path, runs: int = 2) -> str:
     exporter = SQLiteSpanExporter(path)
-    exporter.export(make_spans(2))
+    exporter.export(make_spans(runs))
     exporter.shutdown()
     return str(path)
 
@@ -57,6 +57,8 @@ def test_two_stores_are_told_where_none_was_named(cli: Cli, monkeypatch: pytest.
     fill(cli.db)
     assert "another store" not in cli("runs")[2]
     everywhere = str(Path("data/corevital/corevital.db").absolute())
+    fill(Path(everywhere), runs=0)
+    assert "another store" not in cli("runs")[2]
     fill(Path(everywhere))
     for words in (("runs",), ("runs", "--json"), ("runs", "--csv")):
         assert f"read from runs/corevital.db; there is another store: --db {everywhere}" in cli(*words)[2]

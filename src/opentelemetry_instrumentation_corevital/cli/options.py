@@ -86,10 +86,20 @@ def read_from(db: str | None) -> Text:
 
 
 def other_store(db: str | None) -> str | None:
-    """Return the data folder's store where that of this folder was read for want of a name; else None."""
+    """Return the data folder's store, if it has a run, where that of this folder was read for want of a name."""
     here, everywhere = _default_stores()
     unnamed = db is None and load_settings().sqlite_path is None
-    return everywhere if unnamed and os.path.exists(here) and os.path.exists(everywhere) else None
+    there = unnamed and os.path.exists(here) and os.path.exists(everywhere)
+    return everywhere if there and _may_have_runs(everywhere) else None
+
+
+def _may_have_runs(file: str) -> bool:
+    """Return whether a store has a run: what only `corevital doctor` wrote to has none. True where it is unreadable."""
+    try:
+        with open_store(file) as source:
+            return bool(source.runs(limit=1))
+    except StoreError:
+        return True
 
 
 # --- shell completion: what is in the store; silence where it cannot be read --------------------------------------
