@@ -111,7 +111,7 @@ def _values(schema: dict[str, Any]) -> str:
     kinds = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     kind = kinds[0]
     limits = [
-        f"{word} {kind[key]:g}"
+        f"{word} {kind[key]:.15g}"
         for key, word in (("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"))
         if key in kind
     ]
