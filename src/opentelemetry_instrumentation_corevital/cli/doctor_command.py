@@ -37,7 +37,7 @@ def doctor(
     ] = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a run would be recorded here and arrive, and what to do where not.
+    """Say whether a run would be recorded here and arrive, and what to do if not.
 
     It starts OpenTelemetry as opentelemetry-instrument does, in a process of its own.
     There it calls generate() with a tiny model made in memory, and sends the span through your exporters.

@@ -23,7 +23,7 @@ def label(
     remove: Annotated[bool, typer.Option("--remove", help="Take the label away.")] = False,
     db: Database = None,
 ) -> None:
-    """Say of a run whether it went well: filters find it by that, and retention keeps it.
+    """Say whether a run went well: filters find it by that, and retention keeps it.
 
     Example: corevital label last --outcome incorrect --note "names the wrong year"
     """

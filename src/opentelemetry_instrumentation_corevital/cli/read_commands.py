@@ -135,7 +135,7 @@ def _list(found: Sequence[RunSummary]) -> None:
     table, left_out = runs_table(found, out.width)
     out.print(table)
     if left_out:
-        out.print(f"A wider terminal has room for {', '.join(left_out)}, too.", style="dim")
+        out.print(f"A wider terminal also has room for {', '.join(left_out)}.", style="dim")
 
 
 def show(

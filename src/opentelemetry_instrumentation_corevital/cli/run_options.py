@@ -50,7 +50,7 @@ ExperimentName = Annotated[
     ),
 ]
 AskAgain = Annotated[
-    bool, typer.Option("--again", help="With --prompts: ask what is stored already, too.", rich_help_panel=_MODEL)
+    bool, typer.Option("--again", help="With --prompts: ask again what is already stored.", rich_help_panel=_MODEL)
 ]
 Chat = Annotated[
     bool | None,
@@ -68,7 +68,7 @@ RagContextFile = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
-MaxNewTokens = Annotated[int, typer.Option(min=1, help="Generate at most so many tokens.", rich_help_panel=_DECODING)]
+MaxNewTokens = Annotated[int, typer.Option(min=1, help="Generate at most this many tokens.", rich_help_panel=_DECODING)]
 SampleOption = Annotated[
     bool | None,
     typer.Option(
@@ -159,7 +159,7 @@ OtelEndpoint = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="OTLP receiver, e.g. http://localhost:4317 (gRPC) or :4318 (HTTP); is --export-otel.",
+        help="OTLP receiver, e.g. http://localhost:4317 (gRPC) or :4318 (HTTP); implies --export-otel.",
         rich_help_panel=_RECORD,
     ),
 ]
