@@ -82,6 +82,7 @@ def test_experiments_take_the_place_of_models(cli: Cli) -> None:
     code, out, _ = cli("compare", "--experiments", "cold,hot", "--prompts", "--models", "small")
     assert code == 0
     assert out.startswith("hot against cold, by prompt")
+    assert "\nthe expected text is in 100 % \u2192 75 % of the answers to 4 prompts\n" in out
     first = out.splitlines()[2].split()
     assert (first[0], first[-3:]) == ("q0", ["found", "→", "missing"]), (
         "where the risk is the same, what is lost is worst"

@@ -119,8 +119,19 @@ def _summary(found: Sequence[PromptDifference]) -> str:
     unjudged = f", {len(found) - len(judged)} not judged" if len(judged) < len(found) else ""
     return (
         f"{len(found)} prompts in common: the risk is higher on {worse}, lower on {better}, "
-        f"the same on {len(judged) - worse - better}{unjudged}"
+        f"the same on {len(judged) - worse - better}{unjudged}{_expected(found)}"
     )
+
+
+def _expected(found: Sequence[PromptDifference]) -> str:
+    """Return how often each has the expected text, over the prompts where both are known; empty: there are none."""
+    known = [(each.reference.expected_found, each.other.expected_found) for each in found]
+    both = [(was, now) for was, now in known if was is not None and now is not None]
+    if not both:
+        return ""
+    was, now = (f"{100 * sum(side) / len(both):.0f} %" for side in zip(*both, strict=True))
+    prompts = f"{len(both)} prompt{'s' if len(both) > 1 else ''}"
+    return f"\nthe expected text is in {_from_to(was, now)} of the answers to {prompts}"
 
 
 def _flat(each: PromptDifference) -> dict[str, Any]:
