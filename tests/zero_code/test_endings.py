@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,33 @@ def test_a_signal_flushes(number: signal.Signals, tmp_path: Path) -> None:
 def test_sigterm_ends_a_child_that_has_just_been_forked() -> None:
     """Without our handler it does, and `Pool.terminate()` waits for such a child for ever if it does not."""
     assert run([*exporting("none"), *program("ended_at_once")]).stdout == f"{{{-signal.SIGTERM}}}\n"
+
+
+HOOKED = """
+import os, signal, time
+from opentelemetry_instrumentation_corevital.instrumentation.sigterm import flush_at_sigterm
+
+class Waits:
+    def shutdown(self):
+        print("flushed", flush=True)
+
+def comes_in_a_hook():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(1)
+
+flush_at_sigterm(lambda: [Waits()])
+os.register_at_fork(after_in_child=comes_in_a_hook)
+child = os.fork()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_whose_hooks_have_yet_to_release_locks_dies_without_flushing() -> None:
+    """Exporters would wait for locks that the hooks release: `Pool.terminate()` took 5 s, now and then."""
+    found = run([sys.executable, "-c", HOOKED], ends_with=-signal.SIGTERM)
+    assert found.stdout.splitlines() == [str(-signal.SIGTERM), "flushed"], "the parent flushes"
 
 
 def test_forked_workers_export_their_runs(tmp_path: Path) -> None:

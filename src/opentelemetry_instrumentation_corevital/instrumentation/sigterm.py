@@ -6,8 +6,10 @@ does a server that has shut down in order: uvicorn raises the signal again at it
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 from .flushing import finish
@@ -15,6 +17,8 @@ from .signal_reminder import remind, stop_reminding
 
 _held: Callable[[], Sequence[Any]] = tuple
 _is_dying = False
+_forking: tuple[int, int, int] | None = None
+"""In a child: which frame has forked it, of which code, and where in it; it stands there until all hooks have run."""
 _of_forks = threading.local()  # the signals that each forking thread blocked before, while it forks
 
 
@@ -63,16 +67,31 @@ def _is_set() -> bool:
     return signal.getsignal(signal.SIGTERM) is _flush_and_die
 
 
-def _flush_and_die(_signal: int, _frame: Any) -> None:
+def _flush_and_die(_signal: int, frame: FrameType | None) -> None:
     global _is_dying  # noqa: PLW0603
     if _is_dying:
         return
     _is_dying = True
     try:
-        finish(_held(), "shutdown")
+        # A child that is not done with being forked has measured nothing, and exporters would wait for locks that its
+        # other hooks have yet to release.
+        if not _is_being_forked(frame):
+            finish(_held(), "shutdown")
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTERM)
+
+
+def _place(frame: FrameType) -> tuple[int, int, int]:
+    return id(frame), id(frame.f_code), frame.f_lasti
+
+
+def _is_being_forked(frame: FrameType | None) -> bool:
+    """Return whether this is a child in which a hook of `os.register_at_fork` is running."""
+    above = None if frame is None or _forking is None else frame.f_back
+    while above is not None and _place(above) != _forking:
+        above = above.f_back
+    return above is not None
 
 
 def _block_before_fork() -> None:
@@ -89,6 +108,9 @@ def _unblock() -> None:
 
 
 def _unblock_in_child() -> None:
+    global _forking  # noqa: PLW0603
+    forks = sys._getframe().f_back
+    _forking = None if forks is None else _place(forks)
     blocked_before = _of_forks.__dict__.get("blocked_before", {signal.SIGTERM})
     if signal.SIGTERM in signal.sigpending() and signal.SIGTERM not in blocked_before:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the child has measured nothing that could be exported
