@@ -155,6 +155,19 @@ def test_what_makes_a_comparison_less_than_it_looks_is_told(cli: Cli) -> None:
     assert "There is one model only" in cli("compare", "--model", "a")[1]
 
 
+def test_judgement_by_different_baselines_is_told(cli: Cli) -> None:
+    source = semconv.VERDICTS["baseline.source"]
+
+    def of(model: str, *sources: str) -> list[Any]:
+        return [answered(model, prompt, 0.1, **{source: each}) for prompt, each in enumerate(sources)]
+
+    cli.store(*of("a", "packaged", "packaged"), *of("b", "none", "learned", "learned"), *of("c", "learned", "learned"))
+    told = "Models differ in their baseline: a: packaged; b: learned. Their risks, flags and warnings rest on"
+    for words in ((), ("--prompts",)):
+        assert told in " ".join(cli("compare", "--models", "a,b", *words)[1].split())
+        assert "baseline" not in cli("compare", "--models", "b,c", *words)[1], "most of both were learned"
+
+
 def test_wrong_use_is_one_sentence(filled: Cli) -> None:
     for arguments, message in (
         (("--model", "org/none"), f"org/none: no run of this model matches; there are runs of {SMALL}, {LARGE}"),

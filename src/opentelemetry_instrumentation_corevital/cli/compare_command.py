@@ -13,9 +13,10 @@ from .._internal.printable import printable
 from .._internal.user_error import UserError
 from ..config import load_settings
 from ..loading.model_names import stored_name
-from ..store import RunFilter, RunSource, RunSummary, open_store
+from ..store import RunFilter, RunSource, open_store
 from ..store.comparison import Difference, ModelFigures, differences, figures, in_common, prompt_of
 from ..store.database import check_place
+from .compare_notes import Groups, different_baselines, what_to_beware_of
 from .compare_prompts import compare_prompts
 from .comparison_tables import as_json_value, csv_rows, print_comparison
 from .options import (
@@ -42,7 +43,6 @@ from .printing import error_console, named_damage, tell_damage
 from .side_by_side import side_by_side
 
 _NEW_TOKENS: Final = 128
-Groups = dict[str, list[RunSummary]]
 
 TwoRuns = Annotated[
     list[str] | None,
@@ -163,10 +163,11 @@ class _Shown:
         """
         tell_damage(named_damage(run for runs in groups.values() for run in runs))
         if self.prompts:
+            notes = [*notes, *different_baselines(groups)]
             compare_prompts(groups, source, as_json=self.as_json, as_csv=self.as_csv, notes=notes)
             return
         found, different = _compared(groups)
-        notes = [*notes, *_notes(groups, found)]
+        notes = [*notes, *what_to_beware_of(groups, found)]
         if self.as_json:
             print_json(as_json_value(found, different, next(iter(groups)), notes))
         elif self.as_csv:
@@ -357,40 +358,3 @@ def _compared(groups: Groups) -> tuple[list[ModelFigures], list[Difference]]:
     (reference, its_runs), *others = groups.items()
     found = [figures(name, runs) for name, runs in groups.items()]
     return found, [each for name, runs in others for each in differences(name, runs, reference, its_runs)]
-
-
-_HASHED: Final = {"text": "from their text", "decoded": "from decoded tokens", "tokens": "from token ids"}
-"""By the source of a prompt's hash, in words."""
-
-
-def _why_none(groups: Groups) -> str:
-    """Return why models may have no prompt in common though they were asked the same, in brackets; empty: no reason."""
-    sources = {run.prompt_hash_source for runs in groups.values() for run in runs} - {None}
-    words = [f"some {how}" for source, how in _HASHED.items() if source in sources]
-    told = f"prompts are hashed {', '.join(words)}" if len(words) > 1 else ""
-    if "tokens" not in sources:
-        return told and f" ({told})"
-    way_out = (
-        "token ids are compared within one tokenizer only; make them while CoreVital is on, and texts are compared"
-    )
-    return f" ({'; '.join(filter(None, (told, way_out)))})"
-
-
-# --- what to beware of -------------------------------------------------------------------------------------------
-
-
-def _notes(groups: Groups, found: Sequence[ModelFigures]) -> list[str]:
-    """Return what makes the comparison worth less than it seems."""
-    if len(groups) == 1:
-        return ["There is one model only, and nothing to compare it with."]
-    notes = []
-    if not in_common(groups):
-        pairs = " in common to all" if len(groups) > 2 else " in common"
-        notes.append(f"The models have no prompt{pairs}{_why_none(groups)}: what was asked may explain differences.")
-    for what, of in (("decoding", "strategy"), ("the way of judging risk", "risk_method")):
-        used = {name: sorted({str(v) for run in runs if (v := getattr(run, of))}) for name, runs in groups.items()}
-        if len({tuple(values) for values in used.values() if values}) > 1:
-            told = "; ".join(f"{name}: {', '.join(values) or 'unknown'}" for name, values in used.items())
-            notes.append(f"Models differ in {what}: {told}.")
-    notes += [f"{each.failed} of the {each.runs} runs of {each.model} failed." for each in found if each.failed]
-    return notes

@@ -213,8 +213,8 @@ class Recording:
         from ..capture.attach.thread_state import report_to
 
         current = self.recorder.current_span(self.span)
-        inside = self.context if current is self.span else set_span_in_context(current, self.context)
-        self._token = otel_context.attach(inside)
+        context = self.context if current is self.span else set_span_in_context(current, self.context)
+        self._token = otel_context.attach(context)
         self._before = report_to(self.call, self.session)
 
     def leave(self) -> None:
