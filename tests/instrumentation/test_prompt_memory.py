@@ -272,6 +272,16 @@ def test_the_same_tokens_of_two_tokenizers_are_told_apart(tmp_path: Path) -> Non
         assert source == "tokens", "nothing tells which of the three it was"
 
 
+def test_texts_of_the_same_tokens_are_not_taken_for_each_other(model: Any, tokenizer: Any) -> None:
+    with instrumented(**WITH_CONTENT) as telemetry:
+        alice, *_ = (tokenizer(f"w5 {name}", return_tensors="pt") for name in ("alice", "bob", "bob"))
+        (found,) = generated(telemetry, model, **alice)
+        text = json.dumps([dict(span.attributes or {}) for span in telemetry.spans])
+    assert found[0] == "decoded"
+    assert "bob" not in text
+    assert "alice" not in text
+
+
 def test_a_prompt_without_tokens_can_be_told(model: Any) -> None:
     embeds = model.get_input_embeddings()(torch.tensor([[5, 6, 7], [8, 9, 10]])).detach()
     with instrumented(**WITH_CONTENT) as telemetry:

@@ -141,8 +141,11 @@ class PromptMemory:
 
     def _keep(self, key: bytes, made: _Made) -> None:
         """Keep what tokens were made of, beside what other tokenizers have made into the same tokens."""
-        others = [each for each in self._prompts.get(key) or () if each.tokenizer is not made.tokenizer]
-        others = others[1 - TOKENIZERS_OF_A_ROW :]
+        found = self._prompts.get(key) or ()
+        same = (each for each in found if each.tokenizer is made.tokenizer and each.chat == made.chat)
+        if any(each.text != made.text for each in same):
+            made = made._replace(text=None)  # of two texts, which differ in words that it does not know: either
+        others = [each for each in found if each.tokenizer is not made.tokenizer][1 - TOKENIZERS_OF_A_ROW :]
         self._prompts.put(key, (*others, made), sum(map(_size, others), _size(made)))
 
 
