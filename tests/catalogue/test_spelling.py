@@ -6,7 +6,13 @@ import pytest
 from rich.console import Console
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.catalogue.spelling import LABELS, factor_for_people, for_people
+from opentelemetry_instrumentation_corevital.catalogue.absence import REASONS
+from opentelemetry_instrumentation_corevital.catalogue.spelling import (
+    _REASONS,
+    LABELS,
+    factor_for_people,
+    for_people,
+)
 from opentelemetry_instrumentation_corevital.catalogue.verdicts import COMPOUND, EARLY_WARNINGS, FLAGS
 from opentelemetry_instrumentation_corevital.presentation.panel import verdict_panel
 from opentelemetry_instrumentation_corevital.presentation.run_table import runs_table, verdict_line
@@ -121,3 +127,11 @@ def test_programs_get_names() -> None:
     row = judged().summary.as_dict()
     assert row["warnings"] == WARNINGS
     assert all(row[flag.name] is True for flag in FLAGS)
+
+
+def test_a_reason_is_a_sentence_for_people_and_a_code_for_programs() -> None:
+    assert set(_REASONS) <= set(REASONS)
+    run = run_of_span(make_spans(**{semconv.CAPTURE_ABSENT: json.dumps({"layer_anomaly_detected": "no_baseline"})})[0])
+    assert run is not None
+    panel = printed(verdict_panel(run.attributes))
+    assert "layer anomaly: too few runs yet say what is usual for the model" in panel

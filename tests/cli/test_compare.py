@@ -269,7 +269,7 @@ def test_the_real_model_and_another_answer_a_prompt(
     code, out, err = cli("compare", "--prompt", "Name three primary colours.", *arguments)
     assert (code, err) == (0, "")
     assert "smollm2" in out.splitlines()[0]
-    assert "1 runs of the prompt by each, an interval needs 4" in out
+    assert "1 run of the prompt by each, an interval needs 4" in out
     newest, real = json.loads(cli("runs", "--json")[1])
     assert newest["prompt_hash"] == real["prompt_hash"], "with and without a chat template it is the same prompt"
     assert (real["model"], real["operation"]) == ("HuggingFaceTB/SmolLM2-135M-Instruct", "chat")

@@ -80,7 +80,7 @@ def test_runs_of_one_prompt_are_held_against_each_other() -> None:
     ("prompts", "risks", "reason"),
     [
         ("abc", (0.1, 0.2, 0.3), "3 prompts in common, an interval needs 4"),
-        ("a", (0.1,), "1 runs of the prompt by each, an interval needs 4"),
+        ("a", (0.1,), "1 run of the prompt by each, an interval needs 4"),
         ("abcde", (0.3,) * 5, "the same difference everywhere"),
     ],
 )

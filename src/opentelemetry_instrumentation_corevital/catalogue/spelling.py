@@ -19,6 +19,7 @@ LABELS: Final[Mapping[str, str]] = {
     **{name: name.replace("_", " ") for name in _WARNINGS},
 }
 """Every flag, with and without `_detected`, and every warning -> how people read it."""
+_REASONS: Final = {"no_baseline": "too few runs yet say what is usual for the model"}
 _FLAGS: Final = {spelt.lower(): flag.name for flag in verdicts.FLAGS for spelt in (flag.name, flag.short, flag.label)}
 
 
@@ -31,6 +32,11 @@ def factor_for_people(factor: str) -> str:
     """Return a factor of the risk such as `repetition_loop_detected=0.900` as `repetition loop 0.900`."""
     name, separator, part = factor.rpartition("=")
     return f"{for_people(name)} {part}" if separator else for_people(factor)
+
+
+def reason_for_people(reason: str) -> str:
+    """Return how people read why something is absent."""
+    return _REASONS.get(reason, reason)
 
 
 def flag_for_programs(given: str) -> str | None:

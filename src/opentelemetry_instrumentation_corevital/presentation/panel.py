@@ -16,7 +16,7 @@ from .._internal.json_text import json_object, too_deep
 from .._internal.printable import ELLIPSIS, one_line, printable
 from ..catalogue.signal import Signal
 from ..catalogue.signals import SIGNALS
-from ..catalogue.spelling import LABELS, factor_for_people, for_people
+from ..catalogue.spelling import LABELS, factor_for_people, for_people, reason_for_people
 from ..catalogue.verdicts import FLAGS, HIGH_ENTROPY_SHARE, HIGH_ENTROPY_STEPS
 from .evidence_text import evidence_text
 from .interventions import intervention_lines
@@ -142,7 +142,7 @@ def _not_there(absent: Mapping[str, Any] | None) -> str:
         return f"not known: the list of it is {CUT}"
     reasons: dict[str, list[str]] = {}
     for name, reason in absent.items():
-        reasons.setdefault(str(reason), []).append(LABELS.get(name, name))
+        reasons.setdefault(reason_for_people(str(reason)), []).append(LABELS.get(name, name))
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
 
 

@@ -205,6 +205,14 @@ def _by_prompt(measure: Measure, runs: Iterable[RunSummary]) -> dict[object, lis
     return found
 
 
+_UNITS: Final = {
+    "pairs": ("prompt", "in common"),
+    "runs": ("run", "of the prompt by each"),
+    "prompts": ("prompt", "of each"),
+}
+"""By what a difference rests on: what there are several of, in words."""
+
+
 def _difference(measure: Measure, ours: Prompts, theirs: Prompts, model: str, reference: str) -> Difference | None:
     if not ours or not theirs:
         return None
@@ -219,8 +227,12 @@ def _difference(measure: Measure, ours: Prompts, theirs: Prompts, model: str, re
     mean, reference_mean = float(a.mean()), float(b.mean())
     low = high = why = None
     if units < FEWEST:
-        what = {"pairs": "prompts in common", "runs": "runs of the prompt by each", "prompts": "prompts of each"}[basis]
-        why = f"{units} {what}, an interval needs {FEWEST}"
+        what, of = {
+            "pairs": ("prompt", "in common"),
+            "runs": ("run", "of the prompt by each"),
+            "prompts": ("prompt", "of each"),
+        }[basis]
+        why = f"{units} {what}{'' if units == 1 else 's'} {of}, an interval needs {FEWEST}"
     else:
         ends = _interval(a, b, measure, in_pairs=basis == "pairs")
         if ends is None:
