@@ -98,6 +98,6 @@ def test_a_notebook_shows_runs_and_verdicts_and_runs_no_foreign_code(path: Path,
 def test_a_run_is_one_line_at_a_prompt_and_holds_no_content(hostile: StoredRun) -> None:
     summary = dataclasses.replace(hostile.summary, model="org/\x1b[31m", risk_score=0.93)
     shown = repr(dataclasses.replace(hostile, summary=summary))
-    assert shown == f"<StoredRun {summary.trace_id[:12]}:0, 'org/\\x1b[31m', risk 0.93, 40 tokens, repetition_loop>"
+    assert shown == f"<StoredRun {summary.trace_id[:12]}:0, 'org/\\x1b[31m', risk 0.93, 40 tokens, repetition loop>"
     summary = dataclasses.replace(summary, risk_score=None)
     assert "risk not judged" in repr(dataclasses.replace(hostile, summary=summary))
