@@ -118,6 +118,7 @@ COMMANDS: dict[str, Stability] = {
     "push": "provisional",
     "collect": "provisional",
     "collector init": "provisional",
+    "dashboard": "provisional",
     "doctor": "provisional",
     "db check": "stable",
     "db stats": "stable",

@@ -8,6 +8,7 @@ from typing import Final
 
 PREFIX: Final = "OTEL_COREVITAL_"
 COLLECT_TOKEN_ENV: Final = "COREVITAL_COLLECT_TOKEN"
+DASHBOARD_TOKEN_ENV: Final = "COREVITAL_DASHBOARD_TOKEN"
 
 OTHERS: Final = (
     *("BACKEND", "CLICKHOUSE", "COLLECTOR", "FILE", "GATEWAY", "GATEWAYS", "JAEGER", "LANGFUSE", "OTLP", "PROMETHEUS"),
@@ -37,8 +38,8 @@ def unknown_variables(environment: Mapping[str, str], options: Mapping[str, str]
         environment: the variables; their values are not looked at.
         options: option -> its variable.
     """
-    known = {*options.values(), COLLECT_TOKEN_ENV}
-    meant = {**options, "collect_token": COLLECT_TOKEN_ENV}
+    known = {*options.values(), COLLECT_TOKEN_ENV, DASHBOARD_TOKEN_ENV}
+    meant = {**options, "collect_token": COLLECT_TOKEN_ENV, "dashboard_token": DASHBOARD_TOKEN_ENV}
     found = list[UnknownVariable]()
     for given in sorted(environment):
         name = given.upper()  # options are read whatever the case

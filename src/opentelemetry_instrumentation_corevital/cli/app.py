@@ -21,6 +21,7 @@ from .calibrate_command import calibrate
 from .collect_command import collect
 from .collector_commands import collector
 from .compare_command import compare
+from .dashboard_command import dashboard
 from .db_commands import db
 from .doctor_command import doctor
 from .help import Command, CommandGroup
@@ -60,6 +61,7 @@ app.command(cls=Command)(push)
 app.command(cls=Command)(migrate)
 app.command(cls=Command)(doctor)
 app.command(cls=Command)(collect)
+app.command(cls=Command)(dashboard)
 app.add_typer(baseline, name="baseline")
 app.add_typer(collector, name="collector")
 app.add_typer(db, name="db")

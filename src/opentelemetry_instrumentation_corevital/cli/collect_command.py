@@ -1,25 +1,23 @@
 """`corevital collect`: a receiver of OTLP that stores what other processes and Collectors send."""
 
-import ipaddress
 import logging
 import os
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._internal.ports import is_loopback
 from .._internal.unknown_variables import COLLECT_TOKEN_ENV
 from .._internal.user_error import UserError
 from ..config import load_settings
 from ..doctor.redaction import RedactingFormatter
 from ..store import Retention
-from .options import Database, database_file
+from .options import Database, Host, checked_token, database_file
 from .printing import echo
 
 if TYPE_CHECKING:
     from ..receiver.server import BoundAddresses, ReceiverOptions
 
-Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")]
 HttpPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of OTLP over HTTP; 0: any free one.")]
 GrpcPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of OTLP over gRPC; 0: any free one.")]
 Token = Annotated[
@@ -50,7 +48,7 @@ def collect(
 
     Example: corevital collect --db fleet.db
     """
-    token = _checked_token(token)
+    token = checked_token(token)
     if (tls_cert is None) != (tls_key is None):
         raise UserError("--tls-cert and --tls-key go together; give both or none.")
     # gRPC writes a line for each handshake that fails, and anybody can let one fail. It reads this when it is imported.
@@ -82,22 +80,6 @@ def collect(
         os._exit(0)  # Python would wait for the thread, however long that takes
 
 
-def _checked_token(token: str | None) -> str | None:
-    """Return the token without the space around it.
-
-    Raises:
-        UserError: if no header can carry it.
-    """
-    if token is None:
-        return None
-    token = token.strip()
-    if token == "":
-        raise UserError("--token: is empty; leave it out, or give one.")
-    if not re.fullmatch("[!-~]+", token):  # what a header can carry, so that every sender sends the same bytes
-        raise UserError("--token: may only hold ASCII letters, digits and signs, and no space.")
-    return token
-
-
 def _log_to_standard_error() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
@@ -111,15 +93,8 @@ def _tell(options: "ReceiverOptions", bound: "BoundAddresses") -> None:
         f"OTLP over HTTP at {scheme}://{host}:{bound.port}, over gRPC at {host}:{bound.grpc_port}, into {options.path}",
         err=True,
     )
-    if options.token is None and not _loopback(bound.host):
+    if options.token is None and not is_loopback(bound.host):
         echo(
             "anybody who reaches these ports can store here: set COREVITAL_COLLECT_TOKEN, and --tls-cert and --tls-key",
             err=True,
         )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

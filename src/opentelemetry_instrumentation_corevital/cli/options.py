@@ -3,10 +3,8 @@
 import os
 import re
 import shlex
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -21,12 +19,12 @@ from ..store import RunFilter, RunSource, RunSummary, StoreError, open_store
 from ..store.database import store_path
 from ..store.filters import BASELINE_SOURCES, FLAGS, LEVELS, STOP_REASONS
 from ..store.opening import local_file
+from ..store.time_text import time_ns_of
 
 _ID_LENGTH: Final = 12
 _MOST_COMPLETIONS: Final = 30
 _MOST_COMPLETED: Final = 200
 """Characters of what is completed: no shell gets what cannot be shown, or what nobody types."""
-_UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def database(path: str | None, option: str = "--db") -> str:
@@ -155,6 +153,7 @@ RunIds = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 MOST_INPUT_BYTES: Final = 64 << 20
@@ -269,9 +268,23 @@ def since_ns(text: str | None, option: str = "--since") -> int | None:
     """
     if text is None:
         return None
-    if ago := re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h|d|w)", text.strip()):
-        return time.time_ns() - int(float(ago[1]) * _UNITS[ago[2]] * 1e9)
     try:
-        return int(datetime.fromisoformat(text.strip()).timestamp() * 1e9)
-    except (ValueError, OverflowError):
+        return time_ns_of(text)
+    except (ValueError, OverflowError, OSError):
         raise UserError(f"{option} {text}: give 90s, 30min, 2h, 7d, 4w, or a date such as 2026-03-01T08:00.") from None
+
+
+def checked_token(token: str | None) -> str | None:
+    """Return the token without the space around it.
+
+    Raises:
+        UserError: if no header can carry it.
+    """
+    if token is None:
+        return None
+    token = token.strip()
+    if token == "":
+        raise UserError("--token: is empty; leave it out, or give one.")
+    if not re.fullmatch("[!-~]+", token):  # what a header can carry, so that every sender sends the same bytes
+        raise UserError("--token: may only hold ASCII letters, digits and signs, and no space.")
+    return token

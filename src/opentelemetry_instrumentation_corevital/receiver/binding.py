@@ -1,7 +1,5 @@
-"""Where the receiver listens, and its certificate."""
+"""The certificate with which the receiver listens."""
 
-import os
-import socket
 import ssl
 from dataclasses import dataclass
 from typing import Final
@@ -54,27 +52,6 @@ class TlsContexts:
     http: ssl.SSLContext
     grpc: ssl.SSLContext
     """Which speaks HTTP/2 only."""
-
-
-def listen(option: str, host: str, port: int) -> socket.socket:
-    """Return the listening socket of a protocol, whose port this option gives.
-
-    Raises:
-        ReceiverError: if there can be none.
-    """
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=512)
-    except socket.gaierror as error:
-        raise ReceiverError(f"--host {host}: no such address ({error.strerror}).") from None
-    except (OSError, OverflowError) as error:
-        raise ReceiverError(_unusable(option, host, port, error)) from None
-
-
-def _unusable(option: str, host: str, port: int, error: Exception) -> str:
-    number = getattr(error, "errno", None)
-    reason = os.strerror(number) if number else str(error)[:100]
-    return f"{option} {port}: cannot listen on {host} ({reason}); stop what listens there, or choose another."
 
 
 def _no_password() -> bytes:

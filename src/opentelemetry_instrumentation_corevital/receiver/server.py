@@ -11,12 +11,13 @@ from typing import Any, Final
 
 import uvicorn
 
+from .._internal.ports import listen
 from ..store.database import open_database
 from ..store.retention import Retention
 from ..store.writer import StoreWriter
 from .admission import Admission
 from .bearer_token import TokenCheck
-from .binding import Tls, TlsContexts, listen
+from .binding import Tls, TlsContexts
 from .grpc_gate import Gate
 from .grpc_service import GrpcService
 from .http_connections import protocol
@@ -66,7 +67,8 @@ def serve(options: ReceiverOptions, started: Callable[[BoundAddresses], None]) -
         keeps an ordinary end of the process waiting.
 
     Raises:
-        ReceiverError: if a port or a certificate cannot be used.
+        UserError: if a port cannot be used.
+        ReceiverError: if a certificate cannot be used.
         StoreError: if the store cannot be written.
     """
     open_database(options.path).close()

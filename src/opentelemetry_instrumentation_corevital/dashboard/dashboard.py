@@ -1,0 +1,51 @@
+"""What every page of the dashboard works with: the store, and the way to a response."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from .._internal.printable import printable
+from ..presentation.pages.rendering import render
+from ..store.opening import open_store
+from ..store.source import RunSource
+from .dashboard_settings import DashboardSettings
+from .page_folders import TEMPLATES
+
+PAGES: Final = (("/runs", "Runs"), ("/overview", "Overview"), ("/compare", "Compare"), ("/live", "Live"))
+"""The pages of the bar at the top: path and name."""
+
+
+class Dashboard:
+    """A dashboard over one store.
+
+    Args:
+        settings: what it was told.
+    """
+
+    def __init__(self, settings: DashboardSettings) -> None:
+        self.settings = settings
+
+    @contextmanager
+    def source(self) -> Iterator[RunSource]:
+        """Give the store to one request, opened for reading.
+
+        Raises:
+            StoreError: if it cannot be read.
+        """
+        with open_store(self.settings.store) as source:
+            yield source
+
+    def page(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """Return a page.
+
+        Args:
+            request: that it answers.
+            template: one of the dashboard's templates.
+            status: of the response.
+            values: what the template shows.
+        """
+        bar = {"pages": PAGES, "here": request.url.path, "store": printable(self.settings.store)}
+        return HTMLResponse(render(template, {"inlined": None, "bar": bar, **values}, [TEMPLATES]), status)

@@ -1,0 +1,1 @@
+"""What every page for a browser is made of: templates, styles, scripts and the data that scripts read."""
