@@ -13,6 +13,7 @@ ACROSS_ROOMS = {
     "benchmarks": "what benchmarks/ computes",
     "collector": "a real Collector with the files of collector/",
     "gpu": "a CUDA device",
+    "hub": "models of the hub",
     "kernels": "a process of its own, since Triton decides when it is imported",
     "laws": "what is true of every run, whatever the room",
     "phoenix": "a real Phoenix",

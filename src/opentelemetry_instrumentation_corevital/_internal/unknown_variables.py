@@ -12,7 +12,7 @@ DASHBOARD_TOKEN_ENV: Final = "COREVITAL_DASHBOARD_TOKEN"
 
 OTHERS: Final = (
     *("BACKEND", "CLICKHOUSE", "COLLECTOR", "FILE", "GATEWAY", "GATEWAYS", "JAEGER", "LANGFUSE", "OTLP", "PROMETHEUS"),
-    *("SAMPLING", "FUZZ", "OTELCOL", "PHOENIX", "SMOLLM2"),
+    *("SAMPLING", "FUZZ", "HUB", "OTELCOL", "PHOENIX", "SMOLLM2"),
 )
 """First words behind `COREVITAL_` of what others read: the Collector's configurations, the tests, the benchmarks."""
 

@@ -1,0 +1,1 @@
+"""Models of the hub, for who has access: `pytest -m hub`."""
