@@ -20,9 +20,9 @@ _INSTEAD: Final[Mapping[str, Mapping[str, str]]] = {
     "run": {
         "--quantize-4": _QUANTIZED,
         "--quantize-8": _QUANTIZED,
-        "--perf": "leave it out: the span has the run's times, and docs/performance.md what watching costs",
+        "--perf": "leave it out: `corevital cost` measures what watching costs",
         "--config": _SETTINGS,
-        "--calibration": "set OTEL_COREVITAL_PROFILE to a profile that `corevital calibrate` has written",
+        "--calibration": "set OTEL_COREVITAL_BASELINE to a profile that `corevital calibrate` has written",
         "--log-level": "leave it out: what goes wrong is printed",
         "--no-prompt-telemetry": "leave it out: no extra pass over the prompt is made",
         "--report-on-gpu": "leave it out: numbers are always computed on the model's device",
@@ -39,7 +39,7 @@ _INSTEAD: Final[Mapping[str, Mapping[str, str]]] = {
     "calibrate": {"--config": _SETTINGS},
 }
 _OTHER_NAMES: Final = {"capture-mode": "capture"}
-_COMMANDS: Final = {"serve": "there is no server of runs; `corevital show last --html FILE` writes a page"}
+_COMMANDS: Final = {"serve": "`corevital dashboard` serves the runs of a store"}
 
 
 def todays_name(name: str) -> str:
