@@ -120,6 +120,8 @@ COMMANDS: dict[str, Stability] = {
     "collector init": "provisional",
     "dashboard": "provisional",
     "doctor": "provisional",
+    "db backup": "stable",
+    "db restore": "stable",
     "db check": "stable",
     "db stats": "stable",
     "db prune": "stable",

@@ -1,6 +1,5 @@
 """`corevital db`: looking after a store's file."""
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,6 +19,8 @@ from ..store.maintenance import stats as stats_of
 from ..store.maintenance import upgrade as upgrade_file
 from ..store.maintenance import vacuum as vacuum_file
 from ..store.retention import Removed
+from .asking import confirm
+from .backup_commands import add_backup_commands
 from .help import Command, CommandGroup
 from .options import AsJson, Database, RunId, Yes, database_file
 from .output import print_json
@@ -31,6 +32,7 @@ DAMAGED = 4
 """Exit code of a file in which something is wrong."""
 
 db = typer.Typer(cls=CommandGroup, help="Look after the store's file.", no_args_is_help=True)
+add_backup_commands(db)
 
 
 @db.command(cls=Command)
@@ -104,7 +106,7 @@ def prune(
         raise UserError("--yes does not go with --dry-run, which removes nothing.")
     file = database_file(path)
     if not (dry_run or yes) and (count := empties(file, retention)):
-        _confirm(f"remove every run without a label ({count}) from {file}")
+        confirm(f"remove every run without a label ({count}) from {file}")
     removed = prune_store(file, retention, dry_run=dry_run)
     if as_json:
         print_json({"dry_run": dry_run, **asdict(removed)})
@@ -152,7 +154,7 @@ def delete(run_id: RunId, path: Database = None, yes: Yes = False) -> None:
             f"{run_id}: one of {len(call)} sequences cannot go alone; name the call, {call[0].trace_id[:12]}."
         )
     if not yes:
-        _confirm(f"delete {what}")
+        confirm(f"delete {what}")
     removed = delete_call(file, call[0].trace_id, [run.span_id for run in call])
     echo(f"deleted {what}: {_counts(removed)}")
 
@@ -161,17 +163,6 @@ def _models(models: Mapping[str, int]) -> str:
     shown = [f"{one_line(name, _MOST_NAME)} ({count})" for name, count in list(models.items())[:_MOST_MODELS]]
     more = [f"{len(models) - _MOST_MODELS} more; --json lists all"] if len(models) > _MOST_MODELS else []
     return ", ".join([*shown, *more])
-
-
-def _confirm(what: str) -> None:
-    """Ask whether to do it, and abort where the answer is no.
-
-    Raises:
-        UserError: if there is no terminal to ask on.
-    """
-    if not sys.stdin.isatty():
-        raise UserError(f"{what}? There is no terminal to ask on; add --yes to do it without a question.")
-    typer.confirm(f"{what[:1].upper()}{what[1:]} for good?", abort=True)
 
 
 def _counts(removed: Removed) -> str:

@@ -115,8 +115,12 @@ def _check_folder(folder: Path, path: Path) -> None:
         raise StoreError(f"{path}: the folder {folder} cannot be written to; choose another path.")
 
 
-def open_for_reading(path: str | os.PathLike[str]) -> sqlite3.Connection:
+def open_for_reading(path: str | os.PathLike[str], *, any_version: bool = False) -> sqlite3.Connection:
     """Open an existing store for reading only.
+
+    Args:
+        path: the file.
+        any_version: also one of an older version, whose tables lack something.
 
     Raises:
         StoreError: if there is no such file, or it is not a store, or one of an older version.
@@ -129,7 +133,7 @@ def open_for_reading(path: str | os.PathLike[str]) -> sqlite3.Connection:
         )
     _refuse_odd(path)
     try:
-        return _open_read_only(path, "mode=ro")
+        return _open_read_only(path, "mode=ro", any_version)
     except sqlite3.Error as error:
         # Even to read a WAL database SQLite writes a file beside it. In a folder where it may not, and where no log
         # waits to be read, the file is read as one that nobody changes.
@@ -137,19 +141,19 @@ def open_for_reading(path: str | os.PathLike[str]) -> sqlite3.Connection:
         may_write = os.access(log.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
         if not may_write and not (os.path.exists(log) and log.stat().st_size):
             try:
-                return _open_read_only(path, "mode=ro&immutable=1")
+                return _open_read_only(path, "mode=ro&immutable=1", any_version)
             except sqlite3.Error:
                 pass
         raise explain(error, path) from None
 
 
-def _open_read_only(path: Path, options: str) -> sqlite3.Connection:
+def _open_read_only(path: Path, options: str, any_version: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=BUSY_SECONDS)
     connection.text_factory = _text  # one text that is no UTF-8 would be an error of every list that has it
     try:
         _check_version(connection, path)
         version = _version(connection)
-        if version < SCHEMA_VERSION:
+        if version < SCHEMA_VERSION and not any_version:
             raise StoreError(
                 f"{path}: was written by an older CoreVital (schema {version}, this one reads {SCHEMA_VERSION}); "
                 f"`corevital db upgrade --db {path}` brings it up to date."
