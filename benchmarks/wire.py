@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,11 @@ from opentelemetry.trace import Span, Tracer, set_span_in_context
 from store import LAYERS, noise  # of this folder
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital._internal.prompt import Prompt
 from opentelemetry_instrumentation_corevital.assessment.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.config import Settings, load_settings
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
 from opentelemetry_instrumentation_corevital.emission.judgements import default_judgements
-from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint
-from opentelemetry_instrumentation_corevital.instrumentation.prompt_and_response import PromptAndResponse
 from opentelemetry_instrumentation_corevital.instrumentation.reporting import CallReport
 from opentelemetry_instrumentation_corevital.run import Run
 
@@ -75,11 +74,23 @@ class Timed:
         return getattr(self._exporter, name)
 
 
+class ToldPrompt:
+    """The prompt of every run, with content off."""
+
+    def give_prompts(self, runs: Sequence[Run]) -> None:
+        """Give the runs their prompt."""
+        for run in runs:
+            run.prompt = Prompt("Tell me everything.", "text", chat=False)
+
+    def messages(self, _run: Run) -> dict[str, str]:
+        """Return nothing: content is off."""
+        return {}
+
+
 def reported(run: Run, settings: Settings, tracer: Tracer, logger: Logger) -> Span:
     """Return the span of a run as CoreVital's recorder has it before its end: judged, with step events."""
     start = start_attributes(run.model.name, chat=False)
     span = tracer.start_span(f"text_completion {run.model.name}", attributes=start, start_time=run.start_ns)
-    hint = PromptHint(text="Tell me everything.")
     CallReport(
         settings=settings,
         tracer=tracer,
@@ -89,7 +100,7 @@ def reported(run: Run, settings: Settings, tracer: Tracer, logger: Logger) -> Sp
         span=span,
         context=set_span_in_context(span, Context()),
         model=run.model,
-        prompt_and_response=PromptAndResponse(settings, hint, None),  # type: ignore[arg-type]  # nobody wants tokens
+        prompt_and_response=ToldPrompt(),  # type: ignore[arg-type]  # no call has made these runs
     ).write([run], None)
     span.set_attributes(start)
     return span
