@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,14 @@ import yaml
 from tests.support.collectors import FOLDER, collector
 from tests.support.fleet import Program, program
 from tests.support.markdown import anchors
-from tests.support.processes import free_port, get_json, listening, process, wait_until
+from tests.support.processes import free_port, wait_until
+from tests.support.prometheus_server import ALERTS, PrometheusServer, prometheus_server
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("wire")]
 
-RULES = FOLDER / "alerts" / "corevital.rules.yaml"
+RULES = ALERTS / "corevital.rules.yaml"
+ALL_RULES = sorted(ALERTS.glob("*.rules.yaml"))
 DASHBOARD = FOLDER / "grafana" / "corevital.json"
-# A minute has to do for what takes a day: every window and `for` of the rules, and what it becomes. The windows are
-# longer than the test, so that it does not matter how slow the machine is.
-SHORTER = {"1d": "5m", "7h": "3m", "1h": "3m", "30m": "2m", "15m": "1s", "10m": "1m", "5m": "1s", "2m": "1s"}
 
 
 def run_promtool(promtool: str, *arguments: str) -> None:
@@ -32,16 +30,22 @@ def run_promtool(promtool: str, *arguments: str) -> None:
 
 
 def test_promtool_takes_the_rules_and_their_tests_pass(promtool: str) -> None:
-    run_promtool(promtool, "check", "rules", str(RULES))
     run_promtool(promtool, "check", "config", str(RULES.with_name("prometheus.yml")))
-    run_promtool(promtool, "test", "rules", str(RULES.with_name("corevital.rules.test.yaml")))
+    for rules in ALL_RULES:
+        run_promtool(promtool, "check", "rules", str(rules))
+        run_promtool(promtool, "test", "rules", str(cases_of(rules)))
 
 
-def test_every_alert_is_tested_both_ways_and_says_what_to_do() -> None:
-    tests = yaml.safe_load(RULES.with_name("corevital.rules.test.yaml").read_text())["tests"]
+def cases_of(rules: Path) -> Path:
+    return rules.with_name(rules.name.replace(".yaml", ".test.yaml"))
+
+
+@pytest.mark.parametrize("rules", ALL_RULES, ids=lambda path: path.stem)
+def test_every_alert_is_tested_both_ways_and_says_what_to_do(rules: Path) -> None:
+    tests = yaml.safe_load(cases_of(rules).read_text())["tests"]
     asked = [(each["expr"], bool(each["exp_samples"])) for test in tests for each in test["promql_expr_test"]]
     page = Path(RULES.parents[2] / "docs" / "alerting.md").read_text()
-    for alert in alerts():
+    for alert in alerts(rules):
         name = alert["alert"]
         assert {fires for expr, fires in asked if f'"{name}"' in expr} == {True, False}, name
         assert alert["labels"]["severity"] in ("info", "warning", "critical")
@@ -49,58 +53,34 @@ def test_every_alert_is_tested_both_ways_and_says_what_to_do() -> None:
         place, anchor = alert["annotations"]["runbook"].split("#")
         assert anchor in anchors(RULES.parents[2] / place)
         assert f"`{name}`" in page
+        assert name.lower() in anchors(RULES.parents[2] / "docs" / "alerting.md"), "it has a runbook"
         gauges = ("corevital_risk_score_ratio", "corevital_entropy_bit", "corevital_surprisal_bit", "corevital_layer")
         assert not any(re.search(rf"\b{gauge}", alert["expr"]) for gauge in gauges), "gauges hold the last run only"
 
 
-def alerts() -> list[dict[str, Any]]:
-    groups = yaml.safe_load(RULES.read_text())["groups"]
+def alerts(rules: Path) -> list[dict[str, Any]]:
+    groups = yaml.safe_load(rules.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
 @dataclass
 class Stack:
-    """A program, a Collector and a Prometheus."""
+    """A program, and the Prometheus that knows what a Collector heard of it."""
 
     program: Program
-    api: str
-
-    def query(self, expression: str) -> list[Any]:
-        """Return an instant query's result; an error if it does not parse."""
-        found = get_json(f"{self.api}/query?{urllib.parse.urlencode({'query': expression})}")
-        assert found["status"] == "success"
-        result: list[Any] = found["data"]["result"]
-        return result
-
-    def firing(self) -> dict[str, dict[str, Any]]:
-        found = get_json(f"{self.api}/alerts")["data"]["alerts"]
-        return {each["labels"]["alertname"]: each for each in found if each["state"] == "firing"}
+    prometheus: PrometheusServer
 
 
 @pytest.fixture(scope="module")
 def stack(otelcol: str, prometheus: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("stack")
-    scraped, port = free_port(), free_port()
-    units = re.compile(rf"(?<![\d])({'|'.join(SHORTER)})\b")
-    (folder / RULES.name).write_text(units.sub(lambda found: SHORTER[found[1]], RULES.read_text()))
-    configuration = yaml.safe_load(RULES.with_name("prometheus.yml").read_text())
-    configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    configuration["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{scraped}"]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    command = [
-        prometheus,
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
+    folder, scraped = tmp_path_factory.mktemp("stack"), free_port()
     with (
         collector(otelcol, folder, "prometheus", COREVITAL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{scraped}") as sent_to,
-        process(command, folder / "prometheus.log", {}),
+        prometheus_server(prometheus, folder, RULES.name, {"corevital": scraped}) as asked,
         # So few bytes that step events are left out.
         program(sent_to, folder / "program.log", "chat", OTEL_COREVITAL_MAX_SPAN_BYTES="4096") as running,
     ):
-        wait_until(lambda: listening(port))
-        yield Stack(running, f"http://127.0.0.1:{port}/api/v1")
+        yield Stack(running, asked)
 
 
 @pytest.mark.wire
@@ -108,21 +88,21 @@ def test_a_burst_of_loops_fires_its_alert(stack: Stack) -> None:
     stack.program.generate("unmeasured", 2)
     stack.program.generate("healthy", 25)
     counted = 'sum(corevital_runs_total{corevital_captured="true"})'
-    wait_until(lambda: stack.query(counted)[0]["value"][1] == "25", 30)
-    wait_until(lambda: "CoreVitalDropped" in stack.firing(), 30)
-    assert set(stack.firing()) == {"CoreVitalDropped"}, "runs that are well alarm nobody"
+    wait_until(lambda: stack.prometheus.query(counted)[0]["value"][1] == "25", 30)
+    wait_until(lambda: "CoreVitalDropped" in stack.prometheus.firing(), 30)
+    assert set(stack.prometheus.firing()) == {"CoreVitalDropped"}, "runs that are well alarm nobody"
     stack.program.generate("loops", 8)
-    wait_until(lambda: "CoreVitalLoops" in stack.firing(), 30)
-    loops = stack.firing()["CoreVitalLoops"]
+    wait_until(lambda: "CoreVitalLoops" in stack.prometheus.firing(), 30)
+    loops = stack.prometheus.firing()["CoreVitalLoops"]
     assert loops["labels"]["job"] == "chat"
     assert loops["labels"]["gen_ai_request_model"] == "LlamaForCausalLM"
     assert re.fullmatch(
         r"[\d.]+% of the runs of LlamaForCausalLM in chat end in a loop", loops["annotations"]["summary"]
     )
-    assert "CoreVitalNonFinite" not in stack.firing()
+    assert "CoreVitalNonFinite" not in stack.prometheus.firing()
     stack.program.generate("nan", 1)
-    wait_until(lambda: "CoreVitalNonFinite" in stack.firing(), 30)
-    assert {"CoreVitalDropped", "CoreVitalHighRiskRate"} <= set(stack.firing())
+    wait_until(lambda: "CoreVitalNonFinite" in stack.prometheus.firing(), 30)
+    assert {"CoreVitalDropped", "CoreVitalHighRiskRate"} <= set(stack.prometheus.firing())
 
 
 @pytest.mark.wire
@@ -134,13 +114,13 @@ def test_every_panel_of_the_dashboard_shows_something(stack: Stack) -> None:
     found = {}
     for expression in expressions(shown):
         query = re.sub(r"\$\w+", lambda variable: values[variable[0]], expression)
-        found[expression] = wait_until(lambda query=query: stack.query(query), 20)
+        found[expression] = wait_until(lambda query=query: stack.prometheus.query(query), 20)
     (torn,) = [result for expression, result in found.items() if "nan_detected" in expression]
     assert float(torn[0]["value"][1]) >= 1, "a counter's first event counts"
     for variable in shown["templating"]["list"]:
         if variable["type"] == "query":
             series, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()  # type: ignore[union-attr]
-            assert stack.query(f"count by ({label}) ({series.replace('$service', 'chat')})")
+            assert stack.prometheus.query(f"count by ({label}) ({series.replace('$service', 'chat')})")
 
 
 def test_the_dashboard_can_be_imported_anywhere() -> None:

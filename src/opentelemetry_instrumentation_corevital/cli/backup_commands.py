@@ -45,7 +45,7 @@ def restore(backup: From, path: Database = None, yes: Yes = False, as_json: AsJs
 
     Programs that write to the store meanwhile go on with what is restored.
 
-    Example: corevital db restore backups/monday.db --db runs/corevital.db
+    Example: corevital db restore backups/monday.db --yes
     """
     source, file = _named(backup, "BACKUP"), database_file(path)
     if not os.path.exists(source):
