@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -76,14 +77,20 @@ def instrumented(command: list[str]) -> list[str]:
     return [*map(str, start), "--logs_exporter", "corevital_sqlite", str(here / command[0]), *command[1:]]
 
 
-def ask(port: int, server: "subprocess.Popen[bytes]") -> str:
-    """Return the process that answered; waits for a server that is not there yet, or that changes its workers."""
+def ask(port: int, path: str, server: "subprocess.Popen[bytes]") -> str:
+    """Return what a path answers; waits while nobody listens: before the start, or between two workers.
+
+    What was asked is not asked again: somebody may have served it.
+    """
     deadline = time.monotonic() + STARTING_S
     while True:
-        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
-            return str(answer.read().decode())
-        if time.monotonic() > deadline or server.poll() is not None:
-            raise TimeoutError(f"nothing answers on port {port}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=STARTING_S) as answer:
+                return str(answer.read().decode())
+        except urllib.error.URLError as error:
+            refused = isinstance(error.reason, ConnectionRefusedError)
+            if not refused or time.monotonic() > deadline or server.poll() is not None:
+                raise
         time.sleep(0.2)
 
 
@@ -94,7 +101,8 @@ def served(command: list[str], runs: int, folder: Path) -> dict[str, Any]:
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(instrumented(words), stdout=log, stderr=log, env=environment(folder))
         try:
-            answered = [ask(port, server) for _ in range(runs)]
+            ask(port, "/ready", server)
+            answered = [ask(port, "/", server) for _ in range(runs)]
             server.send_signal(signal.SIGTERM)
             code = server.wait(120)
         finally:

@@ -25,9 +25,14 @@ def generate() -> bytes:
     return str(os.getpid()).encode()
 
 
-def application(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+def answer(path: str) -> bytes:
+    """Return the number of the process, after a run; without one for `/ready`."""
+    return b"ready" if path == "/ready" else generate()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer a request, for WSGI."""
-    body = generate()
+    body = answer(environ["PATH_INFO"])
     start_response("200 OK", [("content-type", "text/plain"), ("content-length", str(len(body)))])
     return [body]
 
@@ -43,7 +48,7 @@ async def app(
             kind = (await receive())["type"]
             await send({"type": f"{kind}.complete"})
         return
-    body = generate()
+    body = answer(scope["path"])
     await send(
         {"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]}
     )
