@@ -25,6 +25,7 @@ COLUMNS: Final = {
     "dashboard": (5, 5),
     "monitor": (8, 8),
     "recordings": (1, 1),
+    "overhead": (9, 9),
     "instrumentation": (0, 1),
     "legacy": (6, 6),
     "loading": (8, 8),

@@ -106,6 +106,7 @@ COMMANDS: dict[str, Stability] = {
     "watch": "provisional",
     "compare": "provisional",
     "calibrate": "provisional",
+    "cost": "provisional",
     "baseline list": "provisional",
     "baseline show": "provisional",
     "baseline merge": "provisional",

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cases import ARMS, CASES, CONTROL, PLAIN, Case
-from errors import BenchmarkError
+from cases import CASES, Case
 from models import SHAPES, load
 from page import goals_table, render, section
 from report import as_json, run_case
+
+from opentelemetry_instrumentation_corevital.overhead.arms import ARMS, CONTROL, PLAIN
+from opentelemetry_instrumentation_corevital.overhead.overhead_error import OverheadError
 
 OVERRIDES = ("model", "device", "dtype", "batch", "prompt_tokens", "new_tokens", "cache", "arms", "rounds", "threads")
 
@@ -169,7 +171,7 @@ def main() -> None:
         check(parser, cases)
         os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()  # the defaults learn a baseline: not the user's
         run(given, cases)
-    except BenchmarkError as error:
+    except OverheadError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
 
 

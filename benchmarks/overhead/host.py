@@ -12,15 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from call import Bench
-from cases import ARMS
-
 from opentelemetry_instrumentation_corevital.capture.attach.module_hooks import LayerHook
 from opentelemetry_instrumentation_corevital.capture.collector.step_attention import StepAttention
 from opentelemetry_instrumentation_corevital.capture.session.session import Session
 from opentelemetry_instrumentation_corevital.config import SUMMARY_ATTENTION_EVERY
 from opentelemetry_instrumentation_corevital.instrumentation.recorder import Recorder
 from opentelemetry_instrumentation_corevital.instrumentation.recording import Recording
+from opentelemetry_instrumentation_corevital.overhead.arms import ARMS
+from opentelemetry_instrumentation_corevital.overhead.bench import Bench
 
 IN_STEPS: Final = {
     "layers": (LayerHook, "__call__"),

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from call import Bench
-from cases import ARMS, Arm
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from opentelemetry_instrumentation_corevital.config import SUMMARY_ATTENTION_EVERY
+from opentelemetry_instrumentation_corevital.overhead.arms import ARMS, Arm
+from opentelemetry_instrumentation_corevital.overhead.bench import Bench
 
 SHORT = 1 + SUMMARY_ATTENTION_EVERY
 LONG = SHORT + 2 * SUMMARY_ATTENTION_EVERY

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import torch
 import transformers
-from torch import Tensor
 
 SHAPES: Final[dict[str, dict[str, Any]]] = {
     "tiny-shape": {
@@ -85,9 +84,3 @@ def eager_twin(model: Any) -> Any:
     twin = copy.deepcopy(model, shared)
     twin.set_attn_implementation("eager")
     return twin
-
-
-def random_prompt(vocabulary: int, batch: int, length: int, device: torch.device, seed: int) -> Tensor:
-    """Return prompts of random tokens [batch, length] without the first ids, which are often special."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(16, vocabulary, (batch, length), generator=generator).to(device)

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from cases import ARMS, CONTROL, ENOUGH_PAIRS, MEASURES
-from errors import BenchmarkError
+from cases import ENOUGH_PAIRS, MEASURES
 from plot import plot
 from report import read_report
-from verdict import Goal, goals, told_apart
+from verdict import Goal, goals
+
+from opentelemetry_instrumentation_corevital.overhead.arms import ARMS, CONTROL
+from opentelemetry_instrumentation_corevital.overhead.overhead_error import OverheadError
+from opentelemetry_instrumentation_corevital.overhead.told_apart import measures_told
 
 BEGIN, END = "<!-- overhead: begin -->", "<!-- overhead: end -->"
 PLOT: Final = Path("results", "overhead.svg")
@@ -26,9 +29,6 @@ COLUMNS: Final = (
     "peak memory added: MiB",
     "told from A/A?",
 )
-FEWEST_PAIRS: Final = 6
-"""Below it not even the range of all pairs holds the median with 95 % confidence: 1 - 2 / 2**n."""
-
 LAUNCHES: Final = {
     "launches": "kernel launches (host)",
     "kernels": "kernels",
@@ -57,7 +57,7 @@ def render(page: Path, files: Sequence[Path]) -> None:
     """Put the tables of reports between the page's markers, and the plot beside them."""
     text = page.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise BenchmarkError(f"{page} needs the lines {BEGIN} and {END}, once each")
+        raise OverheadError(f"{page} needs the lines {BEGIN} and {END}, once each")
     reports = [read_report(file) for file in files]
     parts = [goals_table(reports)]
     if drawing := plot(reports):
@@ -158,19 +158,13 @@ def with_interval(figure: Mapping[str, Any] | None, digits: int = 3) -> str:
 
 def apart(name: str, report: Mapping[str, Any]) -> str:
     """Say in which of the ratios an arm can be told from the control."""
-    control = report["arms"].get(CONTROL)
-    if control is None or name == CONTROL:
+    if CONTROL not in report["arms"] or name == CONTROL:
         return ""
-    shown = {"call": "call", "first": "first token", "step": "step"}
-    own = report["arms"][name]
-    if own["pairs"] < FEWEST_PAIRS:
+    told = measures_told(report, name)
+    if told is None:
         return "too few pairs"
-    found = [
-        label
-        for measure, label in shown.items()
-        if measure in own and told_apart(own[measure], control[measure], neutral=1)
-    ]
-    return ", ".join(found) or "no"
+    shown = {"call": "call", "first": "first token", "step": "step"}
+    return ", ".join(label for measure, label in shown.items() if measure in told) or "no"
 
 
 def remarks(report: Mapping[str, Any]) -> list[str]:

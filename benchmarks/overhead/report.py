@@ -2,21 +2,26 @@
 
 import json
 import re
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from call import Bench
-from cases import ARMS, CONTROL, PLAIN, Case
-from errors import BenchmarkError
-from figures import absolute, figures, raw
+from cases import Case
 from host import account as host_account
 from launches import account
-from models import random_prompt, shown_model
-from place import compiled_graphs, environment
-from rounds import Pair, measure, once, warm_up
+from models import eager_twin, shown_model
+from place import environment
+
+from opentelemetry_instrumentation_corevital.overhead.arms import CONTROL, PLAIN
+from opentelemetry_instrumentation_corevital.overhead.bench import Bench
+from opentelemetry_instrumentation_corevital.overhead.measured_place import compiled_graphs
+from opentelemetry_instrumentation_corevital.overhead.overhead_error import OverheadError
+from opentelemetry_instrumentation_corevital.overhead.pair_figures import outcome, raw
+from opentelemetry_instrumentation_corevital.overhead.pairs import Pair, once, rounds, warm_up
+from opentelemetry_instrumentation_corevital.overhead.random_prompt import random_prompt
 
 FORMAT: Final = "corevital overhead 2"
 
@@ -29,12 +34,8 @@ def run_case(
     if case.threads:
         torch.set_num_threads(case.threads)
     place = environment(device, label)
-    text = model.config.get_text_config(decoder=True)
-    room = getattr(text, "max_position_embeddings", None)
-    if room is not None and case.prompt_tokens + case.new_tokens > room:
-        raise BenchmarkError(f"the model has {room} positions: fewer than prompt and new tokens together")
-    prompt = random_prompt(text.vocab_size, case.batch, case.prompt_tokens, device, seed)
-    bench = Bench(model, prompt, case.new_tokens, case.cache, naive="naive" in case.arms)
+    prompt = random_prompt(model, case.batch, case.prompt_tokens, case.new_tokens, seed)
+    bench = Bench(model, prompt, case.new_tokens, case.cache, eager_twin(model) if "naive" in case.arms else None)
     try:
         warm_up(bench, () if case.memory else case.arms, warmup)
         graphs = compiled_graphs()
@@ -42,7 +43,7 @@ def run_case(
         if case.memory:
             pairs = once(bench, case.arms)
         else:
-            pairs = measure(bench, case.arms, rounds=case.rounds, seed=seed, deadline=deadline)
+            pairs = _within(deadline, rounds(bench, case.arms, most=case.rounds, seed=seed), case.rounds)
         graphs = compiled_graphs() - graphs
         launches = account(bench, (PLAIN, *case.arms)) if profile else None
         host = host_account(bench, case.arms) if profile else None
@@ -61,8 +62,7 @@ def run_case(
         "environment": place,
         "telemetry": sent,
         "graphs_compiled_in_the_rounds": graphs,
-        "plain": absolute(references(pairs)),
-        "arms": {name: {"label": ARMS[name].label, **figures(found)} for name, found in pairs.items()},
+        **outcome(pairs),
         "launches": launches,
         "host": host,
         "samples": {name: raw(found) for name, found in pairs.items()},
@@ -83,10 +83,14 @@ def workload(case: Case, model: Any) -> dict[str, Any]:
     }
 
 
-def references(pairs: Mapping[str, list[Pair]]) -> list[Any]:
-    """Return the plain calls, each once."""
-    found = {id(plain): plain for arm in pairs.values() for _, plain in arm}
-    return list(found.values())
+def _within(deadline: float, done: Iterator[dict[str, list[Pair]]], most: int) -> dict[str, list[Pair]]:
+    """Return all pairs; the round in which the deadline (of `time.monotonic`) passes is the last."""
+    pairs: dict[str, list[Pair]] = {}
+    for number, pairs in enumerate(done, 1):  # noqa: B007 - the last ones are all
+        print(f"round {number} of {most}", file=sys.stderr, flush=True)
+        if time.monotonic() > deadline:
+            break
+    return pairs
 
 
 def rounds_done(pairs: Mapping[str, list[Pair]]) -> int:
@@ -105,9 +109,9 @@ def read_report(file: Path) -> dict[str, Any]:
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BenchmarkError(f"{file}: cannot be read: {error}") from None
+        raise OverheadError(f"{file}: cannot be read: {error}") from None
     if not isinstance(report, dict) or report.get("format") != FORMAT:
-        raise BenchmarkError(f"{file}: is no report of this script")
+        raise OverheadError(f"{file}: is no report of this script")
     return report
 
 

@@ -1,10 +1,13 @@
-"""Whether an arm's figures are within its goal, and whether they can be told from the A/A arm."""
+"""Whether an arm's figures are within its goal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cases import CONTROL, ENOUGH_PAIRS
+from cases import ENOUGH_PAIRS
+
+from opentelemetry_instrumentation_corevital.overhead.arms import CONTROL
+from opentelemetry_instrumentation_corevital.overhead.told_apart import told_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,3 @@ def goals(report: Mapping[str, Any]) -> list[Goal]:
             enough = measure == "added_mib" or pairs >= ENOUGH_PAIRS
             found.append(Goal(arm, measure, most, wanted["like_control"], own, other, pairs, enough, reached))
     return found
-
-
-def told_apart(own: Mapping[str, Any], control: Mapping[str, Any], *, neutral: float) -> bool:
-    """Say whether two intervals are apart, the control's extended to what it should be where it lies beside it."""
-    low, high = own["ci95"]
-    return bool(low > max(neutral, control["ci95"][1]) or high < min(neutral, control["ci95"][0]))

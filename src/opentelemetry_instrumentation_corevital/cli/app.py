@@ -21,6 +21,7 @@ from .calibrate_command import calibrate
 from .collect_command import collect
 from .collector_commands import collector
 from .compare_command import compare
+from .cost_command import cost
 from .dashboard_command import dashboard
 from .db_commands import db
 from .doctor_command import doctor
@@ -54,6 +55,7 @@ app.command(cls=Command)(show)
 app.command(cls=Command)(watch)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(calibrate)
+app.command(cls=Command)(cost)
 app.command(cls=Command)(label)
 app.command(cls=Command)(export)
 app.command("import", cls=Command)(import_)

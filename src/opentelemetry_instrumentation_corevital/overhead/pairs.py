@@ -7,15 +7,13 @@ their own: `naive plain off`. So four calls make three pairs, and nothing is com
 """
 
 import random
-import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from call import Bench, Sample
-from cases import ARMS, CONTROL, PLAIN
+from .arms import ARMS, CONTROL, PLAIN
+from .bench import Bench, CallSample
 
-Pair = tuple[Sample, Sample]
+Pair = tuple[CallSample, CallSample]
 """A call, and the plain one beside it."""
 
 WARMUP_TOKENS = 17
@@ -52,26 +50,28 @@ def warm_up(bench: Bench, arms: Sequence[str], rounds: int) -> None:
             bench.run(ARMS[name], bench.new_tokens if static else min(bench.new_tokens, WARMUP_TOKENS))
 
 
-def measure(
-    bench: Bench, arms: Sequence[str], *, rounds: int, seed: int, deadline: float = float("inf")
-) -> dict[str, list[Pair]]:
-    """Return the pairs of every arm; the round in which the deadline (of `time.monotonic`) passes is the last."""
+def rounds(bench: Bench, arms: Sequence[str], *, most: int, seed: int) -> Iterator[dict[str, list[Pair]]]:
+    """Yield the pairs of every arm that there are so far, after each round; whoever has enough stops asking."""
     chooser = random.Random(seed)
     pairs: dict[str, list[Pair]] = {name: [] for name in (CONTROL, *arms)}
-    for number in range(rounds):
+    for number in range(most):
         plan = sequels(arms)
         chooser.shuffle(plan)
+        found = []
         for sequel in plan:
             samples = {name: bench.run(ARMS[name]) for name in in_order(sequel.calls, number)}
-            for name, reference in sequel.references.items():
-                pairs[name].append((samples[name], samples[reference]))
-        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-        if time.monotonic() > deadline:
-            break
-    return pairs
+            found += [(name, samples[name], samples[reference]) for name, reference in sequel.references.items()]
+        for name, sample, plain in found:
+            pairs[name].append((sample, plain))
+        yield pairs
 
 
 def once(bench: Bench, arms: Sequence[str]) -> dict[str, list[Pair]]:
     """Return one pair of every arm with the same plain call, which runs first: memory that an arm keeps is its own."""
     plain = bench.run(ARMS[PLAIN])
     return {name: [(bench.run(ARMS[name]), plain)] for name in arms}
+
+
+def calls_of_a_round(arms: Sequence[str]) -> int:
+    """Return how many calls a round of these arms has."""
+    return sum(len(sequel.calls) for sequel in sequels(arms))

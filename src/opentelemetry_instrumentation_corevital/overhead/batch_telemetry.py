@@ -1,22 +1,22 @@
 """The telemetry of the instrumented arms: batch processors and OTLP/HTTP to a local sink."""
 
-import importlib
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from errors import BenchmarkError
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
-from sink import Sink
+
+from .counting_sink import CountingSink
+from .overhead_error import OverheadError
 
 
-class Counting:
+class CountingExporter:
     """An exporter that counts, keeps the last batch, and hands on to a real one where there is one."""
 
     def __init__(self, inner: Any = None) -> None:
@@ -46,20 +46,20 @@ class Counting:
             inner.shutdown()
 
 
-class Telemetry:
+class BatchTelemetry:
     """Providers with everything up to the network."""
 
     def __init__(self) -> None:
         self.sink, self.why_none = _sink()
         spans, logs, reader = (None, None, InMemoryMetricReader()) if self.sink is None else _exporters(self.sink.url)
-        self.spans, self.logs = Counting(spans), Counting(logs)
+        self.spans, self.logs = CountingExporter(spans), CountingExporter(logs)
         self.tracers = {True: TracerProvider(sampler=ALWAYS_ON), False: TracerProvider(sampler=ALWAYS_OFF)}
         for provider in self.tracers.values():
-            provider.add_span_processor(BatchSpanProcessor(self.spans))
+            provider.add_span_processor(BatchSpanProcessor(cast("SpanExporter", self.spans)))
         # Without a reader the SDK drops measurements instead of aggregating them.
-        self.meter = MeterProvider([reader])
+        self.meter: Any = MeterProvider([reader])
         self.logger = LoggerProvider()
-        self.logger.add_log_record_processor(BatchLogRecordProcessor(self.logs))
+        self.logger.add_log_record_processor(BatchLogRecordProcessor(cast("LogRecordExporter", self.logs)))
 
     def providers(self, *, sampled: bool) -> dict[str, Any]:
         """Return what `instrument()` takes."""
@@ -75,7 +75,7 @@ class Telemetry:
         """End the processors' threads and the sink; return what was sent.
 
         Raises:
-            BenchmarkError: exports failed, so that something else was measured than what the report says.
+            OverheadError: exports failed, so that something else was measured than what the report says.
         """
         for provider in (*self.tracers.values(), self.logger, self.meter):
             provider.shutdown()
@@ -84,17 +84,17 @@ class Telemetry:
         received = self.sink.counts()
         self.sink.close()
         if self.spans.failures or self.logs.failures or (self.spans.count and "/v1/traces" not in received):
-            raise BenchmarkError(f"exports to the local sink failed; it received {received}")
+            raise OverheadError(f"exports to the local sink failed; it received {received}")
         return {"exporter": "OTLP/HTTP (protobuf) to a local process", "received": received}
 
 
-def _sink() -> tuple[Sink | None, str]:
+def _sink() -> tuple[CountingSink | None, str]:
     """Start a sink if there is something that can send to it, else say why not."""
     try:
-        importlib.import_module("opentelemetry.exporter.otlp.proto.http")
+        import opentelemetry.exporter.otlp.proto.http  # noqa: F401
     except ImportError as error:
         return None, str(error)
-    return Sink(), ""
+    return CountingSink(), ""
 
 
 def _exporters(url: str) -> tuple[Any, Any, Any]:

@@ -1,15 +1,15 @@
 """Figures of pairs: medians, and bootstrap intervals."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from call import Sample
-from rounds import Pair
 
-from opentelemetry_instrumentation_corevital.config import SUMMARY_ATTENTION_EVERY
+from ..config import SUMMARY_ATTENTION_EVERY
+from .arms import ARMS
+from .bench import CallSample
+from .pairs import Pair
 
 MIB = 2**20
 
@@ -36,24 +36,29 @@ def typical_step(steps: Sequence[float], period: int = SUMMARY_ATTENTION_EVERY) 
     return statistics.fmean(statistics.median(steps[phase::period]) for phase in range(min(period, len(steps))))
 
 
-def ratios(pairs: Sequence[Pair], of: Callable[[Sample], float]) -> dict[str, Any]:
+def ratios(pairs: Sequence[Pair], of: Callable[[CallSample], float]) -> dict[str, Any]:
     """Return the spread of the paired ratios of a quantity."""
     return spread([of(sample) / of(plain) for sample, plain in pairs])
 
 
-def added(pairs: Sequence[Pair], of: Callable[[Sample], float], scale: float) -> dict[str, Any]:
+def added(pairs: Sequence[Pair], of: Callable[[CallSample], float], scale: float) -> dict[str, Any]:
     """Return the spread of the paired differences of a quantity."""
     return spread([scale * (of(sample) - of(plain)) for sample, plain in pairs])
 
 
-def rest(sample: Sample) -> float:
+def rest(sample: CallSample) -> float:
     """Return the time after the last token: the end of the run and of the span."""
     return sample.wall - sample.first - sample.decode
 
 
-def step(sample: Sample) -> float:
+def step(sample: CallSample) -> float:
     """Return the time of a typical step."""
     return typical_step(sample.steps)
+
+
+def same_tokens(sample: CallSample, plain: CallSample) -> bool:
+    """Return whether two calls gave the same tokens."""
+    return bool((sample.tokens == plain.tokens).all())
 
 
 def figures(pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -66,11 +71,12 @@ def figures(pairs: Sequence[Pair]) -> dict[str, Any]:
         "cpu": ratios(pairs, lambda sample: sample.cpu),
         "first": ratios(pairs, lambda sample: sample.first),
         "added_ms": added(pairs, lambda sample: sample.wall, 1e3),
+        "added_ms_to_first_token": added(pairs, lambda sample: sample.first, 1e3),
         "added_ms_after_last_token": added(pairs, rest, 1e3),
         "sending_ms": round(1e3 * statistics.median(sample.sending for sample in samples), 3),
         "spans_per_call": sum(sample.spans for sample in samples) / len(samples),
         "log_records_per_call": sum(sample.logs for sample in samples) / len(samples),
-        "pairs_with_the_same_tokens": sum(torch.equal(sample.tokens, plain.tokens) for sample, plain in pairs),
+        "pairs_with_the_same_tokens": sum(same_tokens(sample, plain) for sample, plain in pairs),
         "not_watched": samples[-1].absent,
     }
     if samples[0].steps:
@@ -80,7 +86,7 @@ def figures(pairs: Sequence[Pair]) -> dict[str, Any]:
     return found
 
 
-def absolute(samples: Sequence[Sample]) -> dict[str, Any]:
+def absolute(samples: Sequence[CallSample]) -> dict[str, Any]:
     """Return medians of what calls took."""
     tokens = samples[0].tokens.shape[1]
     return {
@@ -93,7 +99,7 @@ def absolute(samples: Sequence[Sample]) -> dict[str, Any]:
 
 def raw(pairs: Sequence[Pair]) -> dict[str, list[float]]:
     """Return what every call of every pair took, so that every figure can be computed again."""
-    quantities: dict[str, Callable[[Sample], float]] = {
+    quantities: dict[str, Callable[[CallSample], float]] = {
         "wall_s": lambda sample: sample.wall,
         "cpu_s": lambda sample: sample.cpu,
         "first_s": lambda sample: sample.first,
@@ -106,4 +112,13 @@ def raw(pairs: Sequence[Pair]) -> dict[str, list[float]]:
         f"{whose}{name}": [round(of(pair[index]), 6) for pair in pairs]
         for name, of in quantities.items()
         for index, whose in enumerate(("", "plain_"))
+    }
+
+
+def outcome(pairs: Mapping[str, Sequence[Pair]]) -> dict[str, Any]:
+    """Return the figures of the plain calls, each counted once, and of every arm."""
+    plain = {id(reference): reference for arm in pairs.values() for _, reference in arm}
+    return {
+        "plain": absolute(list(plain.values())),
+        "arms": {name: {"label": ARMS[name].label, **figures(found)} for name, found in pairs.items()},
     }

@@ -1,6 +1,6 @@
-"""A local OTLP/HTTP receiver that counts and forgets, in a process of its own so that its GIL is not the benchmark's.
+"""A local OTLP/HTTP receiver that counts and forgets, in a process of its own: its GIL is not that of the calls.
 
-    python sink.py
+    python counting_sink.py
 
 prints its port and serves until its standard input ends. GET / returns the counts.
 """
@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 
-class Receiver(BaseHTTPRequestHandler):
+class CountingHandler(BaseHTTPRequestHandler):
     """Answers every export with success."""
 
     protocol_version = "HTTP/1.1"  # connections are kept, as a Collector keeps them
@@ -46,12 +46,15 @@ class Receiver(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-class Sink:
-    """The receiver's process, seen from the benchmark."""
+class CountingSink:
+    """The sink's process, seen from the one that measures."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-I", __file__]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # A session of its own, so that Ctrl-C does not reach it: what was sent so far still has to be counted.
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         assert self.process.stdout is not None
         self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
 
@@ -68,10 +71,11 @@ class Sink:
 
 def serve() -> None:
     """Serve until standard input ends: whoever started this has ended too, then."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), CountingHandler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_address[1], flush=True)
+    sys.stdout.write(f"{server.server_address[1]}\n")
+    sys.stdout.flush()
     sys.stdin.read()
     server.shutdown()
 
