@@ -3,8 +3,8 @@
     python benchmarks/case_studies/looping_summaries.py docs/results/case-looping-summaries.json
 
 SmolLM2-135M-Instruct gets long texts and "Summary:" behind them, without its chat template, greedily. Each request is
-answered twice, next to each other and in turns: without a policy, and with Stop(on="repetition_loop"). Both are recorded
-into stores. Needs what `corevital run --model smollm2` needs.
+answered twice, next to each other and in turns: without a policy, and with Stop(on="repetition_loop"). Both are
+recorded into stores. Needs what `corevital run --model smollm2` needs.
 """
 
 import argparse
