@@ -23,7 +23,7 @@ from typing import Any, Final
 import torch
 from common import write
 
-from opentelemetry_instrumentation_corevital import open_store, recording
+from opentelemetry_instrumentation_corevital import last_run, open_store, recording, semconv
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel, load_model
 
 LAYER: Final = 22
@@ -94,29 +94,41 @@ def largest(loaded: LoadedModel) -> float:
 
 
 def answers(loaded: LoadedModel, tokens: int, store: Path) -> list[dict[str, Any]]:
-    """Answer every prompt, watched; return what is true, and what the store says."""
+    """Answer every prompt, watched; return what is true, and what CoreVital says."""
     found = []
     for prompt in PROMPTS:
         inputs = encoded(loaded, prompt)
         with recording(store, capture="full"), first_not_finite(loaded.model) as truth:
             output = loaded.model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
+            run = last_run()
+        assert run is not None, "the run was not recorded"
         ids = output[0, inputs["input_ids"].shape[1] :]
-        text = loaded.tokenizer.decode(ids)
-        found.append({"prompt": prompt, "text": text, "tokens": len(ids), "truth": truth or None})
-    with open_store(str(store)) as source:
-        runs = source.runs(limit=None)[: len(PROMPTS)]
-        for each, summary in zip(found, reversed(runs), strict=True):
-            run = source.load(summary)
-            each |= {
-                "trace_id": summary.trace_id,
-                "nan_detected": summary.nan_detected,
-                "inf_detected": summary.inf_detected,
-                "risk_score": summary.risk_score,
-                "blamed": [
-                    {"layer": blamed.layer, "reason": blamed.reason, **blamed.evidence} for blamed in run.blame or ()
-                ],
+        blamed = [{"layer": each.layer, "reason": each.reason, **each.evidence} for each in run.blame or ()]
+        found.append(
+            {
+                "prompt": prompt,
+                "text": loaded.tokenizer.decode(ids),
+                "tokens": len(ids),
+                "truth": truth or None,
+                **stored(store),
+                "blamed": blamed,
             }
+        )
+        print(prompt, truth, blamed[:2], flush=True)
     return found
+
+
+def stored(store: Path) -> dict[str, Any]:
+    """Return what the store has of its newest run."""
+    with open_store(str(store)) as source:
+        (summary,) = source.runs(limit=1)
+        layers = source.load(summary).attributes.get(semconv.BLAME_LAYERS)
+    return {
+        "nan_detected": summary.nan_detected,
+        "inf_detected": summary.inf_detected,
+        "risk_score": summary.risk_score,
+        "layers_in_the_store": [] if layers is None else list(layers),
+    }
 
 
 def figures(found: list[dict[str, Any]]) -> dict[str, int]:
@@ -138,9 +150,11 @@ def figures(found: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def is_blamed(each: dict[str, Any], later: int) -> bool:
-    """Return whether the first blamed layer is the true one, or so many layers later, at the true step."""
+    """Return whether run and store blame the true layer first, or one so many layers later, at the true step."""
     truth, blamed = each["truth"], each["blamed"][:1]
-    return [(found["layer"], found["step"]) for found in blamed] == [(truth["layer"] + later, truth["step"])]
+    layer = truth["layer"] + later
+    seen = [(found["layer"], found["step"]) for found in blamed] == [(layer, truth["step"])]
+    return seen and each["layers_in_the_store"][:1] == [layer]
 
 
 def measured(tokens: int, store: Path) -> dict[str, Any]:
@@ -168,6 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("result", type=Path, nargs="?")
     parser.add_argument("--new-tokens", type=int, default=24)
+    parser.add_argument("--store", type=Path, help="where the runs go; default: a file that is removed")
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="save the changed model, measure nothing")
     given = parser.parse_args()
     if given.save:
@@ -178,7 +193,7 @@ def main() -> None:
     elif given.result:
         with tempfile.TemporaryDirectory() as aside:
             os.environ["XDG_DATA_HOME"] = aside  # the baseline that is learned here is no user's
-            found = measured(given.new_tokens, Path(aside) / "runs.db")
+            found = measured(given.new_tokens, given.store or Path(aside) / "runs.db")
             write({"format": "corevital case study 1", **found}, given.result)
     else:
         parser.error("name the file of the result, or --save FOLDER")
