@@ -29,6 +29,7 @@ def shown(value: Any) -> str:
     """Return a value of a result as pages write it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    value = int(value) if isinstance(value, float) and value.is_integer() else value
     return f"{value:g}" if isinstance(value, float) and value < 1000 else f"{value:,}"
 
 
