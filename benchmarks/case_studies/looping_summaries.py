@@ -9,6 +9,7 @@ recorded into stores. Needs what `corevital run --model smollm2` needs.
 
 import argparse
 import os
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -73,6 +74,10 @@ def figures(pairs: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
         "stopped_that_would_not_have_looped": sum(not each["without"]["loop"] for each in stopped),
         "total": total,
         "saved": saved,
+        "saved_of_the_middle_request": {
+            key: round(1 - statistics.median(each["with"][key] / each["without"][key] for each in pairs), 3)
+            for key in total["without"]
+        },
     }
 
 
