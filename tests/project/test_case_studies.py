@@ -47,9 +47,7 @@ def wrong(page: str, found: dict[str, Any]) -> list[str]:
 def test_there_are_two_studies_and_a_template_and_the_list_names_them() -> None:
     assert len(STUDIES) >= 2
     listed = re.findall(r"\]\(([a-z0-9-]+\.md)\)", (FOLDER / "README.md").read_text("utf-8"))
-    assert set(listed) == {
-        path.name for path in (*STUDIES, FOLDER / "template.md")
-    }
+    assert set(listed) == {path.name for path in (*STUDIES, FOLDER / "template.md")}
 
 
 @pytest.mark.parametrize("path", [*STUDIES, FOLDER / "template.md"], ids=lambda path: path.stem)
