@@ -39,6 +39,7 @@ from opentelemetry_instrumentation_corevital.store import (
     Retention,
     RunFilter,
     RunList,
+    SimilarRun,
     SQLiteLogExporter,
     SQLiteMetricExporter,
     SQLiteSpanExporter,
@@ -91,6 +92,7 @@ def of_stores(folder: Path) -> Iterator[Any]:
         one = store.run("last")
         page = store.page(limit=5)
         yield from (store, runs, runs[0], one, page, page.next, *store.overview(), one.events[0])
+        yield from (store.neighbours(runs[5]), store.counts(), SimilarRun(runs[0], 0.25))
     long = replace(runs[0], narrative=LONG, model=LONG, service_name=LONG, warnings=(LONG,) * 99, damage={LONG: LONG})
     yield from (long, RunList([long] * 500), Label(LONG, LONG, 1), StoredEvent(LONG, 1, {LONG: LONG}))
     yield replace(one, summary=long, attributes={LONG: [LONG] * 500}, data=b"x" * 10_000)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from opentelemetry_instrumentation_corevital.store import Cursor, RunList, open_store, source
+from opentelemetry_instrumentation_corevital.store import Cursor, RunList, listed_runs, open_store
 from tests.support.hostile_stores import fill
 
 DAMAGES = (
@@ -47,6 +47,6 @@ def test_pages_have_every_run_once(path: Path, size: int, monkeypatch: pytest.Mo
                 break
             after = Cursor.parse(str(page.next))
         assert found == whole
-        monkeypatch.setattr(source, "PAGE_RUNS", size)
+        monkeypatch.setattr(listed_runs, "PAGE_RUNS", size)
         assert store.runs(limit=None) == whole
         assert store.runs(limit=size) == whole[:size]

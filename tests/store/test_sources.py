@@ -16,12 +16,13 @@ from opentelemetry_instrumentation_corevital.store import (
     Cursor,
     ModelOverview,
     RunFilter,
+    RunOrder,
     RunSource,
     RunSummary,
     StoredRun,
     StoreError,
 )
-from opentelemetry_instrumentation_corevital.store.source import CLOCK_SKEW_NS
+from opentelemetry_instrumentation_corevital.store.cursors import CLOCK_SKEW_NS
 from tests.support.made_runs import add_layers, make_run
 from tests.support.run_sources import PLACES, Place, meets, place_in_list, spans_at
 from tests.support.spans import make_call, make_spans
@@ -141,6 +142,15 @@ FILTERS: tuple[dict[str, Any], ...] = (
     {"baseline_source": "learned"},
     {"baseline_source": "packaged"},
     {"baseline_source": "learned", "stop_reason": "length"},
+    {"risk_below": 0.9},
+    {"risk_above": 0.2, "risk_below": 0.25},
+    {"warning": "repetition_risk"},
+    {"warning": "repetition"},
+    {"text": "ORG/o"},
+    {"text": "100%"},
+    {"text": "tests", "model": "org/other"},
+    {"text": "\u00c4"},
+    {"text": ""},
 )
 
 
@@ -231,6 +241,13 @@ def test_a_comparison_gets_the_runs_of_each_model(place: Place) -> None:
         f"1.{2**63}.{'ab' * 16}.3.{'cd' * 8}",
         f"1{'0' * 5000}.2.{'ab' * 16}.3.{'cd' * 8}",
         f"\u0661.2.{'ab' * 16}.3.{'cd' * 8}",
+        f"1.2.{'ab' * 16}.3.{'cd' * 8}~risk",
+        f"1.2.{'ab' * 16}.3.{'cd' * 8}~beauty~0.5",
+        f"1.2.{'ab' * 16}.3.{'cd' * 8}~oldest~0.5",
+        f"1.2.{'ab' * 16}.3.{'cd' * 8}~risk~1e999",
+        f"1.2.{'ab' * 16}.3.{'cd' * 8}~risk~1.2.3",
+        f"1.2.{'ab' * 16}.3.{'cd' * 8}~tokens~0.5",
+        f"1.2.{'ab' * 16}.3.{'cd' * 8}~tokens~-5",
     ],
 )
 def test_a_place_that_is_none_is_refused(text: str) -> None:
@@ -239,7 +256,14 @@ def test_a_place_that_is_none_is_refused(text: str) -> None:
 
 
 def test_a_place_survives_as_text() -> None:
-    for place in (Cursor(-5, 7, "ab" * 16, 3, "cd" * 8), Cursor(2**63 - 1, -(2**63), "0" * 32, 0, "0" * 16)):
+    ids = ("ab" * 16, 3, "cd" * 8)
+    for place in (
+        Cursor(-5, 7, *ids),
+        Cursor(2**63 - 1, -(2**63), "0" * 32, 0, "0" * 16),
+        *(Cursor(5, 7, *ids, RunOrder.RISK, risk) for risk in (0.1 + 0.2, 5e-324, 0.0, None)),
+        Cursor(5, 7, *ids, RunOrder.OLDEST),
+        Cursor(5, 7, *ids, RunOrder.FEWEST_TOKENS, 12),
+    ):
         assert Cursor.parse(str(place)) == place
 
 

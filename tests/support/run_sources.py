@@ -17,6 +17,7 @@ from opentelemetry_instrumentation_corevital.store import (
     ModelOverview,
     RunFilter,
     RunList,
+    RunOrder,
     RunPage,
     RunSource,
     RunSummary,
@@ -26,26 +27,34 @@ from opentelemetry_instrumentation_corevital.store import (
     StoreError,
     open_store,
 )
+from opentelemetry_instrumentation_corevital.store.cursors import newest_that_counts
 from opentelemetry_instrumentation_corevital.store.filters import ANY_RUN
 from opentelemetry_instrumentation_corevital.store.labels import Label, check_outcome
 from opentelemetry_instrumentation_corevital.store.maintenance import delete_call
-from opentelemetry_instrumentation_corevital.store.source import newest_that_counts
 from tests.support.logs_and_metrics import chunk_records, emitted, in_span
 from tests.support.spans import run_attributes
 
-Key = tuple[bool, int, str, int, str]
+Key = tuple[bool, float, int, str, int, str]
 
 
-def place_in_list(run: RunSummary | Cursor, ahead_ns: int) -> Key:
+def place_in_list(run: RunSummary | Cursor, ahead_ns: int, order: RunOrder = RunOrder.NEWEST) -> Key:
     """Return what lists are ordered by."""
-    return run.start_ns > ahead_ns, -run.start_ns, run.trace_id, run.sequence_index, run.span_id
+    last, value, sign = False, 0.0, 1 if order.ascending else -1
+    if order is RunOrder.NEWEST:
+        last = run.start_ns > ahead_ns
+    elif order.number is not None:
+        number = run.value if isinstance(run, Cursor) else getattr(run, order.number)
+        last, value = number is None, sign * (number or 0)
+    return last, value, sign * run.start_ns, run.trace_id, run.sequence_index, run.span_id
 
 
-def meets(run: RunSummary, wanted: RunFilter) -> bool:
-    """Return whether a run meets conditions, in the most obvious way."""
+def meets(run: RunSummary, wanted: RunFilter, note: str | None = None) -> bool:
+    """Return whether a run, whose label has a note, meets conditions, in the most obvious way."""
     prompt = run.prompt_hash
     risk, tokens, label = run.risk_score, run.output_tokens, run.label
     known = {label}
+    text = (wanted.text or "").lower()
+    within = (run.model, run.service_name, run.experiment, note if label is not None else None)
     return all(
         (
             wanted.model is None or run.model == wanted.model,
@@ -63,6 +72,11 @@ def meets(run: RunSummary, wanted: RunFilter) -> bool:
             wanted.service is None or run.service_name == wanted.service,
             wanted.experiment is None or run.experiment == wanted.experiment,
             wanted.request_hash is None or run.request_hash == wanted.request_hash,
+            wanted.risk_below is None or (risk is not None and risk < wanted.risk_below),
+            wanted.warning is None or wanted.warning in (run.warnings or ()),
+            any(text in each.lower() for each in within if each is not None)
+            or run.trace_id.startswith(text)
+            or run.span_id.startswith(text),
             wanted.tokens_above is None or (tokens is not None and tokens > wanted.tokens_above),
         )
     )
@@ -82,15 +96,35 @@ class MemorySource(RunSource):
     def close(self) -> None:
         pass
 
-    def page(self, wanted: RunFilter = ANY_RUN, *, limit: int = 20, after: Cursor | None = None) -> RunPage:
+    def page(
+        self,
+        wanted: RunFilter = ANY_RUN,
+        *,
+        order: RunOrder = RunOrder.NEWEST,
+        limit: int = 20,
+        after: Cursor | None = None,
+        before: Cursor | None = None,
+    ) -> RunPage:
         if limit < 1:
             raise ValueError(f"limit {limit}: a page has one run at least")
-        ahead_ns = newest_that_counts(time.time_ns()) if after is None else after.ahead_ns
-        found = sorted(self._summaries(wanted), key=lambda run: place_in_list(run, ahead_ns))
-        if after is not None:
-            found = [run for run in found if place_in_list(run, ahead_ns) > place_in_list(after, ahead_ns)]
-        some = RunList(found[:limit])
-        return RunPage(some, Cursor.behind(some[-1], ahead_ns) if len(found) > limit else None)
+        place = after or before
+        ahead_ns = newest_that_counts(time.time_ns()) if place is None else place.of(order).ahead_ns
+        runs = sorted(self._summaries(wanted), key=lambda run: place_in_list(run, ahead_ns, order))
+        begin, end = 0, limit
+        if place is not None:
+            at = place_in_list(place, ahead_ns, order)
+            begin = sum(place_in_list(run, ahead_ns, order) <= at for run in runs)
+            end = begin + limit
+        if before is not None:
+            end = sum(place_in_list(run, ahead_ns, order) < at for run in runs)
+            begin = max(0, end - limit)
+        some = RunList(runs[begin:end])
+        following = bool(some) and (end < len(runs) or before is not None)
+        return RunPage(
+            some,
+            Cursor.behind(some[-1], ahead_ns, order) if following else None,
+            Cursor.behind(some[0], ahead_ns, order) if some and begin else None,
+        )
 
     def overview(self, wanted: RunFilter = ANY_RUN) -> list[ModelOverview]:
         by_model: dict[str | None, list[RunSummary]] = defaultdict(list)
@@ -127,7 +161,11 @@ class MemorySource(RunSource):
         )
 
     def _summaries(self, wanted: RunFilter = ANY_RUN) -> list[RunSummary]:
-        return [run.summary for run in self._kept if meets(run.summary, wanted)]
+        return [
+            run.summary
+            for run in self._kept
+            if meets(run.summary, wanted, None if run.label is None else run.label.note)
+        ]
 
     def _index(self, summary: RunSummary) -> int:
         key = (summary.trace_id, summary.span_id)

@@ -12,6 +12,14 @@ from tests.support.subprocesses import ROOT
 
 SCHEMAS: Final = ROOT / "tests" / "store"
 
+SAID: Final = {
+    semconv.ENTROPY_MEAN: 1.5,
+    semconv.RISK_METHOD: "rules",
+    semconv.FINGERPRINT_VERSION: "2",
+    semconv.FINGERPRINT_VECTOR: [0.25, 0.5, 1],
+}
+"""What the span of the run says."""
+
 
 def made_by(version: int, tmp_path: Path) -> Path:
     """Return a file as an older version made it, with one run."""
@@ -25,7 +33,7 @@ def made_by(version: int, tmp_path: Path) -> Path:
         connection.execute(
             "INSERT INTO spans (trace_id, span_id, resource_id, scope_id, name, kind, start_ns, end_ns, attributes) "
             "VALUES (?, ?, 1, 1, 'old', 1, 5, 6, ?)",
-            (*key, json.dumps({semconv.ENTROPY_MEAN: 1.5, semconv.RISK_METHOD: "rules"})),
+            (*key, json.dumps(SAID)),
         )
         connection.execute(
             "INSERT INTO runs (trace_id, span_id, start_ns, end_ns, nan_detected) VALUES (?, ?, 5, 6, 1)", key

@@ -32,6 +32,7 @@ from .printing import echo, error_console
 from .push_command import push
 from .read_commands import runs, show
 from .run_command import run
+from .similar_command import similar
 from .standard_streams import guarded
 from .transfer_commands import export, import_, migrate
 from .watch_command import watch
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.command(cls=Command)(run)
 app.command(cls=Command)(runs)
 app.command(cls=Command)(show)
+app.command(cls=Command)(similar)
 app.command(cls=Command)(watch)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(calibrate)

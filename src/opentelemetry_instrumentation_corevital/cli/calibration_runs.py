@@ -19,7 +19,6 @@ from ..loading.models import LoadedModel
 from ..run import Run
 from ..store import RunFilter, RunSource, RunSummary, StoreError
 from ..store.served_runs import served_run
-from ..store.source import PAGE_RUNS
 from .generation import DecodingOptions, encode, generation_options
 
 _FIRST: Final = 5
@@ -151,7 +150,7 @@ def served(store: RunSource, wanted: RunFilter, limit: int, status: Console) -> 
     models: dict[str, Sieve] = {}
     prompts: dict[str, int] = {}
     without_layers = tried = 0
-    for summary in _shown(_pages(store, wanted), status):
+    for summary in _shown((run for some in store.in_pages(wanted) for run in some), status):
         run = _read(store, summary)
         if run is None:
             without_layers += 1
@@ -178,15 +177,6 @@ def _read(store: RunSource, summary: RunSummary) -> Run | None:
     if run is not None and run.output_tokens is not None:
         run.early_warning = judge_early_warning(run)
     return run
-
-
-def _pages(store: RunSource, wanted: RunFilter) -> Iterator[RunSummary]:
-    after = None
-    while True:
-        runs, after = store.page(wanted, limit=PAGE_RUNS, after=after)
-        yield from runs
-        if after is None:
-            return
 
 
 def _shown(plan: Sequence[T] | Iterator[T], status: Console, tally: Tally | None = None) -> Iterator[T]:

@@ -5,7 +5,6 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
-from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
@@ -15,7 +14,7 @@ from .._internal.printable import one_line, printable
 from .._internal.user_error import UserError
 from ..config import data_folder, environment_variable, load_settings
 from ..loading.model_names import stored_name
-from ..store import RunFilter, RunSource, RunSummary, StoreError, open_store
+from ..store import RunFilter, RunOrder, RunSource, RunSummary, StoreError, open_store
 from ..store.database import store_path
 from ..store.filters import BASELINE_SOURCES, FLAGS, LEVELS, STOP_REASONS
 from ..store.opening import local_file
@@ -125,6 +124,7 @@ complete_models = _complete(lambda runs: [run.model for run in runs if run.model
 complete_hashes = _complete(lambda runs: [run.prompt_hash[:_ID_LENGTH] for run in runs if run.prompt_hash])
 complete_services = _complete(lambda runs: [run.service_name for run in runs if run.service_name])
 complete_experiments = _complete(lambda runs: [run.experiment for run in runs if run.experiment])
+complete_warnings = _complete(lambda runs: [name for run in runs for name in run.warnings or ()])
 complete_labels = _complete(lambda runs: ["any", "none", *(run.label for run in runs if run.label)])
 
 
@@ -196,15 +196,28 @@ OfExperiment = Annotated[
 ]
 
 
-class RunOrder(StrEnum):
-    """What `--sort` takes."""
-
-    NEWEST = "newest"
-    RISK = "risk"
-
-
-SortBy = Annotated[RunOrder, typer.Option("--sort", help="What comes first: the newest, or the highest risk.")]
+SortBy = Annotated[
+    RunOrder, typer.Option("--sort", metavar="ORDER", help=f"What comes first: {', '.join(RunOrder)}; unknown last.")
+]
 RiskAbove = Annotated[float | None, typer.Option(help="Only runs whose risk is above this.")]
+RiskBelow = Annotated[float | None, typer.Option(help="Only runs whose risk is below this.")]
+HasWarning = Annotated[
+    str | None,
+    typer.Option(
+        "--warning",
+        metavar="WARNING",
+        help="Only runs with this warning, e.g. repetition_risk.",
+        autocompletion=complete_warnings,
+    ),
+]
+WithText = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        metavar="TEXT",
+        help="Only runs with this in model, service, experiment or the label's note, or at the beginning of an id.",
+    ),
+]
 Level = Annotated[
     str | None,
     typer.Option(

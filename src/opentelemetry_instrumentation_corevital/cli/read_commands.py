@@ -16,7 +16,7 @@ from ..catalogue.signals import step_fields
 from ..presentation.panel import CUT, message_text, verdict_panel
 from ..presentation.run_table import runs_table
 from ..presentation.shapes import UNKNOWN
-from ..store import RunFilter, RunSummary, open_store
+from ..store import RunFilter, RunOrder, RunSummary, open_store
 from ..store.stored_run import StoredEvent, StoredRun
 from .options import (
     AsCsv,
@@ -25,6 +25,7 @@ from .options import (
     Database,
     EndedBy,
     Flag,
+    HasWarning,
     Intervened,
     Label,
     Level,
@@ -35,12 +36,13 @@ from .options import (
     OfService,
     PromptHash,
     RiskAbove,
+    RiskBelow,
     RunId,
-    RunOrder,
     Since,
     SortBy,
     TokensAbove,
     Until,
+    WithText,
     database,
     other_store,
     read_from,
@@ -76,8 +78,10 @@ def runs(
     service: OfService = None,
     experiment: OfExperiment = None,
     risk_above: RiskAbove = None,
+    risk_below: RiskBelow = None,
     level: Level = None,
     flag: Flag = None,
+    warning: HasWarning = None,
     prompt_hash: PromptHash = None,
     label: Label = None,
     longer_than: LongerThan = None,
@@ -85,11 +89,12 @@ def runs(
     stop_reason: EndedBy = None,
     intervened: Intervened = False,
     baseline_source: BaselineFrom = None,
+    search: WithText = None,
     sort: SortBy = RunOrder.NEWEST,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """List the stored runs, the newest first, or with --sort risk the riskiest.
+    """List the stored runs, the newest first, or in another order, such as --sort risk.
 
     Example: corevital runs --since 7d --risk-above 0.7
     """
@@ -101,8 +106,10 @@ def runs(
         service=service,
         experiment=experiment,
         risk_above=risk_above,
+        risk_below=risk_below,
         level=level,
         flag=flag,
+        warning=warning,
         prompt_hash=prompt_hash,
         label=label,
         longer_than=longer_than,
@@ -110,20 +117,24 @@ def runs(
         stop_reason=stop_reason,
         intervened=intervened or None,
         baseline_source=baseline_source,
+        text=search,
     )
     with open_store(database(db)) as store:
-        listed = store.riskiest if sort is RunOrder.RISK else store.runs
-        found = listed(with_stored_model(store, wanted), limit=limit)
+        found = store.runs(with_stored_model(store, wanted), order=sort, limit=limit)
+    _print(found, as_json=as_json, as_csv=as_csv)
+    tell_damage(named_damage(found))
+    if not (as_json or as_csv) or other_store(db) is not None:
+        # Beside the list: what reads a pipe gets rows and nothing else.
+        error_console().print(read_from(db), soft_wrap=True)
+
+
+def _print(found: Sequence[RunSummary], *, as_json: bool, as_csv: bool) -> None:
     if as_json:
         print_json([run.as_dict() for run in found])
     elif as_csv:
         write_csv(run_rows(found), RUN_COLUMNS)
     else:
         _list(found)
-    tell_damage(named_damage(found))
-    if not (as_json or as_csv) or other_store(db) is not None:
-        # Beside the list: what reads a pipe gets rows and nothing else.
-        error_console().print(read_from(db), soft_wrap=True)
 
 
 def _list(found: Sequence[RunSummary]) -> None:

@@ -21,7 +21,7 @@ _ID_LENGTH: Final = 12
 _GAP: Final = 2
 _COMMA: Final = ", "
 _GO_FIRST: Final = ("prompt", "warnings", "finish", "intervention", "tokens", "age", "label")
-_NUMBERS: Final = ("age", "tokens")
+_NUMBERS: Final = ("distance", "age", "tokens")
 _SHORTEST_MODEL: Final = 12
 _MOST_MODEL: Final = 100
 _LONG: Final = 40
@@ -29,12 +29,21 @@ _MOST_WORD: Final = 24
 _MOST_WARNINGS: Final = 400
 
 
-def runs_table(runs: Sequence[SummaryShape], width: int) -> tuple[Table, list[str]]:
+def runs_table(
+    runs: Sequence[SummaryShape], width: int, distances: Sequence[float] | None = None
+) -> tuple[Table, list[str]]:
     """Return a table of runs, and the names of columns that there was no room for.
 
     Where it is narrow, models lose their organisation, then columns go; ids, risks and flags are whole everywhere.
+
+    Args:
+        runs: the runs.
+        width: of the place that it is printed to, in cells.
+        distances: how far each is from another run; None: there is no such column.
     """
     columns, left_out = _columns(runs), list[str]()
+    if distances is not None:
+        columns = {"run": columns.pop("run"), "distance": [f"{each:.4f}" for each in distances], **columns}
     if _needed(columns) > width:
         columns["model"] = _short(columns["model"])
     if _needed(columns) > width:  # one long name is no reason to leave out what the others have

@@ -7,12 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cursors import Cursor, Neighbours, RunOrder, RunPage
     from .exporters import SQLiteLogExporter, SQLiteMetricExporter, SQLiteSpanExporter
+    from .facets import RunCounts
     from .filters import RunFilter
     from .opening import open_store
     from .receipt import Receipt
     from .retention import Retention
-    from .source import Cursor, ModelOverview, RunPage, RunSource
+    from .similar_runs import SimilarRun
+    from .source import ModelOverview, RunSource
     from .sqlite_source import Store
     from .store_error import StoreError
     from .stored_fingerprints import get_fingerprint
@@ -20,18 +23,22 @@ if TYPE_CHECKING:
     from .writer import StoreWriter
 
 _EXPORTS = {
-    "Cursor": "source",
+    "Cursor": "cursors",
     "ModelOverview": "source",
+    "Neighbours": "cursors",
     "Receipt": "receipt",
     "Retention": "retention",
+    "RunCounts": "facets",
     "RunFilter": "filters",
     "RunList": "stored_run",
-    "RunPage": "source",
+    "RunOrder": "cursors",
+    "RunPage": "cursors",
     "RunSource": "source",
     "RunSummary": "stored_run",
     "SQLiteLogExporter": "exporters",
     "SQLiteMetricExporter": "exporters",
     "SQLiteSpanExporter": "exporters",
+    "SimilarRun": "similar_runs",
     "Store": "sqlite_source",
     "StoreError": "store_error",
     "StoreWriter": "writer",
@@ -43,16 +50,20 @@ _EXPORTS = {
 __all__ = [
     "Cursor",
     "ModelOverview",
+    "Neighbours",
     "Receipt",
     "Retention",
+    "RunCounts",
     "RunFilter",
     "RunList",
+    "RunOrder",
     "RunPage",
     "RunSource",
     "RunSummary",
     "SQLiteLogExporter",
     "SQLiteMetricExporter",
     "SQLiteSpanExporter",
+    "SimilarRun",
     "Store",
     "StoreError",
     "StoreWriter",

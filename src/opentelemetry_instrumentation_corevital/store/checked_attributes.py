@@ -196,16 +196,9 @@ def checked_row(
     findings, values, truths = Findings(), dict(row), frozenset(flags)
     read_damage(values.pop("damage", None), findings)
     for column, value in row.items():
-        if value is None or column == "damage":
+        if column == "damage":
             continue
-        if column in truths:
-            values[column] = bool(value) if value in (0, 1) else None
-            why = None if value in (0, 1) else "is neither 0 nor 1"
-        elif column == "warnings":
-            values[column], why = _names(value, attributes[column][0])
-        else:
-            why = _problem_of_cell(column, value, attributes.get(column, ()))
-            values[column] = value if why is None else None
+        values[column], why = checked_cell(column, value, attributes, truth=column in truths)
         if why is not None:
             findings.add(attributes.get(column, (column,))[0], why)
     for column, length in _IDS.items():
@@ -220,6 +213,27 @@ def checked_row(
         values["sequence_index"] = 0
     values["service_name"] = values.get("service_name") or ""
     return values, findings.named
+
+
+def checked_cell(
+    column: str, value: Any, attributes: Mapping[str, tuple[str, ...]], *, truth: bool
+) -> tuple[Any, str | None]:
+    """Return a value of a column of `runs`, None in place of a wrong one, and what is wrong with it.
+
+    Args:
+        column: its name.
+        value: as SQLite returns it: of any type.
+        attributes: column -> the attributes that it is a copy of.
+        truth: whether it is a truth value, which SQLite has as 0 or 1.
+    """
+    if value is None:
+        return None, None
+    if truth:
+        return (bool(value), None) if value in (0, 1) else (None, "is neither 0 nor 1")
+    if column == "warnings":
+        return _names(value, attributes[column][0])
+    why = _problem_of_cell(column, value, attributes.get(column, ()))
+    return (value if why is None else None), why
 
 
 def checked_name(value: Any) -> str | None:

@@ -19,6 +19,10 @@ class LockedError(StoreError):
     """Another connection holds the store's lock; a later try may succeed."""
 
 
+class TimeLimitError(StoreError):
+    """A query took longer than it may."""
+
+
 def store_path(path: str | os.PathLike[str]) -> Path:
     """Return the file that a path names, with the home folder for `~`.
 
@@ -244,6 +248,8 @@ def explain(error: sqlite3.Error, path: str | Path) -> StoreError:
     code = str(getattr(error, "sqlite_errorname", "")).removeprefix("SQLITE_").partition("_")[0]
     if code in ("BUSY", "LOCKED"):
         return LockedError(f"{path}: is locked by another program; close it or choose another path.")
+    if code == "INTERRUPT":
+        return TimeLimitError(f"{path}: a query took too long; ask for fewer runs, such as those of the last days.")
     if code == "CANTOPEN":
         return StoreError(f"{path}: {_why_not_opened(Path(path))}; choose another path.")
     return StoreError(f"{path}: {_ADVICE.get(code, f'{error}.')}")

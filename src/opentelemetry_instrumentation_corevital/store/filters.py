@@ -40,6 +40,10 @@ class RunFilter:
         service: the name of the service that it ran in.
         experiment: what it belongs to.
         request_hash: what it was asked, and how, has exactly this hash.
+        risk_below: its risk is below this.
+        warning: this warning is among its warnings, as programs spell it.
+        text: its model, service, experiment or its label's note has this text in it, in any case of ASCII letters; or
+            its trace id or span id begins so.
 
     Raises:
         StoreError: for a flag, level, stop reason or source that there is not, or a number that is none.
@@ -61,12 +65,22 @@ class RunFilter:
     service: str | None = None
     experiment: str | None = None
     request_hash: str | None = None
+    risk_below: float | None = None
+    warning: str | None = None
+    text: str | None = None
 
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
         """Check the conditions, and write flag and hash as runs have them."""
-        numbers = (self.risk_above, self.since_ns, self.until_ns, self.longer_than, self.tokens_above)
+        numbers = (
+            self.risk_above,
+            self.risk_below,
+            self.since_ns,
+            self.until_ns,
+            self.longer_than,
+            self.tokens_above,
+        )
         if any(number is not None and math.isnan(number) for number in numbers):
             raise StoreError("a filter is not a number (NaN).")
         if self.level is not None and self.level not in LEVELS:

@@ -27,6 +27,7 @@ TABLES: Final = (
     "metric_points",
     "run_data",
     "run_data_chunks",
+    "fingerprints",
     "labels",
     "resources",
     "scopes",

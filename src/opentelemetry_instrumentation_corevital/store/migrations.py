@@ -7,6 +7,7 @@ from typing import Final
 
 from .. import semconv
 from ..catalogue import prompt_names
+from .fingerprint_rows import fill as fill_fingerprints
 from .run_columns import FLAG_INDEXES, PROMPT_COLUMNS, VERDICT_COLUMNS
 
 NOW_NS: Final = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000000"
@@ -72,8 +73,12 @@ _BY_HAND: Final[dict[int, dict[str, tuple[str, ...]]]] = {
             *(f"UPDATE runs SET {column} = {_of_prompt(name)}" for column, name in PROMPT_COLUMNS.items()),
         ),
     },
+    # Both have more columns now, and are made anew; so is the table of fingerprints, which is filled from spans.
+    7: {"runs": ("DROP INDEX IF EXISTS runs_filters", "DROP INDEX IF EXISTS runs_tokens")},
 }
 """Version -> table -> what it lacks of the next version's, beside columns of verdicts."""
+
+_FINGERPRINTS_SINCE: Final = 8
 
 SCHEMA_VERSION: Final = max(*(older + 1 for older in _BY_HAND), *(column.since for column in VERDICT_COLUMNS))
 
@@ -93,6 +98,7 @@ def _verdict_changes(version: int) -> list[str]:
     same = "spans.trace_id = runs.trace_id AND spans.span_id = runs.span_id"
     return [
         "DROP INDEX IF EXISTS runs_filters",  # which has the flags, and is made anew
+        "DROP INDEX IF EXISTS runs_counts",
         *(f"ALTER TABLE runs ADD COLUMN {column.declaration()}" for column in new),
         f"UPDATE runs SET ({names}) = (SELECT {values} FROM spans WHERE {same})",
     ]
@@ -113,6 +119,8 @@ def bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
             for statement in lacking if table in tables else ():
                 connection.execute(statement)
     make_what_is_missing(connection)
+    if 0 < version < _FINGERPRINTS_SINCE:
+        fill_fingerprints(connection)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

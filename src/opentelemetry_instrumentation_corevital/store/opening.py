@@ -13,18 +13,22 @@ from .store_paths import scheme_of
 _SQLITE: Final = "sqlite:///"
 
 
-def open_store(path: str | os.PathLike[str]) -> RunSource:
+def open_store(path: str | os.PathLike[str], *, query_seconds: float | None = None) -> RunSource:
     """Open a source of runs. What this process has exported to a file, and has not written yet, is waited for.
 
     Args:
         path: of a file, or a URL: `sqlite:///` and a file's path, as in `sqlite:///runs/corevital.db`; from the root it
             is `sqlite:////var/lib/corevital/runs.db`. Nothing in a URL is an escape.
+        query_seconds: what takes longer than this ends with a StoreError; None: nothing does.
 
     Raises:
         StoreError: if there is no such file or it is not a store, or for another scheme.
     """
     scheme, text = scheme_of(path), os.fsdecode(path)
-    return _open_file(text) if scheme is None else _opener(scheme, text)(text)
+    source = _open_file(text) if scheme is None else _opener(scheme, text)(text)
+    if query_seconds is not None:
+        source.limit_queries(query_seconds)
+    return source
 
 
 def local_file(url: str | os.PathLike[str]) -> str | None:

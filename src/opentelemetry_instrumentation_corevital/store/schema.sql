@@ -1,4 +1,4 @@
--- CoreVital's store, version 7: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
+-- CoreVital's store, version 8: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
 -- run, the run data, and the labels that people gave.
 --
 -- This text makes the newest version. It is also run on a file of an older version, which gets the tables that it lacks;
@@ -118,12 +118,28 @@ CREATE INDEX IF NOT EXISTS runs_intervened ON runs (start_ns) WHERE intervention
 -- Everything that a list filters by, newest last: several conditions at once are one walk along this index.
 CREATE INDEX IF NOT EXISTS runs_filters ON runs (
   start_ns, sequence_index, end_ns, risk_score, output_tokens, model, risk_level, label, prompt_hash, stop_reason,
-  intervention, baseline_source, service_name, experiment, request_hash,
+  intervention, baseline_source, service_name, experiment, request_hash, warnings,
   {flag columns}
 );
+-- The same by value, so that alike runs are counted in one walk along this index.
+CREATE INDEX IF NOT EXISTS runs_counts ON runs (
+  model, risk_level, label, stop_reason, intervention, service_name, experiment, warnings,
+  {flag columns},
+  start_ns, end_ns, risk_score, output_tokens, baseline_source
+);
 CREATE INDEX IF NOT EXISTS runs_duration ON runs (duration_ns);
-CREATE INDEX IF NOT EXISTS runs_tokens ON runs (output_tokens) WHERE output_tokens IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_tokens ON runs (output_tokens, start_ns) WHERE output_tokens IS NOT NULL;
 {flag indexes}
+
+-- The vectors of fingerprints, which the span has as JSON: the nearest are found without reading spans.
+CREATE TABLE IF NOT EXISTS fingerprints (
+  trace_id TEXT NOT NULL,
+  span_id TEXT NOT NULL,
+  version TEXT NOT NULL,
+  vector BLOB NOT NULL,                 -- float64, little-endian, each from 0 to 1
+  PRIMARY KEY (trace_id, span_id),
+  FOREIGN KEY (trace_id, span_id) REFERENCES spans (trace_id, span_id) ON DELETE CASCADE
+) WITHOUT ROWID;
 
 -- What people say of a run. No foreign key: a second delivery of the span must not take the label away.
 CREATE TABLE IF NOT EXISTS labels (

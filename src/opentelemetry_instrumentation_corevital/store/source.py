@@ -1,17 +1,16 @@
 """Where runs are read from: what commands, pages and notebooks ask of a store, whatever it is kept in."""
 
-import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from .._internal.clock import CLOCK_SKEW_NS
-from .._internal.short_repr import call_like, short_repr
-from .._internal.values import fits_int64
+from .._internal.short_repr import short_repr
 from .arriving_steps import LiveStep, RunningCall
 from .filters import ANY_RUN, RunFilter
+from .listed_runs import ListedRuns
+from .similar_runs import SIMILAR_RUNS, SimilarRun, comparable, nearest
 from .store_error import StoreError
 from .stored_fingerprints import get_fingerprint
 from .stored_run import RunList, RunSummary, StoredRun
@@ -22,72 +21,9 @@ if TYPE_CHECKING:
 
     from ..run import Fingerprint
 
-PAGE_RUNS: Final = 1000
-"""How many runs are asked for at a time where all are wanted."""
-_CURSOR: Final = re.compile(r"(-?[0-9]{1,20})\.(-?[0-9]{1,20})\.([0-9a-f]{32})\.([0-9]{1,20})\.([0-9a-f]{16})")
 _MOST_CHOICES: Final = 8
 _FEWEST_CHARACTERS: Final = 4
 _MOST_STEPS: Final = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """A place in a list of runs: behind one of them. It stays valid when that run is deleted and others come.
-
-    Lists have the newest first. Of runs that started at the same time the smaller trace id comes first, then the
-    smaller sequence, then the smaller span id. Runs that are dated ahead come behind all others, in the same order: a
-    clock was wrong, and they would be the newest until their time comes.
-    """
-
-    ahead_ns: int
-    """What started later is dated ahead. Set when the list begins, so that no run changes its place meanwhile."""
-    start_ns: int
-    trace_id: str
-    sequence_index: int
-    span_id: str
-
-    @classmethod
-    def behind(cls, run: RunSummary, ahead_ns: int) -> Self:
-        """Return the place behind a run."""
-        return cls(ahead_ns, run.start_ns, run.trace_id, run.sequence_index, run.span_id)
-
-    @property
-    def ahead(self) -> bool:
-        """Return whether the list has come to the runs that are dated ahead."""
-        return self.start_ns > self.ahead_ns
-
-    def __str__(self) -> str:
-        """Return it as text without blanks, for an address or a command line."""
-        return f"{self.ahead_ns}.{self.start_ns}.{self.trace_id}.{self.sequence_index}.{self.span_id}"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the place that a text names, as `str` made it.
-
-        Raises:
-            StoreError: if it names none.
-        """
-        found = _CURSOR.fullmatch(text)
-        if found is None or not all(fits_int64(int(found[number])) for number in (1, 2, 4)):
-            raise StoreError(f"{text[:80]!r}: is no place in a list of runs; begin with the first page.")
-        return cls(int(found[1]), int(found[2]), found[3], int(found[4]), found[5])
-
-
-def newest_that_counts(now_ns: int) -> int:
-    """Return when a run may have started at the latest not to be dated ahead: `Cursor.ahead_ns` of a new list."""
-    return now_ns + CLOCK_SKEW_NS
-
-
-class RunPage(NamedTuple):
-    """Some runs of a list, and where it goes on."""
-
-    runs: RunList
-    next: Cursor | None
-    """None: these are the last."""
-
-    def __repr__(self) -> str:
-        """Return how many runs it has, and where the list goes on."""
-        return call_like(type(self).__name__, {"runs": len(self.runs), "next": self.next})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +41,7 @@ class ModelOverview:
     __repr__ = short_repr
 
 
-class RunSource(Protocol):
+class RunSource(ListedRuns, Protocol):
     """A place that runs are read from. Use it in a `with` block; `open_store` opens one by its URL.
 
     A class that inherits from it implements the methods that are abstract here. The others follow from them, and may be
@@ -124,25 +60,8 @@ class RunSource(Protocol):
         """Let go of it; a second time does nothing."""
 
     @abstractmethod
-    def page(self, wanted: RunFilter = ANY_RUN, *, limit: int = 20, after: Cursor | None = None) -> RunPage:
-        """Return the next runs of a list, in the order of `Cursor`.
-
-        From page to page every run is listed once that was there at the first page and is not deleted meanwhile. Runs
-        that start after the first page are not listed, unless they are dated ahead.
-
-        Args:
-            wanted: which runs the list has.
-            limit: how many at most, from 1; more where the last ones have damaged keys, behind which no list goes on.
-            after: where the list goes on: `RunPage.next` of the page before; None: from its beginning.
-        """
-
-    @abstractmethod
     def overview(self, wanted: RunFilter = ANY_RUN) -> list[ModelOverview]:
         """Return what there is of each model: the most frequent first, then by name."""
-
-    @abstractmethod
-    def beginning_with(self, start: str) -> list[RunSummary]:
-        """Return the runs whose trace id begins so; if there are none, those whose span id does. The oldest first."""
 
     @abstractmethod
     def sequences(self, trace_id: str, start_ns: int) -> list[RunSummary]:
@@ -181,35 +100,28 @@ class RunSource(Protocol):
         """Close it."""
         self.close()
 
-    def runs(self, wanted: RunFilter = ANY_RUN, *, limit: int | None = 20, **conditions: Any) -> RunList:
-        """Return runs, the newest first; the order is that of `Cursor`.
+    def limit_queries(self, seconds: float) -> None:
+        """Let every query from now on end with an error when it takes longer, where the source can tell."""
+
+    def similar(
+        self, run: RunSummary | StoredRun, k: int = SIMILAR_RUNS, wanted: RunFilter = ANY_RUN
+    ) -> list[SimilarRun]:
+        """Return the runs that behaved most like a run, the nearest first, by `Fingerprint.distance`.
+
+        Only fingerprints of the same version can be compared; runs with others are passed over.
 
         Args:
-            wanted: which runs.
-            limit: how many at most; None: all.
-            conditions: those of `RunFilter`, by name, in addition: `model`, `risk_above`, `level`, `flag`, `since_ns`,
-                `until_ns`, `prompt_hash`, `label`, `longer_than`, `tokens_above`, `stop_reason`, `intervened`,
-                `baseline_source`, `service`, `experiment`, `request_hash`.
+            run: of this source.
+            k: how many at most.
+            wanted: which runs are looked at.
 
         Raises:
-            TypeError: for a condition that there is not.
-            StoreError: for an unknown flag, level or stop reason, too.
+            StoreError: if the run has no fingerprint, or was deleted meanwhile, too.
         """
-        wanted = replace(wanted, **conditions)
-        found, after = RunList(), None
-        while limit is None or len(found) < limit:
-            size = PAGE_RUNS if limit is None else min(limit - len(found), PAGE_RUNS)
-            some, after = self.page(wanted, limit=size, after=after)
-            found += some
-            if after is None:
-                break
-        return RunList(found[:limit])
-
-    def riskiest(self, wanted: RunFilter = ANY_RUN, *, limit: int = 20) -> RunList:
-        """Return the runs of the highest risk, the highest first and of equals the newest; those not judged last."""
-        found = self.runs(wanted, limit=None)
-        found.sort(key=lambda run: 1.0 if run.risk_score is None else -run.risk_score)
-        return RunList(found[:limit])
+        whole = self._whole(run)
+        own = comparable(get_fingerprint(whole), whole.summary, self.name)
+        every = ((each, get_fingerprint(self.load(each))) for some in self.in_pages(wanted) for each in some)
+        return nearest(own, whole.summary, every, k)
 
     def models(self, wanted: RunFilter = ANY_RUN, **conditions: Any) -> dict[str | None, int]:
         """Return how many runs there are of each model, the most frequent first; None: of a model without a name.

@@ -16,6 +16,7 @@ from ..catalogue import prompt_names
 from .checked_attributes import Findings, checked_attributes, damage_json
 from .common_rows import Lost, Row, Source, insert, integer, number, size_of, source, text, to_json
 from .data_damage import note_damage_of_data
+from .fingerprint_rows import INSERT_FINGERPRINT, fingerprint_row
 from .run_columns import COLUMN_ATTRIBUTES, PROMPT_COLUMNS, SET_COLUMNS
 from .sqlite_labels import COPY_LABEL
 
@@ -75,6 +76,8 @@ class SpanRows:
     bytes: int
     damage: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with a run's values, which read as absent: the name of each -> why."""
+    fingerprint: Row | None = None
+    """Version and vector of a run's fingerprint."""
 
     def write(self, connection: sqlite3.Connection) -> Sequence[Lost]:
         """Write the span; a second delivery replaces the first with all that hangs on it, and keeps its label."""
@@ -85,6 +88,8 @@ class SpanRows:
         connection.executemany(_INSERT_LINK, self.links)
         if self.run is not None:
             connection.execute(_INSERT_RUN, self.run)
+            if self.fingerprint is not None:
+                connection.execute(INSERT_FINGERPRINT, (*key, *self.fingerprint))
             note_damage_of_data(connection, key)
             if before:  # a label can only have been given to what was there
                 connection.execute(COPY_LABEL, key)
@@ -142,7 +147,7 @@ def rows_of(span: SpanFields) -> SpanRows:
     )
     events = tuple((*key, seq, at, clean(name), to_json(more)) for seq, (at, name, more) in enumerate(span.events))
     links = tuple((*key, seq, *linked, to_json(more)) for seq, (*linked, more) in enumerate(span.links))
-    run, findings = None, Findings()
+    run, fingerprint, findings = None, None, Findings()
     if is_of_a_run(attributes):
         known, asked = checked_attributes(attributes, findings), dict[str, Any]()
         for place, (_, name, more) in enumerate(span.events):
@@ -151,10 +156,10 @@ def rows_of(span: SpanFields) -> SpanRows:
                 asked = asked or sound
         judged = (_run_value(known, *reading) for reading in _RUN_ATTRIBUTES.values())
         of_prompt = (read(asked.get(name)) for read, name in _PROMPT_ATTRIBUTES)
-        told = damage_json(findings.named)
+        told, fingerprint = damage_json(findings.named), fingerprint_row(known)
         run = (*key, span.start_ns, span.end_ns, origin.service_name, *judged, told, origin.experiment, *of_prompt)
-    size = origin.bytes + size_of(row, run or (), *events, *links)
-    return SpanRows(origin, row, events, links, run, size, findings.named)
+    size = origin.bytes + size_of(row, run or (), fingerprint or (), *events, *links)
+    return SpanRows(origin, row, events, links, run, size, findings.named, fingerprint)
 
 
 def is_of_a_run(attributes: Mapping[str, Any]) -> bool:

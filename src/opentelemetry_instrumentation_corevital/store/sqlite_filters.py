@@ -1,21 +1,24 @@
 """Conditions on runs as SQL. Every condition is one on a real column of `runs`."""
 
+import json
 from dataclasses import fields
 from typing import Any, Final
 
 from .filters import RunFilter
 from .labels import ANY_OR_NONE
-from .source import Cursor
 
-ORDER: Final = "ORDER BY start_ns DESC, trace_id, sequence_index, span_id"
-"""The order of `Cursor`."""
-BY_RISK: Final = ORDER.replace("ORDER BY", "ORDER BY CASE WHEN risk_score BETWEEN 0 AND 1 THEN risk_score END DESC,")
-"""The highest first; what is no risk, as a damaged file may have it, comes last."""
 _SECOND_NS: Final = 10**9
 _MOST: Final = 2**63 - 1
 _INDEXED: Final = ("model", "level", "flag", "label", "stop_reason", "intervened", "experiment", "request_hash")
 """Conditions that have an index of their own."""
 _FIELDS: Final = tuple(field.name for field in fields(RunFilter))
+_HAS_TEXT: Final = (
+    "(model LIKE ? ESCAPE '!' OR service_name LIKE ? ESCAPE '!' OR experiment LIKE ? ESCAPE '!' "
+    "OR (trace_id >= ? AND trace_id < ?) OR (span_id >= ? AND span_id < ?) "
+    "OR (label IS NOT NULL AND (trace_id, span_id) IN "
+    "(SELECT trace_id, span_id FROM labels WHERE note LIKE ? ESCAPE '!')))"
+)
+_LOWER: Final = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
 
 
 def index(wanted: RunFilter) -> str:
@@ -30,24 +33,24 @@ def index(wanted: RunFilter) -> str:
 
 
 def where(
-    wanted: RunFilter, *, oldest_ns: int | None = None, newest_ns: int | None = None, after: Cursor | None = None
-) -> tuple[str, tuple[Any, ...]]:
-    """Return the SQL condition and its values.
+    wanted: RunFilter, *, oldest_ns: int | None = None, newest_ns: int | None = None
+) -> tuple[list[str], list[Any]]:
+    """Return conditions in SQL, all of which have to be met, and their values.
 
     Args:
         wanted: what to look for.
         oldest_ns: only runs that started then or later.
         newest_ns: only runs that started then or earlier.
-        after: only runs that come after this place in a list.
     """
     duration = None if wanted.longer_than is None else wanted.longer_than * _SECOND_NS
     # One bound at each end: of two the planner takes any, and walks from there along the index at every page.
     last = None if wanted.until_ns is None else wanted.until_ns - 1
     oldest = max(_given(wanted.since_ns, oldest_ns), default=None)
-    newest = min(_given(last, newest_ns, None if after is None else after.start_ns), default=None)
+    newest = min(_given(last, newest_ns), default=None)
     given = [
         ("model = ?", wanted.model),
         ("risk_score > ?", wanted.risk_above),
+        ("risk_score < ?", wanted.risk_below),
         ("risk_level = ?", wanted.level),
         ("stop_reason = ?", wanted.stop_reason),
         ("baseline_source = ?", wanted.baseline_source),
@@ -58,6 +61,8 @@ def where(
         ("start_ns <= ?", _int64(newest)),
         ("end_ns - start_ns > ?", _int64(duration)),
         ("output_tokens > ?", _int64(wanted.tokens_above)),
+        # An element of a JSON list of names is in its text as it is.
+        ("instr(warnings, ?)", None if wanted.warning is None else json.dumps(wanted.warning)),
     ]
     if wanted.prompt_hash is not None:
         start = wanted.prompt_hash
@@ -72,10 +77,21 @@ def where(
         conditions.append(f"intervention IS {'NOT ' if wanted.intervened else ''}NULL")
     if wanted.flag is not None:
         conditions.append(f"{wanted.flag} = 1")
-    if after is not None:
-        conditions.append("(start_ns < ? OR (trace_id, sequence_index, span_id) > (?, ?, ?))")
-        values += [after.start_ns, after.trace_id, after.sequence_index, after.span_id]
-    return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), tuple(values)
+    if wanted.text is not None:
+        start, within = wanted.text.translate(_LOWER), f"%{like(wanted.text)}%"
+        conditions.append(_HAS_TEXT)
+        values += [within] * 3 + [start, start + "g"] * 2 + [within]
+    return conditions, values
+
+
+def all_of(conditions: list[str]) -> str:
+    """Return conditions as a clause; empty where there are none."""
+    return f"WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def like(text: str) -> str:
+    """Return a text for a pattern with the escape `!`: every character stands for itself, ASCII letters in any case."""
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
 def _given(*bounds: int | None) -> list[int]:

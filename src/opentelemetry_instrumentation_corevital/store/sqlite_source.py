@@ -13,15 +13,22 @@ from .._internal.printable import one_line
 from . import sqlite_arriving_steps as live
 from .arriving_steps import LiveStep, RunningCall
 from .checked_attributes import Findings, checked_attributes, checked_name, is_id, read_attributes
+from .cursors import Cursor, RunOrder, RunPage, newest_that_counts
 from .database import explain, open_for_reading, store_path
+from .facets import RunCounts
 from .filters import ANY_RUN, RunFilter
 from .run_reader import MOST_DATA, MOST_EVENTS, stored_run
-from .source import Cursor, ModelOverview, RunPage, RunSource, newest_that_counts
-from .sqlite_filters import BY_RISK, ORDER, index, where
+from .similar_runs import SIMILAR_RUNS, SimilarRun, comparable, in_order
+from .source import ModelOverview, RunSource
+from .sqlite_facets import counted
+from .sqlite_filters import all_of, where
 from .sqlite_labels import read_label, set_label
+from .sqlite_lists import part_of, parts
+from .sqlite_similar import nearest_keys
 from .store_error import StoreError
 from .stored_fingerprints import fingerprint_in
 from .stored_run import COLUMNS, RunList, RunSummary, StoredRun, summary_of
+from .time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +53,7 @@ class Store(RunSource):
     def __init__(self, path: str | Path) -> None:
         self.path = store_path(path)
         self._connection = open_for_reading(self.path)
+        self._limit: TimeLimit | None = None
 
     @property
     def name(self) -> str:
@@ -56,42 +64,55 @@ class Store(RunSource):
         """Close the file."""
         self._connection.close()
 
-    def page(self, wanted: RunFilter = ANY_RUN, *, limit: int = 20, after: Cursor | None = None) -> RunPage:
-        """Return the next runs of a list. The last one has a place in it: behind damaged keys the page is longer."""
+    def limit_queries(self, seconds: float) -> None:
+        """Let every query from now on end with an error when it takes longer."""
+        self._limit = TimeLimit(self._connection, seconds)
+
+    def page(
+        self,
+        wanted: RunFilter = ANY_RUN,
+        *,
+        order: RunOrder = RunOrder.NEWEST,
+        limit: int = 20,
+        after: Cursor | None = None,
+        before: Cursor | None = None,
+    ) -> RunPage:
+        """Return some runs of a list. Those at its ends have a place: beside damaged keys the page is longer."""
         if limit < 1:
             raise ValueError(f"limit {limit}: a page has one run at least")
-        ahead_ns = newest_that_counts(time.time_ns()) if after is None else after.ahead_ns
+        place, backwards = (after, False) if before is None else (before, True)
+        ahead_ns = newest_that_counts(time.time_ns()) if place is None else place.of(order).ahead_ns
         most, ends = min(limit, _MOST_ROWS), None
         while ends is None:
-            found = self._behind(wanted, ahead_ns, after, most + 1)  # one more tells whether the list goes on
+            found = self._beside(wanted, order, ahead_ns, place, most + 1, backwards=backwards)  # one more: are there?
             ends = next((count for count in range(limit, len(found)) if _is_place(found[count - 1])), None)
             if len(found) <= most:
                 break
             most *= 2
-        return RunPage(RunList(found[:ends]), None if ends is None else Cursor.behind(found[ends - 1], ahead_ns))
+        runs = found[:ends][:: -1 if backwards else 1]
+        more_before, more_behind = (ends is not None, True) if backwards else (place is not None, ends is not None)
+        return RunPage(
+            RunList(runs),
+            Cursor.behind(runs[-1], ahead_ns, order) if more_behind and runs and _is_place(runs[-1]) else None,
+            Cursor.behind(runs[0], ahead_ns, order) if more_before and runs and _is_place(runs[0]) else None,
+        )
 
-    def _behind(self, wanted: RunFilter, ahead_ns: int, after: Cursor | None, most: int) -> list[RunSummary]:
-        """Return the runs of a list behind a place, so many of them at most."""
+    def _beside(
+        self, wanted: RunFilter, order: RunOrder, ahead_ns: int, place: Cursor | None, most: int, *, backwards: bool
+    ) -> list[RunSummary]:
+        """Return the runs of a list behind a place, or before it with the nearest first, so many of them at most."""
+        every, number = parts(order, ahead_ns), None if place is None else part_of(place)
         found: list[RunSummary] = []
-        if after is None or not after.ahead:
-            found = self._newest(*where(wanted, newest_ns=ahead_ns, after=after), index(wanted), most)
-            after = None
-        if len(found) < most:
-            condition = where(wanted, oldest_ns=ahead_ns + 1, after=after)
-            found += self._newest(*condition, index(wanted), most - len(found))
+        for count, part in list(enumerate(every))[:: -1 if backwards else 1]:
+            passed = number is not None and (count > number if backwards else count < number)
+            if passed or len(found) >= most:
+                continue
+            within = place if count == number else None
+            keys, by, values = part.statement(wanted, within, backwards=backwards)
+            # First which, from an index alone; then their rows.
+            rest = f"WHERE (trace_id, span_id) IN ({keys} {by} LIMIT ?) {by}"
+            found += self._summaries(rest, (*values, most - len(found)))
         return found
-
-    def _newest(self, condition: str, values: tuple[Any, ...], hint: str, limit: int) -> list[RunSummary]:
-        # First which, from an index alone; then their rows.
-        keys = f"SELECT trace_id, span_id FROM runs {hint} {condition} {ORDER} LIMIT ?"
-        return self._summaries(f"WHERE (trace_id, span_id) IN ({keys}) {ORDER}", (*values, limit))
-
-    def riskiest(self, wanted: RunFilter = ANY_RUN, *, limit: int = 20) -> RunList:
-        """Return the runs of the highest risk, the highest first and of equals the newest; those not judged last."""
-        condition, values = where(wanted)
-        keys = f"SELECT trace_id, span_id FROM runs {index(wanted)} {condition} {BY_RISK} LIMIT ?"
-        rest = f"WHERE (trace_id, span_id) IN ({keys}) {BY_RISK}"
-        return RunList(self._summaries(rest, (*values, min(limit, _MOST_ROWS))))
 
     def overview(self, wanted: RunFilter = ANY_RUN) -> list[ModelOverview]:
         """Return what there is of each model: the most frequent first, then by name."""
@@ -115,13 +136,37 @@ class Store(RunSource):
 
     def _by_model(self, figures: str, wanted: RunFilter) -> list[tuple[Any, ...]]:
         """Return rows by model, what is no name as None: there may be several of those."""
-        condition, values = where(wanted)
+        conditions, values = where(wanted)
         found = self._query(
-            f"SELECT model, {figures} FROM runs INDEXED BY runs_filters {condition} GROUP BY model "
+            f"SELECT model, {figures} FROM runs INDEXED BY runs_filters {all_of(conditions)} GROUP BY model "
             "ORDER BY 2 DESC, model",
-            values,
+            tuple(values),
         )
         return [(checked_name(model), *rest) for model, *rest in found]
+
+    def counts(self, wanted: RunFilter = ANY_RUN) -> RunCounts:
+        """Return how many runs meet conditions, and how many would with another model, level, label and so on."""
+        return self._read(counted, wanted)
+
+    def summary(self, trace_id: str, span_id: str) -> RunSummary | None:
+        """Return the run with exactly these ids; None: there is none."""
+        found = self._summaries(_OF_SPAN, (trace_id, span_id))
+        return found[0] if found else None
+
+    def similar(
+        self, run: RunSummary | StoredRun, k: int = SIMILAR_RUNS, wanted: RunFilter = ANY_RUN
+    ) -> list[SimilarRun]:
+        """Return the runs that behaved most like a run, the nearest first, by `Fingerprint.distance`.
+
+        Raises:
+            StoreError: if the run has no fingerprint, or was deleted meanwhile, too.
+        """
+        summary = run.summary if isinstance(run, StoredRun) else run
+        (fingerprint,) = self.fingerprints([summary])
+        own = comparable(fingerprint, summary, self.name)
+        near = self._read(nearest_keys, own, (summary.trace_id, summary.span_id), k, wanted)
+        found = ((self.summary(*key), distance) for key, distance in near)
+        return in_order((SimilarRun(each, distance) for each, distance in found if each is not None), k)
 
     def beginning_with(self, start: str) -> list[RunSummary]:
         """Return the runs whose trace id begins so; if there are none, those whose span id does. The oldest first."""
@@ -245,15 +290,14 @@ class Store(RunSource):
 
     def _read(self, read: Callable[..., _Read], *values: Any) -> _Read:
         try:
+            if self._limit is not None:
+                self._limit.begin()
             return read(self._connection, *values)
         except sqlite3.Error as error:
             raise explain(error, self.path) from None
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        try:
-            return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise explain(error, self.path) from None
+        return self._read(lambda connection: connection.execute(sql, values).fetchall())
 
 
 def _is_place(run: RunSummary) -> bool:
