@@ -9,6 +9,7 @@ its run data. The same seed makes the same runs, but for the time of now, which 
 """
 
 import argparse
+import hashlib
 import json
 import sqlite3
 import sys
@@ -128,7 +129,7 @@ def _varied(template: _Template, chance: np.random.Generator, start_ns: int) -> 
     """Return a template's rows with another identity, time, prompt and risk, and a fingerprint nearby."""
     rows, ids = template.rows, chance.bytes(24).hex()
     key = (ids[:32], ids[32:])
-    prompt = f"{int(chance.zipf(1.3)) % PROMPTS:064x}"
+    prompt = hashlib.sha256(f"prompt {int(chance.zipf(1.3)) % PROMPTS}".encode()).hexdigest()
     run = dict(zip(RUN_COLUMNS, rows.run or (), strict=True))
     end_ns = start_ns + int(template.duration_ns * chance.uniform(0.7, 1.6))
     risk = run["risk_score"]
@@ -141,7 +142,11 @@ def _varied(template: _Template, chance: np.random.Generator, start_ns: int) -> 
     text = text.replace(f'"{semconv.RISK_SCORE}":{template.risk}', f'"{semconv.RISK_SCORE}":{json.dumps(risk)}')
     span = (*key, *rows.span[2:6], start_ns, end_ns, *rows.span[8:10], text, *rows.span[11:])
     events = tuple((*key, *event[2:]) for event in rows.events)
-    return replace(rows, span=span, events=events, run=tuple(run.values()))
+    fingerprint = rows.fingerprint
+    if fingerprint is not None:
+        vector = np.frombuffer(fingerprint[1]) + chance.normal(0, 0.02, len(fingerprint[1]) // 8)
+        fingerprint = (fingerprint[0], np.clip(vector, 0, 1).tobytes())
+    return replace(rows, span=span, events=events, run=tuple(run.values()), fingerprint=fingerprint)
 
 
 def _starts(runs: int, chance: np.random.Generator, now_ns: int) -> Iterator[int]:

@@ -1,6 +1,5 @@
 """Output for programs: JSON and CSV."""
 
-import csv
 import json
 import re
 import sys
@@ -13,10 +12,9 @@ from typing import IO, Any, BinaryIO, cast
 import typer
 
 from .._internal.file_io import written
-from .._internal.printable import json_printable, printable
+from .._internal.printable import json_printable
 from .._internal.user_error import UserError
-from ..store.checked_attributes import damage_json
-from ..store.stored_run import COLUMNS, RunSummary
+from ..store.flat_rows import write_csv_rows
 from .printing import echo
 
 
@@ -97,28 +95,4 @@ def _told(out: Path, option: str) -> Iterator[None]:
 
 def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], file: IO[str] | None = None) -> int:
     """Write rows as CSV (RFC 4180, but with the system's line ends) and return how many; None becomes nothing."""
-    writer = csv.writer(file or sys.stdout, lineterminator="\n")
-    writer.writerow([_cell(name) for name in columns])  # names of attributes and columns may be anybody's, too
-    count = 0
-    for row in rows:
-        writer.writerow([_cell(row.get(name)) for name in columns])
-        count += 1
-    return count
-
-
-def run_rows(runs: Iterable[RunSummary]) -> Iterable[dict[str, Any]]:
-    """Yield runs as flat rows: warnings joined with semicolons, flags as true and false, damage as JSON."""
-    for run in runs:
-        warnings = None if run.warnings is None else ";".join(run.warnings)
-        yield {**run.as_dict(), "warnings": warnings, "damage": damage_json(run.damage)}
-
-
-RUN_COLUMNS = COLUMNS
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if not isinstance(value, str):
-        return value
-    return printable(f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value)  # else it would run
+    return write_csv_rows(rows, columns, file or sys.stdout, head=True)

@@ -17,7 +17,8 @@ from ..presentation.panel import CUT, message_text, verdict_panel
 from ..presentation.run_table import runs_table
 from ..presentation.shapes import UNKNOWN
 from ..store import RunFilter, RunOrder, RunSummary, open_store
-from ..store.stored_run import StoredEvent, StoredRun
+from ..store.flat_rows import run_rows
+from ..store.stored_run import COLUMNS, StoredEvent, StoredRun
 from .options import (
     AsCsv,
     AsJson,
@@ -49,7 +50,7 @@ from .options import (
     since_ns,
     with_stored_model,
 )
-from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
+from .output import one_format, print_json, write_csv
 from .printing import console, echo, error_console, named_damage, tell_damage
 from .step_tables import columns_json, every_step, layer_rows, step_rows
 
@@ -132,7 +133,7 @@ def _print(found: Sequence[RunSummary], *, as_json: bool, as_csv: bool) -> None:
     if as_json:
         print_json([run.as_dict() for run in found])
     elif as_csv:
-        write_csv(run_rows(found), RUN_COLUMNS)
+        write_csv(run_rows(found), COLUMNS)
     else:
         _list(found)
 

@@ -3,7 +3,9 @@
 from .._internal.printable import one_line
 from ..presentation.run_table import runs_table
 from ..store import RunFilter, open_store
+from ..store.flat_rows import run_rows
 from ..store.similar_runs import SIMILAR_RUNS
+from ..store.stored_run import COLUMNS
 from .options import (
     AsCsv,
     AsJson,
@@ -24,7 +26,7 @@ from .options import (
     since_ns,
     with_stored_model,
 )
-from .output import RUN_COLUMNS, one_format, print_json, run_rows, write_csv
+from .output import one_format, print_json, write_csv
 from .printing import console, error_console, named_damage, tell_damage
 
 
@@ -68,7 +70,7 @@ def similar(
         print_json([{"distance": each.distance, **each.run.as_dict()} for each in found])
     elif as_csv:
         rows = zip(distances, run_rows(runs), strict=True)
-        write_csv(({"distance": distance, **row} for distance, row in rows), ("distance", *RUN_COLUMNS))
+        write_csv(({"distance": distance, **row} for distance, row in rows), ("distance", *COLUMNS))
     elif not found:
         console().print(f"No other run has a fingerprint to compare with that of {one_line(run.summary.trace_id)}.")
     else:

@@ -13,7 +13,9 @@ from .._internal.user_error import UserError
 from ..config import load_settings
 from ..store import RunFilter, RunList, RunSource, RunSummary, StoreError, StoreWriter, open_store
 from ..store.filters import ANY_RUN
+from ..store.flat_rows import run_rows
 from ..store.maintenance import upgrade
+from ..store.stored_run import COLUMNS
 from .options import (
     AsJson,
     BaselineFrom,
@@ -36,7 +38,7 @@ from .options import (
     since_ns,
     with_stored_model,
 )
-from .output import RUN_COLUMNS, escaped, print_json, run_rows, whole_file, write_bytes, write_csv
+from .output import escaped, print_json, whole_file, write_bytes, write_csv
 from .printing import echo, named_damage, tell_damage
 from .report_export import report_text, reports_in_pieces, write_reports
 
@@ -162,7 +164,7 @@ def _write(store: RunSource, runs: RunList, target: _ExportFile, *, everything: 
         return _otlp(store, None if everything else runs, target.out, problems), problems
     if target.format is Format.CSV:
         with whole_file(target.out) as file:
-            count = write_csv(run_rows(runs), RUN_COLUMNS, file)
+            count = write_csv(run_rows(runs), COLUMNS, file)
     else:
         count = _parquet(runs, target.out)
     tell_damage(named_damage(runs))

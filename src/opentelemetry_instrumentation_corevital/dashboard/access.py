@@ -118,16 +118,16 @@ class GuardedApp:
         if scope["method"] != "GET" or not any(name == "token" and self._is_token(value) for name, value in given):
             return None
         rest = urlencode([(name, value) for name, value in given if name != "token"])
-        return self._welcome(_own_path(scope["path"]) + (f"?{rest}" if rest else ""), scope)
+        return self._welcome(own_path(scope["path"]) + (f"?{rest}" if rest else ""), scope)
 
     async def _sign_in(self, scope: Scope, receive: Receive) -> Response:
         if scope["method"] != "POST":
             return self._form(scope, 200)
-        body = await _body(receive, _MOST_SIGN_IN_BYTES)
+        body = await form_body(receive, _MOST_SIGN_IN_BYTES)
         given = dict(parse_qsl(body.decode("utf-8", "replace")))
         if not self._is_token(given.get("token", "")):
             return self._form(scope, 401, wrong=True)
-        return self._welcome(_own_path(given.get("to", "/")), scope)
+        return self._welcome(own_path(given.get("to", "/")), scope)
 
     def _welcome(self, to: str, scope: Scope) -> Response:
         answer = RedirectResponse(to, 303)
@@ -137,7 +137,7 @@ class GuardedApp:
 
     def _form(self, scope: Scope, status: int, *, wrong: bool = False) -> Response:
         query = scope["query_string"].decode("ascii", "replace")
-        to = "/" if scope["path"] == SIGN_IN else _own_path(scope["path"]) + (f"?{query}" if query else "")
+        to = "/" if scope["path"] == SIGN_IN else own_path(scope["path"]) + (f"?{query}" if query else "")
         values = {"inlined": None, "wrong": wrong, "to": to}
         headers = {"www-authenticate": "Bearer"} if status == 401 else {}
         return HTMLResponse(render("sign_in.html.j2", values, [TEMPLATES]), status, headers)
@@ -163,13 +163,14 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _own_path(path: str) -> str:
+def own_path(path: str) -> str:
     """Return a path of this server; what leads elsewhere is its first page."""
     ours = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and path.isascii()
     return path if ours else "/"
 
 
-async def _body(receive: Receive, most: int) -> bytes:
+async def form_body(receive: Receive, most: int) -> bytes:
+    """Return the body of a form, so many bytes of it at most."""
     pieces, size, more = list[bytes](), 0, True
     while more and size <= most:
         message = await receive()

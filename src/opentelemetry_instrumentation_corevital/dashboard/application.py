@@ -15,12 +15,13 @@ from starlette.types import ASGIApp
 
 from ..presentation.pages.assets import assets
 from ..store.store_error import StoreError
+from . import run_labels, runs_page
 from .access import GuardedApp
 from .dashboard import Dashboard
 from .dashboard_settings import DashboardSettings
 from .request_errors import NotFoundError, RequestError
 
-VIEWS: Final[tuple[Callable[[Dashboard], list[BaseRoute]], ...]] = ()
+VIEWS: Final[tuple[Callable[[Dashboard], list[BaseRoute]], ...]] = (runs_page.routes, run_labels.routes)
 """The routes of each view."""
 
 _FOR_EVER: Final = "public, max-age=31536000, immutable"

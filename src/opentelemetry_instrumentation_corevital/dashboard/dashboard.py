@@ -1,5 +1,6 @@
 """What every page of the dashboard works with: the store, and the way to a response."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -16,6 +17,8 @@ from .page_folders import TEMPLATES
 
 PAGES: Final = (("/runs", "Runs"), ("/overview", "Overview"), ("/compare", "Compare"), ("/live", "Live"))
 """The pages of the bar at the top: path and name."""
+QUERY_SECONDS: Final = 10.0
+"""How long one query of a page may take."""
 
 
 class Dashboard:
@@ -27,6 +30,8 @@ class Dashboard:
 
     def __init__(self, settings: DashboardSettings) -> None:
         self.settings = settings
+        self.form_token = secrets.token_urlsafe(24)
+        """Stands in every form that changes something: who has not read one of our pages does not know it."""
 
     @contextmanager
     def source(self) -> Iterator[RunSource]:
@@ -35,7 +40,7 @@ class Dashboard:
         Raises:
             StoreError: if it cannot be read.
         """
-        with open_store(self.settings.store) as source:
+        with open_store(self.settings.store, query_seconds=QUERY_SECONDS) as source:
             yield source
 
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:

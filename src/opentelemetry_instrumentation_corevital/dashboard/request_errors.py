@@ -24,3 +24,10 @@ class ForbiddenError(RequestError):
 
     status = 403
     title = "This is not allowed"
+
+
+class NotInstalledError(RequestError):
+    """A package that the request needs is not there."""
+
+    status = 501
+    title = "Something is not installed"

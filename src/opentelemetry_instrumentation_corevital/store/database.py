@@ -120,7 +120,7 @@ def _check_folder(folder: Path, path: Path) -> None:
 
 
 def open_for_reading(path: str | os.PathLike[str], *, any_version: bool = False) -> sqlite3.Connection:
-    """Open an existing store for reading only.
+    """Open an existing store for reading only. Any thread may use the connection, one at a time.
 
     Args:
         path: the file.
@@ -152,7 +152,9 @@ def open_for_reading(path: str | os.PathLike[str], *, any_version: bool = False)
 
 
 def _open_read_only(path: Path, options: str, any_version: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=BUSY_SECONDS)
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?{options}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+    )
     connection.text_factory = _text  # one text that is no UTF-8 would be an error of every list that has it
     try:
         _check_version(connection, path)

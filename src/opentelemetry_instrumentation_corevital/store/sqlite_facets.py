@@ -8,7 +8,7 @@ from .checked_attributes import checked_cell
 from .facets import Counting, FacetValues, RunCounts, without_facets
 from .filters import FLAGS, RunFilter
 from .run_columns import COLUMN_ATTRIBUTES
-from .sqlite_filters import all_of, where
+from .sqlite_filters import where
 
 _COLUMNS: Final = {
     "model": "model",
@@ -26,10 +26,10 @@ _TERMS: Final = ", ".join((*_COLUMNS.values(), "warnings", *FLAGS))
 def counted(connection: sqlite3.Connection, wanted: RunFilter) -> RunCounts:
     """Return how many runs meet conditions, by value: one walk along an index that has all of it."""
     rest = without_facets(wanted)
-    conditions, values = where(rest)
+    condition, values = where(rest)
     counting, checked = Counting(wanted), cache(_checked)
     for row in connection.execute(
-        f"SELECT {_TERMS}, count(*) FROM runs INDEXED BY {_index(rest)} {all_of(conditions)} GROUP BY {_TERMS}", values
+        f"SELECT {_TERMS}, count(*) FROM runs INDEXED BY {_index(rest)} {condition} GROUP BY {_TERMS}", values
     ):
         cells = zip((*_COLUMNS.values(), "warnings", *FLAGS), row, strict=False)
         found = {column: checked(column, value) for column, value in cells}

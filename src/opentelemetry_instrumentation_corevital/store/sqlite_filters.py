@@ -32,7 +32,13 @@ def index(wanted: RunFilter) -> str:
     return "" if alone else "INDEXED BY runs_filters"
 
 
-def where(
+def where(wanted: RunFilter) -> tuple[str, tuple[Any, ...]]:
+    """Return the clause that a run has to meet, empty where any does, and its values."""
+    conditions, values = conditions_of(wanted)
+    return all_of(conditions), tuple(values)
+
+
+def conditions_of(
     wanted: RunFilter, *, oldest_ns: int | None = None, newest_ns: int | None = None
 ) -> tuple[list[str], list[Any]]:
     """Return conditions in SQL, all of which have to be met, and their values.

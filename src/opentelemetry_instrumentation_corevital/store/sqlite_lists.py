@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from .cursors import Cursor, RunOrder
 from .filters import ANY_RUN, RunFilter
-from .sqlite_filters import all_of, index, where
+from .sqlite_filters import all_of, conditions_of, index
 
 _IDS: Final = "(trace_id, sequence_index, span_id)"
 _KNOWN: Final = {
@@ -51,7 +51,7 @@ class ListPart:
                 newest = place.start_ns if newest is None else min(newest, place.start_ns)
             elif self.keys == ("start_ns",):
                 oldest = place.start_ns if oldest is None else max(oldest, place.start_ns)
-        conditions, values = where(wanted, oldest_ns=oldest, newest_ns=newest)
+        conditions, values = conditions_of(wanted, oldest_ns=oldest, newest_ns=newest)
         bounds = list(self.bounds or ())
         if bounds and place is not None:
             del bounds[falls]  # the place's own is narrower, and of two at one end the planner takes any

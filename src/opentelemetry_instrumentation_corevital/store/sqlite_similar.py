@@ -11,7 +11,7 @@ from ..run import Fingerprint
 from .filters import ANY_RUN, RunFilter
 from .fingerprint_rows import MOST_COMPONENTS
 from .similar_runs import kind_of_vector
-from .sqlite_filters import all_of, like, where
+from .sqlite_filters import like, where
 
 _Ids = tuple[str, str]
 
@@ -40,8 +40,8 @@ def nearest_keys(
         wanted: which runs are looked at.
     """
     kind, vector = kind_of_vector(own.version or ""), np.array(own.vector, _NUMBER)
-    conditions, values = where(wanted)
-    among = f"AND (trace_id, span_id) IN (SELECT trace_id, span_id FROM runs {all_of(conditions)})"
+    condition, values = where(wanted)
+    among = f"AND (trace_id, span_id) IN (SELECT trace_id, span_id FROM runs {condition})"
     rows = connection.execute(f"{_VECTORS} {'' if wanted == ANY_RUN else among}", (kind, f"{like(kind)}-%", *values))
     found, farthest = list[tuple[float, _Ids]](), np.inf
     while some := rows.fetchmany(_ROWS):

@@ -21,7 +21,7 @@ from .run_reader import MOST_DATA, MOST_EVENTS, stored_run
 from .similar_runs import SIMILAR_RUNS, SimilarRun, comparable, in_order
 from .source import ModelOverview, RunSource
 from .sqlite_facets import counted
-from .sqlite_filters import all_of, where
+from .sqlite_filters import where
 from .sqlite_labels import read_label, set_label
 from .sqlite_lists import part_of, parts
 from .sqlite_similar import nearest_keys
@@ -136,11 +136,11 @@ class Store(RunSource):
 
     def _by_model(self, figures: str, wanted: RunFilter) -> list[tuple[Any, ...]]:
         """Return rows by model, what is no name as None: there may be several of those."""
-        conditions, values = where(wanted)
+        condition, values = where(wanted)
         found = self._query(
-            f"SELECT model, {figures} FROM runs INDEXED BY runs_filters {all_of(conditions)} GROUP BY model "
+            f"SELECT model, {figures} FROM runs INDEXED BY runs_filters {condition} GROUP BY model "
             "ORDER BY 2 DESC, model",
-            tuple(values),
+            values,
         )
         return [(checked_name(model), *rest) for model, *rest in found]
 
