@@ -2,10 +2,10 @@
 
     python benchmarks/dashboard.py [docs/results/dashboard.json] [--runs 100000] [--store FILE]
 
-The store is made first (`many_runs.py`), unless a file is named. Then `corevital dashboard` is started over it as anybody
-would, and asked over HTTP on one kept connection, compressed, without a browser: what is timed is the whole answer, from
-the request to its last byte. Every kind of request is asked with other values each time. RSS is read after a first round
-and after 2,000 requests of all kinds in turn.
+The store is made first (`many_runs.py`), unless a file is named. Then `corevital dashboard` is started over it as
+anybody would, and asked over HTTP on one kept connection, compressed, without a browser: what is timed is the whole
+answer, from the request to its last byte, and the processor time that the server took. Every kind of request is asked
+with other values each time. RSS is read after a first round and after 2,000 requests of all kinds in turn.
 
 A page that is not there (404) is left out of the result: one more line in `requests_of` is all that a new one needs.
 """
@@ -60,7 +60,7 @@ class Client:
 @contextmanager
 def served(store: Path) -> Iterator[tuple[int, int]]:
     """Start the dashboard; give its port and its process id."""
-    command = [sys.executable, "-m", "opentelemetry_instrumentation_corevital.cli", "dashboard"]
+    command = [str(Path(sys.executable).with_name("corevital")), "dashboard"]
     running = subprocess.Popen(
         [*command, "--db", str(store), "--port", "0"], stderr=subprocess.PIPE, text=True, env={**os.environ}
     )
@@ -133,14 +133,16 @@ def _places(source: Any, order: RunOrder) -> list[str]:
     return found
 
 
-def measured(client: Client, paths: Paths) -> dict[str, Any] | None:
+def measured(client: Client, paths: Paths, process: int) -> dict[str, Any] | None:
     """Return the times of a kind of request and the bytes of its answers; None: there is no such page."""
-    times, sizes, pages = [], [], []
+    times, sizes, pages, used = list[float](), list[int](), list[int](), 0.0
     for number in range(-2, REPEATS):  # two that do not count
         status, body, milliseconds = client.get(paths(max(number, 0)))
         if status == 404:
             return None
         assert status == 200, f"{paths(max(number, 0))}: {status}"
+        if number == -1:
+            used = cpu_ms(process)
         if number >= 0:
             times.append(milliseconds)
             sizes.append(len(body))
@@ -148,6 +150,7 @@ def measured(client: Client, paths: Paths) -> dict[str, Any] | None:
     return {
         "p50_ms": round(statistics.median(times), 1),
         "p95_ms": round(statistics.quantiles(times, n=20)[-1], 1),
+        "cpu_ms_mean": round((cpu_ms(process) - used) / REPEATS, 1),
         "bytes_compressed": max(sizes),
         "bytes": max(pages),
     }
@@ -157,6 +160,12 @@ def rss_mib(process: int) -> float:
     """Return the resident memory of a process."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     return round(int(status.partition("VmRSS:")[2].split()[0]) / 1024, 1)
+
+
+def cpu_ms(process: int) -> float:
+    """Return the milliseconds of processor time that a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def exported(client: Client, process: int) -> dict[str, Any]:
@@ -172,7 +181,7 @@ def measure(store: Path) -> dict[str, Any]:
     with served(store) as (port, process):
         client = Client(port)
         began = rss_mib(process)
-        found = {name: measured(client, paths) for name, paths in kinds.items()}
+        found = {name: measured(client, paths, process) for name, paths in kinds.items()}
         there = [paths for name, paths in kinds.items() if found[name] is not None]
         first = rss_mib(process)
         for number, paths in zip(range(REQUESTS), itertools.cycle(there), strict=False):
