@@ -26,7 +26,12 @@ def v1(tmp_path: Path) -> Path:
 def shape(path: Path) -> dict[str, object]:
     """Return tables and indexes with their columns, in any order."""
     return {
-        name: frozenset(rows(path, f"SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo('{name}')"))
+        name: frozenset(
+            [
+                *rows(path, f"SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo('{name}')"),
+                *rows(path, f"SELECT name, seqno FROM pragma_index_info('{name}')"),
+            ]
+        )
         for (name,) in rows(path, "SELECT name FROM sqlite_master")
     }
 

@@ -118,7 +118,7 @@ CREATE INDEX IF NOT EXISTS runs_intervened ON runs (start_ns) WHERE intervention
 -- Everything that a list filters by, newest last: several conditions at once are one walk along this index.
 CREATE INDEX IF NOT EXISTS runs_filters ON runs (
   start_ns, sequence_index, end_ns, risk_score, output_tokens, model, risk_level, label, prompt_hash, stop_reason,
-  intervention, baseline_source, service_name, experiment, request_hash, warnings,
+  intervention, baseline_source, service_name, experiment, request_hash, warnings, entropy_mean,
   {flag columns}
 );
 -- The same by value, so that alike runs are counted in one walk along this index.

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
@@ -10,6 +11,7 @@ from .._internal.short_repr import short_repr
 from .arriving_steps import LiveStep, RunningCall
 from .filters import ANY_RUN, RunFilter
 from .listed_runs import ListedRuns
+from .runs_to_review import needs_review
 from .similar_runs import SIMILAR_RUNS, SimilarRun, comparable, nearest
 from .store_error import StoreError
 from .stored_fingerprints import get_fingerprint
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..run import Fingerprint
+    from .figures_over_time import FiguresOverTime
 
 _MOST_CHOICES: Final = 8
 _FEWEST_CHARACTERS: Final = 4
@@ -133,14 +136,24 @@ class RunSource(ListedRuns, Protocol):
     def compared(
         self, models: Sequence[str], wanted: RunFilter = ANY_RUN, *, limit: int | None = None
     ) -> dict[str, RunList]:
-        """Return the runs that a comparison of models needs: those of each model, the newest first.
+        """Return the runs that a comparison needs: those of each of the models, the newest first.
 
         Args:
-            models: their names.
             wanted: which of their runs; its model does not count.
             limit: how many of each at most; None: all.
         """
         return {model: self.runs(wanted, limit=limit, model=model) for model in models}
+
+    def figures_over_time(self, wanted: RunFilter = ANY_RUN, *, now_ns: int) -> "FiguresOverTime":
+        """Return what runs show over time; where the filter has no end, it is now, and later runs are left out."""
+        from .figures_over_time import figures_of
+
+        return figures_of(self.runs(wanted, limit=None), wanted, now_ns)
+
+    def to_review(self, wanted: RunFilter = ANY_RUN, *, limit: int = 10) -> RunList:
+        """Return the newest runs that need a review (`runs_to_review.py`)."""
+        every = (run for some in self.in_pages(wanted) for run in some)
+        return RunList(islice(filter(needs_review, every), limit))
 
     def fingerprints(self, runs: Sequence[RunSummary]) -> "Iterator[Fingerprint]":
         """Yield the fingerprint of each run of a list: what tells how alike two runs are."""

@@ -18,6 +18,7 @@ from .database import explain, open_for_reading, store_path
 from .facets import RunCounts
 from .filters import ANY_RUN, RunFilter
 from .run_reader import MOST_DATA, MOST_EVENTS, stored_run
+from .runs_to_review import NEEDS_REVIEW
 from .similar_runs import SIMILAR_RUNS, SimilarRun, comparable, in_order
 from .source import ModelOverview, RunSource
 from .sqlite_facets import counted
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from ..run import Fingerprint
+    from .figures_over_time import FiguresOverTime
 
 _Read = TypeVar("_Read")
 
@@ -167,6 +169,21 @@ class Store(RunSource):
         near = self._read(nearest_keys, own, (summary.trace_id, summary.span_id), k, wanted)
         found = ((self.summary(*key), distance) for key, distance in near)
         return in_order((SimilarRun(each, distance) for each, distance in found if each is not None), k)
+
+    def figures_over_time(self, wanted: RunFilter = ANY_RUN, *, now_ns: int) -> "FiguresOverTime":
+        """Return what runs show over time; where the filter has no end, it is now, and later runs are left out."""
+        from .sqlite_figures import read_figures
+
+        return self._read(read_figures, wanted, now_ns)
+
+    def to_review(self, wanted: RunFilter = ANY_RUN, *, limit: int = 10) -> RunList:
+        """Return the newest runs that need a review (`runs_to_review.py`)."""
+        found: list[RunSummary] = []
+        for part in parts(RunOrder.NEWEST, newest_that_counts(time.time_ns())):
+            keys, by, values = replace(part, condition=NEEDS_REVIEW).statement(wanted, None, backwards=False)
+            rest = f"WHERE (trace_id, span_id) IN ({keys} {by} LIMIT ?) {by}"
+            found += self._summaries(rest, (*values, limit - len(found)))
+        return RunList(found)
 
     def beginning_with(self, start: str) -> list[RunSummary]:
         """Return the runs whose trace id begins so; if there are none, those whose span id does. The oldest first."""
