@@ -14,9 +14,9 @@ from .._internal.user_error import UserError
 from ..config import load_settings
 from ..loading.model_names import stored_name
 from ..store import RunFilter, RunSource, open_store
-from ..store.comparison import Difference, ModelFigures, differences, figures, in_common, prompt_of
+from ..store.comparison import Groups, compare_groups, in_common, only_shared
+from ..store.comparison_notes import different_baselines, what_to_beware_of
 from ..store.database import check_place
-from .compare_notes import Groups, different_baselines, what_to_beware_of
 from .compare_prompts import compare_prompts
 from .comparison_tables import as_json_value, csv_rows, print_comparison
 from .options import (
@@ -166,7 +166,7 @@ class _Shown:
             notes = [*notes, *different_baselines(groups)]
             compare_prompts(groups, source, as_json=self.as_json, as_csv=self.as_csv, notes=notes)
             return
-        found, different = _compared(groups)
+        found, different = compare_groups(groups)
         notes = [*notes, *what_to_beware_of(groups, found)]
         if self.as_json:
             print_json(as_json_value(found, different, next(iter(groups)), notes))
@@ -347,14 +347,6 @@ def _answered(models: Sequence[str], answering: _Answering, db: str | None, stat
 
 
 def _only_shared(groups: Groups) -> Groups:
-    common = in_common(groups)
-    if not common:
+    if not in_common(groups):
         raise UserError("--shared: the models have no prompt in common.")
-    return {name: [run for run in runs if prompt_of(run) in common] for name, runs in groups.items()}
-
-
-def _compared(groups: Groups) -> tuple[list[ModelFigures], list[Difference]]:
-    """Return the figures of each model, and how the others differ from the first."""
-    (reference, its_runs), *others = groups.items()
-    found = [figures(name, runs) for name, runs in groups.items()]
-    return found, [each for name, runs in others for each in differences(name, runs, reference, its_runs)]
+    return only_shared(groups)

@@ -9,14 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from .._internal.printable import one_line, printable
-from ..store.comparison import MEASURES, Difference, Distribution, Measure, ModelFigures
-from ..store.filters import FLAGS
-from ..store.intervals import ROUGH
+from ..store.comparison import MEASURES, Difference, ModelFigures
+from ..store.comparison_rows import difference_rows, few_units, model_rows, without_interval
 from .printing import console
 
-_BY_NAME: Final = {measure.name: measure for measure in MEASURES}
 _MOST_MODEL: Final = 100
-_UNITS: Final = {"pairs": "prompts", "runs": "runs each", "prompts": "unpaired"}
 
 
 def print_comparison(
@@ -29,7 +26,7 @@ def print_comparison(
         out.print()
         differing = list(rows)
         out.print(_differences(model, differing, found[0].model))
-        for line in (*_without_interval(differing), *_rough(differing)):
+        for line in (*without_interval(differing), *few_units(differing)):
             out.print(line, style="dim", soft_wrap=True)
     if notes:
         out.print()
@@ -43,27 +40,9 @@ def _models(found: Sequence[ModelFigures]) -> Table:
     table.add_column("", no_wrap=True)
     for each in found:
         table.add_column(Text(one_line(each.model, _MOST_MODEL)), justify="right", overflow="fold")
-    risk = _BY_NAME["risk_score"]
-    table.add_row("runs", *(str(each.runs) for each in found))
-    table.add_row("prompts", *(str(each.prompts) for each in found))
-    table.add_row("risk, mean", *(_number(risk, _mean(each, risk.name)) for each in found))
-    table.add_row("  median", *(_quantile(each.measures.get(risk.name), "median") for each in found))
-    table.add_row("  10 to 90 %", *(_quantile(each.measures.get(risk.name), "q10", "q90") for each in found))
-    table.add_row("  high", *(str(each.high_risk) if risk.name in each.measures else "-" for each in found))
-    table.add_row("flagged", *(_fraction(each.measures.get("flagged")) for each in found))
-    for flag in FLAGS:
-        if any(_mean(each, flag) for each in found):
-            table.add_row(f"  {_BY_NAME[flag].title}", *(_fraction(each.measures.get(flag)) for each in found))
-    if any("correct" in each.measures for each in found):
-        table.add_row(_BY_NAME["correct"].title, *(_fraction(each.measures.get("correct")) for each in found))
-    for name in ("entropy_mean", "output_tokens"):
-        measure = _BY_NAME[name]
-        table.add_row(f"{_titled(measure)}, mean", *(_number(measure, _mean(each, name)) for each in found))
+    for row in model_rows(found):
+        table.add_row(f"{'  ' if row.part else ''}{row.title}", *row.cells)
     return table
-
-
-def _quantile(spread: Distribution | None, *names: str) -> str:
-    return "-" if spread is None else "-".join(f"{getattr(spread, name):.2f}" for name in names)
 
 
 def _differences(model: str, rows: Sequence[Difference], reference: str) -> Table:
@@ -73,65 +52,11 @@ def _differences(model: str, rows: Sequence[Difference], reference: str) -> Tabl
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     table.add_column("95 % interval", no_wrap=True)
     table.add_column("over", no_wrap=True)
-    for row in rows:
-        measure, style = _BY_NAME[row.measure], "bold" if row.clear else ""
-        interval = Text("-", "dim")
-        if row.low is not None:
-            interval = Text(f"{_number(measure, row.low, '+')} to {_number(measure, row.high, '+')}", style)
-        table.add_row(
-            _titled(measure),
-            _number(measure, row.mean),
-            _number(measure, row.reference_mean),
-            Text(_number(measure, row.difference, "+"), style),
-            interval,
-            "" if row.no_interval else f"{row.units} {_UNITS[row.basis]}",
-        )
+    for row in difference_rows(rows):
+        style = "bold" if row.clear else ""
+        interval = Text("-", "dim") if row.interval is None else Text(row.interval, style)
+        table.add_row(row.title, row.mean, row.reference, Text(row.difference, style), interval, row.over)
     return table
-
-
-def _without_interval(rows: Sequence[Difference]) -> list[str]:
-    """Return why there is no interval, once for all that have none for the same reason."""
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
-        if row.no_interval:
-            reasons.setdefault(row.no_interval, []).append(_BY_NAME[row.measure].title)
-    lines = []
-    for reason, names in reasons.items():
-        of = "" if len(names) == len(rows) else f" of {', '.join(names)}"
-        lines.append(f"No interval{of}: {reason}.")
-    return lines
-
-
-def _rough(rows: Sequence[Difference]) -> list[str]:
-    """Return what there is to beware of in intervals over few units."""
-    fewest = min((row for row in rows if row.rough), key=lambda row: row.units, default=None)
-    if fewest is None:
-        return []
-    what = {"pairs": "prompts", "runs": "runs each", "prompts": "prompts each"}[fewest.basis]
-    few = f"Intervals over fewer than {ROUGH} {what} are rough, and here are {fewest.units}"
-    return [f"{few}: what is rare may not have shown yet."]
-
-
-def _titled(measure: Measure) -> str:
-    unit = "%" if measure.fraction else measure.unit
-    return f"{measure.title}{f', {unit}' if unit else ''}"
-
-
-def _mean(each: ModelFigures, name: str) -> float | None:
-    spread = each.measures.get(name)
-    return None if spread is None else spread.mean
-
-
-def _fraction(spread: Distribution | None) -> str:
-    return "-" if spread is None else f"{round(spread.mean * spread.count)} of {spread.count}"
-
-
-def _number(measure: Measure, value: float | None, sign: str = "") -> str:
-    if value is None:
-        return "-"
-    digits = 0 if measure.fraction or measure.name == "output_tokens" else 2
-    shown = round(100 * value if measure.fraction else value, digits) + 0.0  # which makes -0 a 0
-    return f"{shown:{sign}.{digits}f}"
 
 
 # --- for programs ------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ class Line:
         scale = HEIGHT / (high - low) if high > low else 0.0
         parts: list[str] = []
         before: int | None = None
-        for step, value in _thinned(self.steps, self.values, most):
+        for step, value in thinned(self.steps, self.values, most):
             if not math.isfinite(value):
                 before = None
                 continue
@@ -133,7 +133,7 @@ def _is_point(attributes: Mapping[str, Any], name: str) -> bool:
     return isinstance(step, int) and step >= 0 and isinstance(value, int | float)
 
 
-def _thinned(steps: Sequence[int], values: Sequence[float], most: int) -> list[tuple[int, float]]:
+def thinned(steps: Sequence[int], values: Sequence[float], most: int) -> list[tuple[int, float]]:
     """Return points that draw the same picture: of each bucket the extremes, in order."""
     points = list(zip(steps, values, strict=True))
     if len(points) <= most:

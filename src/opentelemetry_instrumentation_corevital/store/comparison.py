@@ -132,10 +132,20 @@ def prompt_of(run: RunSummary) -> tuple[str | None, str] | None:
     return None if run.prompt_hash is None else (run.prompt_hash_source, run.prompt_hash)
 
 
+Groups = dict[str, list[RunSummary]]
+"""The runs of each model, or experiment; those of the reference first."""
+
+
 def in_common(groups: Mapping[str, Sequence[RunSummary]]) -> set[tuple[str | None, str]]:
     """Return the prompts that every model has run."""
     sets = [{key for run in runs if (key := prompt_of(run)) is not None} for runs in groups.values()]
     return set.intersection(*sets) if sets else set()
+
+
+def only_shared(groups: Groups) -> Groups:
+    """Return the runs of the prompts that every model has run."""
+    common = in_common(groups)
+    return {name: [run for run in runs if prompt_of(run) in common] for name, runs in groups.items()}
 
 
 def _values(measure: Measure, runs: Iterable[RunSummary]) -> list[float]:
@@ -192,6 +202,13 @@ def differences(
     return found
 
 
+def compare_groups(groups: Groups) -> tuple[list[ModelFigures], list[Difference]]:
+    """Return the figures of each model, and how the others differ from the first."""
+    (reference, its_runs), *others = groups.items()
+    found = [figures(name, runs) for name, runs in groups.items()]
+    return found, [each for name, runs in others for each in differences(name, runs, reference, its_runs)]
+
+
 Prompts = Mapping[object, Sequence[float]]
 
 
@@ -227,11 +244,7 @@ def _difference(measure: Measure, ours: Prompts, theirs: Prompts, model: str, re
     mean, reference_mean = float(a.mean()), float(b.mean())
     low = high = why = None
     if units < FEWEST:
-        what, of = {
-            "pairs": ("prompt", "in common"),
-            "runs": ("run", "of the prompt by each"),
-            "prompts": ("prompt", "of each"),
-        }[basis]
+        what, of = _UNITS[basis]
         why = f"{units} {what}{'' if units == 1 else 's'} {of}, an interval needs {FEWEST}"
     else:
         ends = _interval(a, b, measure, in_pairs=basis == "pairs")

@@ -4,11 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from ..store import RunSummary
-from ..store.comparison import ModelFigures, in_common
-
-Groups = dict[str, list[RunSummary]]
-"""The runs of each model, or experiment."""
+from .comparison import Groups, ModelFigures, in_common
 
 _HASHED: Final = {"text": "from their text", "decoded": "from decoded tokens", "tokens": "from token ids"}
 """By the source of a prompt's hash, in words."""
