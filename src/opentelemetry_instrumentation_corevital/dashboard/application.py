@@ -15,13 +15,18 @@ from starlette.types import ASGIApp
 
 from ..presentation.pages.assets import assets
 from ..store.store_error import StoreError
-from . import run_labels, runs_page
+from . import compare_view, overview_view, run_labels, runs_page
 from .access import GuardedApp
 from .dashboard import Dashboard
 from .dashboard_settings import DashboardSettings
 from .request_errors import NotFoundError, RequestError
 
-VIEWS: Final[tuple[Callable[[Dashboard], list[BaseRoute]], ...]] = (runs_page.routes, run_labels.routes)
+VIEWS: Final[tuple[Callable[[Dashboard], list[BaseRoute]], ...]] = (
+    runs_page.routes,
+    run_labels.routes,
+    overview_view.routes,
+    compare_view.routes,
+)
 """The routes of each view."""
 
 _FOR_EVER: Final = "public, max-age=31536000, immutable"

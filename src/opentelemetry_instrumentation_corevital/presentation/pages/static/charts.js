@@ -93,7 +93,7 @@ function barsOption(data) {
   const names = axisOption({ type: "category", data: data.labels, splitLine: { show: false }, inverse: Boolean(data.horizontal) });
   const values = axisOption({ type: "value", name: data.unit ?? "" });
   return {
-    ...legendOption(data.series.map((each) => each.name)),
+    ...legendOption(data.legend === false ? [] : data.series.map((each) => each.name)),
     xAxis: data.horizontal ? values : names,
     yAxis: data.horizontal ? names : values,
     series: data.series.map((each) => ({
