@@ -1,10 +1,7 @@
 """Writing reports (JSON of schema 0.4.0 and more), one file a run."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
 
 from .._internal.printable import one_line
 from .._internal.user_error import UserError
@@ -12,10 +9,6 @@ from ..store import RunSource, RunSummary, StoreError
 from ..store.checked_attributes import is_id
 from .output import escaped, whole_file
 from .printing import tell_damage
-
-_TIMELINE: Final = "timeline"
-_STEPS: Final = 1024
-"""Of a timeline that are written at a time."""
 
 
 def report_text(store: RunSource, run: RunSummary, *, pretty: bool) -> Iterator[str]:
@@ -25,6 +18,7 @@ def report_text(store: RunSource, run: RunSummary, *, pretty: bool) -> Iterator[
         StoreError: if the run cannot be read; before there is any piece.
     """
     from ..legacy.report import report_and_steps
+    from ..legacy.report_text import report_pieces
 
     loaded = store.load(run)
     try:
@@ -32,28 +26,7 @@ def report_text(store: RunSource, run: RunSummary, *, pretty: bool) -> Iterator[
     except ValueError as error:
         raise StoreError(f"{store.name}: the data of run {one_line(run.trace_id)} are damaged: {error}.") from None
     tell_damage([(run.trace_id, loaded.damage)])
-    return _pieces(report, steps, pretty=pretty)
-
-
-def _pieces(report: Mapping[str, Any], steps: Iterator[Mapping[str, Any]], *, pretty: bool) -> Iterator[str]:
-    """Yield what `json.dumps` returns for a report with these steps as its timeline, and a line's end."""
-    names = list(report)
-    at = names.index(_TIMELINE)
-    comma, deeper, end = (",", "\n  ", "\n") if pretty else (", ", "", "")
-    before, after = (
-        _without_brackets({name: report[name] for name in some}, pretty) for some in (names[:at], names[at + 1 :])
-    )
-    yield f"{{{before}{comma if before else ''}{deeper}{json.dumps(_TIMELINE)}: ["
-    first = True
-    while block := list(islice(steps, _STEPS)):
-        yield ("" if first else comma) + _without_brackets(block, pretty).replace("\n", deeper)
-        first = False
-    yield f"{'' if first else deeper}]{comma if after else ''}{after}{end}}}\n"
-
-
-def _without_brackets(value: Any, pretty: bool) -> str:
-    """Return an object or a list as JSON without its brackets."""
-    return json.dumps(value, ensure_ascii=False, indent=2 if pretty else None)[1:-1].removesuffix("\n")
+    return report_pieces(report, steps, pretty=pretty)
 
 
 def report_folder(folder: Path) -> None:
