@@ -205,7 +205,7 @@ def test_a_stored_run_shows_what_is_stored_with(tmp_path: Path) -> None:
     assert "0 to 4 bit, steps 0 to 39" in points
     broken = replace(run, data=b"no archive")
     assert "<td>damaged</td>" in broken._repr_html_()
-    assert "damaged" in broken.to_html()
+    assert "Damaged and left out" in broken.to_html()
 
 
 def test_a_report_has_its_own_text(tmp_path: Path) -> None:

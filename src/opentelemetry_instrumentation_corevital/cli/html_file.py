@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._internal.user_error import UserError
-from ..presentation.html_page import page
+from ..presentation.pages.run_views.run_file import run_file
 from .output import whole_file
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def write_page(run: "StoredRun", out: Path, *, tokenizer: str | None, source: st
     Raises:
         UserError: if the file cannot be written or there is no such tokenizer.
     """
-    text = page(run, token_texts(run, tokenizer), source=source)
+    text = run_file(run, token_texts(run, tokenizer), source=source)
     with whole_file(out, "--html") as file:
         file.write(text)
 

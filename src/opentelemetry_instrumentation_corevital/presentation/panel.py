@@ -123,7 +123,7 @@ def _lines(
     if absent != {}:
         lines.append(("not there", _not_there(absent)))
     if any(dropped):
-        lines.append(("dropped", _dropped(dropped)))
+        lines.append(("dropped", dropped_text(dropped)))
     return lines
 
 
@@ -146,7 +146,7 @@ def _not_there(absent: Mapping[str, Any] | None) -> str:
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
 
 
-def _dropped(dropped: Dropped) -> str:
+def dropped_text(dropped: Dropped) -> str:
     """Return what the SDK's limits took, and which variables set them."""
     taken = (
         (dropped.attributes, "attributes", "OTEL_ATTRIBUTE_COUNT_LIMIT, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"),

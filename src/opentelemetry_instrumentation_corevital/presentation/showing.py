@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from .._internal.file_io import written
 from .._internal.printable import printable
 from ..run import Run
-from .html_page import MOST_TOKENS, page
 from .notebook import run_view, runs_view
 from .notebook_tokens import MOST_TOKENS as MOST_IN_NOTEBOOK
+from .pages.run_views.run_file import run_file
+from .pages.run_views.strip_view import MOST_TOKENS
 from .plots import figure
 from .shapes import RunShape
 from .shown_run import ShownRun, ShownSummary
@@ -45,7 +46,7 @@ def saved(run: RunShape, tokens: Sequence[str] | None, path: str | os.PathLike[s
     Raises:
         OSError: if it cannot be written.
     """
-    text = page(run, tokens)
+    text = run_file(run, tokens)
     if path is None:
         return text
     with written(path) as file:

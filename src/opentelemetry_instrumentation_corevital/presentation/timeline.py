@@ -107,12 +107,16 @@ def marks(attributes: Mapping[str, Any], interventions: Sequence[EventShape] = (
     found = intervention_marks(attributes, interventions)
     for name in semconv.EVIDENCE:
         for what, numbers in mapping(attributes.get(name)).items():
-            if not isinstance(numbers, Mapping):
-                continue
-            step = next((numbers[key] for key in _STEPS_OF if isinstance(numbers.get(key), int)), None)
-            if step is not None:
+            if (step := step_of(numbers)) is not None:
                 found.append((step, for_people(what)))
     return sorted(dict.fromkeys(found))
+
+
+def step_of(evidence: Any) -> int | None:
+    """Return the step at which evidence says that something began; None where it says none."""
+    if not isinstance(evidence, Mapping):
+        return None
+    return next((evidence[key] for key in _STEPS_OF if isinstance(evidence.get(key), int)), None)
 
 
 def first_marks(run: RunShape, most: int) -> list[tuple[int, str]]:

@@ -318,7 +318,7 @@ class StoredRun:
         """
         from ..presentation.plots import figure
 
-        return figure(self._readable(), signals)
+        return figure(readable(self), signals)
 
     def to_html(self, path: str | os.PathLike[str] | None = None, *, tokenizer: Any = None) -> str:
         """Return the whole page of the run, as `corevital show --html` makes it, or write it and return where.
@@ -332,7 +332,7 @@ class StoredRun:
         """
         from ..presentation.showing import saved
 
-        run = self._readable()
+        run = readable(self)
         return saved(run, run.pieces(tokenizer), path)
 
     def pieces(self, tokenizer: Any = None, most: int | None = None) -> Sequence[str] | None:
@@ -342,7 +342,7 @@ class StoredRun:
             tokenizer: of the model; without it, or with one that does not have them, ids stand for text.
             most: tokens at most; None: as many as a page draws.
         """
-        from ..presentation.html_page import MOST_TOKENS
+        from ..presentation.pages.run_views.strip_view import MOST_TOKENS
         from ..presentation.showing import decoded, named
 
         most = MOST_TOKENS if most is None else most
@@ -356,21 +356,22 @@ class StoredRun:
         shown = ids[:most].tolist()
         return named(shown) if tokenizer is None else decoded(tokenizer, shown)
 
-    def _readable(self) -> "StoredRun":
-        """Return the run, without run data that are no archive of columns at all; its damage says so."""
-        try:
-            _ = self._columns
-        except ValueError:
-            return replace(self, data=None, findings=Findings(self.damage))
-        return self
-
     def _repr_html_(self) -> str:
         from ..presentation.notebook import run_view
         from ..presentation.notebook_tokens import MOST_TOKENS
 
-        run = self._readable()
+        run = readable(self)
         told = None if run.report is None else run.pieces(most=MOST_TOKENS)
         return run_view(run, told)
+
+
+def readable(run: StoredRun) -> StoredRun:
+    """Return a run, without run data that are no archive of columns at all; its damage says so."""
+    try:
+        _ = run.columns
+    except ValueError:
+        return replace(run, data=None, findings=Findings(run.damage))
+    return run
 
 
 def one_line_of(kind: str, run: RunSummary) -> str:
