@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from ..presentation.pages.assets import assets
 from ..store.store_error import StoreError
-from . import compare_view, overview_view, run_labels, runs_page
+from . import compare_view, overview_view, run_labels, run_page, runs_page
 from .access import GuardedApp
 from .dashboard import Dashboard
 from .dashboard_settings import DashboardSettings
@@ -26,6 +26,7 @@ VIEWS: Final[tuple[Callable[[Dashboard], list[BaseRoute]], ...]] = (
     run_labels.routes,
     overview_view.routes,
     compare_view.routes,
+    run_page.routes,
 )
 """The routes of each view."""
 
