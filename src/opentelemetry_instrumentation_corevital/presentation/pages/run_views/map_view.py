@@ -23,6 +23,8 @@ _BELOW, _ABOVE, _BAD, _MISSING = 251, 252, 254, 255
 """Codes behind the shades: a value beyond the scale's ends, NaN or infinity, not measured."""
 _TAIL: Final = 0.005
 """The fraction of the cells at each end that the scale leaves out: a few outliers must not take its colours."""
+_AT_MOST: Final = "\u2264 "
+_AT_LEAST: Final = "\u2265 "
 _HEAD: Final = ("layer", "median", "smallest", "at step", "largest", "at step", "steps with NaN or infinity")
 
 
@@ -68,6 +70,8 @@ def _map(name: str, found: LayerMap, most: int) -> dict[str, Any]:
         "layers": cells.shape[1],
         "low": low,
         "high": high,
+        "weak": f"{_AT_MOST if (codes == _BELOW).any() else ''}{_shown(low, found.relative)}",
+        "strong": f"{_AT_LEAST if (codes == _ABOVE).any() else ''}{_shown(high, found.relative)} {unit}".strip(),
         "relative": found.relative,
         "cells": base64.b64encode(codes.tobytes()).decode("ascii"),
         "beyond": beyond,

@@ -49,10 +49,8 @@ export function mountMaps(canvas, data, last) {
 
 /** Show the ends of a map's scale and its colours. */
 export function showMapScale(map, palette, low, high, ramp) {
-  const ends = [map.low, map.high].map((value) => shown(map.relative ? Math.exp(value) : value));
-  const beyond = Object.values(map.beyond);
-  low.textContent = `${beyond.some((value) => value < map.low) ? "\u2264 " : ""}${ends[0]}`;
-  high.textContent = `${beyond.some((value) => value > map.high) ? "\u2265 " : ""}${ends[1]} ${map.unit}`;
+  low.textContent = map.weak;
+  high.textContent = map.strong;
   ramp.style.setProperty("background", `linear-gradient(90deg, ${palette.join(", ")})`);
 }
 

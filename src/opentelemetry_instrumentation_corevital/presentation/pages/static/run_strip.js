@@ -33,10 +33,13 @@ export function mountStrip(place, data, pinned) {
   };
 }
 
-/* Scrolls the strip, never the page: the plots stay where they are. */
-function scrollWithin(place, token) {
+/* Scrolls the strip, never the page: the plots stay where they are. Blocks have their true height once they are seen, so
+   that the way is looked at again. */
+function scrollWithin(place, token, tries = 4) {
   const box = place.getBoundingClientRect();
   const spot = token.getBoundingClientRect();
   if (spot.top < box.top) place.scrollTop -= box.top - spot.top + 12;
   else if (spot.bottom > box.bottom) place.scrollTop += spot.bottom - box.bottom + 12;
+  else return;
+  if (tries > 0) requestAnimationFrame(() => scrollWithin(place, token, tries - 1));
 }
