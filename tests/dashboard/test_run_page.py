@@ -13,6 +13,7 @@ from opentelemetry_instrumentation_corevital.dashboard.addresses import run_path
 from opentelemetry_instrumentation_corevital.dashboard.application import application
 from opentelemetry_instrumentation_corevital.dashboard.dashboard_settings import DashboardSettings
 from opentelemetry_instrumentation_corevital.store import RunSummary, SQLiteSpanExporter, open_store
+from opentelemetry_instrumentation_corevital.store.cursors import RunOrder
 from tests.support.spans import make_spans
 
 HERE = "http://127.0.0.1:4419"
@@ -81,6 +82,35 @@ def test_next_and_previous_stay_in_the_filtered_list(three: Served) -> None:
     assert three.client.get(f"{run_path(of_a[0])}/next{query}").headers["location"] == run_path(of_a[1]) + query
     assert three.client.get(f"{run_path(of_a[1])}/previous{query}").headers["location"] == run_path(of_a[0]) + query
     assert three.client.get(f"{run_path(of_a[1])}/next{query}").headers["location"] == run_path(of_a[1]) + query
+
+
+def test_the_order_of_the_list_is_that_of_its_neighbours(three: Served) -> None:
+    with open_store(three.path) as store:
+        oldest_first = store.runs(order=RunOrder.OLDEST, limit=None)
+    page = three.client.get(f"{run_path(oldest_first[0])}?sort=oldest").text
+    assert f'rel="next" data-key="j" href="{run_path(oldest_first[1])}?sort=oldest"' in page
+    assert 'rel="prev"' not in page
+
+
+def test_runs_that_behaved_alike_are_listed_with_their_distance(tmp_path: Path) -> None:
+    exporter = SQLiteSpanExporter(str(tmp_path / "runs.db"))
+    for number in (0.5, 0.6, 0.9):
+        vector = {semconv.FINGERPRINT_VECTOR: [number] * 12, semconv.FINGERPRINT_VERSION: "1"}
+        exporter.export(make_spans(1, **vector))
+    exporter.shutdown()
+    found = served(tmp_path / "runs.db")
+    newest, middle, oldest = found.runs
+    page = found.client.get(f"{run_path(oldest)}?sort=oldest").text
+    alike = page[page.index("similar-title") :]
+    assert re.findall(r'<td class="num">(0\.\d+)</td><td><a href="([^"]*)"', alike) == [
+        ("0.100", f"{run_path(middle)}?sort=oldest"),
+        ("0.400", f"{run_path(newest)}?sort=oldest"),
+    ]
+
+
+def test_a_run_without_a_fingerprint_says_so(three: Served) -> None:
+    page = three.client.get(run_path(three.runs[0])).text
+    assert "fingerprint" in page[page.index("similar-title") :]
 
 
 def test_the_html_file_needs_nothing_else(three: Served) -> None:

@@ -14,19 +14,18 @@ from ..legacy.report_text import report_pieces
 from ..presentation.pages.run_views.run_file import run_file
 from ..presentation.pages.run_views.run_view import run_page_view
 from ..store.checked_attributes import is_id
+from ..store.cursors import Neighbours
 from ..store.otlp_json import to_line
 from ..store.run_otlp import otlp_of_run
 from ..store.source import RunSource
 from ..store.store_error import StoreError
 from ..store.stored_run import RunSummary, StoredRun, readable
-from .addresses import Query, run_path
+from .addresses import run_path
 from .dashboard import Dashboard
-from .neighbours import runs_beside
+from .list_state import ListState
 from .request_errors import NotFoundError
 from .stored_tokens import stored_pieces
 
-LIST_STATE: Final = ("sort", "after", "before", "limit")
-"""What the address of a list has beside its conditions: it stays while one moves between list and run."""
 _SIMILAR: Final = 8
 _TRACE_DIGITS, _SPAN_DIGITS = 32, 16
 
@@ -50,14 +49,14 @@ class _RunPages:
         self._dashboard = dashboard
 
     def show(self, request: Request) -> Response:
-        query = Query.read(request.query_params, others=LIST_STATE)
+        state = ListState.read(request)
         with self._dashboard.source() as source:
             run = _load(source, request)
-            beside = runs_beside(source, run.summary, query.wanted)
-            similar = _similar(source, run, query)
+            beside = source.neighbours(run.summary, state.query.wanted, order=state.order)
+            similar = _similar(source, run, state)
         values = {
             **run_page_view(run, stored_pieces(run)),
-            "links": _links(run.summary, query, *beside),
+            "links": _links(run.summary, state, beside),
             "similar": similar,
             "source_name": None,
         }
@@ -70,11 +69,11 @@ class _RunPages:
         return self._beside(request, 0)
 
     def _beside(self, request: Request, which: int) -> Response:
-        query = Query.read(request.query_params, others=LIST_STATE)
+        state = ListState.read(request)
         with self._dashboard.source() as source:
             run = _summary(source, request)
-            found = runs_beside(source, run, query.wanted)[which]
-        return RedirectResponse(query.address(run_path(found or run), **query.others), 303)
+            found = source.neighbours(run, state.query.wanted, order=state.order)[which]
+        return RedirectResponse(state.here(run_path(found or run)), 303)
 
     def file(self, request: Request) -> Response:
         run = self._whole(request)
@@ -87,14 +86,14 @@ class _RunPages:
         return _streamed(pieces, "application/json", _as_file(run.summary, "json"))
 
     def otlp(self, request: Request) -> Response:
-        Query.read(request.query_params, others=LIST_STATE)
+        ListState.read(request)
         with self._dashboard.source() as source:
             run = _summary(source, request)
             lines = [f"{to_line(message)}\n" for message in otlp_of_run(source, run)]
         return _streamed(iter(lines), "application/x-ndjson", _as_file(run, "otlp.json"))
 
     def _whole(self, request: Request) -> StoredRun:
-        Query.read(request.query_params, others=LIST_STATE)
+        ListState.read(request)
         with self._dashboard.source() as source:
             return _load(source, request)
 
@@ -111,33 +110,30 @@ def _summary(source: RunSource, request: Request) -> RunSummary:
     """
     trace_id, span_id = (request.path_params[name] for name in ("trace_id", "span_id"))
     if is_id(trace_id, _TRACE_DIGITS) and is_id(span_id, _SPAN_DIGITS):
-        for run in source.beginning_with(trace_id):
-            if (run.trace_id, run.span_id) == (trace_id, span_id):
-                return run
+        run = source.summary(trace_id, span_id)
+        if run is not None:
+            return run
     raise NotFoundError(f"The store has no run {one_line(trace_id, 40)}, span {one_line(span_id, 24)}.")
 
 
-def _links(run: RunSummary, query: Query, previous: RunSummary | None, following: RunSummary | None) -> dict[str, Any]:
+def _links(run: RunSummary, state: ListState, beside: Neighbours) -> dict[str, Any]:
     def page_of(each: RunSummary | None) -> str | None:
-        return None if each is None else query.address(run_path(each), **query.others)
+        return None if each is None else state.here(run_path(each))
 
     own = run_path(run)
     exports = (("HTML", "html"), ("report JSON", "json"), ("OTLP", "otlp.json"))
     return {
-        "list": query.address("/runs", **query.others),
-        "previous": page_of(previous),
-        "next": page_of(following),
+        "list": state.here("/runs"),
+        "previous": page_of(beside.previous),
+        "next": page_of(beside.next),
         "exports": [(title, f"{own}.{ending}") for title, ending in exports],
     }
 
 
-def _similar(source: RunSource, run: StoredRun, query: Query) -> dict[str, Any] | None:
-    """Return the nearest runs by fingerprint, or why there are none; None: the source cannot tell."""
-    nearest = getattr(source, "similar", None)
-    if nearest is None:
-        return None
+def _similar(source: RunSource, run: StoredRun, state: ListState) -> dict[str, Any]:
+    """Return the nearest runs by fingerprint, or why there are none."""
     try:
-        found = nearest(run, _SIMILAR)
+        found = source.similar(run, _SIMILAR)
     except StoreError as error:
         return {"runs": [], "why": str(error)}
     return {
@@ -145,7 +141,7 @@ def _similar(source: RunSource, run: StoredRun, query: Query) -> dict[str, Any] 
             {
                 "run": each.run,
                 "distance": each.distance,
-                "address": query.address(run_path(each.run), **query.others),
+                "address": state.here(run_path(each.run)),
                 "flags": ", ".join(map(for_people, each.run.flags)),
             }
             for each in found
