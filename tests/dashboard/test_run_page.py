@@ -57,6 +57,8 @@ def test_a_run_has_a_page_with_its_parts(three: Served) -> None:
     assert "A run of org/b." in answer.text
     assert re.search(r'<script type="module" src="/static/[0-9a-f]{16}/run.js"', answer.text)
     assert "style=" not in answer.text
+    for module in re.findall(r'rel="modulepreload" href="([^"]*)"', answer.text):
+        assert three.client.get(module).headers["content-type"].startswith("text/javascript")
     assert SECRET not in answer.text, "nothing of another run is in a page"
 
 

@@ -11,6 +11,7 @@ from .._internal.printable import one_line, printable
 from ..catalogue.spelling import for_people
 from ..legacy.report import report_and_steps
 from ..legacy.report_text import report_pieces
+from ..presentation.pages.assets import modules_of
 from ..presentation.pages.run_views.run_file import run_file
 from ..presentation.pages.run_views.run_view import run_page_view
 from ..store.checked_attributes import is_id
@@ -27,6 +28,7 @@ from .request_errors import NotFoundError
 from .stored_tokens import stored_pieces
 
 _SIMILAR: Final = 8
+_MODULE: Final = "run.js"
 _TRACE_DIGITS, _SPAN_DIGITS = 32, 16
 
 
@@ -59,6 +61,7 @@ class _RunPages:
             "links": _links(run.summary, state, beside),
             "similar": similar,
             "source_name": None,
+            "modules": modules_of(_MODULE)[:-1],
         }
         return self._dashboard.page(request, "run/page.html.j2", **values)
 

@@ -80,7 +80,7 @@ def settings_view(run: RunShape) -> list[dict[str, Any]]:
     found = []
     for title, rows in _GROUPS:
         named = ((name, _first(run, attributes)) for name, *attributes in rows)
-        facts = [(name, _shown(value)) for name, value in named if value is not None]
+        facts = [(name, _shown(value)) for name, value in named if value not in (None, [], ())]
         if title == "Identity":
             facts = [*_ids(run), *facts]
         if facts:
