@@ -10,31 +10,12 @@ import typer
 from .._internal.user_error import UserError
 from ..doctor.redaction import without_secrets
 from ..store import RunFilter, open_store
-from .options import (
-    BaselineFrom,
-    Database,
-    EndedBy,
-    Flag,
-    Intervened,
-    Label,
-    Level,
-    LongerThan,
-    Model,
-    OfExperiment,
-    OfService,
-    PromptHash,
-    RiskAbove,
-    Since,
-    TokensAbove,
-    Until,
-    database,
-    since_ns,
-    with_stored_model,
-)
+from .options import Database, database, with_stored_model
 from .printing import echo
 from .push_langfuse import LangfuseScores
 from .push_phoenix import PhoenixAnnotations
 from .pushed_scores import PushedBatch, PushedScore, scores_of
+from .run_conditions import choosing_runs
 
 _MOST_TOLD: Final = 5
 
@@ -73,27 +54,15 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be sen
 MostPushed = Annotated[int | None, typer.Option(min=1, help="How many runs at most, the newest; default: all.")]
 
 
+@choosing_runs
 def push(
+    *,
     where: Where,
     endpoint: Endpoint = None,
     db: Database = None,
     dry_run: DryRun = False,
     limit: MostPushed = None,
-    model: Model = None,
-    since: Since = None,
-    until: Until = None,
-    service: OfService = None,
-    experiment: OfExperiment = None,
-    risk_above: RiskAbove = None,
-    level: Level = None,
-    flag: Flag = None,
-    prompt_hash: PromptHash = None,
-    label: Label = None,
-    longer_than: LongerThan = None,
-    tokens_above: TokensAbove = None,
-    stop_reason: EndedBy = None,
-    intervened: Intervened = False,
-    baseline_source: BaselineFrom = None,
+    wanted: RunFilter,
 ) -> None:
     """Send score, level and narrative of stored runs to Phoenix or Langfuse, beside their spans there.
 
@@ -103,23 +72,6 @@ def push(
     Example: corevital push phoenix --since 7d --dry-run
     """
     destination = _destination(where, os.environ, endpoint)
-    wanted = RunFilter(
-        model=model,
-        since_ns=since_ns(since),
-        until_ns=since_ns(until, "--until"),
-        service=service,
-        experiment=experiment,
-        risk_above=risk_above,
-        level=level,
-        flag=flag,
-        prompt_hash=prompt_hash,
-        label=label,
-        longer_than=longer_than,
-        tokens_above=tokens_above,
-        stop_reason=stop_reason,
-        intervened=intervened or None,
-        baseline_source=baseline_source,
-    )
     with open_store(database(db)) as store:
         runs = store.runs(with_stored_model(store, wanted), limit=limit)
     scores = scores_of(runs)

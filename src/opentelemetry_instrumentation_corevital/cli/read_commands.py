@@ -22,36 +22,18 @@ from ..store.stored_run import COLUMNS, StoredEvent, StoredRun
 from .options import (
     AsCsv,
     AsJson,
-    BaselineFrom,
     Database,
-    EndedBy,
-    Flag,
-    HasWarning,
-    Intervened,
-    Label,
-    Level,
     Limit,
-    LongerThan,
-    Model,
-    OfExperiment,
-    OfService,
-    PromptHash,
-    RiskAbove,
-    RiskBelow,
     RunId,
-    Since,
     SortBy,
-    TokensAbove,
-    Until,
-    WithText,
     database,
     other_store,
     read_from,
-    since_ns,
     with_stored_model,
 )
 from .output import one_format, print_json, write_csv
 from .printing import console, echo, error_console, named_damage, tell_damage
+from .run_conditions import choosing_runs
 from .step_tables import columns_json, every_step, layer_rows, step_rows
 
 if TYPE_CHECKING:
@@ -70,27 +52,12 @@ _STEP_COLUMNS: Final = {
 }
 
 
+@choosing_runs
 def runs(
+    *,
     db: Database = None,
     limit: Limit = 20,
-    model: Model = None,
-    since: Since = None,
-    until: Until = None,
-    service: OfService = None,
-    experiment: OfExperiment = None,
-    risk_above: RiskAbove = None,
-    risk_below: RiskBelow = None,
-    level: Level = None,
-    flag: Flag = None,
-    warning: HasWarning = None,
-    prompt_hash: PromptHash = None,
-    label: Label = None,
-    longer_than: LongerThan = None,
-    tokens_above: TokensAbove = None,
-    stop_reason: EndedBy = None,
-    intervened: Intervened = False,
-    baseline_source: BaselineFrom = None,
-    search: WithText = None,
+    wanted: RunFilter,
     sort: SortBy = RunOrder.NEWEST,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -100,26 +67,6 @@ def runs(
     Example: corevital runs --since 7d --risk-above 0.7
     """
     one_format(as_json=as_json, as_csv=as_csv)
-    wanted = RunFilter(
-        model=model,
-        since_ns=since_ns(since),
-        until_ns=since_ns(until, "--until"),
-        service=service,
-        experiment=experiment,
-        risk_above=risk_above,
-        risk_below=risk_below,
-        level=level,
-        flag=flag,
-        warning=warning,
-        prompt_hash=prompt_hash,
-        label=label,
-        longer_than=longer_than,
-        tokens_above=tokens_above,
-        stop_reason=stop_reason,
-        intervened=intervened or None,
-        baseline_source=baseline_source,
-        text=search,
-    )
     with open_store(database(db)) as store:
         found = store.runs(with_stored_model(store, wanted), order=sort, limit=limit)
     _print(found, as_json=as_json, as_csv=as_csv)

@@ -16,31 +16,11 @@ from ..store.filters import ANY_RUN
 from ..store.flat_rows import run_rows
 from ..store.maintenance import upgrade
 from ..store.stored_run import COLUMNS
-from .options import (
-    AsJson,
-    BaselineFrom,
-    Database,
-    EndedBy,
-    Flag,
-    Intervened,
-    Label,
-    Level,
-    Model,
-    OfExperiment,
-    OfService,
-    PromptHash,
-    RiskAbove,
-    RunIds,
-    Since,
-    Until,
-    database,
-    database_file,
-    since_ns,
-    with_stored_model,
-)
+from .options import AsJson, Database, RunIds, database, database_file, with_stored_model
 from .output import escaped, print_json, whole_file, write_bytes, write_csv
 from .printing import echo, named_damage, tell_damage
 from .report_export import report_text, reports_in_pieces, write_reports
+from .run_conditions import choosing_runs
 
 if TYPE_CHECKING:
     from ..store.record_group import RecordGroup
@@ -80,46 +60,21 @@ MostRuns = Annotated[int | None, typer.Option(min=1, help="How many runs at most
 Pretty = Annotated[bool, typer.Option("--pretty", help="Indent reports.")]
 
 
+@choosing_runs
 def export(
+    *,
     run_ids: RunIds = None,
     format_: FormatName = Format.REPORT,
     out: OutFile = None,
     db: Database = None,
     limit: MostRuns = None,
-    model: Model = None,
-    since: Since = None,
-    until: Until = None,
-    service: OfService = None,
-    experiment: OfExperiment = None,
-    risk_above: RiskAbove = None,
-    level: Level = None,
-    flag: Flag = None,
-    prompt_hash: PromptHash = None,
-    label: Label = None,
-    stop_reason: EndedBy = None,
-    intervened: Intervened = False,
-    baseline_source: BaselineFrom = None,
+    wanted: RunFilter,
     pretty: Pretty = False,
 ) -> None:
     """Write runs in a format that other programs read: those named, those that the filters find, or all.
 
     Example: corevital export last --format report --out report.json
     """
-    wanted = RunFilter(
-        model=model,
-        since_ns=since_ns(since),
-        until_ns=since_ns(until, "--until"),
-        service=service,
-        experiment=experiment,
-        risk_above=risk_above,
-        level=level,
-        flag=flag,
-        prompt_hash=prompt_hash,
-        label=label,
-        stop_reason=stop_reason,
-        intervened=intervened or None,
-        baseline_source=baseline_source,
-    )
     filtered = wanted != ANY_RUN
     if run_ids and (filtered or limit is not None):
         raise UserError("Name runs or filter them, not both.")
