@@ -18,6 +18,7 @@ from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.store import SQLiteSpanExporter
 from tests.support.browser import CHROMIUM, page
+from tests.support.example_programs import EXAMPLES, run_here
 from tests.support.phoenix import Phoenix, installed, serving
 from tests.support.processes import get_json, wait_until
 from tests.support.recording import recording
@@ -175,3 +176,16 @@ def test_a_person_sees_the_run(phoenix: Phoenix, sent: list[ReadableSpan], tmp_p
         browser.wait_for("corevital.step")
         browser.picture(tmp_path / "events.png")
         assert browser.text().count("corevital.step\n") == 12
+
+
+def test_the_example_has_its_run_with_texts_in_a_project_of_its_own(
+    phoenix: Phoenix, demo_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOENIX_COLLECTOR_ENDPOINT", phoenix.url)
+    monkeypatch.setenv("MODEL", demo_folder)
+    run_here(EXAMPLES / "backends" / "to_phoenix.py", monkeypatch)
+    url = f"{phoenix.url}/v1/projects/to-phoenix/spans"
+    (span,) = wait_until(lambda: get_json(url)["data"], 30)
+    assert (span["name"], span["span_kind"]) == ("chat SmolLM2-135M-Instruct", "LLM")
+    assert span["attributes"]["input.value"] == QUESTION
+    assert span["attributes"]["corevital.assessment"].startswith("low 0.")

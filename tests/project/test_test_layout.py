@@ -12,6 +12,7 @@ SOURCE = Path(package.__file__).parent
 ACROSS_ROOMS = {
     "benchmarks": "what benchmarks/ computes",
     "collector": "a real Collector with the files of collector/",
+    "examples": "the programs of examples/",
     "gpu": "a CUDA device",
     "hub": "models of the hub",
     "kernels": "a process of its own, since Triton decides when it is imported",

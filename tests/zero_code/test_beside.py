@@ -3,14 +3,11 @@
 They are in an environment of their own on top of this one, since they bring much that nothing else here needs.
 """
 
-import subprocess
-import sys
-import sysconfig
-import venv
 from typing import Any
 
 import pytest
 
+from tests.support.environments import python_beside
 from tests.support.otlp_receivers import http_receiver
 from tests.support.subprocesses import run
 from tests.support.zero_code_programs import PROGRAMS, attributes_of
@@ -26,19 +23,9 @@ PACKAGES = (
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+def python() -> str:
     """An interpreter that has these packages and all of this environment's."""
-    folder = tmp_path_factory.mktemp("beside")
-    venv.create(folder, with_pip=False)
-    (site,) = (folder / "lib").glob("*/site-packages")
-    # A folder that a .pth file merely names has its own .pth files ignored, those of editable installs among them.
-    (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    interpreter = str(folder / "bin" / "python")
-    install = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "--python", interpreter, "install"]
-    installed = subprocess.run([*install, *PACKAGES], capture_output=True, text=True, check=False)
-    if installed.returncode:
-        pytest.skip(f"cannot be installed here: {installed.stderr.strip().splitlines()[-1]}")
-    return interpreter
+    return str(python_beside("beside", PACKAGES))
 
 
 def spans_of(python: str, arguments: list[str], **variables: str) -> dict[str, list[Any]]:
