@@ -76,7 +76,7 @@ def condition(trigger: Trigger) -> Condition:
     warning = next((each.name for each in EARLY_WARNINGS if text in (each.name, for_people(each.name))), None)
     if warning is not None:
         return Condition(warning, lambda event: warning in event.get("warning_signals", ()))
-    raise PolicyError(f"no policy can act on {text!r}{_meant(text)}. {_allowed()}")
+    raise PolicyError(f"no policy can act on {text!r}{_meant(text)} {_allowed()}")
 
 
 def _threshold(text: str, of: str, comparison: str, number: str) -> Condition:
@@ -91,13 +91,13 @@ def _threshold(text: str, of: str, comparison: str, number: str) -> Condition:
 
 
 def _meant(text: str) -> str:
-    """Return a hint at what a name may have been meant for, empty where nothing is near."""
+    """Return a hint at what a name may have been meant for, a full stop where nothing is near."""
     if "," in text:
-        return "; several conditions are a list of names"
+        return "; several conditions are a list of names."
     names = {name.removesuffix("_detected"): name for name in LIVE_FLAGS}
     names |= {warning.name: warning.name for warning in EARLY_WARNINGS}
     near = difflib.get_close_matches(text.lower().removesuffix("_detected"), names, n=1)
-    return f"; did you mean {names[near[0]]!r}?" if near else ""
+    return f"; did you mean {names[near[0]]!r}?" if near else "."
 
 
 def _allowed() -> str:
