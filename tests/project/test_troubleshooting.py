@@ -26,6 +26,7 @@ from tests.support.otlp_receivers import grpc_receiver
 from tests.support.processes import free_port
 from tests.support.spans import make_spans
 from tests.support.subprocesses import ROOT, script
+from tests.support.tiers import heavy
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -40,7 +41,8 @@ BLOCKS = [
 
 def of_kind(beginning: str, without: str = "\n") -> list[Any]:
     chosen = [block for block in BLOCKS if block[2].startswith(beginning) and without not in block[2]]
-    return [pytest.param(*block, id=f"{block[0]} {block[1]}") for block in chosen]
+    make = {"Compiled": heavy}  # tracing the model takes seconds
+    return [make.get(block[0], pytest.param)(*block, id=f"{block[0]} {block[1]}") for block in chosen]
 
 
 def compared(message: str, seen: str) -> None:
