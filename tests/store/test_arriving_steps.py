@@ -173,3 +173,42 @@ def test_a_source_that_gets_no_steps_says_so() -> None:
             ask()
     with pytest.raises(StoreError, match="nothing to watch"):
         source.live_calls_named("abcd")
+
+
+def test_a_change_is_told_without_asking_what_changed(telemetry: Telemetry, path: Path) -> None:
+    call = StepLogs(telemetry)
+    call.step()
+    with open_store(path) as store:
+        mark = store.change_mark()
+        assert mark is not None
+        assert store.change_mark() == mark
+        call.step()
+        later = store.change_mark()
+        assert later != mark
+        store.live_calls()
+        assert store.change_mark() == later, "reading changes nothing"
+    assert MemorySource([]).change_mark() is None
+
+
+def test_runs_are_listed_by_when_they_came(telemetry: Telemetry, path: Path) -> None:
+    first = StepLogs(telemetry)  # it starts first, and ends after what has not begun yet
+    before = time.time_ns()
+    second = StepLogs(telemetry)
+    second.end()
+    first.end()
+    with open_store(path) as store:
+        assert [run.span_id for run in store.arrived(before)] == [second.span_id, first.span_id]
+        assert len(store.arrived(before, limit=1)) == 1
+        assert store.arrived(time.time_ns() + 10**9) == []
+        memory = MemorySource([store.load(run) for run in store.runs()])
+    assert [run.span_id for run in memory.arrived(0)] == [second.span_id, first.span_id]
+
+
+def test_arrivals_are_found_by_an_index(telemetry: Telemetry, path: Path) -> None:
+    from opentelemetry_instrumentation_corevital.store import sqlite_arriving_steps
+
+    StepLogs(telemetry).end()
+    with closing(sqlite3.connect(path)) as connection:
+        asked = f"EXPLAIN QUERY PLAN SELECT * FROM runs {sqlite_arriving_steps.ARRIVED}"
+        plan = [row[3] for row in connection.execute(asked, (0, 5))]
+    assert not [line for line in plan if line.startswith("SCAN runs") or line.startswith("SCAN spans")], plan

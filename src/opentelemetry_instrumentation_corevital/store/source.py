@@ -263,6 +263,26 @@ class RunSource(ListedRuns, Protocol):
         """Return whether a step has ever come before its run was over."""
         return False
 
+    # --- what is new since: for pages that stay open -------------------------------------------------------------
+
+    def change_mark(self) -> int | None:
+        """Return a number that is another one once something was stored since the last call; None: it cannot tell.
+
+        Whoever asks several times a second asks this first, and the rest only when it changed.
+        """
+        return None
+
+    def arrived(self, since_ns: int, *, limit: int = 50) -> RunList:
+        """Return the runs that came since a Unix time, the newest first.
+
+        Here by when they started; a source that knows when a run came to it goes by that.
+
+        Args:
+            since_ns: the oldest that counts.
+            limit: how many at most.
+        """
+        return self.runs(since_ns=since_ns, limit=limit)
+
     def _without_live_steps(self) -> StoreError:
         return StoreError(f"{self.name}: gets its runs when they are over, so there is nothing to watch.")
 

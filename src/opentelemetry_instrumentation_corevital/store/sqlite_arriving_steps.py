@@ -12,6 +12,11 @@ from .arriving_steps import LiveStep, RunningCall, live_call, live_step
 
 _OF_CALL: Final = "trace_id = ? AND span_id = ?"
 _CALL: Final = "trace_id, span_id, (SELECT service_name FROM resources WHERE id = resource_id), max(id), ingested_ns"
+ARRIVED: Final = (
+    "WHERE (trace_id, span_id) IN (SELECT trace_id, span_id FROM spans INDEXED BY spans_ingested JOIN runs "
+    "USING (trace_id, span_id) WHERE ingested_ns >= ? ORDER BY ingested_ns DESC LIMIT ?) ORDER BY start_ns DESC"
+)
+"""Which runs came since a time, so many of them at most, for a question about the table of runs."""
 
 
 def going_on(connection: sqlite3.Connection, behind: int, since_ns: int) -> list[RunningCall]:
@@ -63,6 +68,11 @@ def start_of_span(connection: sqlite3.Connection, call: RunningCall) -> int | No
     """Return when a call started; None while its span has not come."""
     found = connection.execute(f"SELECT start_ns FROM spans WHERE {_OF_CALL}", (call.trace_id, call.span_id)).fetchone()
     return None if found is None else found[0]
+
+
+def change_mark(connection: sqlite3.Connection) -> int:
+    """Return a number that is another one once another connection has changed the file."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def any_step(connection: sqlite3.Connection) -> bool:

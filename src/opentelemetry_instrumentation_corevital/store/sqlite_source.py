@@ -302,6 +302,14 @@ class Store(RunSource):
         """Return whether a step has ever come before its run was over."""
         return self._read(live.any_step)
 
+    def change_mark(self) -> int:
+        """Return a number that changes with each transaction of another connection: SQLite reads it, and no page."""
+        return self._read(live.change_mark)
+
+    def arrived(self, since_ns: int, *, limit: int = 50) -> RunList:
+        """Return the runs whose spans were stored since a Unix time, the newest first."""
+        return RunList(self._summaries(live.ARRIVED, (since_ns, min(limit, _MOST_ROWS))))
+
     def _summaries(self, rest: str, values: tuple[Any, ...]) -> list[RunSummary]:
         return [summary_of(row) for row in self._query(f"SELECT {_COLUMNS} FROM runs {rest}", values)]
 
