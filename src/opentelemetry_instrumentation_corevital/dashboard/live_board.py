@@ -12,6 +12,7 @@ from ..assessment.risk import risk_level
 from ..catalogue.spelling import for_people
 from ..store import RunSource, RunSummary
 from ..store.arriving_steps import LiveStep, RunningCall
+from ..store.checked_attributes import is_id
 
 RECENT_NS: Final = 600 * 10**9
 """A call of which no step has come for so long is not among those that go on: its process may have been killed."""
@@ -82,9 +83,8 @@ class CallSoFar:
             "sequences": max(1, len(self.steps)),
             "risk": rounded(risk),
             "level": None if risk is None else risk_level(risk),
-            "entropy": [rounded(value) for value in self.entropies],
+            "spark": spark_points(list(self.entropies)),
             "warnings": [one_line(for_people(name), _MOST_NAME) for name in names][:_MOST_WARNINGS],
-            "arrived_ms": self.call.arrived_ns // 10**6,
         }
 
 
@@ -95,6 +95,7 @@ class LiveBoard:
     calls: dict[CallKey, CallSoFar] = field(default_factory=dict)
     finished: list[RunSummary] = field(default_factory=list)
     _behind: int = 0
+    _steps_come: bool = False
 
     def update(self, source: RunSource, now_ns: int) -> None:
         """Read what came since the last update.
@@ -106,7 +107,8 @@ class LiveBoard:
         Raises:
             StoreError: if the source cannot be read.
         """
-        for call in source.live_calls(self._behind, now_ns - RECENT_NS):
+        self._steps_come = self._steps_come or source.has_live_steps()
+        for call in source.live_calls(self._behind, now_ns - RECENT_NS) if self._steps_come else ():
             self._behind = max(self._behind, call.last_key)
             key = (call.trace_id, call.span_id)
             known = self.calls.pop(key, None) or CallSoFar(call, max(0, call.last_key - _FIRST_STEPS))
@@ -123,8 +125,15 @@ class LiveBoard:
         """Return what a page shows, as JSON takes it: the newest first."""
         return {
             "running": [each.shown() for each in reversed(self.calls.values())],
-            "finished": [finished_run(run) for run in self.finished],
+            "finished": [
+                finished_run(run) for run in self.finished if is_id(run.trace_id, 32) and is_id(run.span_id, 16)
+            ],
         }
+
+
+def _over(source: RunSource, call: CallSoFar, now_ns: int) -> bool:
+    """Return whether a call's span has come, or no step for so long that none is expected."""
+    return now_ns - call.call.arrived_ns > RECENT_NS or source.runs_of(call.call) is not None
 
 
 def finished_run(run: RunSummary) -> dict[str, Any]:
@@ -137,6 +146,7 @@ def finished_run(run: RunSummary) -> dict[str, Any]:
         "risk": rounded(run.risk_score),
         "level": run.risk_level,
         "flags": [for_people(flag) for flag in run.flags],
+        "started_ns": run.start_ns,
         "started_ms": run.start_ns // 10**6,
     }
 
@@ -155,8 +165,22 @@ def step_rows(steps: Sequence[LiveStep]) -> list[list[Any]]:
     ]
 
 
+def spark_points(values: Sequence[float]) -> str:
+    """Return the points of a line through values, in a box of 100 by 24."""
+    highest, across = max(1e-9, *values, 0.0), 100 / max(1, len(values) - 1)
+    return " ".join(f"{at * across:.1f},{23 - 22 * value / highest:.1f}" for at, value in enumerate(values))
+
+
 def rounded(value: Any) -> float | None:
     """Return a number with four decimals; None for what is none, which JSON could not carry either."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return round(float(value), 4)
+
+
+EMPTY_CALL: Final = CallSoFar(RunningCall("", "", "", 0, 0), 0).shown()
+"""What scripts fill for a call that the page did not have when it was made."""
+EMPTY_RUN: Final = {
+    "id": "", "name": "", "model": "", "steps": None, "risk": None, "level": None, "flags": [], "started_ns": None
+}  # fmt: skip
+"""The same for a run that comes."""

@@ -80,6 +80,11 @@ class LiveFeed:
         """Return how many pages stay open."""
         return len(self._subscriptions)
 
+    @property
+    def full(self) -> bool:
+        """Return whether no other page is let in."""
+        return self.stopped or self.open_streams >= self._most
+
     @contextmanager
     def subscribed(self) -> Iterator[Subscription]:
         """Give a page's subscription; call it in the event loop.
