@@ -7,8 +7,8 @@ import socket
 from .user_error import UserError
 
 
-def listen(option: str, host: str, port: int) -> socket.socket:
-    """Return the listening socket of a protocol, whose port this option gives.
+def listen(option: str, host: str, port: int, *, host_option: str = "--host") -> socket.socket:
+    """Return the listening socket of a protocol, whose port and host these options give.
 
     Raises:
         UserError: if there can be none.
@@ -17,7 +17,7 @@ def listen(option: str, host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=512)
     except socket.gaierror as error:
-        raise UserError(f"--host {host}: no such address ({error.strerror}).") from None
+        raise UserError(f"{host_option} {host}: no such address ({error.strerror}).") from None
     except (OSError, OverflowError) as error:
         raise UserError(_unusable(option, host, port, error)) from None
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from .._internal.user_error import UserError
 from ..config import load_settings
 from ..doctor.redaction import RedactingFormatter
 from ..store import Retention
+from .dashboard_command import DashboardPort, dashboard_beside
 from .options import Database, Host, checked_token, database_file
 from .printing import echo
 
@@ -30,6 +32,10 @@ Token = Annotated[
 TlsCertificate = Annotated[
     str | None, typer.Option(metavar="FILE", help="Certificate, with its chain, in PEM: both ports then speak TLS.")
 ]
+ShowDashboard = Annotated[
+    bool, typer.Option("--dashboard", help="Also show what is stored in a browser. Needs the extra `dashboard`.")
+]
+DashboardHost = Annotated[str, typer.Option(help="Address that the dashboard listens on.")]
 TlsKey = Annotated[str | None, typer.Option(metavar="FILE", help="Key of the certificate, in PEM, without a password.")]
 
 
@@ -41,12 +47,16 @@ def collect(
     token: Token = None,
     tls_cert: TlsCertificate = None,
     tls_key: TlsKey = None,
+    dashboard: ShowDashboard = False,
+    dashboard_host: DashboardHost = "127.0.0.1",
+    dashboard_port: DashboardPort = 4419,
 ) -> None:
     """Receive OTLP over HTTP and gRPC and store it, until it is told to stop (Ctrl-C, SIGTERM).
 
-    A request is acknowledged once it is on the disk. Needs the extra `collect`.
+    A request is acknowledged once it is on the disk. Needs the extra `collect`. The token of the dashboard is that of
+    `corevital dashboard`: COREVITAL_DASHBOARD_TOKEN.
 
-    Example: corevital collect --db fleet.db
+    Example: corevital collect --db fleet.db --dashboard
     """
     token = checked_token(token)
     if (tls_cert is None) != (tls_key is None):
@@ -71,8 +81,10 @@ def collect(
         Retention(settings.sqlite_retention_days, settings.sqlite_max_bytes),
     )
     _log_to_standard_error()
+    shown = dashboard_beside(options.path, dashboard_host, dashboard_port) if dashboard else nullcontext()
     try:
-        idle = serve(options, lambda bound: _tell(options, bound))
+        with shown:
+            idle = serve(options, lambda bound: _tell(options, bound))
     except ReceiverError as error:
         raise UserError(str(error)) from None
     echo("stopped; what was acknowledged is stored", err=True)

@@ -287,7 +287,7 @@ def since_ns(text: str | None, option: str = "--since") -> int | None:
         raise UserError(f"{option} {text}: give 90s, 30min, 2h, 7d, 4w, or a date such as 2026-03-01T08:00.") from None
 
 
-def checked_token(token: str | None) -> str | None:
+def checked_token(token: str | None, option: str = "--token") -> str | None:
     """Return the token without the space around it.
 
     Raises:
@@ -297,7 +297,7 @@ def checked_token(token: str | None) -> str | None:
         return None
     token = token.strip()
     if token == "":
-        raise UserError("--token: is empty; leave it out, or give one.")
+        raise UserError(f"{option}: is empty; leave it out, or give one.")
     if not re.fullmatch("[!-~]+", token):  # what a header can carry, so that every sender sends the same bytes
-        raise UserError("--token: may only hold ASCII letters, digits and signs, and no space.")
+        raise UserError(f"{option}: may only hold ASCII letters, digits and signs, and no space.")
     return token

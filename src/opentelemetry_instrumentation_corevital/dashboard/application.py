@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from ..presentation.pages.assets import assets
 from ..store.store_error import StoreError
-from . import compare_view, overview_view, run_labels, run_page, runs_page
+from . import compare_view, live_view, overview_view, run_labels, run_page, runs_page
 from .access import GuardedApp
 from .dashboard import Dashboard
 from .dashboard_settings import DashboardSettings
@@ -27,6 +27,7 @@ VIEWS: Final[tuple[Callable[[Dashboard], list[BaseRoute]], ...]] = (
     overview_view.routes,
     compare_view.routes,
     run_page.routes,
+    live_view.routes,
 )
 """The routes of each view."""
 
@@ -34,9 +35,9 @@ _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _log = logging.getLogger(__name__)
 
 
-def application(settings: DashboardSettings) -> ASGIApp:
-    """Return the application of a dashboard."""
-    dashboard = Dashboard(settings)
+def application(settings: DashboardSettings, dashboard: Dashboard | None = None) -> ASGIApp:
+    """Return the application of a dashboard, which a server tells when it stops."""
+    dashboard = dashboard or Dashboard(settings)
     routes: list[BaseRoute] = [Route("/", _home), Route("/static/{content_hash}/{name}", _file)]
     for view in VIEWS:
         routes += view(dashboard)

@@ -1,7 +1,7 @@
 """What every page of the dashboard works with: the store, and the way to a response."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -32,6 +32,16 @@ class Dashboard:
         self.settings = settings
         self.form_token = secrets.token_urlsafe(24)
         """Stands in every form that changes something: who has not read one of our pages does not know it."""
+        self._at_stop: list[Callable[[], None]] = []
+
+    def at_stop(self, end: Callable[[], None]) -> None:
+        """Let something end once the server is told to stop, before it waits for the responses under way."""
+        self._at_stop.append(end)
+
+    def stop(self) -> None:
+        """End what would go on for as long as somebody looks."""
+        for end in self._at_stop:
+            end()
 
     @contextmanager
     def source(self) -> Iterator[RunSource]:

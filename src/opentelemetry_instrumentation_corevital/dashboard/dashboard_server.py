@@ -3,15 +3,19 @@
 import asyncio
 import signal as signals
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from .._internal.ports import listen
 from ..store.opening import open_store
 from .application import application
+from .dashboard import Dashboard
 from .dashboard_settings import DashboardSettings
 
 _STOP_SECONDS: Final = 3
@@ -35,7 +39,7 @@ def serve(settings: DashboardSettings, started: Callable[[int], None]) -> None:
 
 async def _serve(settings: DashboardSettings, started: Callable[[int], None]) -> None:
     listener = listen("--port", settings.host, settings.port)
-    server = _OurServer(_configuration(settings))
+    server = _OurServer(settings)
     with _stopped_by_signals(server):
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
@@ -45,17 +49,52 @@ async def _serve(settings: DashboardSettings, started: Callable[[int], None]) ->
         await serving
 
 
+@contextmanager
+def serving_beside(settings: DashboardSettings, port_option: str, host_option: str) -> Iterator[int]:
+    """Serve pages in a thread of its own while a block does something else; give the port.
+
+    Args:
+        settings: what to serve, and where.
+        port_option: what errors call the port.
+        host_option: what they call the address.
+
+    Raises:
+        UserError: if the port cannot be used.
+    """
+    listener = listen(port_option, settings.host, settings.port, host_option=host_option)
+    server = _OurServer(settings)
+    serving = threading.Thread(target=server.run, args=([listener],), name="corevital-dashboard", daemon=True)
+    serving.start()
+    try:
+        while not server.started and serving.is_alive():
+            time.sleep(0.01)
+        yield _port(listener)
+    finally:
+        server.should_exit = True
+        serving.join(_STOP_SECONDS + 1)
+        listener.close()
+
+
 class _OurServer(uvicorn.Server):
-    """uvicorn's server; who starts it decides what ends it."""
+    """uvicorn's server; who starts it decides what ends it, and pages that stay open do not keep it."""
+
+    def __init__(self, settings: DashboardSettings) -> None:
+        self._dashboard = Dashboard(settings)
+        super().__init__(_configuration(application(settings, self._dashboard)))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let go of the pages that stay open, and end."""
+        self._dashboard.stop()
+        await super().shutdown(sockets)
 
-def _configuration(settings: DashboardSettings) -> uvicorn.Config:
+
+def _configuration(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
-        application(settings),
+        app,
         http="h11",
         interface="asgi3",
         loop="asyncio",

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .._internal.printable import one_line, printable
 from .. import semconv
+from .._internal.printable import one_line, printable
 from ..assessment.risk import risk_level
 from ..catalogue.spelling import for_people
 from ..store import RunSource, RunSummary
 from ..store.arriving_steps import LiveStep, RunningCall
 from ..store.checked_attributes import is_id
+from ..store.filters import LEVELS
 
 RECENT_NS: Final = 600 * 10**9
 """A call of which no step has come for so long is not among those that go on: its process may have been killed."""
@@ -34,8 +35,6 @@ STEP_SIGNALS: Final = {
 }
 """Name -> attribute of the step's event: what an open run's page draws."""
 STEP_FIELDS: Final = ("sequence", "step", *STEP_SIGNALS, "warnings", "text")
-
-CallKey = tuple[str, str]
 
 
 @dataclass(slots=True)
@@ -92,7 +91,7 @@ class CallSoFar:
 class LiveBoard:
     """All that goes on. `update` reads what is new; between two updates nothing is asked."""
 
-    calls: dict[CallKey, CallSoFar] = field(default_factory=dict)
+    calls: dict[tuple[str, str], CallSoFar] = field(default_factory=dict)
     finished: list[RunSummary] = field(default_factory=list)
     _behind: int = 0
     _steps_come: bool = False
@@ -144,7 +143,7 @@ def finished_run(run: RunSummary) -> dict[str, Any]:
         "model": one_line(run.model or "model unknown", _MOST_NAME),
         "steps": run.output_tokens,
         "risk": rounded(run.risk_score),
-        "level": run.risk_level,
+        "level": run.risk_level if run.risk_level in LEVELS else None,
         "flags": [for_people(flag) for flag in run.flags],
         "started_ns": run.start_ns,
         "started_ms": run.start_ns // 10**6,
@@ -180,7 +179,7 @@ def rounded(value: Any) -> float | None:
 
 EMPTY_CALL: Final = CallSoFar(RunningCall("", "", "", 0, 0), 0).shown()
 """What scripts fill for a call that the page did not have when it was made."""
-EMPTY_RUN: Final = {
+EMPTY_RUN: Final[dict[str, Any]] = {
     "id": "", "name": "", "model": "", "steps": None, "risk": None, "level": None, "flags": [], "started_ns": None
 }  # fmt: skip
 """The same for a run that comes."""

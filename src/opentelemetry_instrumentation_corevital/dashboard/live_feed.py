@@ -11,12 +11,12 @@ from ..store import RunSource, StoreError
 from .live_board import LiveBoard
 
 MOST_STREAMS: Final = 32
-_LOOK_SECONDS: Final = 0.25
+_ASK_SECONDS: Final = 0.25
 _OPEN_SECONDS: Final = 20.0
 """The store is opened anew so often: somebody may have put another file in its place."""
 _BROKEN_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 5.0
-"""So often it is looked at what goes on even where nothing was stored: a call that is silent for long goes."""
+"""So often it is asked what goes on even where nothing was stored: a call that is silent for long goes."""
 
 
 class TooManyStreamsError(Exception):
@@ -100,8 +100,10 @@ class LiveFeed:
             if self._thread is None and not self.stopped:
                 self._shown = None
                 self._woken.clear()
-                self._thread = threading.Thread(target=self._look, name="corevital-dashboard-live", daemon=True)
+                self._thread = threading.Thread(target=self._follow, name="corevital-dashboard-live", daemon=True)
                 self._thread.start()
+        if self._shown is not None:
+            mine.wake()  # what is known already is news to it
         try:
             yield mine
         finally:
@@ -111,7 +113,7 @@ class LiveFeed:
                 self._woken.set()
 
     def shown(self) -> dict[str, Any] | None:
-        """Return what goes on as it was last seen; None: it was not looked yet, or cannot be."""
+        """Return what goes on as it was last seen; None: it was not asked yet, or cannot be."""
         return self._shown
 
     def stop(self) -> None:
@@ -134,7 +136,7 @@ class LiveFeed:
             self._thread = None
             return False
 
-    def _look(self) -> None:
+    def _follow(self) -> None:
         while self._wanted():
             try:
                 with self._open_source() as source:
@@ -144,15 +146,13 @@ class LiveFeed:
 
     def _watch(self, source: RunSource) -> None:
         """Look for as long as one opening of the store lasts."""
-        board, mark, looked = LiveBoard(), None, 0.0
+        board, mark, asked = LiveBoard(), None, 0.0
         end = time.monotonic() + _OPEN_SECONDS
         while time.monotonic() < end and self._subscriptions and not self.stopped:
             new = source.change_mark()
-            if new is None or new != mark or time.monotonic() - looked > _SWEEP_SECONDS:
+            if new is None or new != mark or time.monotonic() - asked > _SWEEP_SECONDS:
                 board.update(source, time.time_ns())
-                mark, looked = new, time.monotonic()
-                shown = board.shown()
-                if shown != self._shown:
-                    self._shown = shown
+                mark, asked = new, time.monotonic()
+                self._shown = board.shown()
                 self._tell()
-            self._woken.wait(_LOOK_SECONDS)
+            self._woken.wait(_ASK_SECONDS)

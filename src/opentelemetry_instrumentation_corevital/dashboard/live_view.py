@@ -71,7 +71,7 @@ class _Live:
             board=board,
             steps_come=steps_come,
             how_steps_come=HOW_STEPS_COME,
-            status="No run goes on" if not count else "1 run goes on" if count == 1 else f"{count} runs go on",
+            said="No run goes on" if not count else "1 run goes on" if count == 1 else f"{count} runs go on",
             empty_call=EMPTY_CALL,
             empty_run=EMPTY_RUN,
         )
@@ -117,7 +117,7 @@ class _Live:
         call = await run_in_threadpool(self._call, request)
 
         async def events(news: Subscription) -> AsyncIterator[bytes]:
-            reading = _Reading(self._dashboard, call, behind)
+            reading = _CallReader(self._dashboard, call, behind)
             while not news.stopped:
                 found = await run_in_threadpool(reading.next)
                 for each in found:
@@ -145,7 +145,7 @@ class _Live:
         return stream(while_subscribed())
 
 
-class _Reading:
+class _CallReader:
     """Reads the steps of a call, as far as a page has not got them.
 
     Args:
@@ -158,6 +158,7 @@ class _Reading:
         self._dashboard = dashboard
         self._call = call
         self._behind = behind
+        self._again = behind > 0
         self._steps: dict[int, int] = {}
         self._ended_at: float | None = None
         self.more = False
@@ -191,10 +192,14 @@ class _Reading:
         if ended is None or self.more:
             return
         self._ended_at = self._ended_at or time.monotonic()
-        late = any(self._steps.get(run.sequence_index, 0) < (run.output_tokens or 0) for run in ended)
+        late = any(self._has(run) < (run.output_tokens or 0) for run in ended)
         if not late or time.monotonic() - self._ended_at > _LATE_SECONDS:
             self.over = True
             yield event("over", [{**finished_run(run), "sequence": run.sequence_index} for run in _linked(ended)])
+
+    def _has(self, run: RunSummary) -> int:
+        """Return how many steps of a sequence have come; of one that the page had before, as many as there are."""
+        return self._steps.get(run.sequence_index, (run.output_tokens or 0) if self._again else 0)
 
 
 def board_of(source: RunSource) -> dict[str, Any]:
@@ -226,4 +231,5 @@ def _described(name: str) -> dict[str, str]:
     if name == "risk_so_far":
         return {"name": name, "title": "Risk so far", "unit": ""}
     known = signal(name)
-    return {"name": name, "title": known.title, "unit": "" if known.unit == "1" else known.unit}
+    title = name.replace("_", " ") if known.timeline is None else known.timeline.title
+    return {"name": name, "title": title[:1].upper() + title[1:], "unit": "" if known.unit == "1" else known.unit}

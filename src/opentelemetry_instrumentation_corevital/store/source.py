@@ -266,10 +266,7 @@ class RunSource(ListedRuns, Protocol):
     # --- what is new since: for pages that stay open -------------------------------------------------------------
 
     def change_mark(self) -> int | None:
-        """Return a number that is another one once something was stored since the last call; None: it cannot tell.
-
-        Whoever asks several times a second asks this first, and the rest only when it changed.
-        """
+        """Return a number that is another one once something was stored since the last call; None: it cannot tell."""
         return None
 
     def arrived(self, since_ns: int, *, limit: int = 50) -> RunList:

@@ -75,8 +75,9 @@ function drawLiveRun() {
   document.getElementById("live-no-text").hidden = steps.some((step) => step.text !== null);
   growStrip(steps);
   for (const place of livePlace.querySelectorAll("[data-chart]")) {
-    const name = place.dataset.signal;
-    drawChart(place, { ...readData(place.dataset.source), x: steps.map((step) => step.step), series: [{ name: place.dataset.title, values: steps.map((step) => step[name]) }] });
+    const values = steps.map((step) => step[place.dataset.signal]);
+    place.closest("figure").hidden = values.every((value) => value === null); // steps are told without it
+    drawChart(place, { x: steps.map((step) => step.step), series: [{ name: place.dataset.title, values }] });
   }
   drawTable(steps);
   showIdle();
@@ -92,8 +93,10 @@ function growStrip(steps) {
   const strip = document.getElementById("live-strip");
   const shownSteps = steps.slice(-MOST_TOKENS);
   const from = strip.lastElementChild === null ? -1 : Number(strip.lastElementChild.dataset.step);
+  const atEnd = strip.scrollTop + strip.clientHeight > strip.scrollHeight - 24;
   strip.append(...shownSteps.filter((step) => step.step > from).map(tokenOf));
   while (strip.childElementCount > MOST_TOKENS) strip.firstElementChild.remove();
+  if (atEnd) strip.scrollTop = strip.scrollHeight;
   document.getElementById("live-left-out").hidden = steps.length <= MOST_TOKENS;
 }
 
