@@ -6,6 +6,7 @@ import { typing } from "./page.js";
 export function mountHelp() {
   const dialog = document.getElementById("help");
   if (dialog === null) return;
+  if (location.hash === "#search") goToSearch(""); // from a page without a search field
   for (const button of document.querySelectorAll("[data-opens-help]")) button.addEventListener("click", () => dialog.showModal());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // beside it
   document.addEventListener("keydown", (event) => {
@@ -19,9 +20,8 @@ export function mountHelp() {
 
 /* The search field of this page, or of the page that has one. */
 function goToSearch(elsewhere) {
-  const field = document.querySelector("[data-search-field]");
-  if (field === null) return location.assign(elsewhere);
-  field.closest("details")?.setAttribute("open", "");
+  const field = document.querySelector('input[type="search"]');
+  if (field === null) return elsewhere === "" ? undefined : location.assign(elsewhere);
   field.focus();
-  field.select?.();
+  field.select();
 }
