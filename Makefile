@@ -21,6 +21,7 @@ demo: $(VENV)/.demo  ## Run a real small model on two prompts and show the verdi
 	    --prompt "Tell me everything about the history of the universe in great detail."
 	$(BIN)/corevital run --model smollm2 --prompt "Name three primary colours."
 	$(BIN)/corevital runs --limit 5
+	@echo "In a browser: $(BIN)/corevital dashboard --open"
 
 .PHONY: test
 test: lint unit  ## Lint, type-check and test
@@ -70,7 +71,7 @@ $(VENV)/.venv:
 $(VENV)/.demo: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "Installing what the demo needs into $(VENV) ..."
 	$(PIP_INSTALL) --no-deps torch $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL))
-	$(PIP_INSTALL) -e '.[demo,distro]'
+	$(PIP_INSTALL) -e '.[demo,distro,dashboard]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
