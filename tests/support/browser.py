@@ -126,7 +126,9 @@ class Page:
         begins = f"element => element.innerText.trim().startsWith({json.dumps(text)})"
         found = f"[...document.querySelectorAll({json.dumps(selector)})].find({begins})"
         where = f"(e => e && (b => [b.x + b.width / 2, b.y + b.height / 2])(e.getBoundingClientRect()))({found})"
-        x, y = wait_until(lambda: self.evaluate(where))
+        wait_until(lambda: self.evaluate(where))
+        self.evaluate(f"({found}).scrollIntoView({{block: 'nearest', behavior: 'instant'}})")
+        x, y = self.evaluate(where)
         for kind in ("mousePressed", "mouseReleased"):
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

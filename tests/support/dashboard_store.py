@@ -28,7 +28,12 @@ from tests.support.reported_runs import FLAGGED, healthy, medium, report
 if TYPE_CHECKING:
     from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 
-PROMPTS: Final = ("Describe a lighthouse at night.", "Write a haiku about rust.", "Explain what a lathe does.")
+PROMPTS: Final = (
+    "Describe a lighthouse at night.",
+    "Write a haiku about rust.",
+    "Explain what a lathe does.",
+    "Name a tool.",
+)
 _WILD: Final = "made/wild-3b"
 _STEADY: Final = "made/steady-1b"
 _KINDS_OF_STEADY: Final = ("healthy", "medium", "plain", "repetition_loop_detected", "rolled back")
