@@ -33,7 +33,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-<<<<<<< HEAD
 @pytest.fixture(scope="module")
 def address(store: Path) -> Iterator[str]:
     port = free_port()
@@ -45,22 +44,6 @@ def address(store: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
-=======
-def test_the_list_is_sorted_and_turned_over(served: Dashboard, browser: Page) -> None:
-    browser.load(served.url("/runs?limit=20"))
-    browser.click("a.sort", "Risk")
-    browser.wait_true("document.querySelector('th[aria-sort] a.sort')?.innerText.startsWith('Risk')")
-    risks = browser.evaluate(RISKS)
-    assert risks == sorted(risks, reverse=True)
-    first = browser.evaluate(LINKS)
-    browser.click("nav.below a", "Next")
-    browser.wait_true(f"JSON.stringify({LINKS}) !== {json.dumps(json.dumps(first, separators=(',', ':')))}")
-    second = browser.evaluate(LINKS)
-    assert not {link.partition("?")[0] for link in first} & {link.partition("?")[0] for link in second}
-    assert max(browser.evaluate(RISKS)) <= min(risks)
-    browser.click("nav.below a", "Previous")
-    browser.wait_true(f"JSON.stringify({LINKS}) === {json.dumps(json.dumps(first, separators=(',', ':')))}")
->>>>>>> f570424 (Name the keys that there are)
 
 
 @pytest.fixture(scope="module")
