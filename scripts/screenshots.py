@@ -5,6 +5,7 @@ The runs are those of tests/support/dashboard_store.py, so it needs the demo mod
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -51,7 +52,8 @@ def views(filled: Filled, running: StepLogs) -> dict[str, str]:
 @contextmanager
 def shown(folder: Path) -> Iterator[tuple[Dashboard, Page, dict[str, str]]]:
     """Serve a store of real and made runs, and open a browser."""
-    db = folder / "runs.db"
+    os.chdir(folder)  # the bar names the store as it was given: no folder of this machine is on a picture
+    db = Path("runs.db")
     filled = fill(db, load_model("smollm2", device="cpu"))
     telemetry = Telemetry(db)
     running = StepLogs(telemetry)
@@ -79,7 +81,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path("screenshots"))
     parser.add_argument("--docs", action="store_true", help="those of docs/dashboard.md, into docs/images")
     told = parser.parse_args()
-    target = ROOT / "docs" / "images" if told.docs else told.folder
+    target = ROOT / "docs" / "images" if told.docs else told.folder.resolve()
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, shown(Path(scratch)) as (served, browser, pages):
         if told.docs:
