@@ -9,7 +9,7 @@ from tests.support.subprocesses import ROOT
 EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
     "optional-dependencies"
 ]
-PROMISED = ("otel", "calibrate", "plot", "prometheus", "datadog", "all")
+PROMISED = ("otel", "dashboard", "calibrate", "plot", "prometheus", "datadog", "all")
 
 
 @pytest.mark.parametrize("name", PROMISED)

@@ -40,7 +40,7 @@ PromptTokens = Annotated[int, typer.Option(min=1, help="Tokens of each prompt.")
 NewTokens = Annotated[int, typer.Option(min=2, help="Tokens that each call generates.")]
 Batch = Annotated[int, typer.Option(min=1, help="Prompts per call.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds of all arms at most; a figure needs 6, better 30.")]
-TimeLimit = Annotated[
+CostTimeLimit = Annotated[
     float, typer.Option(min=1, metavar="SECONDS", help="The round that passes this is the last; loading not counted.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of torch on the CPU; default: torch's own choice.")]
@@ -53,7 +53,7 @@ def cost(
     batch: Batch = 1,
     capture: Arms = _DEFAULT_ARMS,
     rounds: Rounds = 30,
-    time_limit: TimeLimit = 180,
+    time_limit: CostTimeLimit = 180,
     device: Device = None,
     dtype: DtypeOption = None,
     revision: Revision = None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _TIMES: Final = ("start_ns", "end_ns")
 _TRUTHS: Final = frozenset((*FLAGS, "expected_found"))
-_TEXTS: Final = frozenset(("finish_reason", "warnings"))
+_SHOWN_AS_THEY_ARE: Final = frozenset(("finish_reason", "warnings"))
 """Columns that are text, though their attributes are lists."""
 
 
@@ -74,7 +74,7 @@ def _kind(column: str) -> str:
         return "time"
     if column in _TRUTHS:
         return "boolean"
-    if column in _TEXTS or column not in COLUMN_ATTRIBUTES:
+    if column in _SHOWN_AS_THEY_ARE or column not in COLUMN_ATTRIBUTES:
         return "string"
     return semconv.DEFINITIONS["attribute", COLUMN_ATTRIBUTES[column][0]].type
 
