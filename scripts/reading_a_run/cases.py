@@ -11,9 +11,9 @@ from opentelemetry_instrumentation_corevital.loading.models import load_model
 from opentelemetry_instrumentation_corevital.run import Run
 from opentelemetry_instrumentation_corevital.testing import capture_runs
 
-PROMPT = "Explain in simple words how a bicycle stays upright."
+PROMPT = "Write a short story about a lighthouse keeper who finds a letter."
 LOOPING = "Tell me everything about the history of the universe in great detail."
-BREAKS = 48
+BREAKS = 40
 """The step at which the faults of single layers begin."""
 
 Fault = Callable[[Any], Any]
@@ -87,9 +87,9 @@ def _sharp_queries(model: Any) -> Any:
 
 
 CASES: dict[str, Case] = {
-    "healthy": Case("healthy", "an ordinary question, temperature 0.7"),
+    "healthy": Case("healthy", "an ordinary request, temperature 0.7"),
     "loop": Case("a loop", "a question that this model loops on, greedy", LOOPING, 200, None),
-    "hot": Case("too hot", "the healthy run's question at temperature 2.5", temperature=2.5),
+    "hot": Case("too hot", "the healthy run's request at temperature 2.5", temperature=2.5),
     "layer": Case(
         "a broken layer",
         "the output weights of layer 15's MLP times 8, as a bad conversion leaves them",

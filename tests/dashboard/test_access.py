@@ -43,6 +43,11 @@ def test_without_the_token_there_is_only_the_form(tmp_path: Path, path: str) -> 
     assert str(tmp_path) not in answer.text
 
 
+@pytest.mark.parametrize("path", ["/static/0/nothing", "/static/x", "/healthz/", "/healthzz", "/sign-in/x"])
+def test_what_everybody_may_have_does_not_name_the_store(tmp_path: Path, path: str) -> None:
+    assert str(tmp_path) not in client(tmp_path, token=TOKEN).get(path).text
+
+
 def test_the_token_in_an_address_becomes_a_cookie(tmp_path: Path) -> None:
     browser = client(tmp_path, token=TOKEN)
     answer = browser.get(f"/no-such-page?level=high&token={TOKEN}")
@@ -98,3 +103,12 @@ def test_pages_are_kept_by_nobody_and_files_for_ever(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["..%2f..%2fpyproject.toml", "%2e%2e", "vendored.json", "echarts.LICENSE", "%00"])
 def test_no_request_names_a_file(tmp_path: Path, name: str) -> None:
     assert client(tmp_path).get(f"/static/0/{name}").status_code == 404
+
+
+def test_everybody_may_ask_whether_it_works(tmp_path: Path) -> None:
+    browser = client(tmp_path, token=TOKEN)
+    assert (browser.get("/healthz").status_code, browser.get("/healthz").json()) == (200, {"status": "ok"})
+    (tmp_path / "runs.db").unlink()
+    answer = browser.get("/healthz")
+    assert answer.status_code == 503
+    assert str(tmp_path) not in answer.text

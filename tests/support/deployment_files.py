@@ -59,15 +59,10 @@ def commands() -> set[str]:
 
 
 def parsed(arguments: list[str]) -> dict[str, Any]:
-    """Return the options of a command line of ours, without the word `corevital`.
-
-    `dashboard` where this tree has none yet is taken as it is written.
-    """
+    """Return the options of a command line of ours, without the word `corevital`."""
     command: Any = typer.main.get_command(app)
     name, *rest = arguments
     while hasattr(command, "commands"):
-        if name == "dashboard" and name not in command.commands:
-            return {key.removeprefix("--"): value for key, value in zip(rest[::2], rest[1::2], strict=True)}
         command = command.commands[name]
         if hasattr(command, "commands"):
             name, *rest = rest

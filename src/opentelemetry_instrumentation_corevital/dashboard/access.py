@@ -30,8 +30,9 @@ COOKIE: Final = "corevital_dashboard"
 SIGN_IN: Final = "/sign-in"
 _MOST_SIGN_IN_BYTES: Final = 4096
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+))(?::[0-9]*)?")
-_OPEN: Final = ("/static/", SIGN_IN)
-"""What everybody may have: the files of the program itself, and the form for the token."""
+HEALTH: Final = "/healthz"
+_OPEN: Final = re.compile(f"/static/[^/]+/[^/]+|{SIGN_IN}|{HEALTH}")
+"""What everybody may have: the files of the program itself, the form for the token, whether it works."""
 HEADERS: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -88,7 +89,7 @@ class GuardedApp:
             return None
         if scope["path"] == SIGN_IN:
             return await self._sign_in(scope, receive)
-        if scope["path"].startswith(_OPEN) or self._knows(headers):
+        if _OPEN.fullmatch(scope["path"]) or self._knows(headers):
             return None
         return self._token_in_address(scope) or self._form(scope, 401)
 

@@ -9,17 +9,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from ..presentation.pages.assets import assets
 from ..store.store_error import StoreError
 from . import compare_view, live_view, overview_view, run_labels, run_page, runs_page
-from .access import GuardedApp
+from .access import HEALTH, GuardedApp
 from .dashboard import Dashboard
 from .dashboard_settings import DashboardSettings
-from .request_errors import NotFoundError, RequestError
+from .request_errors import RequestError
 
 VIEWS: Final[tuple[Callable[[Dashboard], list[BaseRoute]], ...]] = (
     runs_page.routes,
@@ -38,7 +38,11 @@ _log = logging.getLogger(__name__)
 def application(settings: DashboardSettings, dashboard: Dashboard | None = None) -> ASGIApp:
     """Return the application of a dashboard, which a server tells when it stops."""
     dashboard = dashboard or Dashboard(settings)
-    routes: list[BaseRoute] = [Route("/", _home), Route("/static/{content_hash}/{name}", _file)]
+    routes: list[BaseRoute] = [
+        Route("/", _home),
+        Route(HEALTH, _health(dashboard)),
+        Route("/static/{content_hash}/{name}", _file),
+    ]
     for view in VIEWS:
         routes += view(dashboard)
     app = Starlette(
@@ -60,11 +64,23 @@ def _home(request: Request) -> Response:
     return RedirectResponse(f"/runs?{query}" if query else "/runs", 303)
 
 
+def _health(dashboard: Dashboard) -> Callable[[Request], Response]:
+    def endpoint(_request: Request) -> Response:
+        """Say whether the store can be read, and nothing of it: everybody may ask."""
+        try:
+            with dashboard.source():
+                return JSONResponse({"status": "ok"})
+        except StoreError:
+            return JSONResponse({"status": "the store cannot be read"}, 503)
+
+    return endpoint
+
+
 def _file(request: Request) -> Response:
     """Return a file by its name; nothing of a request becomes a path of a file."""
     asset = assets().get(request.path_params["name"])
     if asset is None:
-        raise NotFoundError("There is no such file.")
+        return PlainTextResponse("There is no such file.\n", 404)
     current = asset.address == request.url.path
     headers = {"cache-control": _FOR_EVER if current else "no-cache"}
     return Response(asset.content, headers=headers, media_type=asset.content_type)
