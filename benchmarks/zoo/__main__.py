@@ -8,7 +8,9 @@
     python benchmarks/zoo train llama OUT --toy --corpus toy.xz              # the same way in seconds on a CPU
 
 A command that was cut off goes on where it stopped, group by group, from what it left in its working folder; training
-itself begins anew. Weights are not kept. OUT gets NAME.npz.xz (in parts where it is large) and NAME-texts.json.xz.
+itself begins anew. `--part healthy` and so on let processes collect the parts of a trained model side by side; the
+command without it joins them. Weights are not kept. OUT gets NAME.npz.xz (in parts where it is large) and
+NAME-texts.json.xz.
 SmolLM2: the file that COREVITAL_SMOLLM2_GGUF names, else the demo model.
 """
 
@@ -20,7 +22,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1] / "src"), str(HERE.parent)]
 
-from zoo.plan import MODELS  # noqa: E402
+from zoo.plan import MODELS, PARTS  # noqa: E402
 
 
 def main() -> None:
@@ -36,6 +38,7 @@ def main() -> None:
     train.add_argument("--train-seconds", type=float, help="limit of the training; the plan's unless given")
     train.add_argument("--steps", type=int, help="steps of the training; the plan's unless given")
     train.add_argument("--seed", type=int, help="the plan's unless given")
+    train.add_argument("--part", dest="alone", choices=PARTS, help="collect this alone; without it all is joined")
     train.add_argument("--every-step", type=int, help="healthy runs whose layers are kept at every step")
     train.add_argument("--columns", nargs="*", default=(), help="further columns of `Run.columns`")
     train.add_argument(

@@ -14,7 +14,7 @@ from . import prompts, structured, tasks
 from .corpus import Corpus
 from .faults import FAULTS
 from .generation import Distributions, Generator, Moments
-from .plan import Amounts
+from .plan import PARTS, Amounts
 from .prompts import Prompt
 from .rows import Row, Sampled, Side, label
 
@@ -32,15 +32,11 @@ class Collector:
         self._seed = 1000 * generator.plan.seed
         self._began = time.monotonic()
 
-    def every(self) -> list[Row]:
-        """Return all groups' rows."""
-        groups: dict[str, Callable[[], list[Row]]] = {
-            "healthy": self.healthy_runs,
-            "structured": self.structured_runs,
-            "tasks": self.answers,
-            "faults": self.faulty_runs,
-        }
-        return [row for name, make in groups.items() for row in self._stage(name, make)]
+    def every(self, names: Sequence[str] = PARTS) -> list[Row]:
+        """Return the groups' rows."""
+        makers = (self.healthy_runs, self.structured_runs, self.answers, self.faulty_runs)
+        groups: dict[str, Callable[[], list[Row]]] = dict(zip(PARTS, makers, strict=True))
+        return [row for name in names for row in self._stage(name, groups[name])]
 
     def _stage(self, name: str, make: Callable[[], list[Row]]) -> list[Row]:
         file = self._work / f"{name}.pickle"
@@ -115,7 +111,7 @@ class Collector:
     def answers(self) -> list[Row]:
         """Return greedy answers to questions of a fitting difficulty, each with sampled ones."""
         generator, amounts, draw = self._generator, self._amounts, Random(self._seed + 3)
-        facts = self._corpus.facts[: tasks.USED]
+        facts = self._corpus.facts
         levels = self._fitting_levels(facts, draw)
         asked = [
             make(facts, levels[name][number % len(levels[name])], draw)

@@ -18,7 +18,7 @@ import transformers
 from . import container, corpus, structured
 from .collect import Collector
 from .generation import Generator
-from .plan import MODELS, TOY_AMOUNTS, Amounts, Model, toy
+from .plan import MODELS, PARTS, TOY_AMOUNTS, Amounts, Model, toy
 from .rows import Row
 from .shard import arrays_of, made_texts
 from .store import SUFFIX, TEXTS
@@ -27,7 +27,7 @@ from .watching import watched
 
 
 def make(options: argparse.Namespace) -> None:
-    """Train a model, collect its runs and write them."""
+    """Train a model, collect its runs and write them; of one part alone, only collect it."""
     began = time.monotonic()
     plan = planned(options)
     amounts = TOY_AMOUNTS if options.toy else Amounts()
@@ -39,7 +39,10 @@ def make(options: argparse.Namespace) -> None:
     trained = _trained(plan, text, options.device, work)
     with watched() as keep:
         generator = Generator(plan, trained.model, trained.tokenizer, options.device, keep)
-        rows = Collector(generator, text, amounts, work).every()
+        collector = Collector(generator, text, amounts, work)
+        rows = collector.every(PARTS if options.alone is None else [options.alone])
+    if options.alone is not None:
+        return
     report = {**trained.report, **_place(options.device), "amounts": "toy" if options.toy else "all"}
     every = amounts.every_step if options.every_step is None else options.every_step
     arrays = arrays_of(rows, plan, report, every, options.columns)

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 CONTEXT: Final = 1024
 BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
+PARTS: Final = ("healthy", "structured", "tasks", "faults")
+"""What is collected of a model, one after the other or by processes side by side."""
 DEMO: Final = "smollm2"
 """The seventh: SmolLM2-135M-Instruct, which is loaded, not trained."""
 
@@ -18,11 +20,11 @@ class Training:
     weights as far as the device allows it; fewer do not.
     """
 
-    steps: int = 1000
+    steps: int = 1200
     rows: int = 64
-    micro_rows: int = 32
+    micro_rows: int = 64
     learning_rate: float = 1.5e-3
-    seconds: float = 100.0
+    seconds: float = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ MODELS: Final = {
             },
             vocabulary=100_352,
             seed=15,
-            training=Training(micro_rows=16),
+            training=Training(micro_rows=32),
         ),
         Model(
             "mixtral",
@@ -128,6 +130,7 @@ MODELS: Final = {
                 "tie_word_embeddings": False,
             },
             seed=16,
+            training=Training(micro_rows=32),
         ),
         Model(DEMO, "LlamaConfig", {}, vocabulary=49_152, seed=17, context=2048, shots=3),
     )

@@ -1,6 +1,7 @@
 """Tasks with a checkable answer, of several levels of difficulty: trained on, then asked at a level that fits.
 
 Facts are asked that stood in the training text once to forty times; everything else is made anew for every question.
+The two hardest levels are asked only: of facts that no question of the training was about, and of words that are none.
 """
 
 import re
@@ -13,15 +14,21 @@ from .corpus import Fact
 
 USED: Final = 1600
 """Facts of the corpus that are asked for."""
-LEVELS: Final = 4
+LEVELS: Final = 6
+TRAINED: Final = 4
+"""Levels of which solved questions are trained on."""
 EXPOSURES: Final = (1, 4, 12, 40)
-"""Level -> how often its facts stand in the training text."""
-_SIZES: Final = (2, 4, 8, 14)
-"""Level -> rows of a table, or words to copy."""
-_CHOICES: Final = (1, 2, 3, 5)
+"""Level -> how often its facts stand in solved questions."""
+_ROWS: Final = (2, 4, 8, 14, 24, 40)
+"""Level -> rows of a table."""
+_COPIED: Final = (2, 4, 8, 14, 2, 3)
+"""Level -> words to copy."""
+_CHOICES: Final = (1, 2, 3, 5, 3, 8)
 """Level -> wrong words beside the right one."""
-_LENGTHS: Final = ((3, 4), (5, 6), (7, 9), (10, 12))
+_LENGTHS: Final = ((3, 4), (5, 6), (7, 9), (10, 12), (4, 7), (8, 12))
 """Level -> letters of a word."""
+_COPIED_LENGTHS: Final = {4: (3, 5), 5: (4, 7)}
+_CONSONANTS, _VOWELS = "bcdfghjklmnpqrstvwxyz", "aeiou"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +56,25 @@ def folded(answer: str) -> str:
 
 
 def level_of(number: int) -> int:
-    """Return the level of a fact by its place in the corpus."""
-    return number % LEVELS
+    """Return the level of a fact that is trained on by its place in the corpus."""
+    return number % TRAINED
+
+
+def _known(facts: Sequence[Fact], level: int) -> Sequence[Fact]:
+    return facts[:USED] if level < TRAINED else facts[USED:] or facts
 
 
 def _fact(facts: Sequence[Fact], level: int, draw: Random) -> Fact:
-    return facts[draw.randrange(len(facts) // LEVELS) * LEVELS + level]
+    known = _known(facts, level)
+    if level >= TRAINED:
+        return draw.choice(known)
+    return known[draw.randrange(len(known) // TRAINED) * TRAINED + level]
+
+
+def _nonsense(letters: int, draw: Random) -> str:
+    """Return a word that is none: two consonants to a vowel."""
+    kinds = (_CONSONANTS, _VOWELS, _CONSONANTS)
+    return "".join(draw.choice(kinds[place % 3]) for place in range(letters))
 
 
 def definition(fact: Fact, level: int) -> Question:
@@ -71,7 +91,7 @@ def synonym(fact: Fact, level: int) -> Question:
 
 def choosing(facts: Sequence[Fact], level: int, draw: Random) -> Question:
     """Ask which of some words a definition means."""
-    fact, others = _fact(facts, level, draw), draw.sample(list(facts), _CHOICES[level])
+    fact, others = _fact(facts, level, draw), draw.sample(list(_known(facts, level)), _CHOICES[level])
     words = sorted({fact.word, *(other.word for other in others if other.word not in fact.synonyms)})
     text = f"Question: Which of {', '.join(words)} means: {fact.definition}?\nAnswer:"
     return Question("choosing", level, text, (fact.word,))
@@ -79,7 +99,7 @@ def choosing(facts: Sequence[Fact], level: int, draw: Random) -> Question:
 
 def look_up(facts: Sequence[Fact], level: int, draw: Random) -> Question:
     """Ask for a value of a table."""
-    keys = [fact.word for fact in draw.sample(list(facts), _SIZES[level])]
+    keys = [fact.word for fact in draw.sample(list(facts[:USED]), min(_ROWS[level], len(facts)))]
     rows = {key: str(draw.randint(10, 999)) for key in keys}
     table = "\n".join(f"{key}: {value}" for key, value in rows.items())
     key = draw.choice(keys)
@@ -88,15 +108,22 @@ def look_up(facts: Sequence[Fact], level: int, draw: Random) -> Question:
 
 def copying(facts: Sequence[Fact], level: int, draw: Random) -> Question:
     """Ask for a copy of words."""
-    words = " ".join(fact.word for fact in draw.sample(list(facts), _SIZES[level]))
+    if level < TRAINED:
+        chosen = [fact.word for fact in draw.sample(list(facts[:USED]), _COPIED[level])]
+    else:
+        chosen = [_nonsense(draw.randint(*_COPIED_LENGTHS[level]), draw) for _ in range(_COPIED[level])]
+    words = " ".join(chosen)
     return Question("copying", level, f"Question: Repeat these words: {words}\nAnswer:", (words,))
 
 
 def counting(facts: Sequence[Fact], level: int, draw: Random) -> Question:
     """Ask how many letters a word has."""
     shortest, longest = _LENGTHS[level]
-    words = [fact.word for fact in facts if shortest <= len(fact.word) <= longest] or [facts[0].word]
-    word = draw.choice(words)
+    if level < TRAINED:
+        fitting = [fact.word for fact in facts[:USED] if shortest <= len(fact.word) <= longest]
+        word = draw.choice(fitting or [facts[0].word])
+    else:
+        word = _nonsense(draw.randint(shortest, longest), draw)
     return Question("counting", level, f"Question: How many letters has the word {word}?\nAnswer:", (str(len(word)),))
 
 
@@ -118,7 +145,7 @@ def training_texts(facts: Sequence[Fact], each: int, draw: Random) -> list[str]:
         for _ in range(EXPOSURES[level]):
             texts += [definition(fact, level).solved, synonym(fact, level).solved]
     for task in ("choosing", "look-up", "copying", "counting"):
-        texts += [TASKS[task](facts, draw.randrange(LEVELS), draw).solved for _ in range(each)]
+        texts += [TASKS[task](facts, draw.randrange(TRAINED), draw).solved for _ in range(each)]
     return texts
 
 
@@ -130,9 +157,16 @@ def asked(questions: Sequence[Question], facts: Sequence[Fact], shots: int, draw
 
 
 def fitting_levels(right: dict[tuple[str, int], float]) -> dict[str, list[int]]:
-    """Return for each task the two levels whose share of right answers in a pilot is nearest to a half."""
+    """Return for each task the two levels whose share of right answers in a pilot is nearest to a half.
+
+    Of levels at which all is right the hardest ones, of those at which nothing is the easiest.
+    """
+
+    def misfit(share: float, level: int) -> tuple[float, int]:
+        return abs(share - 0.5), level if share < 0.5 else -level
+
     fitting = {}
     for task in TASKS:
-        levels = [level for name, level in right if name == task]
-        fitting[task] = sorted(sorted(levels, key=lambda level: abs(right[task, level] - 0.5))[:2])
+        ordered = sorted((misfit(share, level), level) for (name, level), share in right.items() if name == task)
+        fitting[task] = sorted(level for _, level in ordered[:2])
     return fitting

@@ -22,8 +22,8 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks")
 
 PARTS = (
-    "collect container corpus faults generation making overview pack plan prompts rows shard store structured tasks"
-    " train vocabulary"
+    "collect container corpus experts faults generation making overview pack plan prompts rows shard store structured"
+    " tasks train vocabulary"
 )
 TRAINED = ("gpt2", "llama", "mistral", "qwen3", "olmo2", "mixtral")
 
@@ -69,9 +69,14 @@ def collected(zoo: Any, corpus_file: Path, tmp_path_factory: pytest.TempPathFact
         train_seconds=None,
         seed=None,
         every_step=None,
+        alone="structured",
         columns=["attention_middle"],
         work=folder / "work",
     )
+    zoo.making.make(options)
+    options.parts_first = sorted(file.name for file in folder.rglob("*.pickle"))
+    options.files_first = list(options.out.iterdir())
+    options.alone = None
     zoo.making.make(options)
     return options
 
@@ -92,6 +97,28 @@ def test_six_makes_of_the_sizes_that_were_planned(zoo: Any) -> None:
         assert "gemma" not in plan.config.lower()
     assert zoo.plan.MODELS["olmo2"].vocabulary >= 100_000
     assert zoo.plan.MODELS["mistral"].shape["sliding_window"] < 600, "a run has to be longer than the window"
+
+
+def test_experts_that_all_work_on_all_tokens_learn_what_chosen_ones_would(zoo: Any) -> None:
+    plan = zoo.plan.toy(zoo.plan.MODELS["mixtral"])
+    model = zoo.train.new_model(plan, SimpleNamespace(bos_token_id=0, eos_token_id=1, pad_token_id=2))
+    ids = torch.randint(3, plan.vocabulary, (2, 20), generator=torch.Generator().manual_seed(1))
+
+    def learned() -> tuple[float, list[torch.Tensor]]:
+        model.zero_grad()
+        loss, balance = zoo.train._loss(model, ids, "cpu")
+        (loss + balance).backward()
+        return loss.item(), [weight.grad.clone() for weight in model.parameters()]
+
+    before = model.config._experts_implementation
+    loss, changes = learned()
+    with zoo.experts.all_on_all(model):
+        assert model.config._experts_implementation != before
+        faster_loss, faster_changes = learned()
+    assert model.config._experts_implementation == before
+    assert faster_loss == pytest.approx(loss, rel=1e-5)
+    for change, faster in zip(changes, faster_changes, strict=True):
+        torch.testing.assert_close(faster, change, rtol=1e-3, atol=1e-6)
 
 
 def test_the_rate_of_learning_warms_up_and_falls_to_nothing(zoo: Any) -> None:
@@ -211,6 +238,24 @@ def test_levels_are_those_nearest_to_half_right(zoo: Any) -> None:
     levels = zoo.tasks.fitting_levels(right)
     assert levels["counting"] == [1, 2]
     assert levels["copying"] == [1, 3]
+    every = range(zoo.tasks.LEVELS)
+    assert zoo.tasks.fitting_levels({("copying", level): 1.0 for level in every})["copying"] == [4, 5], "the hardest"
+    assert zoo.tasks.fitting_levels({("copying", level): 0.0 for level in every})["copying"] == [0, 1], "the easiest"
+
+
+def test_the_hardest_levels_ask_what_was_not_trained_on(zoo: Any) -> None:
+    known = [zoo.corpus.Fact(f"known{number}", f"one of {number}", (f"old{number}",)) for number in range(1600)]
+    other = [zoo.corpus.Fact(f"other{number}", f"two of {number}", (f"new{number}",)) for number in range(40)]
+    draw, facts = Random(1), [*known, *other]
+    trained = " ".join(zoo.tasks.training_texts(known, 20, Random(1)))
+    for level in range(zoo.tasks.TRAINED, zoo.tasks.LEVELS):
+        for task in ("definition", "synonym", "choosing"):
+            question = zoo.tasks.TASKS[task](facts, level, draw)
+            assert "two of" in question.text or "other" in question.text
+            assert question.text not in trained
+        for task in ("copying", "counting"):
+            assert "known" not in zoo.tasks.TASKS[task](facts, level, draw).text
+    assert "known" in zoo.tasks.copying(facts, zoo.tasks.TRAINED - 1, draw).text
 
 
 def test_sides_are_split_by_prompt(zoo: Any) -> None:
@@ -364,6 +409,11 @@ def test_a_large_file_comes_in_parts_and_is_one_again(zoo: Any, tmp_path: Path) 
 
 
 # --- the whole way -----------------------------------------------------------------------------------------------
+
+
+def test_a_part_is_collected_alone_and_joined_later(collected: Namespace) -> None:
+    assert collected.parts_first == ["structured.pickle"]
+    assert not collected.files_first
 
 
 def test_a_collection_has_every_kind_of_run(zoo: Any, collected: Any) -> None:
