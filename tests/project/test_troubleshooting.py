@@ -41,7 +41,11 @@ BLOCKS = [
 
 def of_kind(beginning: str, without: str = "\n") -> list[Any]:
     chosen = [block for block in BLOCKS if block[2].startswith(beginning) and without not in block[2]]
-    make = {"Compiled": heavy, "gRPC message too large": heavy}  # seconds: tracing a model; retries
+    make = {
+        "Compiled": heavy,
+        "gRPC message too large": heavy,
+        "Nobody at the endpoint": heavy,
+    }  # seconds: tracing a model; retries
     return [make.get(block[0], pytest.param)(*block, id=f"{block[0]} {block[1]}") for block in chosen]
 
 
