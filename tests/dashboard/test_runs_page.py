@@ -1,5 +1,6 @@
 """The list of runs as a page: what it shows, that each of its states is an address, and its files."""
 
+import asyncio
 import csv
 import io
 import json
@@ -18,6 +19,7 @@ from starlette.testclient import TestClient
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.cli.app import run_command
 from opentelemetry_instrumentation_corevital.dashboard import run_exports
+from opentelemetry_instrumentation_corevital.dashboard.access import form_body
 from opentelemetry_instrumentation_corevital.dashboard.application import application
 from opentelemetry_instrumentation_corevital.dashboard.dashboard_settings import DashboardSettings
 from opentelemetry_instrumentation_corevital.store import RunFilter, RunOrder, SQLiteSpanExporter, open_store
@@ -210,6 +212,11 @@ def test_what_parquet_lacks_is_said(store: Path, monkeypatch: pytest.MonkeyPatch
 OURS = {"sec-fetch-site": "same-origin"}
 
 
+def labels(store: Path) -> list[tuple[str, str | None]]:
+    with closing(sqlite3.connect(store)) as connection:
+        return connection.execute("SELECT outcome, note FROM labels").fetchall()
+
+
 def form_of(text: str) -> tuple[str, dict[str, str]]:
     """Return the address of the first form that labels, and what it sends by itself."""
     path, inputs = re.search(r'<form method="post" action="([^"]*)">(.*?)</form>', text, re.DOTALL).groups()  # type: ignore[union-attr]
@@ -226,10 +233,50 @@ def test_a_run_is_labelled_and_its_label_taken_away(tmp_path: Path) -> None:
     assert '<span class="chip">fine</span>' in text
     assert 'value="fine"' in page.get("/runs?label=fine").text
     assert len(listed(page.get("/runs?label=fine").text)) == 1
-    with closing(sqlite3.connect(store)) as connection:
-        assert connection.execute("SELECT outcome, note FROM labels").fetchall() == [("fine", "50 % \u00e4 <b>")]
+    assert labels(store) == [("fine", "50 % \u00e4 <b>")]
     assert page.post(path, data={**sent, "outcome": ""}, headers={"origin": HERE}).status_code == 303
     assert listed(page.get("/runs?label=any").text) == []
+
+
+def test_the_button_of_the_form_takes_a_label_away(tmp_path: Path) -> None:
+    """A browser sends the fields of the form along with the button."""
+    store = filled(tmp_path / "runs.db")
+    page = browser(store, allow_labels=True)
+    path, sent = form_of(page.get("/runs").text)
+    page.post(path, data={**sent, "outcome": "fine", "note": ""}, headers=OURS)
+    text = page.get("/runs?label=fine").text
+    name, value = re.findall(r'name="(\w+)" value="(\w*)" formnovalidate>Remove', text)[0]
+    answer = page.post(path, data={**sent, "outcome": "fine", "note": "", name: value}, headers=OURS)
+    assert (answer.status_code, labels(store)) == (303, [])
+
+
+def test_another_outcome_leaves_the_note(tmp_path: Path) -> None:
+    store = filled(tmp_path / "runs.db")
+    page = browser(store, allow_labels=True)
+    path, sent = form_of(page.get("/runs").text)
+    for outcome, note in (("fine", "names the right year"), ("odd", ""), ("odd", "names none")):
+        page.post(path, data={**sent, "outcome": outcome, "note": note}, headers=OURS)
+        assert labels(store) == [(outcome, note or "names the right year")]
+
+
+def test_a_note_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = filled(tmp_path / "runs.db")
+    page = browser(store, allow_labels=True)
+    path, sent = form_of(page.get("/runs").text)
+    note = "\U0001f4a1" * 2000
+    assert page.post(path, data={**sent, "outcome": "fine", "note": note}, headers=OURS).status_code == 303
+    assert labels(store) == [("fine", note)]
+    too_long = page.post(path, data={**sent, "outcome": "odd", "note": "x" * 70_000}, headers=OURS)
+    assert (too_long.status_code, labels(store)) == (400, [("fine", note)])
+
+
+def test_a_form_that_breaks_off_is_none() -> None:
+    messages = iter([{"type": "http.request", "body": b"note=half", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> dict[str, object]:
+        return next(messages)
+
+    assert asyncio.run(form_body(receive, 100)) is None
 
 
 @pytest.mark.parametrize(
@@ -268,7 +315,7 @@ def test_what_is_no_label_of_ours_changes_nothing(
 def test_without_being_allowed_there_is_no_form_and_no_label(store: Path) -> None:
     page = browser(store)
     text = page.get("/runs").text
-    assert "<form method" not in text.replace('<form id="compare" method="get"', "")
+    assert 'method="post"' not in text
     answer = page.post(f"/runs/{listed(text)[0]}/label", data={"outcome": "fine"}, headers=OURS)
     assert (answer.status_code, "--allow-labels" in answer.text) == (403, True)
     assert page.get(f"/runs/{listed(text)[0]}/label").status_code in (404, 405)

@@ -124,7 +124,7 @@ class GuardedApp:
     async def _sign_in(self, scope: Scope, receive: Receive) -> Response:
         if scope["method"] != "POST":
             return self._form(scope, 200)
-        body = await form_body(receive, _MOST_SIGN_IN_BYTES)
+        body = await form_body(receive, _MOST_SIGN_IN_BYTES) or b""
         given = dict(parse_qsl(body.decode("utf-8", "replace")))
         if not self._is_token(given.get("token", "")):
             return self._form(scope, 401, wrong=True)
@@ -170,16 +170,20 @@ def own_path(path: str) -> str:
     return path if ours else "/"
 
 
-async def form_body(receive: Receive, most: int) -> bytes:
-    """Return the body of a form, so many bytes of it at most."""
+async def form_body(receive: Receive, most: int) -> bytes | None:
+    """Return the body of a form; None: it is longer than so many bytes, or broke off. A part says something else."""
     pieces, size, more = list[bytes](), 0, True
-    while more and size <= most:
+    while more:
         message = await receive()
+        if message["type"] != "http.request":
+            return None
         piece = message.get("body", b"")
         pieces.append(piece)
         size += len(piece)
-        more = message["type"] == "http.request" and message.get("more_body", False)
-    return b"".join(pieces)[:most]
+        if size > most:
+            return None
+        more = message.get("more_body", False)
+    return b"".join(pieces)
 
 
 def is_from_here(headers: Headers) -> bool:

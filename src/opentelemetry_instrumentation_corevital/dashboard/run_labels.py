@@ -22,9 +22,10 @@ from .addresses import run_path
 from .dashboard import Dashboard
 from .request_errors import BadRequestError, ForbiddenError, NotFoundError
 
-_MOST_BODY: Final = 16 * 1024
+_MOST_BODY: Final = 64 * 1024
+"""A note of other letters takes up to twelve bytes a character."""
 _MOST_NOTE: Final = 2000
-_FIELDS: Final = ("outcome", "note", "form_token", "to")
+_FIELDS: Final = ("outcome", "note", "form_token", "to", "remove")
 
 
 def routes(dashboard: Dashboard) -> list[BaseRoute]:
@@ -57,7 +58,9 @@ def _check_sender(request: Request, dashboard: Dashboard) -> None:
         raise ForbiddenError("A label has to come from a page of this dashboard.")
 
 
-def _given(body: bytes) -> dict[str, str]:
+def _given(body: bytes | None) -> dict[str, str]:
+    if body is None:
+        raise BadRequestError("The form is too long, or did not come whole; nothing was written.")
     try:
         given = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=len(_FIELDS))
     except ValueError:
@@ -68,7 +71,7 @@ def _given(body: bytes) -> dict[str, str]:
 def _label(dashboard: Dashboard, request: Request, given: dict[str, str]) -> Response:
     if not hmac.compare_digest(given["form_token"].encode(), dashboard.form_token.encode()):
         raise ForbiddenError("The form is of an earlier start of the dashboard; load the page anew and send it again.")
-    outcome, note = given["outcome"] or None, given["note"] or None
+    outcome, note = (None, None) if given["remove"] else (given["outcome"] or None, given["note"] or None)
     if outcome is None and note is not None:
         raise BadRequestError("outcome: give a word that the note belongs to.")
     if note is not None and len(note) > _MOST_NOTE:
@@ -82,5 +85,8 @@ def _label(dashboard: Dashboard, request: Request, given: dict[str, str]) -> Res
         run = source.summary(trace_id, span_id) if is_id(trace_id, 32) and is_id(span_id, 16) else None
         if run is None:
             raise NotFoundError(f"The store has no run {one_line(trace_id, 40)}, span {one_line(span_id, 24)}.")
+        if outcome is not None and note is None and run.label is not None:  # the form does not show the note
+            before = source.load(run).label
+            note = None if before is None else before.note
         source.set_label(run, outcome, note)
     return RedirectResponse(own_path(given["to"] or run_path(run)), 303)
