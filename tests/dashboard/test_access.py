@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from opentelemetry_instrumentation_corevital.dashboard.access import COOKIE, HEADERS
+from opentelemetry_instrumentation_corevital.dashboard.access import COOKIE, HEADERS, cookie_name
 from opentelemetry_instrumentation_corevital.dashboard.application import application
 from opentelemetry_instrumentation_corevital.dashboard.dashboard_settings import DashboardSettings
 from opentelemetry_instrumentation_corevital.store.database import open_database
 
 TOKEN = "correct-horse"
+NAME = cookie_name(TOKEN)
 HERE = "http://127.0.0.1:4419"
 
 
@@ -80,9 +81,16 @@ def test_programs_send_the_token_in_a_header(tmp_path: Path, header: str, status
     assert answer.status_code == status
 
 
-@pytest.mark.parametrize("cookie", [f"{COOKIE}={TOKEN}", f"{COOKIE}=", f"{COOKIE}=é", '=";'])
+@pytest.mark.parametrize("cookie", [f"{NAME}={TOKEN}", f"{NAME}=", f"{NAME}=é", '=";'])
 def test_another_cookie_is_none(tmp_path: Path, cookie: str) -> None:
     assert client(tmp_path, token=TOKEN).get("/runs", headers={"cookie": cookie.encode()}).status_code == 401
+
+
+def test_cookies_of_other_programs_on_this_machine_do_not_sign_out(tmp_path: Path) -> None:
+    """A browser sends those of all ports of a host."""
+    value = client(tmp_path, token=TOKEN).get(f"/live?token={TOKEN}").cookies[NAME]
+    headers = {"cookie": f'state={{"open": [1, 2]}}; {cookie_name("another")}=x; {NAME}={value}'}
+    assert client(tmp_path, token=TOKEN).get("/no-such-page", headers=headers).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/", "/no-such-page", "/sign-in", "/static/0/theme.css", "/static/0/nothing"])

@@ -120,7 +120,7 @@ def test_the_token_is_compared_in_constant_time(db: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(access, "hmac", Watched)
     browser = client(db, token=TOKEN)
     browser.get("/live", headers={"authorization": "Bearer x"})
-    browser.get("/live", headers={"cookie": f"{access.COOKIE}=x"})
+    browser.get("/live", headers={"cookie": f"{access.cookie_name(TOKEN)}=x"})
     browser.get("/live?token=x")
     browser.post("/sign-in", data={"token": "x"})
     assert compared == [len(TOKEN), 64, len(TOKEN), len(TOKEN)]

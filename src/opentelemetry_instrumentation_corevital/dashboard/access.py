@@ -14,11 +14,11 @@ import hmac
 import ipaddress
 import re
 import socket
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,6 +59,7 @@ class GuardedApp:
     def __init__(self, app: ASGIApp, settings: DashboardSettings) -> None:
         self._app = app
         self._token = None if settings.token is None else settings.token.encode()
+        self._cookie_name = cookie_name(settings.token or "")
         self._names = _names(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,11 +101,8 @@ class GuardedApp:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._is_token(given.strip())
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return cookie is not None and hmac.compare_digest(cookie.value.encode(), self._cookie().encode())
+        cookie = cookie_parser("; ".join(headers.getlist("cookie"))).get(self._cookie_name)
+        return cookie is not None and hmac.compare_digest(cookie.encode(), self._cookie().encode())
 
     def _is_token(self, given: str) -> bool:
         return self._token is not None and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token)
@@ -133,7 +131,7 @@ class GuardedApp:
     def _welcome(self, to: str, scope: Scope) -> Response:
         answer = RedirectResponse(to, 303)
         secure = scope.get("scheme") == "https"
-        answer.set_cookie(COOKIE, self._cookie(), httponly=True, samesite="strict", secure=secure, path="/")
+        answer.set_cookie(self._cookie_name, self._cookie(), httponly=True, samesite="strict", secure=secure, path="/")
         return answer
 
     def _form(self, scope: Scope, status: int, *, wrong: bool = False) -> Response:
@@ -142,6 +140,11 @@ class GuardedApp:
         values = {"inlined": None, "wrong": wrong, "to": to}
         headers = {"www-authenticate": "Bearer"} if status == 401 else {}
         return HTMLResponse(render("sign_in.html.j2", values, [TEMPLATES]), status, headers)
+
+
+def cookie_name(token: str) -> str:
+    """Return the name of a token's cookie: browsers keep cookies by host, so that two dashboards must not share one."""
+    return f"{COOKIE}_{hmac.new(token.encode(), b'name of the cookie', hashlib.sha256).hexdigest()[:16]}"
 
 
 def _names(settings: DashboardSettings) -> frozenset[str]:
