@@ -62,6 +62,35 @@ def test_keys_go_to_the_search_and_through_the_list(served: Dashboard, browser: 
     assert browser.evaluate(f"document.activeElement.getAttribute('href') === {LINKS}[0]")
 
 
+def test_the_form_says_what_the_list_shows(served: Dashboard, browser: Page) -> None:
+    """Also behind the Back button, and with a number that no step of the field leads to."""
+    level, total = (
+        "document.querySelector('select[name=level]').value",
+        "document.querySelector('[role=status]').innerText",
+    )
+    browser.load(served.url("/runs?risk_above=0.0755&tokens_above=-1"))
+    everything = browser.evaluate(total)
+    browser.evaluate("document.querySelector('select[name=level]').value = 'high'")
+    browser.click("form.filters button", "Filter")
+    browser.wait_true(f"location.search.includes('level=high') && {level} === 'high'")
+    assert browser.evaluate(total) != everything
+    browser.evaluate("history.back()")
+    browser.wait_true(f"!location.search.includes('level') && {total} === {json.dumps(everything)}")
+    assert browser.evaluate(level) == ""
+
+
+def test_the_button_of_the_form_takes_a_label_away(served: Dashboard, browser: Page) -> None:
+    browser.load(served.url("/runs?model=made/steady-1b&limit=1"))
+    browser.evaluate("document.querySelector('.label-form').open = true")
+    browser.evaluate("document.querySelector('.label-form input[name=outcome]').focus()")
+    browser.type("soon_gone")
+    browser.press("Enter")
+    browser.wait_for("soon_gone")
+    browser.evaluate("document.querySelector('.label-form').open = true")
+    browser.click(".label-form button", "Remove")
+    browser.wait_true("location.pathname === '/runs' && !document.querySelector('.label-cell .chip')")
+
+
 def test_what_is_shown_is_exported_whole(served: Dashboard, browser: Page) -> None:
     browser.load(served.url("/runs?level=high"))
     total = int(browser.evaluate("document.querySelector('[role=status]').innerText.match(/[0-9]+/)[0]"))

@@ -73,8 +73,8 @@ _CHOSEN: Final = ("model", "level", "flag", "warning", "label", "stop_reason", "
 _FIRST: Final = ("model", "level", "flag", "label")
 """Fields that are always in sight."""
 _TYPED: Final[Mapping[str, tuple[str, str, str]]] = {
-    "risk_above": ("number", "0 to 1", "0.01"),
-    "risk_below": ("number", "0 to 1", "0.01"),
+    "risk_above": ("number", "0 to 1", "any"),
+    "risk_below": ("number", "0 to 1", "any"),
     "since": ("text", "7d or 2026-03-01", "any"),
     "until": ("text", "1h or 2026-03-08", "any"),
     "tokens_above": ("number", "tokens", "1"),

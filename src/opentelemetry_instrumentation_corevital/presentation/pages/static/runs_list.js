@@ -22,6 +22,11 @@ export function mountRunsList() {
   });
   for (const box of boxes) box.addEventListener("change", () => tellChosen(boxes));
   tellChosen(boxes);
+  window.addEventListener("pageshow", (event) => {
+    if (!event.persisted) return; // a page that a browser kept has the fields as they were left, not as its list is
+    document.querySelector("form.filters")?.reset();
+    tellChosen(boxes);
+  });
 }
 
 function tellChosen(boxes) {
