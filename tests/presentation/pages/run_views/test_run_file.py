@@ -1,14 +1,11 @@
 """A run's page as one file: it holds everything, refers to nothing, and lets nothing of the run out of its place."""
 
-import base64
 import dataclasses
-import hashlib
 import html
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -16,48 +13,11 @@ from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital.presentation.pages.run_views.run_file import run_file
 from opentelemetry_instrumentation_corevital.store import open_store
 from tests.support.hostile_stores import DATA, EVENTS, HEAVY, ROWS, SPANS, STEERING, fill
+from tests.support.html_files import Outline, acting, data_of, unnamed
 from tests.support.made_runs import make_run
 from tests.support.stored_runs import stored_with, stored_with_layers
 
 HOSTILE: Final = "</script><img src=x onerror=alert(1)>"
-_SHOWN_AS_JSON: Final = "application/json"
-
-
-class Outline(HTMLParser):
-    """The tags of a page, what it refers to, its policy, and its scripts and styles by their kind."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.references: list[str] = []
-        self.inline_styles = 0
-        self.policy = ""
-        self.inside: list[tuple[str, str]] = []
-        self._kind: str | None = None
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = dict(attributes)
-        self.tags.append(tag)
-        self.references += [
-            value for name in ("src", "href", "action", "data") if (value := given.get(name)) and value[0] != "#"
-        ]
-        self.inline_styles += "style" in given
-        if given.get("http-equiv") == "Content-Security-Policy":
-            self.policy = given["content"] or ""
-        self._kind = given.get("type") or tag if tag in ("script", "style") else None
-
-    def handle_data(self, data: str) -> None:
-        if self._kind is not None:
-            self.inside.append((self._kind, data))
-            self._kind = None
-
-
-def data_of(text: str, name: str) -> Any:
-    """Return what a data block of a page holds."""
-    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)
-    assert found is not None
-    return json.loads(html.unescape(found[1]))
 
 
 def test_the_page_holds_everything_and_refers_to_nothing(tmp_path: Path) -> None:
@@ -83,13 +43,8 @@ def test_the_page_holds_everything_and_refers_to_nothing(tmp_path: Path) -> None
 
 def test_the_policy_names_each_script_and_style_by_its_hash_and_no_other(tmp_path: Path) -> None:
     outline = Outline(run_file(stored_with_layers(tmp_path), None))
-    acting = [(kind, text) for kind, text in outline.inside if kind != _SHOWN_AS_JSON]
-    assert sorted(kind for kind, _ in acting) == ["module", "script", "style"]
-    for kind, text in acting:
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        rule = re.search("style-src ([^;]*)" if kind == "style" else "script-src ([^;]*)", outline.policy)
-        assert rule is not None
-        assert f"'sha256-{digest}'" in rule[1]
+    assert sorted(kind for kind, _ in acting(outline)) == ["module", "script", "style"]
+    assert unnamed(outline) == []
     assert "unsafe" not in outline.policy
 
 
