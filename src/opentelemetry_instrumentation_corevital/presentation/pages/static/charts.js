@@ -7,7 +7,7 @@ import { readData, shown } from "./page.js";
 const chartKinds = new Map([["lines", linesOption], ["bars", barsOption]]);
 const drawnCharts = new Map();
 
-/** Add a kind of chart: `option(data)` returns what is laid over `baseOption()`. */
+/** Add a kind of chart: `option(data, width)` returns what is laid over `baseOption()`; the width is that of its place, in pixels. */
 export function addChartKind(name, option) {
   chartKinds.set(name, option);
 }
@@ -33,7 +33,7 @@ export function drawChart(place, data = readData(place.dataset.source)) {
     sizes.observe(place);
   }
   place.chartData = data;
-  chart.setOption({ ...baseOption(), ...option(data) }, true);
+  chart.setOption({ ...baseOption(), ...option(data, place.clientWidth) }, true);
   return chart;
 }
 

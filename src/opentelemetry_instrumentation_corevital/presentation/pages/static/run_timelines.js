@@ -15,7 +15,7 @@ export function addTimelines() {
 }
 
 /* {last, lines: [{signal, title, unit, steps: [int]|null, values: [number|null]}], bands, marks} */
-function timelinesOption(data) {
+function timelinesOption(data, width) {
   const lines = data.lines.slice(0, 8);
   const colours = seriesColours();
   const across = (index) => axisOption({
@@ -25,7 +25,7 @@ function timelinesOption(data) {
   });
   const upwards = (line, index) => axisOption({
     type: "value", gridIndex: index, min: (range) => Math.min(0, range.min), splitNumber: 2,
-    name: line.unit ? `${line.title} (${line.unit})` : line.title, nameGap: 9,
+    name: line.unit ? `${line.title} (${line.unit})` : line.title, nameGap: 9, nameTruncate: { maxWidth: Math.max(80, width - PLOT_LEFT), ellipsis: "\u2026" },
     nameTextStyle: { align: "left", color: colour("--ink"), fontSize: 12 },
     axisLine: { show: false },
     axisLabel: { color: colour("--dim"), fontSize: 11, formatter: (value) => shown(value), showMaxLabel: true },
@@ -33,7 +33,7 @@ function timelinesOption(data) {
   return {
     tooltip: { show: false },
     animation: false,
-    grid: lines.map((_, index) => ({ left: PLOT_LEFT, right: PLOT_RIGHT, top: TITLE_HEIGHT + index * LINE_HEIGHT, height: LINE_HEIGHT - 38, containLabel: false })),
+    grid: lines.map((_, index) => ({ left: PLOT_LEFT, right: PLOT_RIGHT, top: TITLE_HEIGHT + index * LINE_HEIGHT, height: LINE_HEIGHT - 38, outerBoundsMode: "none" })),
     xAxis: lines.map((_, index) => across(index)),
     yAxis: lines.map(upwards),
     series: lines.map((line, index) => ({
