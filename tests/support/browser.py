@@ -84,6 +84,10 @@ class Page:
         features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
         self._call("Emulation.setEmulatedMedia", features=[{"name": n, "value": v} for n, v in features.items()])
 
+    def hide_scrollbars(self) -> None:
+        """Draw no scroll bars, as a phone does; the page has the whole width."""
+        self._call("Emulation.setScrollbarsHidden", hidden=True)
+
     def press(self, key: str) -> None:
         """Press and release a key: a character, or a name such as `Escape`."""
         code, text = _KEYS.get(key, (ord(key[0].upper()), key))
