@@ -78,3 +78,14 @@ def test_data_cannot_end_their_block() -> None:
     text = str(json_data({"</script><script>alert(1)</script>": "<!--\u2028&"}))
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == {"</script><script>alert(1)</script>": "<!--\u2028&"}
+
+
+def test_no_page_gives_a_shared_class_another_look() -> None:
+    styled = {
+        each.name: set(re.findall(r"^\s*(\.[\w-]+)\s*\{", each.read_text("utf-8"), re.M))
+        for each in STATIC.glob("*.css")
+    }
+    shared = styled.pop("theme.css")
+    assert ".keys" in shared
+    assert styled
+    assert not {name: both for name, classes in styled.items() if (both := classes & shared)}

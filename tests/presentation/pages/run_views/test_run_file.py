@@ -72,7 +72,7 @@ def test_what_a_model_wrote_cannot_leave_its_place(tmp_path: Path) -> None:
 def test_what_is_not_stored_is_said_with_how_to_get_it(tmp_path: Path) -> None:
     text = run_file(stored_with_layers(tmp_path, data=False), None)
     assert "The text of the tokens is not stored" in text
-    assert "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true" in text
+    assert "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only" in text
     assert len(re.findall(r'<span class="s[0-9x-][^"]*">\d+</span>', text)) == 40
     assert "No layer of single steps is stored" in text
     assert [line["signal"] for line in data_of(text, "timelines-data")["lines"]] == ["entropy"]
