@@ -59,7 +59,7 @@ def test_the_conclusion_comes_first_and_each_model_has_its_figures(place: SQLite
     page = shown(place)
     told = words(page)
     assert "1 of 4 runs are of high risk, most often of org/b (100.0" in told
-    assert "The most frequent flag is repetition loop: 1 runs." in told
+    assert "The most frequent flag is repetition loop: 1 run." in told
     assert re.search(r"org/a</a></th><td class=\"num\">3</td><td class=\"num\">0\.10</td>", page)
     assert told.index("are of high risk") < told.index("Newest runs that need a review")
 

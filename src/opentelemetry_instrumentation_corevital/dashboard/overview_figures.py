@@ -197,4 +197,5 @@ def headline(found: FiguresOverTime) -> str:
     if not flags:
         return f"{said}. No flag was raised."
     most = flags[0]
-    return f"{said}. The most frequent flag is {for_people(most)}: {number(total.raised[most])} runs."
+    times = total.raised[most]
+    return f"{said}. The most frequent flag is {for_people(most)}: {number(times)} run{'' if times == 1 else 's'}."
