@@ -1,6 +1,7 @@
 """Settings: every option, its environment variable, its default; validated once, before anything is patched."""
 
 import difflib
+import functools
 import logging
 import os
 import threading
@@ -314,13 +315,15 @@ def _known_content_mode() -> bool:
     value = os.environ.get(CONTENT_ENV, "")
     known = not value or value.lower() in get_args(ContentMode)
     if not known:
-        logger.warning(
-            "%s=%s is none of %s: no content is captured",
-            CONTENT_ENV,
-            value,
-            ", ".join(mode.upper() for mode in get_args(ContentMode)),
-        )
+        _tell_of_content_mode(value)
     return known
+
+
+@functools.cache
+def _tell_of_content_mode(value: str) -> None:
+    """Log that a value is none of the switch's, once for each value: settings are loaded several times."""
+    modes = ", ".join(mode.upper() for mode in get_args(ContentMode))
+    logger.warning("%s=%s is none of %s: no content is captured", CONTENT_ENV, value, modes)
 
 
 def _replaced_by_defaults() -> dict[str, str]:
