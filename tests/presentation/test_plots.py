@@ -65,7 +65,9 @@ def test_a_notebook_gets_a_picture(run: Run, tmp_path: Path) -> None:
 
 
 def test_bad_names_and_empty_runs_get_an_error_that_says_what_to_do(run: Run) -> None:
-    with pytest.raises(ValueError, match=r"no signal 'entropi'; there are .*entropy.*hidden_l2_norm"):
+    with pytest.raises(
+        ValueError, match=r"no signal 'entropi'; did you mean 'entropy'\? There are .*entropy.*hidden_l2_norm"
+    ):
         run.plot("entropi")
     with pytest.raises(ValueError, match=r"the run has no hidden_l2_norm: .*capture=full"):
         make_run(5).plot("hidden_l2_norm")

@@ -1,6 +1,7 @@
 """A run's timelines and layers as a figure of matplotlib, which is drawn without a screen and without pyplot."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
@@ -74,7 +75,10 @@ def _chosen(run: RunShape, signals: Sequence[str]) -> list[Line | LayerMap]:
 
 def _one(run: RunShape, known: dict[str, Line], name: str) -> Line | LayerMap:
     if name not in STEP_SIGNALS and name not in LAYER_SIGNALS:
-        raise ValueError(f"no signal {name!r}; there are {', '.join([*STEP_SIGNALS, *LAYER_SIGNALS])}")
+        there = [*STEP_SIGNALS, *LAYER_SIGNALS]
+        near = get_close_matches(name, there, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"no signal {name!r}{hint} There are {', '.join(there)}")
     found = known.get(name) or _map(run, name)
     if found is None:
         raise ValueError(
