@@ -188,5 +188,5 @@ def test_a_page_gives_no_advice_for_another_way_of_running(cli: Cli) -> None:
     cli.store(make_spans())
     assert cli("show", "last", "--html", "x.html")[0] == 0
     page = Path("x.html").read_text()
-    assert "content was not captured" in page
+    assert "Content is off by default" in page
     assert "corevital run" not in page

@@ -35,7 +35,7 @@ def complete(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
         (("runs", "--level", "m"), ["medium"]),
         (("export", "--format", "p"), ["parquet"]),
         (("label", "last", "--outcome", "c"), ["correct"]),
-        (("runs", "--risk-"), ["--risk-above"]),
+        (("runs", "--risk-"), ["--risk-above", "--risk-below"]),
         (("runs", "--model", "org/o"), ["org/other"]),
         (("runs", "--label", "n"), ["none"]),
         (("runs", "--prompt-hash", "a"), ["abababababab"]),

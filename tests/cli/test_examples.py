@@ -22,6 +22,8 @@ from tests.support.tiny_models import prompt, sharpen, tiny_model
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "store.md"
 README = ROOT / "README.md"
+ENDLESS = ("calibrate", "doctor", "collect", "watch", "dashboard", "cost")
+"""Commands that generate, look at the environment, or never end."""
 JUDGEMENT = ROOT / "docs" / "judgement.md"
 
 
@@ -79,7 +81,7 @@ def test_every_command_of_the_page_does_what_it_says(folder: Path, capsys: pytes
 def test_the_commands_of_the_readme_work(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line for block in blocks("sh", README) for line in block.splitlines()]
     # Those generate, look at the environment, need a server, or never end.
-    reading = [line for line in lines if re.match(r"corevital (?!run |calibrate |doctor|push |watch|dashboard|cost)", line)]
+    reading = [line for line in lines if re.match(rf"corevital (?!run |push |{'|'.join(ENDLESS)})", line)]
     assert len(reading) >= 8
     for line in reading:
         assert run_command(shlex.split(line, comments=True)[1:]) == 0, (line, capsys.readouterr().err)
@@ -96,7 +98,8 @@ def test_the_commands_about_baselines_work(folder: Path, capsys: pytest.CaptureF
 
 
 def test_the_pages_have_an_example_of_every_command() -> None:
-    text = "".join(page.read_text(encoding="utf-8") for page in (PAGE, README, JUDGEMENT))
+    pages = (README, *sorted((ROOT / "docs").glob("*.md")))
+    text = "".join(page.read_text(encoding="utf-8") for page in pages if page.name != "api.md")
     for name, _ in commands():
         assert f"corevital {name}" in text, name
 
@@ -108,7 +111,7 @@ def test_every_help_has_an_example_that_works(folder: Path, capsys: pytest.Captu
     for name, text in commands():
         found = re.search(r"Example: corevital (.+)", " ".join(text.split()))
         assert found, f"corevital {name} --help has no example"
-        if name in ("run", "calibrate", "doctor", "collect", "watch", "dashboard", "cost") or "--prompt" in found[1].split():
+        if name in ("run", *ENDLESS) or "--prompt" in found[1].split():
             continue  # test_run.py, test_calibrate.py, tests/doctor/; never ending: test_watch.py, tests/receiver/
         arguments = shlex.split(found[1].replace("0682cfe782b5", some))
         assert run_command(arguments) == 0, (found[1], capsys.readouterr().err)

@@ -50,7 +50,7 @@ def test_a_page_names_its_file(cli: Cli) -> None:
     file = fill(Path("a & b.db"))
     for options, shown in (((), "runs/corevital.db"), (("--db", file), "a &amp; b.db")):
         assert cli("show", "last", "--html", "x.html", *options)[0] == 0
-        assert f"read from <code>{shown}</code>" in Path("x.html").read_text()
+        assert f"from <code>{shown}</code>" in Path("x.html").read_text()
 
 
 def test_two_stores_are_told_where_none_was_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

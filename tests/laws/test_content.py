@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
@@ -61,8 +62,10 @@ def everything_exported(telemetry: Telemetry, database: Path, caplog: pytest.Log
     with sqlite3.connect(database) as connection:
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             tables += [list(row) for row in connection.execute(f"SELECT * FROM {name}").fetchall()]
+        vectors = [vector for (vector,) in connection.execute("SELECT vector FROM fingerprints").fetchall()]
     blobs = [cell for row in tables for cell in row if isinstance(cell, bytes) and len(cell) != DIGEST_BYTES]
-    columns = [run_data_of(telemetry), *map(from_npz, blobs)]
+    columns = [run_data_of(telemetry), *(from_npz(blob) for blob in blobs if blob not in vectors)]
+    columns += [{"fingerprint": np.frombuffer(vector, "<f8")} for vector in vectors]
     arrays = [values.tolist() for each in columns for values in each.values()]
     return [*leaves(spans), *leaves(logs), *leaves(metrics), *leaves(tables), *leaves(arrays), *caplog.messages]
 

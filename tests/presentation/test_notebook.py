@@ -241,7 +241,7 @@ def test_the_page_of_a_run_is_the_page_of_the_stored_one(tmp_path: Path) -> None
     assert (tmp_path / "run.html").read_text(encoding="utf-8") == text
     assert text.startswith("<!doctype html>")
     assert f">word{run.tokens[0]} </span>" in text
-    for part in ("Timelines", "risk so far", 'id="maps"', "Red lines: repetition loop", "default-src 'none'"):
+    for part in ("Timelines", "risk so far", 'id="map"', "repetition loop", "default-src &#39;none&#39;"):
         assert part in text, part
     assert "run <code>" not in text, "nobody stored it, so it has no name"
     found = stored_with(tmp_path, run)

@@ -273,10 +273,10 @@ def test_a_store_in_a_read_only_folder_can_be_read(tmp_path: Path, monkeypatch: 
     store(path, make_spans()).shutdown()
     real = database._open_read_only
 
-    def as_in_a_read_only_folder(path: Path, options: str) -> sqlite3.Connection:
+    def as_in_a_read_only_folder(path: Path, options: str, any_version: bool) -> sqlite3.Connection:
         if "immutable" not in options:
             raise sqlite3.OperationalError("attempt to write a readonly database")
-        return real(path, options)
+        return real(path, options, any_version)
 
     monkeypatch.setattr(database, "_open_read_only", as_in_a_read_only_folder)
     monkeypatch.setattr(database.os, "access", lambda path, mode, **_: False)

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from .._internal.error_text import describe
 from ..presentation.pages.assets import assets
 from ..store.store_error import StoreError
 from . import compare_view, live_view, overview_view, run_labels, run_page, runs_page
@@ -113,5 +114,5 @@ def _of_http(error: Exception) -> tuple[int, str, str]:
 
 
 def _of_ours(error: Exception) -> tuple[int, str, str]:
-    _log.error("a page could not be made", exc_info=error)
+    _log.error("a page could not be made: %s", describe(error))
     return 500, "This page could not be made", "That is a fault of CoreVital; the dashboard's log has the details."
