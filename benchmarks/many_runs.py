@@ -84,7 +84,7 @@ class _Template:
 
 def _rows(sample: Sample, model: str, resource: Resource) -> SpanRows:
     """Judge a sample as a run of a model, and return its rows."""
-    settings = load_settings({"capture": "summary"})
+    settings = load_settings({"capture": "summary", "baseline": "off"})
     exporter = InMemorySpanExporter()
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))

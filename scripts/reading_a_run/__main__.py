@@ -125,7 +125,7 @@ def _verdicts(made: dict[str, Made]) -> Iterator[str]:
     yield "### Risk, blame, narrative\n"
     yield "The table at the top has the risk and the narrative of each run. Blamed first:\n"
     for each in made.values():
-        layers = ", ".join(f"layer {blamed.layer} ({blamed.text})" for blamed in (each.run.blame or ())[:2])
+        layers = ", ".join(f"layer {blamed.layer} ({blamed.text()})" for blamed in (each.run.blame or ())[:2])
         yield f"- *{each.case.title}*: {layers or 'no layer'}"
     yield (
         "\nWhat to do: start with the layer that is blamed first: its weights, dtype, quantisation and adapters. "

@@ -14,6 +14,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital._internal.moved_names import _PACKAGE, MOVED, spec_of
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
+from opentelemetry_instrumentation_corevital.store import RunOrder
 from tests.support.pickles_0_1.plain_values import plain
 
 DATA = Path(__file__).parent.parent / "support" / "pickles_0_1"
@@ -57,20 +58,21 @@ MOVED_IN = {name: named_by(f"{name}.pkl") & set(MOVED) for name in PLAIN}
 
 
 NOTHING = (None, [], {}, {"tuple": []})
-THRESHOLDS = plain(DEFAULT)["Thresholds"]
+AS_TODAY = {**plain(DEFAULT)["Thresholds"], "order": plain(RunOrder.NEWEST)}
+"""What today has beside what was pickled: thresholds, and the one order that lists had."""
 
 
 def as_before(found: Any, before: Any) -> Any:
-    """Return what was found without what there is in addition today: nothing, or thresholds as they are by default."""
+    """Return what was found without what there is in addition today: nothing, or what is so by default."""
     if isinstance(found, dict) and isinstance(before, dict):
         kept = {
             name: value
             for name, value in found.items()
-            if name in before or (value not in NOTHING and value != THRESHOLDS.get(name))
+            if name in before or (value not in NOTHING and value != AS_TODAY.get(name))
         }
         return {name: as_before(value, before.get(name)) for name, value in kept.items()}
-    if isinstance(found, list) and isinstance(before, list) and len(found) == len(before):
-        return [as_before(*each) for each in zip(found, before, strict=True)]
+    if isinstance(found, list) and isinstance(before, list) and all(each is None for each in found[len(before) :]):
+        return [as_before(*each) for each in zip(found, before, strict=False)]
     return found
 
 

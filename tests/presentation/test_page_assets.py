@@ -86,6 +86,6 @@ def test_no_page_gives_a_shared_class_another_look() -> None:
         for each in STATIC.glob("*.css")
     }
     shared = styled.pop("theme.css")
-    assert ".keys" in shared
+    assert ".chip" in shared
     assert styled
     assert not {name: both for name, classes in styled.items() if (both := classes & shared)}

@@ -180,3 +180,8 @@ def test_links_lead_somewhere(page: Path) -> None:
         linked = (folder / place).resolve() if place else page
         assert linked.exists(), target
         assert not anchor or anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_has_an_object_in_place_of_its_text(page: Path) -> None:
+    assert not re.search(r"<bound method|<function | object at 0x", page.read_text(encoding="utf-8"))
