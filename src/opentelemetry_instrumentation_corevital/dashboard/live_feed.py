@@ -1,14 +1,18 @@
 """One thread that looks whether something was stored, for all pages that stay open."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
+from .._internal.error_text import describe
 from ..store import RunSource, StoreError
 from .live_board import LiveBoard
+
+_log = logging.getLogger(__name__)
 
 MOST_STREAMS: Final = 32
 _ASK_SECONDS: Final = 0.25
@@ -141,7 +145,9 @@ class LiveFeed:
             try:
                 with self._open_source() as source:
                     self._watch(source)
-            except StoreError:
+            except Exception as error:  # whatever a row holds: all pages wait for this thread
+                if not isinstance(error, StoreError):
+                    _log.warning("the live pages could not read what was stored: %s", describe(error))
                 self._woken.wait(_BROKEN_SECONDS)
 
     def _watch(self, source: RunSource) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from .._internal.short_repr import short_repr
 from .arriving_steps import LiveStep, RunningCall
-from .cursors import Cursor as Cursor  # noqa: PLC0414: pickles of before look for it here
+from .cursors import Cursor as Cursor  # noqa: PLC0414
 from .cursors import RunPage as RunPage  # noqa: PLC0414
 from .filters import ANY_RUN, RunFilter
 from .listed_runs import ListedRuns

@@ -32,10 +32,10 @@ function takeSteps(rows) {
     const step = Object.fromEntries(liveFields.map((name, at) => [name, row[at]]));
     let steps = liveSequences.get(step.sequence);
     if (steps === undefined) {
-      liveSequences.set(step.sequence, (steps = []));
+      liveSequences.set(step.sequence, (steps = new Map()));
       offerSequence(step.sequence);
     }
-    if (steps[step.step] === undefined) steps[step.step] = step; // a step may come twice, or out of order
+    if (!steps.has(step.step)) steps.set(step.step, step); // a step may come twice, or out of order
   }
   livePlace.dataset.arrived = Date.now();
   if (drawingSoon) return;
@@ -55,7 +55,8 @@ function offerSequence(number) {
 }
 
 function chosenSteps() {
-  return (liveSequences.get(Number(document.getElementById("live-sequence").value)) ?? []).filter((step) => step !== undefined);
+  const steps = liveSequences.get(Number(document.getElementById("live-sequence").value)) ?? new Map();
+  return [...steps.values()].sort((one, other) => one.step - other.step);
 }
 
 function drawWhole() {
@@ -92,9 +93,13 @@ function levelOf(risk) {
 function growStrip(steps) {
   const strip = document.getElementById("live-strip");
   const shownSteps = steps.slice(-MOST_TOKENS);
-  const from = strip.lastElementChild === null ? -1 : Number(strip.lastElementChild.dataset.step);
+  const drawn = new Set([...strip.children].map((token) => Number(token.dataset.step)));
   const atEnd = strip.scrollTop + strip.clientHeight > strip.scrollHeight - 24;
-  strip.append(...shownSteps.filter((step) => step.step > from).map(tokenOf));
+  for (const step of shownSteps.filter((each) => !drawn.has(each.step))) {
+    const behind = [...strip.children].findLast((token) => Number(token.dataset.step) < step.step);
+    if (behind === undefined) strip.prepend(tokenOf(step));
+    else behind.after(tokenOf(step));
+  }
   while (strip.childElementCount > MOST_TOKENS) strip.firstElementChild.remove();
   if (atEnd) strip.scrollTop = strip.scrollHeight;
   document.getElementById("live-left-out").hidden = steps.length <= MOST_TOKENS;
