@@ -50,7 +50,7 @@ def test_a_receiver_shows_what_it_stores_and_both_end_together(tmp_path: Path) -
         call.step(3)
         telemetry.close()
         assert call.trace_id in get(port, "/live")[1]
-        assert get(port, "/healthz")[0] == 404, "the receiver's own pages are at its own port"
+        assert get(port, "/metrics")[0] == 404, "the receiver's own pages are at its own port"
         streams = [open_stream(port, "/live/events"), open_stream(port, f"/live/{call.trace_id}/{call.span_id}/steps")]
         start = time.monotonic()
         assert receiver.stop(signal.SIGTERM) == 0

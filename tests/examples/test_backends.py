@@ -125,4 +125,4 @@ def test_datadogs_agent_gets_the_run_below_the_programs_span(tmp_path: Path) -> 
     assert answered["parent_id"] == by_name["question"]["span_id"]
     assert answered["service"] == "to-datadog"
     assert answered["meta"]["corevital.risk.level"] == "low"
-    assert answered["metrics"]["corevital.risk.score"] == 0
+    assert 0 <= answered["metrics"]["corevital.risk.score"] < 0.3
