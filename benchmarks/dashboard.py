@@ -37,7 +37,7 @@ from many_runs import LONG_LAYERS, LONG_STEPS, MODELS, make  # noqa: E402
 
 from opentelemetry_instrumentation_corevital.store import RunFilter, RunOrder, open_store  # noqa: E402
 
-REPEATS: Final = 60
+REPEATS: Final = 20
 REQUESTS: Final = 2_000
 Paths = Callable[[int], str]
 
