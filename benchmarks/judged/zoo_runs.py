@@ -4,7 +4,8 @@ Of most runs the zoo keeps layers as windows of 8 steps: median, largest value a
 that the windows come out again, number for number: every step of a window has its median, the place of the largest has
 the largest. Derived signals (`log2_gain`, say) are kept as windows of their own, and are given to the judges as
 columns: a signal that a run has is not derived again. What needs more than windows sees less of such a run: a norm
-against the run's other steps (`norm_jump`), and the step within a window.
+against the run's other steps (`norm_jump`), the step within a window, and the steps at which a layer's output was
+exactly zero (a padding token's embedding is), which have no transformation.
 """
 
 from collections.abc import Mapping

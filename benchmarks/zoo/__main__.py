@@ -14,7 +14,6 @@ NAME-texts.json.xz.
 SmolLM2: the file that COREVITAL_SMOLLM2_GGUF names, else the demo model.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,41 +21,12 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1] / "src"), str(HERE.parent)]
 
-from zoo.plan import MODELS, PARTS  # noqa: E402
+from zoo.options import parser  # noqa: E402
 
 
 def main() -> None:
     """Train and collect, pack, or show."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = parser.add_subparsers(dest="part", required=True)
-    train = parts.add_parser("train", help="train a model and collect its runs")
-    train.add_argument("name", choices=MODELS)
-    train.add_argument("out", type=Path)
-    train.add_argument("--corpus", type=Path, required=True)
-    train.add_argument("--device", default="cpu")
-    train.add_argument("--toy", action="store_true", help="2 layers, 20 steps, a few runs: does it work?")
-    train.add_argument("--train-seconds", type=float, help="limit of the training; the plan's unless given")
-    train.add_argument("--steps", type=int, help="steps of the training; the plan's unless given")
-    train.add_argument("--seed", type=int, help="the plan's unless given")
-    train.add_argument("--part", dest="alone", choices=PARTS, help="collect this alone; without it all is joined")
-    train.add_argument("--every-step", type=int, help="healthy runs whose layers are kept at every step")
-    train.add_argument("--columns", nargs="*", default=(), help="further columns of `Run.columns`")
-    train.add_argument(
-        "--work", type=Path, help="folder of what is not finished; default: corevital-zoo in the temporary folder"
-    )
-    pack = parts.add_parser("pack", help="make the files that are committed")
-    pack.add_argument("source", type=Path)
-    pack.add_argument("--into", type=Path, default=HERE / "runs")
-    pack.add_argument("--only", nargs="*", choices=MODELS)
-    pack.add_argument("--every-step", type=int, default=30)
-    pack.add_argument("--bits", type=int, default=5, help="bits that a number keeps behind the point")
-    pack.add_argument("--without", nargs="*", default=(), help="columns that are left out")
-    pack.add_argument(
-        "--most", nargs="*", default=(), metavar="NAME=COUNT", help="runs of a side or group that are kept"
-    )
-    show = parts.add_parser("show", help="print what there is")
-    show.add_argument("folder", type=Path, nargs="?", default=HERE / "runs")
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     if options.part == "train":
         from zoo.making import make
 
