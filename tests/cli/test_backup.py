@@ -65,3 +65,12 @@ def test_what_cannot_be_done_is_said(cli: Cli, tmp_path: Path, arguments: tuple[
     assert (code, out) == (1, "")
     assert told in " ".join(err.split())
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"notes.txt"}
+
+
+def test_it_asks_nothing_about_a_file_that_is_no_backup(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database" * 100)
+    cli.store(make_spans(1))
+    code, out, err = cli("db", "restore", "notes.txt")
+    assert (code, out) == (1, "")
+    assert "notes.txt: is not an SQLite database" in " ".join(err.split())
+    assert "terminal" not in err, "it would ask"

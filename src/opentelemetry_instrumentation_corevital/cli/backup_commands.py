@@ -12,7 +12,7 @@ from .._internal.user_error import UserError
 from ..store import StoreError
 from ..store.backup import Backup, back_up
 from ..store.backup import restore as restore_file
-from ..store.database import store_path
+from ..store.database import open_for_reading, store_path
 from ..store.maintenance import stats
 from .asking import confirm
 from .help import Command
@@ -50,6 +50,7 @@ def restore(backup: From, path: Database = None, yes: Yes = False, as_json: AsJs
     source, file = _named(backup, "BACKUP"), database_file(path)
     if not os.path.exists(source):
         raise UserError(f"{source}: there is no such file.")
+    open_for_reading(source, any_version=True).close()  # before it asks
     if not yes and os.path.exists(file) and (count := _runs(file)):
         confirm(f"replace what is in {file} ({count} run{'s' * (count > 1)}) by {source}")
     _tell(restore_file(source, file), as_json=as_json)
