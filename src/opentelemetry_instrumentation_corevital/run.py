@@ -218,6 +218,22 @@ class Risk:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerRisk:
+    """The probability that the answer is wrong, what moved it, and how it was computed."""
+
+    probability: float | None
+    """In [0, 1]; None outside the support."""
+    support: bool
+    """Whether the run is like those that the probability was fitted on."""
+    method: str
+    factors: tuple[tuple[str, float], ...]
+    """Feature -> how far it moved the log-odds (natural logarithm), the farthest first."""
+    reason: str | None
+    """Why there is no probability."""
+    __repr__ = short_repr
+
+
+@dataclass(frozen=True, slots=True)
 class BlamedLayer:
     """A layer that stands out, and the numbers that say so."""
 
@@ -262,7 +278,7 @@ class Run:
         failed_step: counts of what was not finite at the step at which the call failed before a token was chosen, each
             [1] or [1, layers] under its column's name. Empty where there was no such step or nothing wrong with it.
         interventions: what policies did to it, in order; empty where they did nothing or there were none.
-        baseline, health, early_warning, compound, risk, blame, fingerprint, narrative, warnings: what it was judged
+        baseline, health, early_warning, compound, risk, answer, blame, fingerprint, narrative, warnings: what it was judged
             with, and the judgements, once made.
         tokenizer: the one that the call knew, by which tokens become text where the run is shown; it is not kept alive,
             and a copy or a pickle is without it.
@@ -293,6 +309,7 @@ class Run:
     early_warning: EarlyWarning | None = None
     compound: tuple[CompoundSignal, ...] | None = None
     risk: Risk | None = None
+    answer: AnswerRisk | None = None
     blame: tuple[BlamedLayer, ...] | None = None
     fingerprint: Fingerprint | None = None
     narrative: str | None = None
@@ -304,9 +321,9 @@ class Run:
         return None, {each.name: getattr(self, each.name) for each in fields(self) if each.name != "tokenizer"}
 
     def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
-        """Take what a pickle or a copy holds; one of an earlier version has no interventions and no baseline."""
+        """Take what a pickle or a copy holds; one of an earlier version lacks what came later."""
         _, values = state
-        for name, value in {"interventions": (), "baseline": None, "tokenizer": None, **values}.items():
+        for name, value in {"interventions": (), "baseline": None, "answer": None, "tokenizer": None, **values}.items():
             setattr(self, name, value)
 
     @property

@@ -126,6 +126,15 @@ VERDICTS: Final[dict[Role, Verdict]] = {
             semconv.RISK_METHOD: lambda _, risk: risk.method,
         },
     ),
+    "answer": Verdict(
+        lambda run: run.answer,
+        {
+            semconv.RISK_ANSWER: lambda _, answer: answer.probability,
+            semconv.RISK_ANSWER_SUPPORT: lambda _, answer: answer.support,
+            semconv.RISK_ANSWER_METHOD: lambda _, answer: answer.method,
+            semconv.RISK_ANSWER_FACTORS: lambda _, answer: [f"{name}={by:+.3f}" for name, by in answer.factors] or None,
+        },
+    ),
     "blame": Verdict(
         lambda run: run.blame,
         {

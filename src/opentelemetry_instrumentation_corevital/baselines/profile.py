@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .._internal.file_io import NoJsonError, OddFileError, parsed_json, read_regular
 from .._internal.short_repr import call_like
 from ..run import ModelInfo
+from .answer_model import AnswerModel
 from .profiled_signals import LAYER_SIGNALS, STEP_SIGNALS
 
 FORMAT: Final = "corevital-baseline-profile"
@@ -234,6 +235,8 @@ class Profile(_Part):
     made: Made
     runs: ProfiledRuns | None = None
     """None in a profile of version 1, and where no run is long enough to be measured."""
+    answer: AnswerModel | None = None
+    """Of the answer risk, fitted on labelled runs of the model; None: the one that CoreVital comes with is used."""
     levels: tuple[float, ...] = LEVELS
     signals: dict[str, Spreads]
     layers: dict[str, Spreads]

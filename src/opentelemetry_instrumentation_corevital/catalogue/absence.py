@@ -17,6 +17,7 @@ _VERDICTS: Final[Mapping[str, str]] = {
     **{signal.name: "the signal was not judged" for signal in verdicts.COMPOUND},
     "profile": "a baseline profile is there and not used, or not for flags of layers",
     "risk": "the risk was not judged",
+    "answer_risk": "there is no probability that the answer is wrong",
     "blame": "no layer was judged",
     "fingerprint": "the fingerprint has no vector",
     "prompt_hash": "the prompt was not hashed",

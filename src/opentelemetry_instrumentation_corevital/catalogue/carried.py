@@ -92,6 +92,33 @@ CARRIED: Final[tuple[Carried, ...]] = (
         since=3,
     ),
     Carried(
+        path="risk.answer",
+        type="double",
+        between=(0.0, 1.0),
+        unit="1",
+        meaning="probability that the answer is wrong; absent outside the support",
+        role="answer",
+        carriers=("keep",),
+    ),
+    Carried(
+        path="risk.answer_support",
+        type="boolean",
+        meaning="whether the run is like those that the answer risk was fitted on",
+        role="answer",
+    ),
+    Carried(
+        path="risk.answer_method",
+        type="string",
+        meaning="the coefficients' name and version: `logistic-1`, or `labels` for a model's own",
+        role="answer",
+    ),
+    Carried(
+        path="risk.answer_factors",
+        type="string[]",
+        meaning="what moved the log-odds, farthest first, as `feature=distance`",
+        role="answer",
+    ),
+    Carried(
         path="early_warning.failure_risk",
         type="double",
         between=(0.0, 1.0),

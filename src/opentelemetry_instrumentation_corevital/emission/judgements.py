@@ -18,6 +18,7 @@ from opentelemetry.trace import Span
 
 from .. import semconv
 from .._internal.baseline_use import BaselineUse
+from ..assessment.answer_risk import judge_answer
 from ..assessment.blame import judge_blame
 from ..assessment.compound import judge_compound
 from ..assessment.early_warning import judge_early_warning, lasting
@@ -29,6 +30,7 @@ from ..assessment.risk import judge_risk
 from ..assessment.thresholds import DEFAULT, Thresholds
 from ..assessment.usual import entropy_is_often_high
 from ..assessment.verdict_attributes import verdict_attributes
+from ..baselines.answer_model import shipped
 from ..baselines.learner import LEARNER
 from ..baselines.lookup import AUTO, FoundProfile, Profiles
 from ..catalogue.fitting import fitting
@@ -36,7 +38,7 @@ from ..catalogue.verdicts import FLAGS, HIGH_ENTROPY_SHARE
 from ..config import Settings
 from ..run import ModelInfo, Run
 
-ROLES: Final = ("health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative")
+ROLES: Final = ("health", "early_warning", "compound", "risk", "answer", "blame", "fingerprint", "narrative")
 """The order in which judgements are made; other roles come after them."""
 
 ENLISTED_KEY: Final = otel_context.create_key("corevital-enlisted-judgements")
@@ -207,6 +209,26 @@ class RiskProcessor(Judgement):
         span.set_attributes(verdict_attributes(run, "risk"))
 
 
+class AnswerProcessor(Profiled):
+    """The probability that the answer is wrong, and how far each feature moved it.
+
+    Args:
+        thresholds: those of the other judgements; none of them counts.
+        profiles: where the models' baseline profiles come from: one may have a model of its own, fitted on labels.
+    """
+
+    role: ClassVar[str] = "answer"
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        """Compute it from the run's distributions."""
+        profile = self._thresholds_of(span, run).profile
+        own = None if profile is None else profile.answer
+        answer = run.answer = judge_answer(run, own or shipped())
+        if answer.reason is not None:
+            run.absent["answer_risk"] = answer.reason
+        span.set_attributes(verdict_attributes(run, "answer"))
+
+
 class BlameProcessor(Profiled):
     """The layers that stand out.
 
@@ -306,6 +328,7 @@ def default_judgements(settings: Settings) -> list[RunJudgement]:
         EarlyWarningProcessor(thresholds, profiles),
         CompoundProcessor(thresholds, profiles),
         RiskProcessor(thresholds),
+        AnswerProcessor(thresholds, profiles),
         BlameProcessor(thresholds, profiles),
         FingerprintProcessor(
             hashed=settings.prompt_hash != "off",
