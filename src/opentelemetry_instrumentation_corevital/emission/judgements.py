@@ -121,7 +121,7 @@ def _as_it_is(_run: Run) -> None:
 
 
 def _with_baseline(thresholds: Thresholds, found: FoundProfile) -> Thresholds:
-    return replace(thresholds, profile=found.profile, limit=found.limit)
+    return replace(thresholds, profile=found.profile, limit=found.limit, answer=found.answer)
 
 
 def judges_steps(judgements: Sequence[RunJudgement]) -> Profiled | None:
@@ -221,9 +221,7 @@ class AnswerProcessor(Profiled):
 
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Compute it from the run's distributions."""
-        profile = self._thresholds_of(span, run).profile
-        own = None if profile is None else profile.answer
-        answer = run.answer = judge_answer(run, own or shipped())
+        answer = run.answer = judge_answer(run, self._thresholds_of(span, run).answer or shipped())
         if answer.reason is not None:
             run.absent["answer_risk"] = answer.reason
         span.set_attributes(verdict_attributes(run, "answer"))
