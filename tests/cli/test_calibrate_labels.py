@@ -107,18 +107,22 @@ def test_runs_of_a_quantised_model_are_left_out(cli: Cli, stored: Path, tmp_path
 
 
 def test_what_gains_nothing_is_not_written_unless_forced(cli: Cli, stored: Path, tmp_path: Path) -> None:
-    """Labels for which the shipped probabilities are right already, as far as chance allows."""
-    file = copied(stored, tmp_path)
+    """Labels for which the shipped probabilities are right: as many are wrong as they say, everywhere."""
+    file = tmp_path / "right.db"
+    store_labelled(file, [(answer(seed, doubtful=0.35)[0], True) for seed in range(120)])
     assert cli("calibrate", "--labels", str(stored))[0] == 0
     kept = profiles_folder() / "org--model.json"
     before = kept.read_bytes()
-    draws = np.random.default_rng(2)
     with open_store(file) as store:
+        judged = []
         for summary in store.runs(limit=None, label="any"):
             features = stored_features(store.load(summary))
             assert not isinstance(features, str)
-            judged = answer_risk(features, summary.output_tokens, shipped()).probability
-            store.set_label(summary, "incorrect" if draws.random() < judged else "correct")
+            judged.append((answer_risk(features, summary.output_tokens or 0, shipped()).probability or 0.0, summary))
+        judged.sort(key=lambda each: each[0])
+        expected = np.floor(np.cumsum([probability for probability, _ in judged]))
+        for (_, summary), rise in zip(judged, np.diff(expected, prepend=0.0), strict=True):
+            store.set_label(summary, "incorrect" if rise else "correct")
     code, out, err = cli("calibrate", "--labels", str(file), "--json")
     assert code == 0, err
     found = json.loads(out)

@@ -13,7 +13,7 @@ from tests.support.made_runs import make_run
 from tests.support.reported_runs import report
 
 
-def answer(seed: int, *, steps: int | None = None, model: str = "org/model") -> tuple[Run, bool]:
+def answer(seed: int, *, steps: int | None = None, model: str = "org/model", doubtful: float = 1.0) -> tuple[Run, bool]:
     """Return a run and whether its answer is wrong.
 
     Wrong ones are less sure; but this model's entropy tells more of that than its surprisal does.
@@ -21,8 +21,8 @@ def answer(seed: int, *, steps: int | None = None, model: str = "org/model") -> 
     rng = np.random.default_rng(seed)
     wrong = bool(rng.random() < 0.4)
     length = int(rng.integers(3, 12)) if steps is None else steps
-    doubt = rng.gamma(3.0, 0.3, length) * (1.6 if wrong else 0.9)
-    surprisal = rng.gamma(2.0, 0.4, length) * (1.15 if wrong else 1.0)
+    doubt = rng.gamma(3.0, 0.3, length) * (1.6 if wrong else 0.9) * doubtful
+    surprisal = rng.gamma(2.0, 0.4, length) * (1.15 if wrong else 1.0) * doubtful
     top1 = np.clip(np.exp(-0.6 * doubt), 0.05, 0.99)
     run = make_run(length, entropy=doubt, surprisal=surprisal, margin=np.clip(2 * top1 - 1, 0, 1), top1_prob=top1)
     run.model = dataclasses.replace(run.model, name=model)

@@ -47,7 +47,7 @@ class AnswerModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: str
-    """Its name and version, as spans have it: `logistic-1`; of a model's own, `labels`."""
+    """Its name and version, as spans have it: `logistic-1`; of a model's own, `labels-1`."""
     intercept: Finite
     terms: tuple[Term, ...]
     most_tokens: int = Field(ge=1)

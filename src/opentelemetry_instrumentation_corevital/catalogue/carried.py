@@ -109,7 +109,7 @@ CARRIED: Final[tuple[Carried, ...]] = (
     Carried(
         path="risk.answer_method",
         type="string",
-        meaning="the coefficients' name and version: `logistic-1`, or `labels` for a model's own",
+        meaning="the coefficients' name and version: `logistic-1`, or `labels-1` for a model's own",
         role="answer",
     ),
     Carried(
