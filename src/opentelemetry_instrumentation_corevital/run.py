@@ -278,8 +278,8 @@ class Run:
         failed_step: counts of what was not finite at the step at which the call failed before a token was chosen, each
             [1] or [1, layers] under its column's name. Empty where there was no such step or nothing wrong with it.
         interventions: what policies did to it, in order; empty where they did nothing or there were none.
-        baseline, health, early_warning, compound, risk, answer, blame, fingerprint, narrative, warnings: what it was judged
-            with, and the judgements, once made.
+        baseline, health, early_warning, compound, risk, answer, blame, fingerprint, narrative, warnings: what it was
+            judged with, and the judgements, once made.
         tokenizer: the one that the call knew, by which tokens become text where the run is shown; it is not kept alive,
             and a copy or a pickle is without it.
 

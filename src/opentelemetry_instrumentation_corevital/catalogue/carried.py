@@ -260,13 +260,6 @@ CARRIED: Final[tuple[Carried, ...]] = (
         role="baseline",
     ),
     Carried(
-        path="baseline.tokens",
-        type="int",
-        unit="{token}",
-        meaning="tokens of these runs",
-        role="baseline",
-    ),
-    Carried(
         path="intervention.kind",
         type="string",
         longest=LONGEST_WORD,
@@ -298,13 +291,6 @@ CARRIED: Final[tuple[Carried, ...]] = (
         role="outcome",
     ),
     Carried(
-        path="intervention.tokens_left",
-        type="int",
-        unit="{token}",
-        meaning="the limit minus what was generated then: no guess of what was saved; absent where there is no limit",
-        role="outcome",
-    ),
-    Carried(
         path="intervention.outcome",
         type="string",
         longest=LONGEST_WORD,
@@ -312,13 +298,6 @@ CARRIED: Final[tuple[Carried, ...]] = (
             "`stopped`: it ended the sequence; `continued`: generation went on, changed; `failed`: it could not be "
             "carried out"
         ),
-        role="outcome",
-    ),
-    Carried(
-        path="intervention.rollback_mode",
-        type="string",
-        longest=LONGEST_WORD,
-        meaning="of a rollback: `crop`, the cache was cut back; `prefill`, it was computed again from the kept tokens",
         role="outcome",
     ),
 )

@@ -14,6 +14,7 @@ from rich.text import Text
 from .. import semconv
 from .._internal.json_text import json_object, too_deep
 from .._internal.printable import ELLIPSIS, one_line, printable
+from ..catalogue import rag_names
 from ..catalogue.signal import Signal
 from ..catalogue.signals import SIGNALS
 from ..catalogue.spelling import LABELS, factor_for_people, for_people, reason_for_people
@@ -273,7 +274,7 @@ def _model(attributes: SpanAttributes) -> str:
 
 
 def _retrieved(attributes: SpanAttributes) -> str:
-    counted = ((semconv.RAG_CONTEXT_TOKEN_COUNT, "tokens"), (semconv.RAG_DOCUMENT_COUNT, "documents"))
+    counted = ((rag_names.CONTEXT_TOKEN_COUNT, "tokens"), (rag_names.DOCUMENT_COUNT, "documents"))
     return ", ".join(f"{attributes[name]} {what}" for name, what in counted if name in attributes)
 
 

@@ -13,6 +13,7 @@ from .._internal.values import plain
 from ..assessment import run_attributes
 from ..assessment.layer_arrays import layer_attributes
 from ..assessment.verdict_attributes import INTERVENTION, verdict_attributes
+from ..catalogue import intervention_names
 from ..catalogue.fitting import fitting
 from ..run import Intervention, Run
 from .shapes import WHOLE, Dropped, EventShape
@@ -106,5 +107,5 @@ class ShownSummary:
 
 def _of_intervention(each: Intervention) -> dict[str, Any]:
     numbers = json.dumps(plain(each.evidence)) if each.evidence else None
-    first = {semconv.INTERVENTION_EVIDENCE: numbers, semconv.INTERVENTION_TO_STEP: each.to_step}
+    first = {intervention_names.EVIDENCE: numbers, intervention_names.TO_STEP: each.to_step}
     return fitting(first | {name: value(each) for name, value in INTERVENTION.items()})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import semconv
 from .._internal.printable import printable
 from .._internal.short_repr import run_line, short_list, short_name, short_repr
+from ..catalogue import intervention_names
 from ..catalogue.spelling import for_people
 from ..presentation.shapes import WHOLE, Dropped
 from .checked_attributes import REPORT, RUN_DATA, Findings, checked_row, damage_json
@@ -213,7 +214,7 @@ class StoredRun:
     @property
     def interventions(self) -> tuple[StoredEvent, ...]:
         """Return what policies did, in order; of many the last ones."""
-        return tuple(event for event in self.events if event.name == semconv.INTERVENTION_EVENT)
+        return tuple(event for event in self.events if event.name == intervention_names.EVENT)
 
     @cached_property
     def columns(self) -> "Mapping[str, NDArray[Any]]":
