@@ -41,6 +41,8 @@ ELSEWHERE = {
     semconv.MODEL_NAME,
     semconv.RISK_ANSWER,  # of short runs that did not fail
     semconv.RISK_ANSWER_FACTORS,
+    intervention_names.TOKENS_LEFT,  # of spans of CoreVital 0.1
+    intervention_names.ROLLBACK_MODE,
     semconv.MIGRATED_FROM,  # of runs that are read from files
 }
 

@@ -98,7 +98,10 @@ CARRIED: Final[tuple[Carried, ...]] = (
         unit="1",
         meaning="probability that the answer is wrong; absent outside the support",
         role="answer",
-        carriers=("keep",),
+        column="risk_answer",
+        since=9,
+        view="RiskAnswer",
+        carriers=("route", "keep"),
     ),
     Carried(
         path="risk.answer_support",

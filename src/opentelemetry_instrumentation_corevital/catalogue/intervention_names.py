@@ -3,7 +3,7 @@
 from typing import Final
 
 from .carried import CARRIED
-from .definitions import LONG, LONGEST_WORD, define, step_attribute
+from .definitions import LONG, LONGEST_WORD, attribute, define, step_attribute
 
 EVENT: Final = define("event", "corevital.intervention", "-", "", "what a policy did to the sequence")
 for _each in CARRIED:
@@ -21,6 +21,10 @@ ROLLBACK_MODE: Final = step_attribute(
     "",
     "of a rollback: `crop`, the cache was cut back; `prefill`, it was computed again from the kept tokens",
     longest=LONGEST_WORD,
+)
+attribute(TOKENS_LEFT, "int", "{token}", "on spans of CoreVital 0.1: as on the event, of the last one")
+attribute(
+    ROLLBACK_MODE, "string", "", "on spans of CoreVital 0.1: as on the event, of the last one", longest=LONGEST_WORD
 )
 TO_STEP: Final = step_attribute(
     "corevital.intervention.to_step", "int", "{step}", "of a rollback: the tokens before this step were kept"

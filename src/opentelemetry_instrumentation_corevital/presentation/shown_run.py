@@ -95,6 +95,7 @@ class ShownSummary:
         self.input_tokens, self.output_tokens = run.input_tokens, run.output_tokens
         self.risk_score = None if run.risk is None else run.risk.score
         self.risk_level: str | None = None if run.risk is None else run.risk.level
+        self.risk_answer = None if run.answer is None else run.answer.probability
         self.flags: Sequence[str] = [] if run.health is None else run.health.raised()
         self.judged = run.health is not None and bool(run.health.flags())
         self.warnings: Sequence[str] | None = run.warnings

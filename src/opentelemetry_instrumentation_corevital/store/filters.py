@@ -44,6 +44,8 @@ class RunFilter:
         warning: this warning is among its warnings, as programs spell it.
         text: its model, service, experiment or its label's note has this text in it, in any case of ASCII letters; or
             its trace id or span id begins so.
+        answer_above: the probability that its answer is wrong is above this.
+        answer_below: it is below this.
 
     Raises:
         StoreError: for a flag, level, stop reason or source that there is not, or a number that is none.
@@ -68,6 +70,8 @@ class RunFilter:
     risk_below: float | None = None
     warning: str | None = None
     text: str | None = None
+    answer_above: float | None = None
+    answer_below: float | None = None
 
     __repr__ = short_repr
 
@@ -76,6 +80,8 @@ class RunFilter:
         numbers = (
             self.risk_above,
             self.risk_below,
+            self.answer_above,
+            self.answer_below,
             self.since_ns,
             self.until_ns,
             self.longer_than,
