@@ -273,6 +273,13 @@ STEP_RISK_SO_FAR: Final = step_attribute(
     "collapse that the profile tells",
     between=_FRACTION,
 )
+STEP_ANSWER_SO_FAR: Final = step_attribute(
+    "corevital.step.answer_so_far",
+    "double",
+    "1",
+    "probability that the answer up to this step is wrong; absent outside the support",
+    between=_FRACTION,
+)
 STEP_WARNINGS: Final = step_attribute("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
 STEP_TOKEN_TEXT: Final = step_attribute("corevital.step.token_text", "string", "", "text of its token", content=True)
 
@@ -330,8 +337,12 @@ METRIC_LAYER_L2_NORM: Final = known("metric", signal("hidden_l2_norm").gauge_nam
 METRIC_LAYER_ATTENTION_ENTROPY: Final = known("metric", signal("attention_entropy").gauge_name)
 METRIC_LAYER_COLLAPSED_HEAD_RATE: Final = known("metric", signal("collapsed_head_rate").gauge_name)
 METRIC_RISK_SCORE: Final = metric("corevital.risk.score", "gauge", "1", "risk of the last run")
+METRIC_RISK_ANSWER: Final = metric("corevital.risk.answer", "gauge", "1", "answer risk of the last run in its support")
 METRIC_FAILURE_RISK: Final = metric("corevital.early_warning.failure_risk", "gauge", "1", "last run's failure risk")
 METRIC_RUN_RISK_SCORE: Final = metric("corevital.run.risk_score", "histogram", "1", "risk of runs")
+METRIC_RUN_RISK_ANSWER: Final = metric(
+    "corevital.run.risk_answer", "histogram", "1", "answer risk of runs that have it"
+)
 for _signal in signals.SIGNALS:
     if _signal.histogram:
         metric(_signal.step_name, "histogram", _signal.unit, _signal.histogram)

@@ -74,9 +74,12 @@ class ShownRun:
 
     @cached_property
     def columns(self) -> Mapping[str, NDArray[Any]]:
-        """Return the run's columns, and its risk over the steps where it was judged."""
+        """Return the run's columns, and its risk and answer risk over the steps where they were judged."""
         warned = self.run.early_warning
-        return self.run.columns if warned is None else {**self.run.columns, "risk_so_far": warned.risk_so_far}
+        if warned is None:
+            return self.run.columns
+        judged = {"risk_so_far": warned.risk_so_far, "answer_so_far": warned.answer_so_far}
+        return {**self.run.columns, **{name: values for name, values in judged.items() if values is not None}}
 
 
 class ShownSummary:
