@@ -133,12 +133,13 @@ def _native(run: StoredRun) -> dict[str, Any]:
 def _extensions(run: StoredRun) -> dict[str, Any]:
     summary, get = run.summary, run.attributes.get
     made: dict[str, Any] = {}
-    if summary.risk_score is not None:
+    if summary.risk_score is not None or summary.risk_answer is not None:
         made["risk"] = _present(
             {
                 "risk_score": summary.risk_score,
                 "risk_factors": None if (factors := get(semconv.RISK_FACTORS)) is None else risk_factors(factors),
                 "blamed_layers": get(semconv.BLAME_LAYERS),
+                "answer_risk": summary.risk_answer,
             }
         )
     if summary.failure_risk is not None:
