@@ -74,6 +74,8 @@ def meets(run: RunSummary, wanted: RunFilter, note: str | None = None) -> bool:
             wanted.experiment is None or run.experiment == wanted.experiment,
             wanted.request_hash is None or run.request_hash == wanted.request_hash,
             wanted.risk_below is None or (risk is not None and risk < wanted.risk_below),
+            wanted.answer_above is None or (run.risk_answer is not None and run.risk_answer > wanted.answer_above),
+            wanted.answer_below is None or (run.risk_answer is not None and run.risk_answer < wanted.answer_below),
             wanted.warning is None or wanted.warning in (run.warnings or ()),
             any(text in each.lower() for each in within if each is not None)
             or run.trace_id.startswith(text)

@@ -4,9 +4,9 @@ A sum of surprisal grows with every token, so an ordinary long answer looks wron
 that are the answer among those around them. So sums are divided by the root of the length, windows and extremes stand
 beside means, and bits enter by their logarithm. All are computed from the columns of the logits, in float64.
 
-Sources: summed log-probability (perplexity's numerator), its mean, and entropies as in Malinin & Gales (2021), "Uncertainty
-Estimation in Autoregressive Structured Prediction"; the worst window as in self-certainty's and DeepConf's group
-confidence (Fu et al. 2025, arXiv 2508.15260); the margin as in Scheffer et al. (2001).
+Sources: summed log-probability (perplexity's numerator), its mean, and entropies as in Malinin & Gales (2021),
+"Uncertainty Estimation in Autoregressive Structured Prediction"; the worst window as in self-certainty's and DeepConf's
+group confidence (Fu et al. 2025, arXiv 2508.15260); the margin as in Scheffer et al. (2001).
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,6 @@ WINDOW: Final = 4
 """Steps of a window: about what one short answer has."""
 COLUMNS: Final = ("surprisal", "entropy", "margin", "top1_prob")
 """Signals that it needs."""
-
-Vector = NDArray[np.float64]
 
 NAMES: Final[Mapping[str, str]] = {
     "surprisal_scaled": "log2(1 + sum of the surprisal / root of the number of tokens)",
@@ -82,7 +80,7 @@ def _log(bits: float) -> float:
     return float(np.log2(1.0 + max(0.0, bits)))
 
 
-def _largest_window(values: Vector) -> float:
+def _largest_window(values: NDArray[np.float64]) -> float:
     width = min(WINDOW, len(values))
     sums = np.cumsum(np.concatenate(([0.0], values)))
     return float((sums[width:] - sums[:-width]).max() / width)

@@ -8,13 +8,19 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from ..baselines.answer_model import AnswerModel
+from ..baselines.answer_model import AnswerModel, shipped
 from ..run import AnswerRisk, Run
 from .answer_features import answer_features
 from .ending import failed_by_numbers
+from .thresholds import Thresholds
 
 DIGITS: Final = 6
 """Of a probability, as of the risk score: every carrier has the same number."""
+
+
+def answer_model(thresholds: Thresholds) -> AnswerModel:
+    """Return the model's own, fitted on its labelled runs, where its baseline profile has one; else the shipped one."""
+    return thresholds.answer or shipped()
 
 
 def judge_answer(run: Run, model: AnswerModel) -> AnswerRisk:

@@ -98,7 +98,10 @@ CARRIED: Final[tuple[Carried, ...]] = (
         unit="1",
         meaning="probability that the answer is wrong; absent outside the support",
         role="answer",
-        carriers=("keep",),
+        column="risk_answer",
+        since=9,
+        view="RiskAnswer",
+        carriers=("route", "keep"),
     ),
     Carried(
         path="risk.answer_support",
@@ -260,13 +263,6 @@ CARRIED: Final[tuple[Carried, ...]] = (
         role="baseline",
     ),
     Carried(
-        path="baseline.tokens",
-        type="int",
-        unit="{token}",
-        meaning="tokens of these runs",
-        role="baseline",
-    ),
-    Carried(
         path="intervention.kind",
         type="string",
         longest=LONGEST_WORD,
@@ -298,13 +294,6 @@ CARRIED: Final[tuple[Carried, ...]] = (
         role="outcome",
     ),
     Carried(
-        path="intervention.tokens_left",
-        type="int",
-        unit="{token}",
-        meaning="the limit minus what was generated then: no guess of what was saved; absent where there is no limit",
-        role="outcome",
-    ),
-    Carried(
         path="intervention.outcome",
         type="string",
         longest=LONGEST_WORD,
@@ -312,13 +301,6 @@ CARRIED: Final[tuple[Carried, ...]] = (
             "`stopped`: it ended the sequence; `continued`: generation went on, changed; `failed`: it could not be "
             "carried out"
         ),
-        role="outcome",
-    ),
-    Carried(
-        path="intervention.rollback_mode",
-        type="string",
-        longest=LONGEST_WORD,
-        meaning="of a rollback: `crop`, the cache was cut back; `prefill`, it was computed again from the kept tokens",
         role="outcome",
     ),
 )

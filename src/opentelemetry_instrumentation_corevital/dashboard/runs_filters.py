@@ -58,6 +58,8 @@ _TITLES: Final[Mapping[str, str]] = {
     "intervened": "Intervened",
     "risk_above": "Risk above",
     "risk_below": "Risk below",
+    "answer_above": "Answer risk above",
+    "answer_below": "Answer risk below",
     "since": "Since",
     "until": "Until",
     "tokens_above": "Tokens above",
@@ -76,6 +78,8 @@ _FIRST: Final = ("model", "level", "flag", "label")
 _TYPED: Final[Mapping[str, tuple[str, str, str]]] = {
     "risk_above": ("number", "0 to 1", "any"),
     "risk_below": ("number", "0 to 1", "any"),
+    "answer_above": ("number", "0 to 1", "any"),
+    "answer_below": ("number", "0 to 1", "any"),
     "since": ("text", "7d or 2026-03-01", "any"),
     "until": ("text", "1h or 2026-03-08", "any"),
     "tokens_above": ("number", "tokens", "1"),

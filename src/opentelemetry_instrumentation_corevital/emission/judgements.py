@@ -18,7 +18,7 @@ from opentelemetry.trace import Span
 
 from .. import semconv
 from .._internal.baseline_use import BaselineUse
-from ..assessment.answer_risk import judge_answer
+from ..assessment.answer_risk import answer_model, judge_answer
 from ..assessment.blame import judge_blame
 from ..assessment.compound import judge_compound
 from ..assessment.early_warning import judge_early_warning, lasting
@@ -30,7 +30,6 @@ from ..assessment.risk import judge_risk
 from ..assessment.thresholds import DEFAULT, Thresholds
 from ..assessment.usual import entropy_is_often_high
 from ..assessment.verdict_attributes import verdict_attributes
-from ..baselines.answer_model import shipped
 from ..baselines.learner import LEARNER
 from ..baselines.lookup import AUTO, FoundProfile, Profiles
 from ..catalogue.fitting import fitting
@@ -221,7 +220,7 @@ class AnswerProcessor(Profiled):
 
     def on_run_ending(self, span: Span, run: Run) -> None:
         """Compute it from the run's distributions."""
-        answer = run.answer = judge_answer(run, self._thresholds_of(span, run).answer or shipped())
+        answer = run.answer = judge_answer(run, answer_model(self._thresholds_of(span, run)))
         if answer.reason is not None:
             run.absent["answer_risk"] = answer.reason
         span.set_attributes(verdict_attributes(run, "answer"))

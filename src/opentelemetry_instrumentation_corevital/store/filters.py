@@ -46,6 +46,8 @@ class RunFilter:
         text: its model, service, experiment or its label's note has this text in it, in any case of ASCII letters; or
             its trace id or span id begins so.
         outcome_known: whether its answer was wrong is known from this source (`outcomes.is_wrong`).
+        answer_above: the probability that its answer is wrong is above this.
+        answer_below: it is below this.
 
     Raises:
         StoreError: for a flag, level, stop reason, or source of a baseline or of labels that there is not, or a number
@@ -72,6 +74,8 @@ class RunFilter:
     warning: str | None = None
     text: str | None = None
     outcome_known: LabelSource | None = None
+    answer_above: float | None = None
+    answer_below: float | None = None
 
     __repr__ = short_repr
 
@@ -80,6 +84,8 @@ class RunFilter:
         numbers = (
             self.risk_above,
             self.risk_below,
+            self.answer_above,
+            self.answer_below,
             self.since_ns,
             self.until_ns,
             self.longer_than,

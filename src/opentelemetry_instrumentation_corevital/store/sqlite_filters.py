@@ -70,6 +70,8 @@ def conditions_of(
         ("model = ?", wanted.model),
         ("risk_score > ?", wanted.risk_above),
         ("risk_score < ?", wanted.risk_below),
+        ("risk_answer > ?", wanted.answer_above),
+        ("risk_answer < ?", wanted.answer_below),
         ("risk_level = ?", wanted.level),
         ("stop_reason = ?", wanted.stop_reason),
         ("baseline_source = ?", wanted.baseline_source),

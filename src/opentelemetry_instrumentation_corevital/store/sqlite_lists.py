@@ -10,11 +10,12 @@ from .sqlite_filters import all_of, conditions_of, filters_index, index
 _IDS: Final = "(trace_id, sequence_index, span_id)"
 _KNOWN: Final = {
     "risk_score": ("risk_score >= 0", "risk_score <= 1"),
+    "risk_answer": ("risk_answer >= 0", "risk_answer <= 1"),
     "output_tokens": ("output_tokens >= 0", f"output_tokens <= {2**63 - 1}"),
 }
 """Column -> the bounds of a number that it can be: a damaged file may have others."""
 _WHOLE: Final = "typeof(output_tokens) = 'integer'"
-_INDEXES: Final = {"risk_score": "runs_risk", "output_tokens": "runs_tokens"}
+_INDEXES: Final = {"risk_score": "runs_risk", "risk_answer": "runs_answer", "output_tokens": "runs_tokens"}
 
 
 @dataclass(frozen=True, slots=True)
