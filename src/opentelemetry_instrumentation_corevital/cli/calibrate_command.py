@@ -71,8 +71,8 @@ def calibrate(
     Or take served runs with --from-store: those kept with capture=full or run_data=on.
     A run that fails, is not finite, loops or has less than 9 tokens is dropped, which is reported.
 
-    With --labels: fit the model's own answer risk to stored runs of which it is known whether the answer was wrong, 20
-    of each outcome at least. It is kept in the model's profile; what is usual for the model stays as it is.
+    With --labels: fit the model's own answer risk to stored runs whose outcome is known.
+    20 right and 20 wrong answers at least. What is usual for the model stays as it is.
 
     Example: corevital calibrate --model smollm2 --prompts prompts.txt
     """
