@@ -269,6 +269,7 @@ SELECT
     toFloat64OrNull(SpanAttributes['corevital.risk.score']) AS RiskScore,
     SpanAttributes['corevital.risk.level'] AS RiskLevel,
     JSONExtract(SpanAttributes['corevital.blame.layers'], 'Array(Int64)') AS BlamedLayers,
+    toFloat64OrNull(SpanAttributes['corevital.risk.answer']) AS RiskAnswer,
     SpanAttributes['corevital.fingerprint.prompt_hash'] AS PromptHash,
     JSONExtract(SpanAttributes['corevital.warnings'], 'Array(String)') AS Warnings,
     SpanAttributes['corevital.narrative'] AS Narrative,

@@ -87,6 +87,7 @@ PUBLIC: dict[str, dict[str, Stability]] = {
         "Stop": "provisional",
     },
     f"{PACKAGE}.processors": {
+        "AnswerProcessor": "provisional",
         "BlameProcessor": "provisional",
         "CompoundProcessor": "provisional",
         "EarlyWarningProcessor": "provisional",

@@ -8,6 +8,7 @@
 - `{{entries KIND}}`: what the catalogue says of all flags, early_warnings or compound signals; `{{entry NAME}}`: of another
   verdict. Their own places are filled in, too.
 - `{{severity NAME}}`, `{{weights}}`: of a compound signal; of the flags in the risk, but for those that are all of it.
+- `{{answer_features}}`, `{{answer_tokens}}`: what the shipped answer risk reads, and the most tokens in its support.
 - `{{failure_risk}}`, `{{components}}`, `{{outside}}`, `{{fewest}}`, `{{fingerprint_version}}`, `{{component_table}}`.
 """
 
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry_instrumentation_corevital import semconv
-from opentelemetry_instrumentation_corevital.assessment import behaviour, early_warning, risk, usual
+from opentelemetry_instrumentation_corevital.assessment import answer_features, behaviour, early_warning, risk, usual
 from opentelemetry_instrumentation_corevital.assessment.failure_risk import INTERCEPT, LOOP, RECURRING
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
+from opentelemetry_instrumentation_corevital.baselines.answer_model import shipped
 from opentelemetry_instrumentation_corevital.catalogue import signals, verdicts
 from opentelemetry_instrumentation_corevital.catalogue.signal import Signal, SignalEntry
 from opentelemetry_instrumentation_corevital.catalogue.verdict import Entry
@@ -154,6 +156,11 @@ def _entry(names: str, entry: Entry) -> str:
     return f"### {heading}\n\n| | |\n|---|---|\n{table}"
 
 
+def _answer_features() -> str:
+    """Return the features that the shipped answer risk reads, each with its definition."""
+    return "; ".join(f"`{term.feature}`, {answer_features.NAMES[term.feature]}" for term in shipped().terms)
+
+
 def _weights() -> str:
     part = sorted((flag for flag in verdicts.FLAGS if 0 < flag.weight < 1), key=lambda flag: -flag.weight)
     return ", ".join(f"{flag.weight:g} for `{flag.name}`" for flag in part)
@@ -176,6 +183,8 @@ _NAMED: dict[str, Callable[[str], str]] = {
 }
 _FIXED = {
     "weights": _weights(),
+    "answer_features": _answer_features(),
+    "answer_tokens": str(shipped().most_tokens),
     "failure_risk": f"{-INTERCEPT:.2f} - {LOOP:.2f} loop - {RECURRING:.2f} recurring",
     "components": str(len(behaviour.COMPONENTS)),
     "outside": behaviour.OUTSIDE,

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     stop_on: str | None = Field(
         None,
         description="ends a sequence where one of these begins to be true, with commas between them: health flags such "
-        "as `repetition_loop`, early warnings, `risk>0.9`, `failure_risk>0.9`; default: nothing is ended",
+        "as `repetition_loop`, early warnings, `risk>0.9`, `failure_risk>0.9`, `answer>0.9`; default: nothing is ended",
     )
     max_interventions: int = Field(
         3, ge=0, description="largest number of times that policies change how one sequence goes on; ending it is free"

@@ -128,7 +128,7 @@ OTEL_COREVITAL_STOP_ON = "OTEL_COREVITAL_STOP_ON"
 .. envvar:: OTEL_COREVITAL_STOP_ON
 
 Ends a sequence where one of these begins to be true, with commas between them: health flags such as `repetition_loop`,
-early warnings, `risk>0.9`, `failure_risk>0.9` (default: nothing is ended).
+early warnings, `risk>0.9`, `failure_risk>0.9`, `answer>0.9` (default: nothing is ended).
 """
 
 OTEL_COREVITAL_MAX_INTERVENTIONS = "OTEL_COREVITAL_MAX_INTERVENTIONS"

@@ -5,9 +5,9 @@
     CoreVitalInstrumentor().instrument(policies=[RollBack(on="repetition_loop"), Stop(on=("nan", "inf", "risk>0.9"))])
 
 A condition is the name of a health flag that can be judged while a run goes on (its `_detected` may be left out), the
-name of an early warning, a threshold of `risk` or `failure_risk` such as `risk>0.9`, or a function of the step's event
-that returns whether to act. A policy has one or several of them, and acts when the first one begins to be true. Step k
-is judged from the numbers of step k-1, so a run that is repeated acts at the same step.
+name of an early warning, a threshold of `risk`, `failure_risk` or `answer` such as `risk>0.9`, or a function of the
+step's event that returns whether to act. A policy has one or several of them, and acts when the first one begins to be
+true. Step k is judged from the numbers of step k-1, so a run that is repeated acts at the same step.
 """
 
 import difflib
@@ -29,8 +29,13 @@ LIVE_FLAGS: Final = ("nan_detected", "inf_detected", "repetition_loop_detected")
 """The flags that can be judged while a run goes on; the others are judged when it is over."""
 
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {">": operator.gt, ">=": operator.ge}
-_THRESHOLD: Final = re.compile(r"(risk|failure_risk)\s*(>=?)\s*(\S+)")
-_READ_AS: Final = {"risk": "risk_so_far", "failure_risk": "failure_risk"}
+_THRESHOLD: Final = re.compile(r"(risk|failure_risk|answer)\s*(>=?)\s*(\S+)")
+_READ_AS: Final[Mapping[str, tuple[str, float | None]]] = {
+    "risk": ("risk_so_far", 0.0),
+    "failure_risk": ("failure_risk", 0.0),
+    "answer": ("answer_so_far", None),
+}
+"""Threshold -> what it reads of a step's event, and what an event without it counts as; None meets no threshold."""
 
 LEAST_TEMPERATURE: Final = 0.001
 """Of a policy: logits that are divided by much less are not finite any more."""
@@ -86,8 +91,13 @@ def _threshold(text: str, of: str, comparison: str, number: str) -> Condition:
         limit = -1.0
     if not 0.0 <= limit <= 1.0:
         raise PolicyError(f"{text!r}: a threshold of {of} is a number from 0 to 1")
-    compare, read = _COMPARISONS[comparison], _READ_AS[of]
-    return Condition(f"{of}{comparison}{limit:g}", lambda event: compare(event.get(read, 0.0), limit))
+    compare, (read, absent) = _COMPARISONS[comparison], _READ_AS[of]
+
+    def holds(event: Any) -> bool:
+        value = event.get(read, absent)
+        return value is not None and compare(value, limit)
+
+    return Condition(f"{of}{comparison}{limit:g}", holds)
 
 
 def _meant(text: str) -> str:
@@ -102,7 +112,8 @@ def _meant(text: str) -> str:
 
 def _allowed() -> str:
     warnings = ", ".join(warning.name for warning in EARLY_WARNINGS)
-    return f"Flags: {', '.join(LIVE_FLAGS)}. Early warnings: {warnings}. Thresholds: risk>0.9, failure_risk>0.9"
+    thresholds = ", ".join(f"{name}>0.9" for name in _READ_AS)
+    return f"Flags: {', '.join(LIVE_FLAGS)}. Early warnings: {warnings}. Thresholds: {thresholds}"
 
 
 def conditions(on: Trigger | Sequence[Trigger]) -> tuple[Condition, ...]:

@@ -1,4 +1,4 @@
-"""The seven judgements as span processors, for a tracer provider or `instrument(judgements=[...])`.
+"""The eight judgements as span processors, for a tracer provider or `instrument(judgements=[...])`.
 
 Each makes one judgement of a finished run and writes it on the run's span. CoreVital has one of each and calls it
 itself before the span ends, since the SDK freezes a span's attributes before a processor sees its end. One that you add
@@ -16,6 +16,7 @@ as CoreVital's own are.
 
 from .assessment.thresholds import Thresholds
 from .emission.judgements import (
+    AnswerProcessor,
     BlameProcessor,
     CompoundProcessor,
     EarlyWarningProcessor,
@@ -27,6 +28,7 @@ from .emission.judgements import (
 )
 
 __all__ = [
+    "AnswerProcessor",
     "BlameProcessor",
     "CompoundProcessor",
     "EarlyWarningProcessor",

@@ -8,6 +8,7 @@ import os
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -180,7 +181,8 @@ class Health:
 class EarlyWarning:
     """What warned while the run went on.
 
-    `failure_risk` and `risk_so_far` have one entry per step; `active` names the signals that hold at a step.
+    `failure_risk`, `risk_so_far` and `answer_so_far` (the answer risk of the prefix, NaN outside its support) have one
+    entry per step; `active` names the signals that hold at a step.
     `failure_risk_at_end` counts a step that failed before its token was chosen, too; None for a run without a step.
     """
 
@@ -192,7 +194,13 @@ class EarlyWarning:
     failure_risk_at_end: float | None = None
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    answer_so_far: NDArray[np.float32] | None = None
     __repr__ = short_repr
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        """Take what a pickle holds; one of an earlier version has no `answer_so_far`."""
+        for each, value in zip_longest(fields(self), state):
+            object.__setattr__(self, each.name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +222,22 @@ class Risk:
     level: RiskLevel
     factors: tuple[tuple[str, float], ...]
     method: str
+    __repr__ = short_repr
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRisk:
+    """The probability that the answer is wrong, what moved it, and how it was computed."""
+
+    probability: float | None
+    """In [0, 1]; None outside the support."""
+    support: bool
+    """Whether the run is like those that the probability was fitted on."""
+    method: str
+    factors: tuple[tuple[str, float], ...]
+    """Feature -> how far it moved the log-odds (natural logarithm), the farthest first."""
+    reason: str | None
+    """Why there is no probability."""
     __repr__ = short_repr
 
 
@@ -262,8 +286,7 @@ class Run:
         failed_step: counts of what was not finite at the step at which the call failed before a token was chosen, each
             [1] or [1, layers] under its column's name. Empty where there was no such step or nothing wrong with it.
         interventions: what policies did to it, in order; empty where they did nothing or there were none.
-        baseline, health, early_warning, compound, risk, blame, fingerprint, narrative, warnings: what it was judged
-            with, and the judgements, once made.
+        baseline: what it was judged with; health, early_warning, ..., warnings: the judgements, once made.
         tokenizer: the one that the call knew, by which tokens become text where the run is shown; it is not kept alive,
             and a copy or a pickle is without it.
 
@@ -293,6 +316,7 @@ class Run:
     early_warning: EarlyWarning | None = None
     compound: tuple[CompoundSignal, ...] | None = None
     risk: Risk | None = None
+    answer: AnswerRisk | None = None
     blame: tuple[BlamedLayer, ...] | None = None
     fingerprint: Fingerprint | None = None
     narrative: str | None = None
@@ -304,9 +328,9 @@ class Run:
         return None, {each.name: getattr(self, each.name) for each in fields(self) if each.name != "tokenizer"}
 
     def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
-        """Take what a pickle or a copy holds; one of an earlier version has no interventions and no baseline."""
+        """Take what a pickle or a copy holds; one of an earlier version lacks what came later."""
         _, values = state
-        for name, value in {"interventions": (), "baseline": None, "tokenizer": None, **values}.items():
+        for name, value in {"interventions": (), "baseline": None, "answer": None, "tokenizer": None, **values}.items():
             setattr(self, name, value)
 
     @property

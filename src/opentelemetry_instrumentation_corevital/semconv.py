@@ -7,7 +7,7 @@ the GenAI semantic conventions are spelled out here because no published Python 
 
 from typing import Final
 
-from .catalogue import definitions, prompt_names, signals  # noqa: F401 - declares names
+from .catalogue import definitions, intervention_names, prompt_names, rag_names, signals  # noqa: F401 - declare names
 from .catalogue.definitions import MOST_LAYERS, MOST_STEPS, ValueType, attribute, define, known, metric, step_attribute
 from .catalogue.signals import signal
 from .catalogue.verdicts import CARRIED, FLAGS
@@ -121,24 +121,6 @@ STEPS_TOTAL: Final = attribute("corevital.steps.total", "int", "{step}", "steps 
 STEPS_RECORDED: Final = attribute(
     "corevital.steps.recorded", "int", "{step}", "steps told as `corevital.step` events: on the span, or as log events"
 )
-RAG_CONTEXT_TOKEN_COUNT: Final = attribute(
-    "corevital.rag.context_token_count",
-    "int",
-    "{token}",
-    "tokens of the prompt that were retrieved, as the caller told it",
-)
-RAG_DOCUMENT_COUNT: Final = attribute(
-    "corevital.rag.document_count", "int", "{document}", "documents that were retrieved, as the caller told it"
-)
-RAG_DOC_IDS: Final = attribute(
-    "corevital.rag.retrieved_doc_ids", "string[]", "", "their ids; only with content on", content=True
-)
-RAG_DOC_TITLES: Final = attribute(
-    "corevital.rag.retrieved_doc_titles", "string[]", "", "their titles; only with content on", content=True
-)
-RAG_METADATA: Final = attribute(
-    "corevital.rag.metadata", "string", "", "what else the caller told, as JSON; only with content on", content=True
-)
 SEQUENCE_COUNT: Final = attribute(
     "corevital.sequence.count", "int", "{sequence}", "on a call's span: sequences, each with a span of its own"
 )
@@ -243,6 +225,10 @@ RISK_SCORE: Final = VERDICTS["risk.score"]
 RISK_LEVEL: Final = VERDICTS["risk.level"]
 RISK_FACTORS: Final = VERDICTS["risk.factors"]
 RISK_METHOD: Final = VERDICTS["risk.method"]
+RISK_ANSWER: Final = VERDICTS["risk.answer"]
+RISK_ANSWER_SUPPORT: Final = VERDICTS["risk.answer_support"]
+RISK_ANSWER_METHOD: Final = VERDICTS["risk.answer_method"]
+RISK_ANSWER_FACTORS: Final = VERDICTS["risk.answer_factors"]
 BLAME_LAYERS: Final = VERDICTS["blame.layers"]
 BLAME_REASONS: Final = VERDICTS["blame.reasons"]
 BLAME_SEVERITIES: Final = VERDICTS["blame.severities"]
@@ -264,9 +250,7 @@ STOP_REASON: Final = VERDICTS["stop_reason"]
 INTERVENTION_KIND: Final = VERDICTS["intervention.kind"]
 INTERVENTION_TRIGGER: Final = VERDICTS["intervention.trigger"]
 INTERVENTION_STEP: Final = VERDICTS["intervention.step"]
-INTERVENTION_TOKENS_LEFT: Final = VERDICTS["intervention.tokens_left"]
 INTERVENTION_OUTCOME: Final = VERDICTS["intervention.outcome"]
-INTERVENTION_ROLLBACK_MODE: Final = VERDICTS["intervention.rollback_mode"]
 
 # --- step events --------------------------------------------------------------------------------------------------
 STEP_EVENT: Final = define("event", "corevital.step", "-", "", "one decoding step, at the time of its token")
@@ -289,20 +273,15 @@ STEP_RISK_SO_FAR: Final = step_attribute(
     "collapse that the profile tells",
     between=_FRACTION,
 )
+STEP_ANSWER_SO_FAR: Final = step_attribute(
+    "corevital.step.answer_so_far",
+    "double",
+    "1",
+    "probability that the answer up to this step is wrong; absent outside the support",
+    between=_FRACTION,
+)
 STEP_WARNINGS: Final = step_attribute("corevital.step.warnings", "string[]", "", "warnings that hold at this step")
 STEP_TOKEN_TEXT: Final = step_attribute("corevital.step.token_text", "string", "", "text of its token", content=True)
-
-# --- what policies did --------------------------------------------------------------------------------------------
-INTERVENTION_EVENT: Final = define("event", "corevital.intervention", "-", "", "what a policy did to the sequence")
-for _each in CARRIED:
-    if _each.path.startswith("intervention."):
-        step_attribute(_each.attribute, _each.type, _each.unit, "as on the span, of this one", longest=_each.longest)
-INTERVENTION_TO_STEP: Final = step_attribute(
-    "corevital.intervention.to_step", "int", "{step}", "of a rollback: the tokens before this step were kept"
-)
-INTERVENTION_EVIDENCE: Final = step_attribute(
-    "corevital.intervention.evidence", "string", "", "JSON: its numbers, and what changed", longest=definitions.LONG
-)
 
 EXCEPTION_EVENT: Final = define("event", "exception", "-", "", "the exception that ended the call")
 EXCEPTION_TYPE: Final = define("event attribute", "exception.type", "string", "", "qualified class")
@@ -358,8 +337,12 @@ METRIC_LAYER_L2_NORM: Final = known("metric", signal("hidden_l2_norm").gauge_nam
 METRIC_LAYER_ATTENTION_ENTROPY: Final = known("metric", signal("attention_entropy").gauge_name)
 METRIC_LAYER_COLLAPSED_HEAD_RATE: Final = known("metric", signal("collapsed_head_rate").gauge_name)
 METRIC_RISK_SCORE: Final = metric("corevital.risk.score", "gauge", "1", "risk of the last run")
+METRIC_RISK_ANSWER: Final = metric("corevital.risk.answer", "gauge", "1", "answer risk of the last run in its support")
 METRIC_FAILURE_RISK: Final = metric("corevital.early_warning.failure_risk", "gauge", "1", "last run's failure risk")
 METRIC_RUN_RISK_SCORE: Final = metric("corevital.run.risk_score", "histogram", "1", "risk of runs")
+METRIC_RUN_RISK_ANSWER: Final = metric(
+    "corevital.run.risk_answer", "histogram", "1", "answer risk of runs that have it"
+)
 for _signal in signals.SIGNALS:
     if _signal.histogram:
         metric(_signal.step_name, "histogram", _signal.unit, _signal.histogram)

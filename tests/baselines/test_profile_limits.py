@@ -170,10 +170,10 @@ def test_damaged_numbers_are_told_with_their_place(
     assert str(file) in str(error.value)
 
 
-@pytest.mark.parametrize("version", [0, 3, True, "2", None])
+@pytest.mark.parametrize("version", [0, 4, True, "2", None])
 def test_other_versions_are_refused(profile: Profile, tmp_path: Path, version: Any) -> None:
     file = written(tmp_path, {**profile.model_dump(mode="json", exclude_none=True), "version": version})
-    with pytest.raises(ProfileError, match="this CoreVital reads 1 to 2; make it anew with `corevital calibrate`"):
+    with pytest.raises(ProfileError, match="this CoreVital reads 1 to 3; make it anew with `corevital calibrate`"):
         read_profile(file)
 
 

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.catalogue import intervention_names
 from opentelemetry_instrumentation_corevital.presentation.interventions import intervention_lines
 from opentelemetry_instrumentation_corevital.store.filters import STOP_REASONS
 from opentelemetry_instrumentation_corevital.testing import InMemoryTelemetry
@@ -65,7 +66,7 @@ def test_a_reason_that_there_is_not_names_those_that_there_are(command: str, end
 
 def test_evidence_is_in_words() -> None:
     evidence = {"period": 4, "exact": True, "settled": False, "changes": {"do_sample": True, "temperature": 1.0}}
-    event = {semconv.INTERVENTION_KIND: "roll_back", semconv.INTERVENTION_EVIDENCE: json.dumps(evidence)}
+    event = {semconv.INTERVENTION_KIND: "roll_back", intervention_names.EVIDENCE: json.dumps(evidence)}
     said = "roll back (period 4, exact, not settled, changes do_sample=True, temperature=1.0)"
     assert intervention_lines(event, ()) == [said]
 
@@ -89,7 +90,7 @@ def test_exports_have_it(ended: Cli, tmp_path: Path) -> None:
     assert [row["intervention"] for row in exported] == ["stop", "roll_back"]
     shown = json.loads(ended("show", "last", "--json")[1])
     assert shown["attributes"][semconv.STOP_REASON] == shown["summary"]["stop_reason"] == "policy"
-    assert [event["name"] for event in shown["events"]][-2:] == [semconv.INTERVENTION_EVENT] * 2
+    assert [event["name"] for event in shown["events"]][-2:] == [intervention_names.EVENT] * 2
     jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8"))).validate(shown)
     ending = json.loads(ended("export", "last")[1])["extensions"]["ending"]
     assert ending == {

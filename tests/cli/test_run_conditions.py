@@ -26,6 +26,7 @@ def test_a_command_that_chooses_runs_has_every_condition_once_and_in_order(name:
 def test_no_option_is_no_condition_and_each_option_is_one() -> None:
     assert RunConditions().run_filter() == RunFilter()
     given = {"since": "2h", "until": "1h", "intervened": True, "risk_above": 0.5, "risk_below": 0.5}
+    given |= {"answer_above": 0.5, "answer_below": 0.5}
     given |= {"longer_than": 1.0, "tokens_above": 3}
     names = {"level": "high", "flag": "nan", "stop_reason": "eos", "baseline_source": "none"}
     for name in inspect.signature(RunConditions).parameters:

@@ -49,9 +49,9 @@ def test_counters_of_two_processes_of_one_service_add_up_and_leave_with_them(ote
         assert total(samples, "gen_ai_client_token_usage_sum", gen_ai_token_type="output") == expected["tokens"]
         # docs/alerting.md tells how many series a process makes.
         histograms = [each for each in samples if each.name.endswith(("_bucket", "_sum", "_count"))]
-        assert len(histograms) == 2 * 133
+        assert len(histograms) == 2 * 146
         gauges = Counter(each.labels["instance"] for each in samples if each.name.endswith(("_bit", "_ratio")))
-        assert max(gauges.values()) == 5 + 3 * 2, "of a model with two layers"
+        assert max(gauges.values()) == 6 + 3 * 2, "of a model with two layers"
         # What the program measures itself has its own pipelines.
         names = {each.name.removesuffix("_bucket") for each in samples}
         assert all(name.startswith(("corevital_", "gen_ai_")) or name == "target_info" for name in names)

@@ -25,7 +25,7 @@ from opentelemetry_instrumentation_corevital.dashboard.dashboard_settings import
 from opentelemetry_instrumentation_corevital.store import RunFilter, RunOrder, SQLiteSpanExporter, open_store
 from opentelemetry_instrumentation_corevital.store.database import open_database
 from tests.support.run_sources import spans_at
-from tests.support.spans import make_call
+from tests.support.spans import make_call, make_spans
 
 HERE = "http://127.0.0.1:4419"
 MARKUP = "<script>alert(1)</script>\x1b[31m\u202e" + "x" * 200
@@ -117,6 +117,20 @@ def test_a_click_on_a_head_sorts_and_a_second_one_turns_it_round(store: Path) ->
     assert address == "/runs?level=high&sort=risk"
     assert linked(text, "Risk") == "/runs?level=high&sort=lowest-risk"
     assert linked(page.get("/runs?sort=oldest").text, "Started") == "/runs"
+    assert linked(page.get("/runs?sort=answer").text, "Answer risk") == "/runs?sort=lowest-answer"
+
+
+def test_the_answer_risk_is_a_column_and_a_filter(tmp_path: Path) -> None:
+    place = tmp_path / "runs.db"
+    exporter = SQLiteSpanExporter(place)
+    exporter.export([*make_spans(**{semconv.RISK_ANSWER: 0.81}), *make_spans()])
+    exporter.shutdown()
+    page = browser(place)
+    assert page.get("/runs").text.count('data-title="Answer risk"') == 2
+    text = page.get("/runs?answer_above=0.5").text
+    assert re.findall(r'data-title="Answer risk" class="num">([0-9.]+)<', text) == ["0.81"]
+    assert "Answer risk above" in text
+    assert "No run matches" in page.get("/runs?answer_below=0.5").text
 
 
 def test_what_the_form_does_not_show_it_sends_along(store: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from opentelemetry_instrumentation_corevital import Run, semconv
+from opentelemetry_instrumentation_corevital.catalogue import intervention_names
 from opentelemetry_instrumentation_corevital.catalogue.definitions import LONGEST_TRIGGER
 from opentelemetry_instrumentation_corevital.catalogue.verdicts import CARRIED
 from opentelemetry_instrumentation_corevital.run import (
@@ -29,7 +30,7 @@ STOP_REASONS = get_args(StopReason)
 
 
 def events(span: Any) -> list[Mapping[str, Any]]:
-    return [event.attributes for event in span.events if event.name == semconv.INTERVENTION_EVENT]
+    return [event.attributes for event in span.events if event.name == intervention_names.EVENT]
 
 
 # --- how it ended ------------------------------------------------------------------------------------------------
@@ -87,7 +88,6 @@ def test_attributes_are_those_of_the_last_and_every_one_is_an_event() -> None:
         semconv.INTERVENTION_KIND: "stop",
         semconv.INTERVENTION_TRIGGER: "repetition_loop_detected",
         semconv.INTERVENTION_STEP: 30,
-        semconv.INTERVENTION_TOKENS_LEFT: 10,
         semconv.INTERVENTION_OUTCOME: "stopped",
     }
     first, last = events(span)
@@ -95,16 +95,16 @@ def test_attributes_are_those_of_the_last_and_every_one_is_an_event() -> None:
         semconv.INTERVENTION_KIND: "roll_back",
         semconv.INTERVENTION_TRIGGER: "repetition_risk",
         semconv.INTERVENTION_STEP: 20,
-        semconv.INTERVENTION_TOKENS_LEFT: 20,
+        intervention_names.TOKENS_LEFT: 20,
         semconv.INTERVENTION_OUTCOME: "continued",
-        semconv.INTERVENTION_ROLLBACK_MODE: "crop",
-        semconv.INTERVENTION_TO_STEP: 12,
-        semconv.INTERVENTION_EVIDENCE: '{"period":4,"temperature":0.9}',
+        intervention_names.ROLLBACK_MODE: "crop",
+        intervention_names.TO_STEP: 12,
+        intervention_names.EVIDENCE: '{"period":4,"temperature":0.9}',
     }
     assert last[semconv.INTERVENTION_KIND] == "stop"
-    times = [event.timestamp for event in span.events if event.name == semconv.INTERVENTION_EVENT]
+    times = [event.timestamp for event in span.events if event.name == intervention_names.EVENT]
     assert times == [ROLLED_BACK.time_ns, STOPPED.time_ns]
-    assert [event.name for event in span.events][-2:] == [semconv.INTERVENTION_EVENT] * 2, "last of all"
+    assert [event.name for event in span.events][-2:] == [intervention_names.EVENT] * 2, "last of all"
     assert_described(span)
 
 
@@ -132,7 +132,7 @@ def test_evidence_that_is_too_large_goes_before_anything_else_does() -> None:
     large = Intervention("stop", "mine", 3, "stopped", 1_000_000_001, evidence={"numbers": ["x" * 100] * 200})
     span = emit(intervened(large))
     (event,) = events(span)
-    assert semconv.INTERVENTION_EVIDENCE not in event
+    assert intervention_names.EVIDENCE not in event
     absent = json.loads(str((span.attributes or {})[semconv.CAPTURE_ABSENT]))
     assert absent["intervention_events"] == "evidence cut: span too large"
     assert absent.keys().isdisjoint(("step_events", "series", "layers"))
@@ -167,6 +167,8 @@ def test_a_long_name_of_a_function_is_cut_to_what_readers_take() -> None:
 
 def test_every_word_is_described_where_its_name_is() -> None:
     meanings = {each.path: each.meaning for each in CARRIED}
+    mode = semconv.DEFINITIONS["event attribute", intervention_names.ROLLBACK_MODE]
+    meanings["intervention.rollback_mode"] = mode.meaning
     for path, words in (
         ("stop_reason", StopReason),
         ("intervention.kind", InterventionKind),

@@ -19,6 +19,7 @@ from opentelemetry_instrumentation_corevital.assessment.run_attributes import st
 from opentelemetry_instrumentation_corevital.baselines.profile import ProfiledRuns
 from opentelemetry_instrumentation_corevital.baselines.run_numbers import RULE_VERSION
 from opentelemetry_instrumentation_corevital.calibration import fit_profile, write_profile
+from opentelemetry_instrumentation_corevital.catalogue import intervention_names
 from opentelemetry_instrumentation_corevital.config import load_settings
 from opentelemetry_instrumentation_corevital.emission.content import shortened
 from opentelemetry_instrumentation_corevital.emission.instruments import Instruments
@@ -38,6 +39,10 @@ ELSEWHERE = {
     semconv.SEQUENCE_INPUT_TOKENS,
     semconv.SEQUENCE_OUTPUT_TOKENS,
     semconv.MODEL_NAME,
+    semconv.RISK_ANSWER,  # of short runs that did not fail
+    semconv.RISK_ANSWER_FACTORS,
+    intervention_names.TOKENS_LEFT,  # of spans of CoreVital 0.1
+    intervention_names.ROLLBACK_MODE,
     semconv.MIGRATED_FROM,  # of runs that are read from files
 }
 
@@ -113,14 +118,14 @@ def test_it_has_every_attribute_and_keeps_to_its_limits(capture: str, limit: int
         every.remove(semconv.CAPTURE_UPGRADED)
     cut = {name for name, why in cut_of(span).items() if why.startswith("cut")}
     assert every - attributes.keys() <= cut & semconv.content_attributes(), "nothing but message text is left out"
-    assert_few(attributes)
+    assert_few({*attributes, semconv.RISK_ANSWER, semconv.RISK_ANSWER_FACTORS})
     assert attributes[semconv.GEN_AI_OPERATION_NAME] == "chat"
     assert span.dropped_attributes == span.dropped_events == 0
     assert encoded_bytes(span) <= limit
     assert_described(span)
     assert {"series", "layers"}.isdisjoint(cut)
-    assert [event.name for event in span.events[-16:]] == [semconv.INTERVENTION_EVENT] * 15 + [semconv.EXCEPTION_EVENT]
-    evidence = [semconv.INTERVENTION_EVIDENCE in (event.attributes or {}) for event in span.events[-16:-1]]
+    assert [event.name for event in span.events[-16:]] == [intervention_names.EVENT] * 15 + [semconv.EXCEPTION_EVENT]
+    evidence = [intervention_names.EVIDENCE in (event.attributes or {}) for event in span.events[-16:-1]]
     told, more = "4 cut: a span has the last 15", "; evidence cut: span too large"
     assert (evidence, cut_of(span)["intervention_events"]) in (([True] * 15, told), ([False] * 15, told + more))
     assert all(evidence) or capture == "summary"

@@ -159,7 +159,6 @@ def test_a_run_is_judged_with_what_was_known_before_it_and_without_a_baseline_sa
         told = [dict(span.attributes or {}) for span in telemetry.spans]
         assert [each["corevital.baseline.source"] for each in told] == ["none", *["learned"] * 5]
         assert [each.get("corevital.baseline.runs") for each in told] == [None, 1, 2, 3, 4, 5]
-        assert [each.get("corevital.baseline.tokens") for each in told] == [None, 24, 48, 72, 96, 120]
         for each in told:
             absent = json.loads(str(each[semconv.CAPTURE_ABSENT]))
             assert absent["mid_layer_anomaly_detected"] == "no_baseline"

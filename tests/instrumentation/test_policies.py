@@ -9,13 +9,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from transformers import LogitsProcessor, LogitsProcessorList, TopKLogitsWarper
 from transformers.generation.logits_process import TemperatureLogitsWarper
 
-from opentelemetry_instrumentation_corevital import Run
+from opentelemetry_instrumentation_corevital import Run, StepEvent
 from opentelemetry_instrumentation_corevital.capture.isolation.compiled_code import Compiled
 from opentelemetry_instrumentation_corevital.capture.row import host_transfer
 from opentelemetry_instrumentation_corevital.capture.session import session as sessions
@@ -34,7 +35,7 @@ from opentelemetry_instrumentation_corevital.testing import capture_runs
 from tests.support.in_memory import Keep, Telemetry, instrumented
 from tests.support.policies import GREEDY, SAMPLED, acted_on, at, generate, never
 from tests.support.tiers import heavy
-from tests.support.tiny_models import PAD, TRANSFORMERS_4, padded_batch, prompt, tiny_model
+from tests.support.tiny_models import PAD, TRANSFORMERS_4, padded_batch, prompt, sharpen, tiny_model
 
 ENDS = (20, 21, 22)
 """Tokens that end the reasoning."""
@@ -265,6 +266,27 @@ def test_a_condition_can_keep_the_event_and_cannot_change_it() -> None:
     assert [event.step_index for event in kept] == list(range(23))
     assert [event.token_id for event in kept] == run.tokens[:23].tolist()
     assert [event.entropy for event in kept] == run.columns["entropy"][:23].tolist()
+
+
+@pytest.mark.parametrize(("answer", "holds"), [(None, False), (0.9, False), (0.91, True)])
+def test_a_threshold_of_the_answer_risk_is_met_by_a_number_only(answer: float | None, holds: bool) -> None:
+    (read,) = Stop(on="answer > 0.9").conditions
+    assert read.name == "answer>0.9"
+    assert read.holds(StepEvent({"answer_so_far": answer})) is holds
+    assert read.holds(StepEvent({})) is False
+
+
+def test_a_run_is_stopped_where_its_answer_becomes_risky() -> None:
+    model = sharpen(tiny_model())
+    _, (free,) = acted_on([], model, **GREEDY)
+    assert free.early_warning is not None
+    so_far = free.early_warning.answer_so_far
+    step = int(np.nanargmax(so_far[:-2]))
+    limit = float(so_far[step]) - 1e-4
+    _, (run,) = acted_on([Stop(on=f"answer>{limit}")], model, **GREEDY)
+    first = int(np.argmax(so_far > limit))
+    assert [each.step for each in run.interventions] == [first + 1], "from the numbers of the step before"
+    assert run.interventions[0].evidence == {"value": pytest.approx(float(so_far[first]), abs=1e-6)}
 
 
 @pytest.mark.parametrize("trigger", ["nan", "nan_detected", "NaN", "risk>0.9", "risk >= 0.9", "failure_risk>0.5"])

@@ -8,6 +8,7 @@ from opentelemetry import baggage
 from opentelemetry import context as otel_context
 
 from opentelemetry_instrumentation_corevital import RAGContext, rag_context, semconv
+from opentelemetry_instrumentation_corevital.catalogue import rag_names
 from opentelemetry_instrumentation_corevital.instrumentation.rag_attributes import RETRIEVED_BYTES
 from tests.support.in_memory import instrumented
 from tests.support.tiny_models import prompt, tiny_model
@@ -32,7 +33,7 @@ def about_rag(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_counts_are_told_and_documents_are_not() -> None:
-    counts = {semconv.RAG_CONTEXT_TOKEN_COUNT: 120, semconv.RAG_DOCUMENT_COUNT: 2}
+    counts = {rag_names.CONTEXT_TOKEN_COUNT: 120, rag_names.DOCUMENT_COUNT: 2}
     assert about_rag(generated(RETRIEVED)[-1]) == counts
     assert [about_rag(each) for each in generated(RETRIEVED, count=2)] == [{}, {}, counts], "once, on the call's span"
     assert about_rag(generated(None)[-1]) == {}
@@ -40,32 +41,32 @@ def test_counts_are_told_and_documents_are_not() -> None:
 
 def test_with_content_on_documents_are_told() -> None:
     found = about_rag(generated(RETRIEVED, capture_message_content="span_only")[-1])
-    assert json.loads(found.pop(semconv.RAG_METADATA)) == RETRIEVED.metadata
+    assert json.loads(found.pop(rag_names.METADATA)) == RETRIEVED.metadata
     assert found == {
-        semconv.RAG_CONTEXT_TOKEN_COUNT: 120,
-        semconv.RAG_DOCUMENT_COUNT: 2,
-        semconv.RAG_DOC_IDS: ("doc-1", "doc-2"),
-        semconv.RAG_DOC_TITLES: ("On seas", "On \u6d77"),
+        rag_names.CONTEXT_TOKEN_COUNT: 120,
+        rag_names.DOCUMENT_COUNT: 2,
+        rag_names.DOC_IDS: ("doc-1", "doc-2"),
+        rag_names.DOC_TITLES: ("On seas", "On \u6d77"),
     }
 
 
 def test_what_is_too_much_for_a_span_is_left_out_and_said() -> None:
     many = RAGContext(retrieved_doc_ids=[f"document {number}" for number in range(1000)], retrieved_doc_titles=["a"])
     attributes = generated(many, capture_message_content="span_only")[-1]
-    assert about_rag(attributes) == {semconv.RAG_DOCUMENT_COUNT: 1000, semconv.RAG_DOC_TITLES: ("a",)}
+    assert about_rag(attributes) == {rag_names.DOCUMENT_COUNT: 1000, rag_names.DOC_TITLES: ("a",)}
     reason = f"cut: larger than {RETRIEVED_BYTES} bytes"
-    assert json.loads(attributes[semconv.CAPTURE_ABSENT])[semconv.RAG_DOC_IDS] == reason
+    assert json.loads(attributes[semconv.CAPTURE_ABSENT])[rag_names.DOC_IDS] == reason
 
 
 def test_counts_come_from_an_earlier_service_by_the_baggage() -> None:
     def calling(value: str) -> dict[str, Any]:
-        token = otel_context.attach(baggage.set_baggage(semconv.RAG_CONTEXT_TOKEN_COUNT, value))
+        token = otel_context.attach(baggage.set_baggage(rag_names.CONTEXT_TOKEN_COUNT, value))
         try:
             return about_rag(generated(None)[-1])
         finally:
             otel_context.detach(token)
 
-    assert calling("77") == {semconv.RAG_CONTEXT_TOKEN_COUNT: 77}
+    assert calling("77") == {rag_names.CONTEXT_TOKEN_COUNT: 77}
     assert calling("-1") == calling("many") == calling("9" * 5000) == {}
 
 
@@ -106,7 +107,7 @@ def test_a_file_that_cannot_be_read_says_where(text: str, message: str) -> None:
 
 
 def test_counts_are_told_of_calls_that_are_not_measured_too() -> None:
-    counts = {semconv.RAG_CONTEXT_TOKEN_COUNT: 120, semconv.RAG_DOCUMENT_COUNT: 2}
+    counts = {rag_names.CONTEXT_TOKEN_COUNT: 120, rag_names.DOCUMENT_COUNT: 2}
     assert about_rag(generated(RETRIEVED, capture_ratio=0.0, capture_message_content="span_only")[-1]) == counts
 
 

@@ -32,6 +32,17 @@ def run(folder: Path, target: Path, *, content: bool = False, dry_run: bool = Fa
     return outcome
 
 
+def test_the_answer_risk_comes_back(tmp_path: Path) -> None:
+    source = report(version="0.4.0")
+    source["extensions"]["risk"]["answer_risk"] = 0.75
+    write_file(tmp_path / "old", source)
+    assert run(tmp_path / "old", tmp_path / "new.db").migrated == 1
+    with open_store(tmp_path / "new.db") as store:
+        stored = store.run("last")
+    assert stored.summary.risk_answer == 0.75
+    assert report_of(stored)["extensions"]["risk"]["answer_risk"] == 0.75
+
+
 @pytest.mark.parametrize("version", ["0.3.0", "0.4.0"])
 def test_a_report_shows_what_it_said(tmp_path: Path, version: str) -> None:
     source = report(version=version)

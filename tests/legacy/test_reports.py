@@ -10,6 +10,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital import RAGContext, get_fingerprint, open_store, semconv
 from opentelemetry_instrumentation_corevital._internal.npz import to_npz
+from opentelemetry_instrumentation_corevital.catalogue import rag_names
 from opentelemetry_instrumentation_corevital.cli.report_export import report_text
 from opentelemetry_instrumentation_corevital.legacy.report import report_of
 from opentelemetry_instrumentation_corevital.legacy.report_words import RISK_FACTORS
@@ -74,7 +75,7 @@ def test_extensions_have_the_schemas_types_and_words(run_once: Any, cli: Cli) ->
     assert set(extensions["risk"]["risk_factors"]) <= set(RISK_FACTORS.values())
     own = extensions["corevital"]["attributes"]
     assert own[semconv.RISK_FACTORS] == run.attributes[semconv.RISK_FACTORS], "ours stay"
-    assert json.loads(own[semconv.RAG_METADATA]) == RETRIEVED["retrieval_metadata"]
+    assert json.loads(own[rag_names.METADATA]) == RETRIEVED["retrieval_metadata"]
     Path("again.json").write_text(json.dumps(extensions["rag"]))
     assert RAGContext.from_json(Path("again.json").read_text()).metadata == RETRIEVED["retrieval_metadata"]
 

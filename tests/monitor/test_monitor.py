@@ -120,6 +120,7 @@ def test_before_any_run_nothing_is_known(name: str) -> None:
     with pytest.raises(RuntimeError, match="no run has finished"):
         getattr(monitor, name)()
     assert (monitor.should_intervene(), monitor.intervention(), monitor.get_risk_so_far()) == (False, None, 0.0)
+    assert monitor.get_answer_so_far() is None
 
 
 def test_the_summary_has_its_keys(model: Any) -> None:
@@ -128,6 +129,7 @@ def test_the_summary_has_its_keys(model: Any) -> None:
     summary = monitor.get_summary()
     assert summary["risk_score"] == monitor.get_risk_score() >= 0.9
     assert summary["risk_level"] == "high"
+    assert (summary["answer_risk"] is None) == ("answer_risk" in summary["absent"])
     assert summary["risk_factors"][0] == "repetition_loop_detected"
     assert summary["blamed_layers"] == []
     assert summary["health_flags"] == monitor.get_health_flags()

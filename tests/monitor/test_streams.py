@@ -36,6 +36,7 @@ KEYS = [
     "flags",
     "sequence_index",
     "time",
+    "answer_so_far",
 ]
 
 

@@ -25,6 +25,7 @@ from opentelemetry_instrumentation_corevital.calibration import Profiles
 from opentelemetry_instrumentation_corevital.monitor.should_intervene import Advice
 from opentelemetry_instrumentation_corevital.policies import BreakReasoning, CoolDown, Retry, RollBack, Stop
 from opentelemetry_instrumentation_corevital.processors import (
+    AnswerProcessor,
     BlameProcessor,
     CompoundProcessor,
     EarlyWarningProcessor,
@@ -130,7 +131,7 @@ def objects(folder: Path) -> Iterator[Any]:
     yield thresholds
     assert isinstance(thresholds.profile, Profile)
     yield from (thresholds.profile, thresholds.profile.model, Profiles("off"))
-    judges = (HealthProcessor, EarlyWarningProcessor, RiskProcessor, BlameProcessor)
+    judges = (HealthProcessor, EarlyWarningProcessor, RiskProcessor, AnswerProcessor, BlameProcessor)
     yield from (each(thresholds) for each in judges)
     yield from (CompoundProcessor(), FingerprintProcessor(), NarrativeProcessor())
     yield from (RunFilter(model=LONG, flag="nan"), Receipt(5), CoreVitalInstrumentor(), ConsoleRunExporter())

@@ -100,7 +100,7 @@ def test_what_is_bounded_has_bounded_intervals(name: str, basis: str) -> None:
     for asked, numbers, ill in zip(prompts, ((1.0, 1.0, 1.0, 0.4), (0.0, 0.05, 0.0, 0.0)), (True, False), strict=True):
         flags: dict[str, Any] = dict.fromkeys(FLAGS, ill) | {"label": "correct" if ill else "incorrect"}
         pairs = zip(asked, numbers, strict=True)
-        sides.append([make(p, risk_score=value, margin_mean=value, **flags) for p, value in pairs])
+        sides.append([make(p, risk_score=value, risk_answer=value, margin_mean=value, **flags) for p, value in pairs])
     found = by_measure(*sides)[name]
     assert found.low is not None
     assert found.high is not None

@@ -43,7 +43,7 @@ def test_an_upgraded_file_is_like_a_new_one_and_keeps_its_runs(version: int, tmp
     assert shape(v1) != shape(tmp_path / "new.db")
     exporter = SQLiteSpanExporter(v1)
     said = {semconv.STOP_REASON: "policy", semconv.INTERVENTION_KIND: "stop"}
-    said |= {semconv.FINGERPRINT_VERSION: "2", semconv.FINGERPRINT_VECTOR: [0.25, 0.5, 0.0]}
+    said |= {semconv.RISK_ANSWER: 0.75, semconv.FINGERPRINT_VERSION: "2", semconv.FINGERPRINT_VECTOR: [0.25, 0.5, 0.0]}
     exporter.export(make_spans(**{"corevital.health.attention_collapse_detected": True}, **said))
     exporter.shutdown()
     assert exporter.last_error is None
@@ -58,6 +58,8 @@ def test_an_upgraded_file_is_like_a_new_one_and_keeps_its_runs(version: int, tmp
         assert (old.entropy_mean, old.surprisal_mean, old.risk_method, old.label) == (1.5, None, "rules", None)
         assert old.damage == {}, "what was refused before is not known"
         assert (old.stop_reason, old.intervention) == (None, None), "what an old span does not say is not known"
+        assert (newest.risk_answer, old.risk_answer) == (0.75, None)
+        assert store.runs(answer_above=0.5) == [newest]
         assert store.runs(stop_reason="policy") == store.runs(intervened=True) == [newest]
         assert store.runs(intervened=False) == [old]
         assert store.similar(newest) == [(old, pytest.approx((1 / 3) ** 0.5))], "its vector is taken from its span"

@@ -38,6 +38,8 @@ def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         level = "high" if risk >= 0.7 else "low"
         changes = {semconv.RISK_SCORE: risk, semconv.RISK_LEVEL: level, semconv.GEN_AI_USAGE_OUTPUT_TOKENS: tokens}
         changes |= {semconv.GEN_AI_REQUEST_MODEL: f"org/model-{count % 3}", semconv.HEALTH_NAN: count % 4 == 0}
+        if count % 2 == 0:  # the others are outside its support
+            changes[semconv.RISK_ANSWER] = risk / 2
         if count % 5 == 0:
             changes |= {semconv.WARNINGS: ["repetition_risk", "entropy_rising"], semconv.STOP_REASON: "policy"}
             changes |= {semconv.INTERVENTION_KIND: "stop"}
@@ -121,6 +123,7 @@ def test_a_place_of_another_list_is_refused(mixed: Place) -> None:
         {"label": "any"},
         {"label": "none", "stop_reason": "policy"},
         {"label": "fine"},
+        {"outcome_known": "given", "model": "org/model-1"},
         {"intervened": True, "tokens_above": 10},
         {"intervened": False},
         {"service": "tests", "prompt_hash": "ab"},

@@ -129,6 +129,8 @@ FILTERS: tuple[dict[str, Any], ...] = (
     {"label": "any"},
     {"label": "none"},
     {"label": "incorrect"},
+    {"outcome_known": "any"},
+    {"outcome_known": "expected"},
     {"longer_than": 1.0},
     {"tokens_above": 40},
     {"tokens_above": 10**30},
@@ -144,6 +146,9 @@ FILTERS: tuple[dict[str, Any], ...] = (
     {"baseline_source": "learned", "stop_reason": "length"},
     {"risk_below": 0.9},
     {"risk_above": 0.2, "risk_below": 0.25},
+    {"answer_above": 0.5},
+    {"answer_below": 0.81},
+    {"answer_above": 0.5, "answer_below": 0.6},
     {"warning": "repetition_risk"},
     {"warning": "repetition"},
     {"text": "ORG/o"},
@@ -166,6 +171,8 @@ def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     place.add(spans_at([4_010, 4_011], **{semconv.STOP_REASON: "policy", semconv.INTERVENTION_KIND: "stop"}))
     place.add(spans_at([4_012], **{semconv.STOP_REASON: "length", semconv.INTERVENTION_KIND: "cool_down"}))
     place.add(spans_at([4_013], **{semconv.STOP_REASON: "length", semconv.VERDICTS["baseline.source"]: "learned"}))
+    for start, probability in ((4_014, 0.55), (4_015, 0.9)):
+        place.add(spans_at([start], **{semconv.STOP_REASON: "length", semconv.RISK_ANSWER: probability}))
     place.add(make_call(2))
     with place.open() as source:
         source.set_label(source.runs(limit=None)[3], "incorrect")
@@ -177,7 +184,7 @@ def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_filters_find_what_meets_them(mixed: Place, filters: dict[str, Any]) -> None:
     with mixed.open() as source:
         everything = source.runs(limit=None)
-        assert len(everything) == 15
+        assert len(everything) == 17
         wanted = RunFilter(**filters)
         expected = [run for run in everything if meets(run, wanted)]
         assert source.runs(limit=None, **filters) == expected

@@ -2,9 +2,10 @@
 
 import json
 import sqlite3
+import struct
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.store.database import APPLICATION_ID
@@ -12,7 +13,7 @@ from tests.support.subprocesses import ROOT
 
 SCHEMAS: Final = ROOT / "tests" / "store"
 
-SAID: Final = {
+SAID: Final[dict[str, Any]] = {
     semconv.ENTROPY_MEAN: 1.5,
     semconv.RISK_METHOD: "rules",
     semconv.FINGERPRINT_VERSION: "2",
@@ -40,6 +41,9 @@ def made_by(version: int, tmp_path: Path) -> Path:
         )
         if version >= 3:  # whose writer had these columns
             connection.execute("UPDATE runs SET entropy_mean = 1.5, risk_method = 'rules'")
+        if version >= 8:
+            vector = struct.pack("<3d", *SAID[semconv.FINGERPRINT_VECTOR])
+            connection.execute("INSERT INTO fingerprints VALUES (?, ?, '2', ?)", (*key, vector))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {version}")
         connection.commit()

@@ -31,6 +31,8 @@ from ..baselines.profiled_signals import collapsed_fractions
 from ..catalogue.verdict import WarningSignal
 from ..catalogue.verdicts import EARLY_WARNINGS
 from ..run import EarlyWarning, Run, middle_third
+from .answer_risk import answer_model
+from .answer_so_far import AnswerSoFar
 from .collapse import CollapseDetector
 from .ending import ended_itself, failed_by_numbers
 from .failure_risk import failure_risk
@@ -66,6 +68,7 @@ class StepNumbers(NamedTuple):
     """Index of the first of these layers."""
     most_entropy: float = largest_entropy(None)
     """That the model's vocabulary allows, bit."""
+    surprisal: float = math.nan
 
 
 class Warned(NamedTuple):
@@ -75,6 +78,8 @@ class Warned(NamedTuple):
     failure_risk: float
     risk_so_far: float
     repetition: Repetition | None
+    answer_so_far: float | None = None
+    """None outside the support of the answer risk."""
 
 
 class EarlyWarningMonitor:
@@ -96,13 +101,14 @@ class EarlyWarningMonitor:
         self._most_entropy = largest_entropy(None)
         self._high_entropy_steps = 0
         self._nonfinite = False
+        self._answer = AnswerSoFar(answer_model(thresholds))
         self._repeated = 0  # steps in a row
         self.evidence: dict[str, dict[str, Any]] = {}
         """Signal -> the numbers of its first warning."""
 
     def update(self, step: StepNumbers) -> Warned:
         """Take the next step and return what holds at it."""
-        token, entropy, margin, top1_prob, nonfinite, collapsed, log_norms, first, self._most_entropy = step
+        token, entropy, margin, top1_prob, nonfinite, collapsed, log_norms, first, self._most_entropy, surprisal = step
         self._step += 1
         self._entropy.add(entropy)
         self._margin.add(margin)
@@ -129,6 +135,7 @@ class EarlyWarningMonitor:
             failure_risk(nonfinite=False, loop=loop, recurring=self._repetition.recurring),
             self._risk_so_far(loop),
             repetition,
+            self._answer.add(surprisal, entropy, margin, top1_prob),
         )
 
     def follow(self, part: Run) -> Iterator[Warned]:
@@ -227,11 +234,13 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
     monitor = EarlyWarningMonitor(thresholds)
     failure: list[float] = []
     risk: list[float] = []
+    answer: list[float] = []
     active: dict[int, tuple[str, ...]] = {}
     order: dict[str, None] = {}
     for index, warned in enumerate(monitor.follow(run)):
         failure.append(warned.failure_risk)
         risk.append(warned.risk_so_far)
+        answer.append(math.nan if warned.answer_so_far is None else warned.answer_so_far)
         if warned.signals:
             active[index] = warned.signals
             order.update(dict.fromkeys(warned.signals))
@@ -244,6 +253,7 @@ def judge_early_warning(run: Run, thresholds: Thresholds = DEFAULT) -> EarlyWarn
         failure_risk_at_end=_at_end(run, failure),
         evidence=monitor.evidence,
         absent=_absent(run),
+        answer_so_far=np.array(answer, np.float32),
     )
 
 
@@ -280,7 +290,7 @@ def _why_absent(run: Run, warning: WarningSignal) -> str | None:
 def _steps(run: Run) -> Iterator[StepNumbers]:
     nothing = np.full(run.steps, np.nan, np.float32)
     zero = np.zeros(run.steps, np.int32)
-    columns = [run.columns.get(name, nothing).tolist() for name in ("entropy", "margin", "top1_prob")]
+    columns = [run.columns.get(name, nothing).tolist() for name in ("entropy", "margin", "top1_prob", "surprisal")]
     # A -Inf is a legal logit here, as in `signals.py`; `health.py` judges it with the whole run in view.
     nonfinite = (run.columns.get("logits_nan", zero) + run.columns.get("logits_posinf", zero)) > 0
     for name in ("hidden_nan", "hidden_inf"):
@@ -290,7 +300,10 @@ def _steps(run: Run) -> Iterator[StepNumbers]:
     collapsed = nothing if fractions is None else fractions
     first, norms = _log_norms(run)
     same = repeat(first, run.steps), repeat(largest_entropy(run.model.vocabulary_size), run.steps)
-    rows = zip(run.tokens.tolist(), *columns, nonfinite.tolist(), collapsed.tolist(), norms, *same, strict=True)
+    *logits, surprisal = columns
+    rows = zip(
+        run.tokens.tolist(), *logits, nonfinite.tolist(), collapsed.tolist(), norms, *same, surprisal, strict=True
+    )
     return map(StepNumbers._make, rows)
 
 

@@ -66,10 +66,13 @@ class LiveJudge:
             "flags": tuple(self._flags),
             "sequence_index": part.sequence_index,
             "time": int(part.time_ns[0]) / 1e9,
+            "answer_so_far": warned.answer_so_far,
         }
         if not self._early_warning:
             del values["warning_signals"], values["failure_risk"]
         thresholds = {"risk": {"value": warned.risk_so_far}, "failure_risk": {"value": round(warned.failure_risk, 4)}}
+        if warned.answer_so_far is not None:
+            thresholds["answer"] = {"value": warned.answer_so_far}
         return Judged(StepEvent(values), warned, {**self._monitor.evidence, **self._flags, **thresholds})
 
     def _raise(self, step: int, part: Run, warned: Warned) -> None:

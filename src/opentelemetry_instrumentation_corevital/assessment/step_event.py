@@ -12,7 +12,8 @@ class StepEvent(Mapping[str, Any]):
     Keys, in this order: `step_index`; `token_id`; `token_text`, None where nothing decodes it; `entropy` and
     `surprisal` (bit), None where they were not measured; `risk_so_far` in [0, 1]; `warning_signals`, the early
     warnings that are true at this step; `margin` in [0, 1]; `failure_risk` in [0, 1]; `flags`, the health flags
-    raised so far; `sequence_index`; `time`, Unix time in seconds. Without early warnings there are no
+    raised so far; `sequence_index`; `time`, Unix time in seconds; `answer_so_far`, the probability in [0, 1] that the
+    answer up to here is wrong, None outside the support of the answer risk. Without early warnings there are no
     `warning_signals` and no `failure_risk`.
     """
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from .._internal.short_repr import short_repr
+from ..baselines.answer_model import AnswerModel
 from ..baselines.profile import Profile
 from ..baselines.run_numbers import RunLimit
 
@@ -170,6 +171,9 @@ class Thresholds:
 
     limit: RunLimit | None = None
     """Beyond which a run has to be before a layer of it is out; None: not enough is known of the model's runs."""
+
+    answer: AnswerModel | None = None
+    """Of the answer risk, fitted on labelled runs of the run's model; None: the one that CoreVital comes with."""
 
     __repr__ = short_repr
 

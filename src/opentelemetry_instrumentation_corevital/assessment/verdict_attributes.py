@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from .. import semconv
 from .._internal.values import plain
+from ..catalogue import intervention_names
 from ..catalogue.definitions import LONGEST_TRIGGER
 from ..catalogue.fitting import fitting
 from ..catalogue.verdict import Carrier, Role
@@ -69,11 +70,12 @@ INTERVENTION: Final[dict[str, Callable[[Intervention], Any]]] = {
     semconv.INTERVENTION_KIND: lambda each: each.kind,
     semconv.INTERVENTION_TRIGGER: lambda each: each.trigger[:LONGEST_TRIGGER],
     semconv.INTERVENTION_STEP: lambda each: each.step,
-    semconv.INTERVENTION_TOKENS_LEFT: lambda each: each.tokens_left,
+    intervention_names.TOKENS_LEFT: lambda each: each.tokens_left,
     semconv.INTERVENTION_OUTCOME: lambda each: each.outcome,
-    semconv.INTERVENTION_ROLLBACK_MODE: lambda each: each.rollback_mode,
+    intervention_names.ROLLBACK_MODE: lambda each: each.rollback_mode,
 }
-"""Attribute -> its value, of an intervention: the span has the last one's, each event its own."""
+"""Attribute -> its value, of an intervention: an event has all of them, the run's span most of the last one's."""
+_ON_THE_SPAN: Final = tuple(name for name in INTERVENTION if name in semconv.VERDICTS.values())
 
 
 def _of_last(name: str, run: Run, _: Any) -> Any:
@@ -126,6 +128,15 @@ VERDICTS: Final[dict[Role, Verdict]] = {
             semconv.RISK_METHOD: lambda _, risk: risk.method,
         },
     ),
+    "answer": Verdict(
+        lambda run: run.answer,
+        {
+            semconv.RISK_ANSWER: lambda _, answer: answer.probability,
+            semconv.RISK_ANSWER_SUPPORT: lambda _, answer: answer.support,
+            semconv.RISK_ANSWER_METHOD: lambda _, answer: answer.method,
+            semconv.RISK_ANSWER_FACTORS: lambda _, answer: [f"{name}={by:+.3f}" for name, by in answer.factors] or None,
+        },
+    ),
     "blame": Verdict(
         lambda run: run.blame,
         {
@@ -148,7 +159,7 @@ VERDICTS: Final[dict[Role, Verdict]] = {
         lambda run: run,
         {
             semconv.STOP_REASON: lambda run, _: run.stop_reason,
-            **{name: partial(_of_last, name) for name in INTERVENTION},
+            **{name: partial(_of_last, name) for name in _ON_THE_SPAN},
         },
     ),
     "baseline": Verdict(
@@ -156,7 +167,6 @@ VERDICTS: Final[dict[Role, Verdict]] = {
         {
             semconv.VERDICTS["baseline.source"]: lambda _, used: used.source,
             semconv.VERDICTS["baseline.runs"]: lambda _, used: used.runs,
-            semconv.VERDICTS["baseline.tokens"]: lambda _, used: used.tokens,
         },
     ),
     "assessment": Verdict(lambda run: run.risk, {semconv.ASSESSMENT: lambda run, _: assessment_line(run)}),

@@ -1,7 +1,8 @@
 """Which baseline a model is judged with.
 
 The sources in order: the one that is named; the model's own from the profiles folder (calibrated); the one that comes
-with the package, for exactly this model; what was learned from its served runs; none.
+with the package, for exactly this model; what was learned from its served runs; none. A profile that has an answer risk
+of the model's own and nothing else gives that, and the next source what is usual.
 """
 
 import logging
@@ -9,7 +10,7 @@ import os
 import re
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from .._internal.baseline_use import BaselineSource
 from .._internal.short_repr import short_repr
 from ..config import data_folder
 from ..run import ModelInfo, Run
+from .answer_model import AnswerModel
 from .learned import LearnedBaseline, identity_of
 from .learned_files import SUFFIX, read_baseline
 from .learner import LEARNER, Pupil, Usual
@@ -85,6 +87,8 @@ class FoundProfile:
     """Beyond which a run has to be as a whole before a layer of it is out; None: nothing is known of whole runs."""
     pupil: Pupil | None = None
     """What runs of the model are handed over to; None: nothing is learned."""
+    answer: AnswerModel | None = None
+    """Of the answer risk, fitted on labelled runs of the model; None: none was, or what was is not used."""
 
     __repr__ = short_repr
 
@@ -120,7 +124,7 @@ class Profiles:
                 if found.reason is not None:
                     logger.warning("CoreVital: %s", found.reason)
             found = self._found[model]
-        return found if found.pupil is None else _learned(found.pupil, found.reason)
+        return found if found.pupil is None else _learned(found, found.pupil)
 
     def of_run(self, run: Run) -> FoundProfile:
         """Return the baseline that a run is judged with: the same one however often it is asked for by a thread."""
@@ -137,23 +141,35 @@ class Profiles:
             return FoundProfile()
         if isinstance(self._named, LearnedBaseline):
             return _named_learned(self._named, model)
-        if self._named is not None:
-            return _checked(self._named, model, "calibrated", named=True)
-        reasons: list[str] = []
-        folders: tuple[tuple[Path, BaselineSource], ...] = ((profiles_folder(), "calibrated"), (_PACKAGED, "packaged"))
-        for folder, source in folders:
-            file = _own_file(folder, model)
-            if file is None:
-                continue
-            try:
-                found = _checked(read_profile(file), model, source, named=False)
-            except ProfileError as error:
-                found = FoundProfile(reason=f"{error}; runs are judged without it")
-            if found.profile is not None:
-                return found
-            reasons.append(str(found.reason))
-        pupil = LEARNER.pupil(model)
-        return FoundProfile(reason="; ".join(reasons) or None, pupil=pupil)
+        if self._named is None:
+            return _found_for(model)
+        found = _checked(self._named, model, "calibrated", named=True)
+        if not self._named.only_answer:
+            return found
+        usual = _found_for(model)
+        reasons = "; ".join(filter(None, (found.reason, usual.reason)))
+        return replace(usual, answer=found.answer, differences=found.differences, reason=reasons or None)
+
+
+def _found_for(model: ModelInfo) -> FoundProfile:
+    """Return what is found for a model without a name: the first of the sources that has something."""
+    reasons: list[str] = []
+    answer: AnswerModel | None = None
+    folders: tuple[tuple[Path, BaselineSource], ...] = ((profiles_folder(), "calibrated"), (_PACKAGED, "packaged"))
+    for folder, source in folders:
+        file = _own_file(folder, model)
+        if file is None:
+            continue
+        try:
+            found = _checked(read_profile(file), model, source, named=False)
+        except ProfileError as error:
+            found = FoundProfile(reason=f"{error}; runs are judged without it")
+        answer = answer or found.answer
+        if found.profile is not None:
+            return replace(found, answer=answer)
+        if found.reason is not None:
+            reasons.append(found.reason)
+    return FoundProfile(reason="; ".join(reasons) or None, pupil=LEARNER.pupil(model), answer=answer)
 
 
 class _LastRun(threading.local):
@@ -180,15 +196,19 @@ def _checked(profile: Profile, model: ModelInfo, source: BaselineSource, *, name
         return FoundProfile(reason=f"{_another(profile, model)} ({told}); runs are judged without it")
     if variations:
         logger.warning("CoreVital: %s (%s); it is used as asked", _another(profile, model), ", ".join(variations))
+    differing = (*variations, *profile.model.roundings(model))
+    if profile.only_answer:
+        return FoundProfile(differences=differing, answer=profile.answer)
     limit, why_not = limit_of_profile(profile)
     return FoundProfile(
         profile,
         None if why_not is None else f"{why_not}; until then no flag of layers rests on it",
-        differences=(*variations, *profile.model.roundings(model)),
+        differences=differing,
         source=source,
         runs=profile.made.runs,
         tokens=profile.made.steps,
         limit=limit,
+        answer=profile.answer,
     )
 
 
@@ -216,19 +236,18 @@ def _named_learned(baseline: LearnedBaseline, model: ModelInfo) -> FoundProfile:
     )
 
 
-def _learned(pupil: Pupil, reason: str | None) -> FoundProfile:
-    """Return what was learned up to now."""
+def _learned(found: FoundProfile, pupil: Pupil) -> FoundProfile:
+    """Return what was found, with what was learned up to now."""
     usual: Usual = pupil.usual
     if not usual.runs:
-        return FoundProfile(reason=reason or pupil.refused, pupil=pupil)
-    return FoundProfile(
-        None if usual.limit is None else usual.profile,
-        reason=reason,
+        return replace(found, reason=found.reason or pupil.refused)
+    return replace(
+        found,
+        profile=None if usual.limit is None else usual.profile,
         source="learned",
         runs=usual.runs,
         tokens=usual.tokens,
         limit=usual.limit,
-        pupil=pupil,
     )
 
 

@@ -19,11 +19,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .._internal.file_io import NoJsonError, OddFileError, parsed_json, read_regular
 from .._internal.short_repr import call_like
 from ..run import ModelInfo
+from .answer_model import AnswerModel
 from .profiled_signals import LAYER_SIGNALS, STEP_SIGNALS
 
 FORMAT: Final = "corevital-baseline-profile"
-VERSION: Final = 2
-"""1 had no numbers of runs and no largest values of windows; it is still read."""
+WITHOUT_ANSWER: Final = 2
+"""Version of a profile that has no answer risk: earlier CoreVitals read it. 1 had no numbers of runs and no largest
+values of windows."""
+VERSION: Final = 3
+"""With the answer risk. All earlier ones are read."""
 LARGEST: Final = 8 << 20
 """Bytes above which a file is not read: a profile of 200 layers has 0.3 MB."""
 
@@ -229,14 +233,21 @@ class Profile(_Part):
     """A model's baseline profile."""
 
     format: Literal["corevital-baseline-profile"] = FORMAT
-    version: Literal[1, 2] = 1
+    version: Literal[1, 2, 3] = 1
     model: Identity
     made: Made
     runs: ProfiledRuns | None = None
     """None in a profile of version 1, and where no run is long enough to be measured."""
+    answer: AnswerModel | None = None
+    """Of the answer risk, fitted on labelled runs of the model; None: the one that CoreVital comes with is used."""
     levels: tuple[float, ...] = LEVELS
     signals: dict[str, Spreads]
     layers: dict[str, Spreads]
+
+    @property
+    def only_answer(self) -> bool:
+        """Whether it says nothing of what is usual: then that is taken from elsewhere."""
+        return self.answer is not None and not self.signals and not self.layers
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Profile":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..baselines.profile import (
     LEVELS,
-    VERSION,
+    WITHOUT_ANSWER,
     Identity,
     Made,
     Number,
@@ -67,7 +67,7 @@ def fit_profile(
         raise ProfileError("a profile needs runs whose logits were measured")
     digest = None if prompts is None else hashlib.sha256("\n".join(prompts).encode()).hexdigest()
     return Profile(
-        version=VERSION,
+        version=WITHOUT_ANSWER,
         model=Identity.of(model),
         made=Made(version=__version__, runs=len(healthy), steps=steps, prompts_sha256=digest),
         runs=_numbers(healthy, measured, [place if groups is None else groups[place] for place in kept], rows),

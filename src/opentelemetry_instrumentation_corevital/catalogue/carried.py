@@ -92,6 +92,36 @@ CARRIED: Final[tuple[Carried, ...]] = (
         since=3,
     ),
     Carried(
+        path="risk.answer",
+        type="double",
+        between=(0.0, 1.0),
+        unit="1",
+        meaning="probability that the answer is wrong; absent outside the support",
+        role="answer",
+        column="risk_answer",
+        since=9,
+        view="RiskAnswer",
+        carriers=("route", "keep"),
+    ),
+    Carried(
+        path="risk.answer_support",
+        type="boolean",
+        meaning="whether the run is like those that the answer risk was fitted on",
+        role="answer",
+    ),
+    Carried(
+        path="risk.answer_method",
+        type="string",
+        meaning="the coefficients' name and version: `logistic-1`, or `labels-1` for a model's own",
+        role="answer",
+    ),
+    Carried(
+        path="risk.answer_factors",
+        type="string[]",
+        meaning="what moved the log-odds, farthest first, as `feature=distance`",
+        role="answer",
+    ),
+    Carried(
         path="early_warning.failure_risk",
         type="double",
         between=(0.0, 1.0),
@@ -233,13 +263,6 @@ CARRIED: Final[tuple[Carried, ...]] = (
         role="baseline",
     ),
     Carried(
-        path="baseline.tokens",
-        type="int",
-        unit="{token}",
-        meaning="tokens of these runs",
-        role="baseline",
-    ),
-    Carried(
         path="intervention.kind",
         type="string",
         longest=LONGEST_WORD,
@@ -271,13 +294,6 @@ CARRIED: Final[tuple[Carried, ...]] = (
         role="outcome",
     ),
     Carried(
-        path="intervention.tokens_left",
-        type="int",
-        unit="{token}",
-        meaning="the limit minus what was generated then: no guess of what was saved; absent where there is no limit",
-        role="outcome",
-    ),
-    Carried(
         path="intervention.outcome",
         type="string",
         longest=LONGEST_WORD,
@@ -285,13 +301,6 @@ CARRIED: Final[tuple[Carried, ...]] = (
             "`stopped`: it ended the sequence; `continued`: generation went on, changed; `failed`: it could not be "
             "carried out"
         ),
-        role="outcome",
-    ),
-    Carried(
-        path="intervention.rollback_mode",
-        type="string",
-        longest=LONGEST_WORD,
-        meaning="of a rollback: `crop`, the cache was cut back; `prefill`, it was computed again from the kept tokens",
         role="outcome",
     ),
 )

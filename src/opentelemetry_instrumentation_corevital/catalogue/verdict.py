@@ -22,6 +22,7 @@ Role = Literal[
     "early_warning",
     "compound",
     "risk",
+    "answer",
     "blame",
     "fingerprint",
     "narrative",

@@ -102,6 +102,41 @@ ENTRIES: Final[Mapping[str, Entry]] = {
             "say that the answer is right"
         ),
     ),
+    "answer": Entry(
+        definition=(
+            "`corevital.risk.answer`: the probability that the answer is wrong, 1 / (1 + exp(-x)), where x is the "
+            "intercept plus, over the features, coefficient x (feature - mean) / scale. The features are those of the "
+            "run's own distributions that its length cannot blow up: {{answer_features}}. It does not say whether the "
+            "generation broke: that is the [risk](#risk)"
+        ),
+        unit="1, in [0, 1]",
+        default=(
+            "runs whose logits were measured and that are in its support (`corevital.risk.answer_support`): at most "
+            "{{answer_tokens}} tokens, and each feature within the range of the answers that it was fitted on. Else it "
+            "is absent and `corevital.capture.absent` says why under `answer_risk`. A model's own, fitted on its "
+            "labelled runs, goes before the one that CoreVital comes with (`corevital.risk.answer_method`)"
+        ),
+        evidence=(
+            "`corevital.risk.answer_factors`: how far each feature moved x, farthest first: `surprisal_scaled=+0.310` "
+            "made a wrong answer likelier"
+        ),
+        measured="on labelled runs of models and tasks other than those that it was fitted on",
+        advice=(
+            "sort answers by it, and read or check those at the top first. That a run is in the support does not say "
+            "that its task is one of those that the probability was fitted on: no number of a run can tell that"
+        ),
+    ),
+    "answer_so_far": Entry(
+        definition=(
+            "the [answer risk](#answer) of the run if it were cut off at that step. It has no number beyond "
+            "{{answer_tokens}} tokens, nor at a step whose features are out of range"
+        ),
+        unit="1, per step",
+        default="where logits are measured",
+        evidence="none: the finished run has the factors",
+        measured="it equals the answer risk of the run cut off there (a property that the tests hold)",
+        advice="the policy condition `answer>0.9` acts on it; early steps know little of the answer",
+    ),
     "blame": Entry(
         definition="the layers that stand out, the worst first, by the reasons below. A healthy run blames nobody",
         unit="layer, severity in (0, 1]",

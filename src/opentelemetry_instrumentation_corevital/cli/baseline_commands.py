@@ -16,6 +16,7 @@ from ..baselines.learned import LearnedBaseline, key_of
 from ..baselines.learned_files import SUFFIX, baselines_folder, file_of, files, read_baseline, remove, to_bytes, update
 from ..baselines.profile import Identity, ProfileError
 from ..baselines.run_numbers import ALPHA, FEWEST_RUNS, MANY_RUNS
+from .calibrated_profiles import CalibratedProfile, calibrated_profiles, name_of, profile_of, tell_profiles
 from .help import Command, CommandGroup
 from .options import AsJson
 from .output import print_json
@@ -44,16 +45,20 @@ class _Found:
 
 @baseline.command("list", cls=Command)
 def list_(as_json: AsJson = False) -> None:
-    """Say of which models something was learned, and how much.
+    """Say of which models something was learned, and how much; and which profiles were calibrated.
 
     Example: corevital baseline list
     """
-    found = [_read(file) for file in files()]
+    found, profiles = [_read(file) for file in files()], calibrated_profiles()
     if as_json:
-        print_json({"folder": str(baselines_folder()), "baselines": [_as_dict(each) for each in found]})
+        told = [each.as_dict() for each in profiles]
+        print_json(
+            {"folder": str(baselines_folder()), "baselines": [_as_dict(each) for each in found], "profiles": told}
+        )
         return
     if not found:
         echo(f"nothing was learned yet; baselines would be in {baselines_folder()}")
+        tell_profiles(profiles)
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name, options in (("key", {"no_wrap": True}), ("model", {"overflow": "fold"}), ("runs", {"justify": "right"})):
@@ -67,17 +72,24 @@ def list_(as_json: AsJson = False) -> None:
         else:
             known = each.baseline
             table.add_row(
-                key, one_line(_title(known.identity), _MOST_NAME), str(known.runs), str(known.tokens), _state(known)
+                key, one_line(name_of(known.identity), _MOST_NAME), str(known.runs), str(known.tokens), _state(known)
             )
     console().print(table)
+    tell_profiles(profiles)
 
 
 @baseline.command(cls=Command)
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Say what one has: whose it is, runs, tokens, and from which run number on a run is out.
+    """Say what one has: whose it is, runs, tokens, from which run number on a run is out; and the model's profile.
 
     Example: corevital baseline show org/model
     """
+    if (alone := _profile_alone(name)) is not None:
+        if as_json:
+            print_json(alone.as_dict())
+        else:
+            echo(alone.said())
+        return
     found = _one(name)
     known = _whole(found)
     if as_json:
@@ -87,7 +99,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    table.add_row("model", one_line(_title(known.identity), _MOST_NAME))
+    table.add_row("model", one_line(name_of(known.identity), _MOST_NAME))
     for label, value in known.identity.model_dump(exclude={"name"}, exclude_none=True).items():
         if value != ():
             table.add_row(label.replace("_", " "), one_line(str(value), _MOST_NAME))
@@ -95,6 +107,8 @@ def show(name: Name, as_json: AsJson = False) -> None:
     table.add_row("state", _state(known))
     if limit is not None:
         table.add_row("limit", f"a run is out beyond {limit.value:.3g}: {_promise(len(known.numbers.values()))}")
+    if (profile := profile_of(known.identity)) is not None:
+        table.add_row("profile", profile.said())
     table.add_row("file", f"{found.file}, {found.file.stat().st_size / 1024:.0f} KiB")
     table.add_row("written", time.strftime("%Y-%m-%d %H:%M", time.localtime(found.file.stat().st_mtime)))
     console().print(table)
@@ -133,7 +147,7 @@ def merge(
                 opened.write(to_bytes(whole))
     except OSError as error:
         raise UserError(f"baseline {target}: cannot be written: {error.strerror or error}.") from None
-    echo(f"{_title(whole.identity)}: {whole.runs} runs, {whole.tokens} tokens in {target}")
+    echo(f"{name_of(whole.identity)}: {whole.runs} runs, {whole.tokens} tokens in {target}")
 
 
 @baseline.command(cls=Command)
@@ -157,7 +171,7 @@ def freeze(name: Name, thaw: Annotated[bool, typer.Option("--undo", help="Let ru
         raise UserError(f"baseline {file}: cannot be written: {error.strerror or error}.") from None
     if known is None:
         raise UserError(f"baseline {file}: is not there any more.")
-    echo(f"{_title(known.identity)}: {_state(known)}")
+    echo(f"{name_of(known.identity)}: {_state(known)}")
 
 
 @baseline.command(cls=Command)
@@ -189,6 +203,14 @@ def reset(
         except OSError as error:
             raise UserError(f"baseline {file}: cannot be removed: {error.strerror or error}.") from None
         echo(f"{file}: removed")
+
+
+def _profile_alone(name: str) -> CalibratedProfile | None:
+    """Return the profile of a model of which nothing was learned; None for any other name."""
+    if any(each.baseline is not None and _named(each.baseline.identity, name) for each in map(_read, files())):
+        return None
+    named = (each for each in calibrated_profiles() if each.profile is not None and _named(each.profile.model, name))
+    return next(named, None)
 
 
 def _read(file: Path) -> _Found:
@@ -241,10 +263,6 @@ def _same(file: Path, other: Path) -> bool:
     return file.exists() and other.exists() and file.samefile(other)
 
 
-def _title(identity: Identity) -> str:
-    return "+".join([identity.name, *identity.adapters])
-
-
 def _state(known: LearnedBaseline) -> str:
     judged = "runs are judged with it" if known.limit() is not None else f"judges from {FEWEST_RUNS} runs on"
     return f"frozen, {judged}" if known.frozen else judged
@@ -258,7 +276,7 @@ def _as_dict(found: _Found) -> dict[str, Any]:
     if found.baseline is None:
         return {"file": str(found.file), "problem": found.problem}
     known = found.baseline
-    limit = known.limit()
+    limit, profile = known.limit(), profile_of(known.identity)
     return {
         "file": str(found.file),
         "key": key_of(known.identity),
@@ -268,4 +286,5 @@ def _as_dict(found: _Found) -> dict[str, Any]:
         "flagged": known.flagged,
         "frozen": known.frozen,
         "limit": None if limit is None else limit.value,
+        "profile": None if profile is None else profile.as_dict(),
     }

@@ -5,7 +5,9 @@ from typing import Annotated, Final
 
 import typer
 
-from .options import checked_seed
+from ..store.labels import LabelSource
+from .labelled_runs import MOST_LABELLED
+from .options import checked_seed, complete_experiments
 
 TOKENS: Final = 200
 TEMPERATURES: Final = "0,0.7,1.0"
@@ -13,6 +15,7 @@ MOST_SERVED: Final = 1000
 
 _GENERATED: Final = "Runs that are generated"
 _SERVED: Final = "Runs that were served"
+_LABELLED: Final = "Runs that are labelled"
 
 CalibratedModel = Annotated[
     str | None,
@@ -66,13 +69,47 @@ FromStore = Annotated[
 ]
 StorePlace = Annotated[
     str | None,
-    typer.Argument(metavar="STORE", help="With --from-store: the store's file or its URL; default: that of --db."),
+    typer.Argument(
+        metavar="STORE", help="With --from-store or --labels: the store's file or its URL; default: that of --db."
+    ),
 ]
 MostServed = Annotated[
     int | None,
     typer.Option(
-        "--limit", min=1, help=f"How many runs at most, the newest; default: {MOST_SERVED}.", rich_help_panel=_SERVED
+        "--limit",
+        min=1,
+        help=f"How many runs at most, the newest; default: {MOST_SERVED}, with --labels {MOST_LABELLED}.",
+        rich_help_panel=_SERVED,
     ),
+]
+FromLabels = Annotated[
+    bool,
+    typer.Option(
+        "--labels",
+        help="Fit the model's own answer risk to stored runs that are labelled; nothing is generated.",
+        rich_help_panel=_LABELLED,
+    ),
+]
+LabelsFrom = Annotated[
+    LabelSource | None,
+    typer.Option(
+        "--label-source",
+        help="given: labels; expected: whether the answer has what its prompt set expects; default: any.",
+        rich_help_panel=_LABELLED,
+    ),
+]
+LabelledExperiment = Annotated[
+    str | None,
+    typer.Option(
+        "--experiment",
+        metavar="NAME",
+        help="Only runs of this experiment.",
+        autocompletion=complete_experiments,
+        rich_help_panel=_LABELLED,
+    ),
+]
+WriteAnyway = Annotated[
+    bool, typer.Option("--force", help="Write it even where it gained nothing.", rich_help_panel=_LABELLED)
 ]
 ProfileFile = Annotated[
     Path | None,

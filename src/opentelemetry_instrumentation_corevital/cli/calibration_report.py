@@ -45,7 +45,7 @@ def result_of(profile: Profile, runs: CalibrationRuns, file: Path, *, found_by_n
         "used": "runs of this model are judged with it from now on"
         if found_by_name
         else f"runs are judged with it where {OPTION}={file.absolute()}",
-        "notes": [*runs.notes, *([] if why_not is None else [why_not])],
+        "notes": [*runs.notes, *([] if why_not is None else [why_not]), *_kept_answer(profile)],
     }
     if alarms is not None:
         low, high = alarms.interval
@@ -56,6 +56,11 @@ def result_of(profile: Profile, runs: CalibrationRuns, file: Path, *, found_by_n
             "interval": [low, high],
         }
     return found
+
+
+def _kept_answer(profile: Profile) -> list[str]:
+    """Return what it says of its answer risk, where it has one."""
+    return [] if profile.answer is None else [f"its answer risk, of {profile.answer.runs} labelled runs, is kept"]
 
 
 def _strange(numbers: Sequence[float]) -> list[float]:

@@ -83,7 +83,7 @@ class Asked:
     temperatures: Sequence[float]
     tokens: int
     seed: int
-    chat: bool
+    chat: bool = False
 
 
 def generated(loaded: LoadedModel, prompts: Sequence[str], asked: Asked, status: Console) -> Sieve:

@@ -201,6 +201,8 @@ SortBy = Annotated[
 ]
 RiskAbove = Annotated[float | None, typer.Option(help="Only runs whose risk is above this.")]
 RiskBelow = Annotated[float | None, typer.Option(help="Only runs whose risk is below this.")]
+AnswerAbove = Annotated[float | None, typer.Option(help="Only runs whose answer is wrong more probably than this.")]
+AnswerBelow = Annotated[float | None, typer.Option(help="Only runs whose answer is wrong less probably than this.")]
 HasWarning = Annotated[
     str | None,
     typer.Option(

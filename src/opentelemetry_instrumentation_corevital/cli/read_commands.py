@@ -48,6 +48,7 @@ _STEP_COLUMNS: Final = {
     "step": semconv.STEP_INDEX,
     **{each.step.heading: each.step_name for each in step_fields(full=True) if each.step and each.step.heading},
     "risk so far": semconv.STEP_RISK_SO_FAR,
+    "answer so far": semconv.STEP_ANSWER_SO_FAR,
     "warnings": semconv.STEP_WARNINGS,
 }
 

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from ..store import RunFilter
 from .options import (
+    AnswerAbove,
+    AnswerBelow,
     BaselineFrom,
     EndedBy,
     Flag,
@@ -43,6 +45,8 @@ class RunConditions:
     experiment: OfExperiment = None
     risk_above: RiskAbove = None
     risk_below: RiskBelow = None
+    answer_above: AnswerAbove = None
+    answer_below: AnswerBelow = None
     level: Level = None
     flag: Flag = None
     warning: HasWarning = None
@@ -70,6 +74,8 @@ class RunConditions:
             experiment=self.experiment,
             risk_above=self.risk_above,
             risk_below=self.risk_below,
+            answer_above=self.answer_above,
+            answer_below=self.answer_below,
             level=self.level,
             flag=self.flag,
             warning=self.warning,

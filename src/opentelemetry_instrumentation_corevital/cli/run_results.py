@@ -10,6 +10,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 
 from .. import semconv
 from .._internal.user_error import UserError
+from ..catalogue import intervention_names
 from ..loading.models import LoadedModel
 from ..presentation.panel import verdict_panel
 from ..presentation.shapes import Dropped
@@ -94,7 +95,7 @@ class RunResults:
 def _interventions(span: ReadableSpan) -> list[StoredEvent]:
     """Return the events of what policies did."""
     events = [StoredEvent(event.name, event.timestamp, dict(event.attributes or {})) for event in span.events]
-    return [event for event in events if event.name == semconv.INTERVENTION_EVENT]
+    return [event for event in events if event.name == intervention_names.EVENT]
 
 
 def spans_of_runs(telemetry: CommandTelemetry) -> list[ReadableSpan]:

@@ -18,7 +18,7 @@ FEWEST_RUNS: Final = 2
 MOST_RUNS: Final = len(LETTERS)
 _MOST_POINTS: Final = 1000
 _MOST_ROWS: Final = 200
-_SIGNALS: Final = ("entropy", "surprisal", "margin", "top1_prob", "risk_so_far")
+_SIGNALS: Final = ("entropy", "surprisal", "margin", "top1_prob", "risk_so_far", "answer_so_far")
 
 
 @dataclass(frozen=True, slots=True)

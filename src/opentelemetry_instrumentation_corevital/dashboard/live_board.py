@@ -32,6 +32,7 @@ STEP_SIGNALS: Final = {
     "margin": semconv.STEP_MARGIN,
     "top1_prob": semconv.STEP_TOP1_PROB,
     "risk_so_far": semconv.STEP_RISK_SO_FAR,
+    "answer_so_far": semconv.STEP_ANSWER_SO_FAR,
 }
 """Name -> attribute of the step's event: what an open run's page draws."""
 STEP_FIELDS: Final = ("sequence", "step", *STEP_SIGNALS, "warnings", "text")

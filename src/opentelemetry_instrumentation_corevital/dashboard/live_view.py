@@ -228,8 +228,8 @@ def _linked(runs: list[RunSummary]) -> list[RunSummary]:
 
 
 def _described(name: str) -> dict[str, str]:
-    if name == "risk_so_far":
-        return {"name": name, "title": "Risk so far", "unit": ""}
+    if name in ("risk_so_far", "answer_so_far"):
+        return {"name": name, "title": "Risk so far" if name == "risk_so_far" else "Answer risk so far", "unit": ""}
     known = signal(name)
     title = name.replace("_", " ") if known.timeline is None else known.timeline.title
     return {"name": name, "title": title[:1].upper() + title[1:], "unit": "" if known.unit == "1" else known.unit}

@@ -58,6 +58,8 @@ _TITLES: Final[Mapping[str, str]] = {
     "intervened": "Intervened",
     "risk_above": "Risk above",
     "risk_below": "Risk below",
+    "answer_above": "Answer risk above",
+    "answer_below": "Answer risk below",
     "since": "Since",
     "until": "Until",
     "tokens_above": "Tokens above",
@@ -67,6 +69,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "experiment": "Experiment",
     "baseline_source": "Baseline",
     "request_hash": "Request hash",
+    "outcome_known": "Outcome known by",
 }
 """Parameter -> what people call it, in the order of the chips."""
 _CHOSEN: Final = ("model", "level", "flag", "warning", "label", "stop_reason", "intervened", "service", "experiment")
@@ -75,6 +78,8 @@ _FIRST: Final = ("model", "level", "flag", "label")
 _TYPED: Final[Mapping[str, tuple[str, str, str]]] = {
     "risk_above": ("number", "0 to 1", "any"),
     "risk_below": ("number", "0 to 1", "any"),
+    "answer_above": ("number", "0 to 1", "any"),
+    "answer_below": ("number", "0 to 1", "any"),
     "since": ("text", "7d or 2026-03-01", "any"),
     "until": ("text", "1h or 2026-03-08", "any"),
     "tokens_above": ("number", "tokens", "1"),

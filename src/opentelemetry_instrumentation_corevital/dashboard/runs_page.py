@@ -24,6 +24,7 @@ from .runs_filters import chips, first_fields, hidden_conditions, more_fields, m
 _SORTED: Final = {
     "started": (RunOrder.NEWEST, RunOrder.OLDEST),
     "risk": (RunOrder.RISK, RunOrder.LOWEST_RISK),
+    "answer": (RunOrder.ANSWER, RunOrder.LOWEST_ANSWER),
     "tokens": (RunOrder.TOKENS, RunOrder.FEWEST_TOKENS),
 }
 """Column -> the order of a first click on its head, and of a second."""

@@ -56,6 +56,8 @@ class Instruments:
             observed(each.gauge_name, each.name)
         self._means = {each.name: gauge(each.gauge_name) for each in signals.with_gauge("step")}
         self.risk_score = gauge(semconv.METRIC_RISK_SCORE)
+        self.risk_answer = gauge(semconv.METRIC_RISK_ANSWER)
+        self.run_risk_answer = histogram(semconv.METRIC_RUN_RISK_ANSWER, _RISK)
         self.failure_risk = gauge(semconv.METRIC_FAILURE_RISK)
         self.run_risk_score = histogram(semconv.METRIC_RUN_RISK_SCORE, _RISK)
         self._steps = {each.name: histogram(each.step_name, each.buckets) for each in signals.with_histogram()}
@@ -135,6 +137,10 @@ class Instruments:
         if score is not None:
             self.risk_score.set(score, labels, apart)
             _record(self.run_risk_score, (score,), labels, context)
+        answer = None if run.answer is None else number(run.answer.probability)
+        if answer is not None:
+            self.risk_answer.set(answer, labels, apart)
+            _record(self.run_risk_answer, (answer,), labels, context)
         at_end = None if run.early_warning is None else number(run.early_warning.failure_risk_at_end)
         if at_end is not None:
             self.failure_risk.set(at_end, labels, apart)

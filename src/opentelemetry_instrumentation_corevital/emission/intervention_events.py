@@ -3,9 +3,9 @@
 import json
 from typing import Any, Final
 
-from .. import semconv
 from .._internal.values import plain
 from ..assessment.verdict_attributes import INTERVENTION
+from ..catalogue import intervention_names
 from ..catalogue.fitting import fitting
 from ..run import Intervention, Run
 from . import budget
@@ -37,11 +37,11 @@ def intervention_events(run: Run, limit: int) -> tuple[list[Event], dict[str, st
 
 def bytes_of(events: list[Event]) -> int:
     """Return an upper bound of the events' size in OTLP protobuf."""
-    return sum(budget.event_bytes(semconv.INTERVENTION_EVENT, attributes) for _, attributes in events)
+    return sum(budget.event_bytes(intervention_names.EVENT, attributes) for _, attributes in events)
 
 
 def _attributes(each: Intervention, *, evidence: bool) -> dict[str, Any]:
     """Return an event's attributes, what matters most last: an SDK with a lower limit drops the first ones."""
     numbers = json.dumps(plain(each.evidence), separators=(",", ":")) if evidence and each.evidence else None
-    first = {semconv.INTERVENTION_EVIDENCE: numbers, semconv.INTERVENTION_TO_STEP: each.to_step}
+    first = {intervention_names.EVIDENCE: numbers, intervention_names.TO_STEP: each.to_step}
     return fitting(first | {name: value(each) for name, value in reversed(INTERVENTION.items())})

@@ -18,6 +18,7 @@ from opentelemetry.trace import Span
 
 from .. import semconv
 from .._internal.baseline_use import BaselineUse
+from ..assessment.answer_risk import answer_model, judge_answer
 from ..assessment.blame import judge_blame
 from ..assessment.compound import judge_compound
 from ..assessment.early_warning import judge_early_warning, lasting
@@ -36,7 +37,7 @@ from ..catalogue.verdicts import FLAGS, HIGH_ENTROPY_SHARE
 from ..config import Settings
 from ..run import ModelInfo, Run
 
-ROLES: Final = ("health", "early_warning", "compound", "risk", "blame", "fingerprint", "narrative")
+ROLES: Final = ("health", "early_warning", "compound", "risk", "answer", "blame", "fingerprint", "narrative")
 """The order in which judgements are made; other roles come after them."""
 
 ENLISTED_KEY: Final = otel_context.create_key("corevital-enlisted-judgements")
@@ -119,7 +120,7 @@ def _as_it_is(_run: Run) -> None:
 
 
 def _with_baseline(thresholds: Thresholds, found: FoundProfile) -> Thresholds:
-    return replace(thresholds, profile=found.profile, limit=found.limit)
+    return replace(thresholds, profile=found.profile, limit=found.limit, answer=found.answer)
 
 
 def judges_steps(judgements: Sequence[RunJudgement]) -> Profiled | None:
@@ -205,6 +206,24 @@ class RiskProcessor(Judgement):
             run.absent["risk"] = run.absent.get("entropy", "nothing was generated")
             return
         span.set_attributes(verdict_attributes(run, "risk"))
+
+
+class AnswerProcessor(Profiled):
+    """The probability that the answer is wrong, and how far each feature moved it.
+
+    Args:
+        thresholds: those of the other judgements; none of them counts.
+        profiles: where the models' baseline profiles come from: one may have a model of its own, fitted on labels.
+    """
+
+    role: ClassVar[str] = "answer"
+
+    def on_run_ending(self, span: Span, run: Run) -> None:
+        """Compute it from the run's distributions."""
+        answer = run.answer = judge_answer(run, answer_model(self._thresholds_of(span, run)))
+        if answer.reason is not None:
+            run.absent["answer_risk"] = answer.reason
+        span.set_attributes(verdict_attributes(run, "answer"))
 
 
 class BlameProcessor(Profiled):
@@ -306,6 +325,7 @@ def default_judgements(settings: Settings) -> list[RunJudgement]:
         EarlyWarningProcessor(thresholds, profiles),
         CompoundProcessor(thresholds, profiles),
         RiskProcessor(thresholds),
+        AnswerProcessor(thresholds, profiles),
         BlameProcessor(thresholds, profiles),
         FingerprintProcessor(
             hashed=settings.prompt_hash != "off",

@@ -73,4 +73,5 @@ def _warning(warned: Warned) -> EarlyWarning:
         signals=warned.signals,
         first_step=None,
         active={0: warned.signals} if warned.signals else {},
+        answer_so_far=np.array([np.nan if warned.answer_so_far is None else warned.answer_so_far], np.float32),
     )

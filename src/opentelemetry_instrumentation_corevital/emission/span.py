@@ -10,6 +10,7 @@ from .. import semconv
 from ..assessment.layer_arrays import layer_attributes
 from ..assessment.run_attributes import SERIES_POINTS, absent_attribute, series_attributes, summary_attributes
 from ..assessment.verdict_attributes import carried_attributes, verdict_attributes
+from ..catalogue import intervention_names
 from ..catalogue.fitting import fitting
 from ..config import Settings
 from ..run import Run
@@ -79,7 +80,7 @@ def emit_run(
     for time_ns, event in events:
         span.add_event(semconv.STEP_EVENT, event, time_ns)
     for time_ns, event in interventions:  # last: an SDK with a lower limit drops the first ones
-        span.add_event(semconv.INTERVENTION_EVENT, event, time_ns)
+        span.add_event(intervention_names.EVENT, event, time_ns)
     dropped = max(0, int(getattr(span, "dropped_events", 0) or 0) - told_before)
     recorded = {semconv.STEPS_RECORDED: live + max(0, len(events) - dropped)}
     absent = absent_attribute({**run.absent, **holes, **room.cut})

@@ -65,6 +65,9 @@ class StepEvents:
         attributes: dict[str, Any] = {name: float(f"{values[step]:.6g}") for name, values in self._columns.items()}
         if self._warning is not None:
             attributes[semconv.STEP_RISK_SO_FAR] = round(float(self._warning.risk_so_far[step]), SCORE_DIGITS)
+            if self._warning.answer_so_far is not None:
+                answer = round(float(self._warning.answer_so_far[step]), SCORE_DIGITS)
+                attributes[semconv.STEP_ANSWER_SO_FAR] = answer
             attributes[semconv.STEP_WARNINGS] = self._warning.active.get(step) or None
         return fitting(attributes | {semconv.STEP_INDEX: step})
 

@@ -15,6 +15,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import get_current_span, set_span_in_context
 
+from ..catalogue import rag_names
 from .rag import RAGContext
 
 _DISABLED_KEY: Final = otel_context.create_key("corevital-disabled")
@@ -112,11 +113,9 @@ def current_rag(context: Context | None = None) -> RAGContext | None:
     told = otel_context.get_value(_RAG_KEY, context)
     if isinstance(told, RAGContext):
         return told
-    from .. import semconv  # with the whole catalogue, which a process that never generates need not read
 
     tokens, documents = (
-        _count(baggage.get_baggage(name, context))
-        for name in (semconv.RAG_CONTEXT_TOKEN_COUNT, semconv.RAG_DOCUMENT_COUNT)
+        _count(baggage.get_baggage(name, context)) for name in (rag_names.CONTEXT_TOKEN_COUNT, rag_names.DOCUMENT_COUNT)
     )
     return None if tokens is None and documents is None else RAGContext(tokens, document_count=documents)
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Final
 
-from .. import semconv
+from ..catalogue import rag_names
 from ..catalogue.fitting import fitting
 from ..emission.budget import attribute_bytes
 from .rag import RAGContext
@@ -16,16 +16,16 @@ def rag_attributes(rag: RAGContext, *, content: bool) -> tuple[dict[str, Any], d
     """Return what was retrieved, on the call's span, and what of it is left out with the reason."""
     counts = fitting(
         {
-            semconv.RAG_CONTEXT_TOKEN_COUNT: rag.context_token_count,
-            semconv.RAG_DOCUMENT_COUNT: rag.document_count,
+            rag_names.CONTEXT_TOKEN_COUNT: rag.context_token_count,
+            rag_names.DOCUMENT_COUNT: rag.document_count,
         }
     )
     if not content:
         return counts, {}
     said: dict[str, Any] = {
-        semconv.RAG_DOC_IDS: list(rag.retrieved_doc_ids),
-        semconv.RAG_DOC_TITLES: list(rag.retrieved_doc_titles),
-        semconv.RAG_METADATA: json.dumps(dict(rag.metadata), ensure_ascii=False) if rag.metadata else None,
+        rag_names.DOC_IDS: list(rag.retrieved_doc_ids),
+        rag_names.DOC_TITLES: list(rag.retrieved_doc_titles),
+        rag_names.METADATA: json.dumps(dict(rag.metadata), ensure_ascii=False) if rag.metadata else None,
     }
     said = {name: value for name, value in said.items() if value}
     cut = [name for name, value in said.items() if attribute_bytes(name, value) > RETRIEVED_BYTES]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
 from .._internal.json_text import json_object, too_deep
+from ..catalogue import rag_names
 from ..store.checked_attributes import is_id
 from ..store.stored_run import StoredRun
 from .report_timeline import ReportColumns, ReportStep, field_of, unpack
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 SCHEMA: Final = "0.4.0"
 _SAMPLING: Final = ("sample", "beam_sample")
 _RETRIEVED: Final = {
-    "context_token_count": semconv.RAG_CONTEXT_TOKEN_COUNT,
-    "document_count": semconv.RAG_DOCUMENT_COUNT,
-    "retrieved_doc_ids": semconv.RAG_DOC_IDS,
-    "retrieved_doc_titles": semconv.RAG_DOC_TITLES,
+    "context_token_count": rag_names.CONTEXT_TOKEN_COUNT,
+    "document_count": rag_names.DOCUMENT_COUNT,
+    "retrieved_doc_ids": rag_names.DOC_IDS,
+    "retrieved_doc_titles": rag_names.DOC_TITLES,
 }
 _FINGERPRINT: Final = {
     path.removeprefix("fingerprint."): name
@@ -132,12 +133,13 @@ def _native(run: StoredRun) -> dict[str, Any]:
 def _extensions(run: StoredRun) -> dict[str, Any]:
     summary, get = run.summary, run.attributes.get
     made: dict[str, Any] = {}
-    if summary.risk_score is not None:
+    if summary.risk_score is not None or summary.risk_answer is not None:
         made["risk"] = _present(
             {
                 "risk_score": summary.risk_score,
                 "risk_factors": None if (factors := get(semconv.RISK_FACTORS)) is None else risk_factors(factors),
                 "blamed_layers": get(semconv.BLAME_LAYERS),
+                "answer_risk": summary.risk_answer,
             }
         )
     if summary.failure_risk is not None:
@@ -147,7 +149,7 @@ def _extensions(run: StoredRun) -> dict[str, Any]:
         made["fingerprint"] = fingerprint
     told = {**(run.call or {}), **run.attributes}
     retrieved = {name: told.get(attribute) for name, attribute in _RETRIEVED.items()}
-    if retrieved := _present({**retrieved, "retrieval_metadata": _object(told.get(semconv.RAG_METADATA))}):
+    if retrieved := _present({**retrieved, "retrieval_metadata": _object(told.get(rag_names.METADATA))}):
         made["rag"] = retrieved
     if summary.narrative is not None:
         made["narrative"] = {"summary": summary.narrative}

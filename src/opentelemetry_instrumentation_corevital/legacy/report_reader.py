@@ -198,6 +198,7 @@ def _judgements(report: Mapping[str, Any], version: str, *, content: bool) -> di
         if score >= _MEDIUM
         else "low",
         semconv.RISK_METHOD: None if score is None else f"report-{version}",
+        semconv.RISK_ANSWER: number(risk.get("answer_risk")),
         semconv.RISK_FACTORS: _names(risk.get("risk_factors")) if risk else None,
         semconv.BLAME_LAYERS: [layer for layer, _, _ in blamed] if risk else None,
         semconv.BLAME_REASONS: [reason for _, reason, _ in blamed] if risk else None,

@@ -37,6 +37,14 @@ class Readings(ABC):
         call = self._live()
         return 0.0 if call is None else call.risk_so_far
 
+    def get_answer_so_far(self) -> float | None:
+        """Return the probability in [0, 1] that the answer up to here is wrong, of the sequence with the highest one.
+
+        None before the first step, and outside the support of the answer risk, as beyond a few dozen tokens.
+        """
+        call = self._live()
+        return None if call is None else call.answer_so_far
+
     def get_warning_signals(self) -> list[str] | None:
         """Return the early warnings so far by name, in the order in which they came.
 
@@ -90,11 +98,11 @@ class Readings(ABC):
     def get_summary(self, sequence: int | None = None) -> dict[str, Any]:
         """Return the verdict, as JSON values.
 
-        Keys: `risk_score`, `risk_level`, `risk_factors` (names), `blamed_layers`, `health_flags`, `early_warning`
-        (`failure_risk`, `warning_signals`; empty where they are switched off), `fingerprint` (`vector`, `prompt_hash`),
-        `narrative`, `trace_id`, `model_id`, `output_text`; `stop_reason`, `finish_reason`, `input_tokens`,
-        `output_tokens`, `seconds`, `warnings`, `interventions`, `retries`, `sequence_index`, `sequence_count`; and
-        `absent`, why something is None or not there.
+        Keys: `risk_score`, `risk_level`, `risk_factors` (names), `answer_risk`, `blamed_layers`,
+        `health_flags`, `early_warning` (`failure_risk`, `warning_signals`; empty where they are switched off),
+        `fingerprint` (`vector`, `prompt_hash`), `narrative`, `trace_id`, `model_id`, `output_text`;
+        `stop_reason`, `finish_reason`, `input_tokens`, `output_tokens`, `seconds`, `warnings`, `interventions`,
+        `retries`, `sequence_index`, `sequence_count`; and `absent`, why something is None or not there.
 
         Raises:
             RuntimeError: if no run has finished.

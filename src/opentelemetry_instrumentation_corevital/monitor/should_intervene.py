@@ -1,7 +1,7 @@
 """Whether somebody should intervene in a run: what `intervene_on_risk_above` and `intervene_on_signals` come to."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,8 @@ def first_true(found: Sequence[Condition], event: StepEvent) -> Condition | None
 def as_event(run: Run, *, early_warning: bool) -> StepEvent:
     """Return a finished run as a step's event: what conditions of a step say of the whole run.
 
-    Its `risk_so_far` is the run's risk, 0 where that was not judged; its flags and warnings are those of the run.
+    Its `risk_so_far` is the run's risk, 0 where that was not judged, and its `answer_so_far` the answer risk; its flags
+    and warnings are those of the run.
     """
     last, warning = run.steps - 1, run.early_warning
     values: dict[str, Any] = {
@@ -72,6 +73,7 @@ def as_event(run: Run, *, early_warning: bool) -> StepEvent:
         "flags": tuple(run.health.raised()) if run.health is not None else (),
         "sequence_index": run.sequence_index,
         "time": run.end_ns / 1e9,
+        "answer_so_far": None if run.answer is None else run.answer.probability,
     }
     if not early_warning:
         del values["warning_signals"], values["failure_risk"]
@@ -83,12 +85,11 @@ def evidence_of(run: Run, name: str) -> dict[str, Any]:
     for found in (run.health, run.early_warning):
         if found is not None and name in found.evidence:
             return dict(found.evidence[name])
-    if name.startswith(_THRESHOLDS) and run.risk is not None:
+    if name.startswith("risk>") and run.risk is not None:
         return {"value": run.risk.score}
+    if name.startswith("answer>") and run.answer is not None:
+        return {"value": run.answer.probability}
     return {}
-
-
-_THRESHOLDS: Final = "risk>"
 
 
 def _last(run: Run, name: str) -> float | None:

@@ -40,6 +40,7 @@ def summary_of(call: WatchedCall, run: Run) -> dict[str, Any]:
         "risk_score": None if risk is None else risk.score,
         "risk_level": None if risk is None else risk.level,
         "risk_factors": [] if risk is None else [name for name, _ in risk.factors],
+        "answer_risk": None if run.answer is None else run.answer.probability,
         "blamed_layers": None if run.blame is None else [each.layer for each in run.blame],
         "health_flags": health_flags(run),
         "early_warning": _early_warning(run),

@@ -59,6 +59,7 @@ class WatchedCall:
         self._hand_on = hand_on
         self._decoder: TokenDecoder | None = None
         self._risk: dict[int, float] = {}
+        self._answer: dict[int, float | None] = {}
         self._signals: dict[str, None] = {}
         self._evidence: Mapping[str, Mapping[str, Any]] = {}
         self._told = set[str]()
@@ -67,6 +68,11 @@ class WatchedCall:
     def risk_so_far(self) -> float:
         """Return the running risk, of the worst sequence; 0 before the first step."""
         return max(list(self._risk.values()), default=0.0)
+
+    @property
+    def answer_so_far(self) -> float | None:
+        """Return the running answer risk, of the worst sequence; None where none has it."""
+        return max((each for each in list(self._answer.values()) if each is not None), default=None)
 
     @property
     def signals_so_far(self) -> list[str] | None:
@@ -120,6 +126,7 @@ class WatchedCall:
         """Take a step: first what is known of it, then the callbacks, then who reads the steps."""
         self.steps += 1
         self._risk[event.sequence_index] = event.risk_so_far
+        self._answer[event.sequence_index] = event.answer_so_far
         self._signals.update(dict.fromkeys(event.get("warning_signals", ())))
         answer = None
         try:

@@ -5,6 +5,7 @@ from typing import Any
 
 from .. import semconv
 from .._internal.json_text import json_object, too_deep
+from ..catalogue import intervention_names
 from ..catalogue.spelling import LABELS
 from .evidence_text import evidence_text
 from .shapes import EventShape
@@ -35,11 +36,10 @@ def intervention_marks(attributes: Mapping[str, Any], events: Sequence[EventShap
 
 def _line(get: Any) -> str:
     step, to, mode = (
-        get(name)
-        for name in (semconv.INTERVENTION_STEP, semconv.INTERVENTION_TO_STEP, semconv.INTERVENTION_ROLLBACK_MODE)
+        get(name) for name in (semconv.INTERVENTION_STEP, intervention_names.TO_STEP, intervention_names.ROLLBACK_MODE)
     )
-    left, trigger = get(semconv.INTERVENTION_TOKENS_LEFT), get(semconv.INTERVENTION_TRIGGER)
-    numbers = _numbers(get(semconv.INTERVENTION_EVIDENCE))
+    left, trigger = get(intervention_names.TOKENS_LEFT), get(semconv.INTERVENTION_TRIGGER)
+    numbers = _numbers(get(intervention_names.EVIDENCE))
     parts = (
         None if step is None else f"step {step}:",
         str(get(semconv.INTERVENTION_KIND, "")).replace("_", " "),

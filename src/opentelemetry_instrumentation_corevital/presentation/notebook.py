@@ -30,7 +30,17 @@ _ROOM_FOR_VERDICT: Final = 1_500
 _ROOM_FOR_DETAILS: Final = 1_100
 _ROOM_FOR_ROWS: Final = MOST - len(STYLE) - 1_600
 
-_VERDICT: Final = ("flags", "early warnings", "interventions", "compound", "blame", "tokens", "error", "dropped")
+_VERDICT: Final = (
+    "answer risk",
+    "flags",
+    "early warnings",
+    "interventions",
+    "compound",
+    "blame",
+    "tokens",
+    "error",
+    "dropped",
+)
 """Lines of the panel that are shown at once."""
 _NOT_SHOWN: Final = ("prompt hash",)
 

@@ -14,10 +14,13 @@ from rich.text import Text
 from .. import semconv
 from .._internal.json_text import json_object, too_deep
 from .._internal.printable import ELLIPSIS, one_line, printable
+from ..catalogue import rag_names
 from ..catalogue.signal import Signal
 from ..catalogue.signals import SIGNALS
 from ..catalogue.spelling import LABELS, factor_for_people, for_people, reason_for_people
 from ..catalogue.verdicts import FLAGS, HIGH_ENTROPY_SHARE, HIGH_ENTROPY_STEPS
+from .answer_text import ABSENT as ANSWER_ABSENT
+from .answer_text import answer_text
 from .evidence_text import evidence_text
 from .interventions import intervention_lines
 from .shapes import UNKNOWN, WHOLE, Dropped, EventShape
@@ -99,6 +102,7 @@ def _lines(
     factors = get(semconv.RISK_FACTORS)
     lines: list[tuple[str, str | Text]] = [
         ("factors", unknown if factors is None else ", ".join(map(factor_for_people, factors)) or "none"),
+        *_answer(attributes, absent or {}),
         ("flags", _flags(attributes, absent or {}, dropped)),
         *_warnings(attributes, unknown),
     ]
@@ -120,11 +124,17 @@ def _lines(
         lines.append(
             ("migrated", f"from a report of schema {get(semconv.MIGRATED_FROM)}; its judgement is that of then")
         )
-    if absent != {}:
+    if absent is None or absent.keys() - {ANSWER_ABSENT}:
         lines.append(("not there", _not_there(absent)))
     if any(dropped):
         lines.append(("dropped", dropped_text(dropped)))
     return lines
+
+
+def _answer(attributes: Mapping[str, Any], absent: Mapping[str, Any]) -> list[tuple[str, str | Text]]:
+    """Return the answer risk, or why there is none; nothing for a run that nobody judged by it."""
+    told = answer_text(attributes, absent)
+    return [] if told is None else [("answer risk", told)]
 
 
 def _blamed(attributes: SpanAttributes, absent: Mapping[str, Any], dropped: Dropped) -> list[tuple[str, str | Text]]:
@@ -142,6 +152,8 @@ def _not_there(absent: Mapping[str, Any] | None) -> str:
         return f"not known: the list of it is {CUT}"
     reasons: dict[str, list[str]] = {}
     for name, reason in absent.items():
+        if name == ANSWER_ABSENT:  # which has a line of its own
+            continue
         reasons.setdefault(reason_for_people(str(reason)), []).append(LABELS.get(name, name))
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
 
@@ -273,7 +285,7 @@ def _model(attributes: SpanAttributes) -> str:
 
 
 def _retrieved(attributes: SpanAttributes) -> str:
-    counted = ((semconv.RAG_CONTEXT_TOKEN_COUNT, "tokens"), (semconv.RAG_DOCUMENT_COUNT, "documents"))
+    counted = ((rag_names.CONTEXT_TOKEN_COUNT, "tokens"), (rag_names.DOCUMENT_COUNT, "documents"))
     return ", ".join(f"{attributes[name]} {what}" for name, what in counted if name in attributes)
 
 

@@ -20,8 +20,8 @@ TableColumns = dict[str, list[str]]
 _ID_LENGTH: Final = 12
 _GAP: Final = 2
 _COMMA: Final = ", "
-_GO_FIRST: Final = ("prompt", "warnings", "finish", "intervention", "tokens", "age", "label")
-_NUMBERS: Final = ("distance", "age", "tokens")
+_GO_FIRST: Final = ("prompt", "warnings", "finish", "intervention", "tokens", "age", "label", "answer")
+_NUMBERS: Final = ("distance", "age", "answer", "tokens")
 _SHORTEST_MODEL: Final = 12
 _MOST_MODEL: Final = 100
 _LONG: Final = 40
@@ -109,6 +109,7 @@ def _columns(runs: Sequence[SummaryShape]) -> TableColumns:
             else f"{run.risk_score:.2f} {one_line(run.risk_level or '', _MOST_WORD)}".strip()
             for run in runs
         ],
+        **_answers(runs),
         "flags": [_flags(run) for run in runs],
         "tokens": ["-" if run.output_tokens is None else str(run.output_tokens) for run in runs],
         "finish": [
@@ -119,6 +120,13 @@ def _columns(runs: Sequence[SummaryShape]) -> TableColumns:
         "label": [one_line(run.label or "-", _MOST_MODEL) for run in runs],
         "warnings": [_warnings(run) for run in runs],
     }
+
+
+def _answers(runs: Sequence[SummaryShape]) -> TableColumns:
+    """Return the column of the answer risk, where one of the runs has it."""
+    if all(run.risk_answer is None for run in runs):
+        return {}
+    return {"answer": ["-" if run.risk_answer is None else f"{run.risk_answer:.2f}" for run in runs]}
 
 
 def _interventions(runs: Sequence[SummaryShape]) -> TableColumns:

@@ -13,6 +13,7 @@ from .._internal.values import plain
 from ..assessment import run_attributes
 from ..assessment.layer_arrays import layer_attributes
 from ..assessment.verdict_attributes import INTERVENTION, verdict_attributes
+from ..catalogue import intervention_names
 from ..catalogue.fitting import fitting
 from ..run import Intervention, Run
 from .shapes import WHOLE, Dropped, EventShape
@@ -73,9 +74,12 @@ class ShownRun:
 
     @cached_property
     def columns(self) -> Mapping[str, NDArray[Any]]:
-        """Return the run's columns, and its risk over the steps where it was judged."""
+        """Return the run's columns, and its risk and answer risk over the steps where they were judged."""
         warned = self.run.early_warning
-        return self.run.columns if warned is None else {**self.run.columns, "risk_so_far": warned.risk_so_far}
+        if warned is None:
+            return self.run.columns
+        judged = {"risk_so_far": warned.risk_so_far, "answer_so_far": warned.answer_so_far}
+        return {**self.run.columns, **{name: values for name, values in judged.items() if values is not None}}
 
 
 class ShownSummary:
@@ -94,6 +98,7 @@ class ShownSummary:
         self.input_tokens, self.output_tokens = run.input_tokens, run.output_tokens
         self.risk_score = None if run.risk is None else run.risk.score
         self.risk_level: str | None = None if run.risk is None else run.risk.level
+        self.risk_answer = None if run.answer is None else run.answer.probability
         self.flags: Sequence[str] = [] if run.health is None else run.health.raised()
         self.judged = run.health is not None and bool(run.health.flags())
         self.warnings: Sequence[str] | None = run.warnings
@@ -106,5 +111,5 @@ class ShownSummary:
 
 def _of_intervention(each: Intervention) -> dict[str, Any]:
     numbers = json.dumps(plain(each.evidence)) if each.evidence else None
-    first = {semconv.INTERVENTION_EVIDENCE: numbers, semconv.INTERVENTION_TO_STEP: each.to_step}
+    first = {intervention_names.EVIDENCE: numbers, intervention_names.TO_STEP: each.to_step}
     return fitting(first | {name: value(each) for name, value in INTERVENTION.items()})

@@ -28,6 +28,7 @@ SIGNALS: Final[Mapping[str, tuple[str, str, str]]] = {
         for each, line in timelines()
     },
     "risk_so_far": (semconv.STEP_RISK_SO_FAR, "risk so far", ""),
+    "answer_so_far": (semconv.STEP_ANSWER_SO_FAR, "answer risk so far", ""),
 }
 """Signal, which is its column in the run data -> its name in the step events of every run, its meaning, its unit."""
 

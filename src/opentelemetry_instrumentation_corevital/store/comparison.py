@@ -57,6 +57,7 @@ def _fraction(name: str, title: str, value: Callable[[RunSummary], float | None]
 
 MEASURES: Final = (
     Measure("risk_score", "risk", "", lambda run: run.risk_score, largest=1),
+    Measure("risk_answer", "answer risk", "", lambda run: run.risk_answer, largest=1),
     _fraction("flagged", "any flag", _flagged),
     *(_fraction(flag, for_people(flag), _flag(flag)) for flag in FLAGS),
     _fraction("correct", "labelled correct", _correct),

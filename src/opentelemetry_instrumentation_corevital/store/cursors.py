@@ -30,6 +30,8 @@ class RunOrder(StrEnum):
     OLDEST = "oldest"
     RISK = "risk"
     LOWEST_RISK = "lowest-risk"
+    ANSWER = "answer"
+    LOWEST_ANSWER = "lowest-answer"
     TOKENS = "tokens"
     FEWEST_TOKENS = "fewest-tokens"
 
@@ -41,12 +43,14 @@ class RunOrder(StrEnum):
     @property
     def ascending(self) -> bool:
         """Return whether the lowest comes first, or the oldest."""
-        return self in (RunOrder.OLDEST, RunOrder.LOWEST_RISK, RunOrder.FEWEST_TOKENS)
+        return self is RunOrder.OLDEST or self.startswith(("lowest-", "fewest-"))
 
 
 _NUMBERS: Final = {
     RunOrder.RISK: "risk_score",
     RunOrder.LOWEST_RISK: "risk_score",
+    RunOrder.ANSWER: "risk_answer",
+    RunOrder.LOWEST_ANSWER: "risk_answer",
     RunOrder.TOKENS: "output_tokens",
     RunOrder.FEWEST_TOKENS: "output_tokens",
 }

@@ -44,6 +44,7 @@ RUN_FIELDS: Final = (
     RunField("risk", lambda run: run.summary.risk_score, ".2f"),
     RunField("level", lambda run: run.summary.risk_level),
     RunField("factors", _attribute(semconv.RISK_FACTORS)),
+    RunField("answer risk", lambda run: run.summary.risk_answer, ".2f"),
     RunField("flags", lambda run: list(run.summary.flags) if run.summary.judged else None),
     RunField("warnings", lambda run: None if run.summary.warnings is None else list(run.summary.warnings)),
     RunField("failure risk", lambda run: run.summary.failure_risk, ".2f"),

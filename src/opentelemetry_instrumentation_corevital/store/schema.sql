@@ -1,4 +1,4 @@
--- CoreVital's store, version 8: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
+-- CoreVital's store, version 9: OpenTelemetry spans, logs and metrics as they were exported, one narrow row per judged
 -- run, the run data, and the labels that people gave.
 --
 -- This text makes the newest version. It is also run on a file of an older version, which gets the tables that it lacks;
@@ -109,23 +109,28 @@ CREATE INDEX IF NOT EXISTS runs_start ON runs (start_ns);
 CREATE INDEX IF NOT EXISTS runs_model ON runs (model, start_ns);
 CREATE INDEX IF NOT EXISTS runs_level ON runs (risk_level, start_ns) WHERE risk_level IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_risk ON runs (risk_score, start_ns) WHERE risk_score IS NOT NULL;
+CREATE INDEX IF NOT EXISTS runs_answer ON runs (risk_answer, start_ns) WHERE risk_answer IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_prompt ON runs (prompt_hash, start_ns) WHERE prompt_hash IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_label ON runs (label, start_ns) WHERE label IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_stop ON runs (stop_reason, start_ns) WHERE stop_reason IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_experiment ON runs (experiment, start_ns) WHERE experiment IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_request ON runs (request_hash, start_ns) WHERE request_hash IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_intervened ON runs (start_ns) WHERE intervention IS NOT NULL;
+-- Whether the answer was wrong is known (outcomes.py); few runs have that.
+CREATE INDEX IF NOT EXISTS runs_outcome ON runs (start_ns, model, label, expected_found)
+  WHERE label IN ('correct', 'incorrect') OR expected_found IN (0, 1);
 -- Everything that a list filters by, newest last: several conditions at once are one walk along this index.
 CREATE INDEX IF NOT EXISTS runs_filters ON runs (
   start_ns, sequence_index, end_ns, risk_score, output_tokens, model, risk_level, label, prompt_hash, stop_reason,
   intervention, baseline_source, service_name, experiment, request_hash, warnings, entropy_mean,
+  risk_answer,
   {flag columns}
 );
 -- The same by value, so that alike runs are counted in one walk along this index.
 CREATE INDEX IF NOT EXISTS runs_counts ON runs (
   model, risk_level, label, stop_reason, intervention, service_name, experiment, warnings,
   {flag columns},
-  start_ns, end_ns, risk_score, output_tokens, baseline_source
+  start_ns, end_ns, risk_score, output_tokens, baseline_source, risk_answer
 );
 CREATE INDEX IF NOT EXISTS runs_duration ON runs (duration_ns);
 CREATE INDEX IF NOT EXISTS runs_tokens ON runs (output_tokens, start_ns) WHERE output_tokens IS NOT NULL;

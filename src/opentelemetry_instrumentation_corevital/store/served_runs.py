@@ -30,7 +30,7 @@ def served_run(stored: StoredRun) -> Run | None:
     if _NEEDED not in columns or stored.report is not None:  # of the first CoreVital: other signals of the same names
         return None
     steps, layers = columns[_NEEDED].shape
-    model = _model(stored, layers)
+    model = model_of(stored, layers)
     if model.layer_count != layers:
         return None
     measured = {name: _as_measured(name, columns[name]) for name in columns if name not in ("time_ns", "tokens")}
@@ -63,7 +63,7 @@ def _as_measured(name: str, values: NDArray[Any]) -> NDArray[Any]:
     return np.where(counts < 0, np.float32(np.nan), counts)
 
 
-def _model(stored: StoredRun, layers: int) -> ModelInfo:
+def model_of(stored: StoredRun, layers: int | None = None) -> ModelInfo:
     """Return what the span says of the model; the number of layers, if it does not say, is that of the arrays."""
     told = _attribute(stored, semconv.MODEL_LAYER_COUNT)
     facts = {

@@ -5,16 +5,17 @@ from typing import Any, Final
 
 from .cursors import Cursor, RunOrder
 from .filters import ANY_RUN, RunFilter
-from .sqlite_filters import all_of, conditions_of, index
+from .sqlite_filters import all_of, conditions_of, filters_index, index
 
 _IDS: Final = "(trace_id, sequence_index, span_id)"
 _KNOWN: Final = {
     "risk_score": ("risk_score >= 0", "risk_score <= 1"),
+    "risk_answer": ("risk_answer >= 0", "risk_answer <= 1"),
     "output_tokens": ("output_tokens >= 0", f"output_tokens <= {2**63 - 1}"),
 }
 """Column -> the bounds of a number that it can be: a damaged file may have others."""
 _WHOLE: Final = "typeof(output_tokens) = 'integer'"
-_INDEXES: Final = {"risk_score": "runs_risk", "output_tokens": "runs_tokens"}
+_INDEXES: Final = {"risk_score": "runs_risk", "risk_answer": "runs_answer", "output_tokens": "runs_tokens"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,9 @@ class ListPart:
 
     def _hint(self, wanted: RunFilter) -> str:
         if self.keys == ("start_ns",):
-            return index(wanted) if not self.condition else "INDEXED BY runs_filters"
+            return index(wanted) if not self.condition else filters_index(wanted)
         # One condition more, and every run has to be looked at: then from the index that has all of them.
-        return f"INDEXED BY {self.index if wanted == ANY_RUN and self.index else 'runs_filters'}"
+        return f"INDEXED BY {self.index}" if wanted == ANY_RUN and self.index else filters_index(wanted)
 
 
 def parts(order: RunOrder, ahead_ns: int) -> list[ListPart]:

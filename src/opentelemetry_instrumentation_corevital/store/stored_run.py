@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import semconv
 from .._internal.printable import printable
 from .._internal.short_repr import run_line, short_list, short_name, short_repr
+from ..catalogue import intervention_names
 from ..catalogue.spelling import for_people
 from ..presentation.shapes import WHOLE, Dropped
 from .checked_attributes import REPORT, RUN_DATA, Findings, checked_row, damage_json
@@ -60,11 +61,9 @@ class RunSummary:
     margin_mean: float | None
     label: str | None
     others: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Columns beside the fields above, by name: verdicts that the catalogue has, and what a prompt set says. They are
-    read like the fields."""
+    """Columns beside the fields above, by name, read like these: other verdicts, and what a prompt set says."""
     damage: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """What is wrong with values that are left out: the name of each -> why. Those of the row, and those of the span and
-    of the run data's headers that were refused when they came."""
+    """Name of a value that is left out -> what is wrong with it; also of those that were refused when they came."""
 
     def __getattr__(self, name: str) -> Any:
         """Return a column that has no field; None where it was not judged.
@@ -80,6 +79,11 @@ class RunSummary:
     def stop_reason(self) -> str | None:
         """Return what ended it."""
         return self.others.get("stop_reason")
+
+    @property
+    def risk_answer(self) -> float | None:
+        """Return the probability that its answer is wrong; None outside the support, and where it was not judged."""
+        return self.others.get("risk_answer")
 
     @property
     def intervention(self) -> str | None:
@@ -144,8 +148,7 @@ COLUMNS = (*_FIELDS, *OTHERS, "damage")
 
 def summary_of(row: tuple[Any, ...]) -> RunSummary:
     """Return a row of `runs` whose columns are `COLUMNS`; a value that is wrong is None, and `damage` says why."""
-    truths = (*FLAGS, "expected_found")
-    values, damage = checked_row(dict(zip(COLUMNS, row, strict=True)), COLUMN_ATTRIBUTES, truths)
+    values, damage = checked_row(dict(zip(COLUMNS, row, strict=True)), COLUMN_ATTRIBUTES, (*FLAGS, "expected_found"))
     others = {name: values.pop(name) for name in OTHERS}
     return RunSummary(**values, others=others, damage=damage)
 
@@ -213,7 +216,7 @@ class StoredRun:
     @property
     def interventions(self) -> tuple[StoredEvent, ...]:
         """Return what policies did, in order; of many the last ones."""
-        return tuple(event for event in self.events if event.name == semconv.INTERVENTION_EVENT)
+        return tuple(event for event in self.events if event.name == intervention_names.EVENT)
 
     @cached_property
     def columns(self) -> "Mapping[str, NDArray[Any]]":

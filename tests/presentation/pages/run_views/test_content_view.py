@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.catalogue import rag_names
 from opentelemetry_instrumentation_corevital.presentation.pages.run_views.content_view import content_view, messages_of
 from tests.support.stored_runs import stored_with
 
@@ -29,8 +30,8 @@ def test_what_is_no_list_of_messages_is_none(text: Any) -> None:
 
 
 def test_retrieved_context_has_its_fraction_of_the_prompt(tmp_path: Path) -> None:
-    told = {semconv.RAG_CONTEXT_TOKEN_COUNT: 2, semconv.RAG_DOCUMENT_COUNT: 2, semconv.GEN_AI_USAGE_INPUT_TOKENS: 8}
-    content = {semconv.RAG_DOC_IDS: ["a", "b"], semconv.RAG_DOC_TITLES: ["first"]}
+    told = {rag_names.CONTEXT_TOKEN_COUNT: 2, rag_names.DOCUMENT_COUNT: 2, semconv.GEN_AI_USAGE_INPUT_TOKENS: 8}
+    content = {rag_names.DOC_IDS: ["a", "b"], rag_names.DOC_TITLES: ["first"]}
     found = content_view(stored_with(tmp_path, **told, **content))["retrieved"]
     assert found["fraction"] == 0.25
     assert found["documents"] == [("a", "first"), ("b", "")]

@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from opentelemetry_instrumentation_corevital import Run, semconv
+from opentelemetry_instrumentation_corevital.catalogue import rag_names
 from opentelemetry_instrumentation_corevital.presentation.pages.run_views.run_file import run_file
 from opentelemetry_instrumentation_corevital.store import open_store
 from tests.support.hostile_stores import DATA, EVENTS, HEAVY, ROWS, SPANS, STEERING, fill
@@ -58,7 +59,7 @@ def test_what_a_model_wrote_cannot_leave_its_place(tmp_path: Path) -> None:
         semconv.RISK_FACTORS: [HOSTILE],
         semconv.ERROR_TYPE: HOSTILE,
         semconv.CAPTURE_ABSENT: json.dumps({HOSTILE: HOSTILE}),
-        semconv.RAG_DOC_TITLES: [HOSTILE],
+        rag_names.DOC_TITLES: [HOSTILE],
         semconv.BLAME_LAYERS: [1],
         semconv.BLAME_REASONS: [HOSTILE],
         HOSTILE: HOSTILE,

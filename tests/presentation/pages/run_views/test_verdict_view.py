@@ -10,6 +10,7 @@ from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital.catalogue.verdicts import COMPOUND, EARLY_WARNINGS, FLAGS
 from opentelemetry_instrumentation_corevital.presentation.pages.run_views.verdict_view import (
     advice_of,
+    answer_view,
     blame_view,
     flags_view,
     risk_view,
@@ -31,6 +32,18 @@ def test_a_raised_flag_comes_first_with_its_evidence_and_what_to_do(tmp_path: Pa
     assert first["evidence"] == "onset step 12, period 4"
     assert first["advice"].startswith("Cut the answer back to `onset_step`")
     assert len(rest) == len(FLAGS) - 1
+
+
+def test_the_answer_risk_has_its_factors_or_says_why_there_is_none(tmp_path: Path) -> None:
+    told = {semconv.RISK_ANSWER: 0.8, semconv.RISK_ANSWER_METHOD: "logistic-1", semconv.RISK_ANSWER_SUPPORT: True}
+    run = stored(tmp_path / "a", **told, **{semconv.RISK_ANSWER_FACTORS: ["surprisal_scaled=+0.900"]})
+    factors = [("surprisal scaled", "+0.900")]
+    assert answer_view(run) == {"probability": 0.8, "method": "logistic-1", "factors": factors, "why_absent": ""}
+    absent = {semconv.RISK_ANSWER_SUPPORT: False, semconv.CAPTURE_ABSENT: json.dumps({"answer_risk": "too long"})}
+    found = answer_view(stored(tmp_path / "b", **absent))
+    assert found is not None
+    assert (found["probability"], found["why_absent"]) == (None, "too long")
+    assert answer_view(stored(tmp_path / "c")) is None, "a run of an older version"
 
 
 def test_a_flag_that_was_not_judged_says_why(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from typing import Any, Final
 
 from .... import semconv
+from ....catalogue import rag_names
 from ...shapes import RunShape
 
 _MOST_MESSAGES: Final = 200
@@ -35,8 +36,8 @@ def _text_of(parts: Any) -> str:
 def _retrieved(run: RunShape) -> dict[str, Any] | None:
     """Return what was retrieved: counts, and ids and titles where they are stored; None where nothing was told."""
     get = run.attributes.get
-    tokens, count = get(semconv.RAG_CONTEXT_TOKEN_COUNT), get(semconv.RAG_DOCUMENT_COUNT)
-    ids, titles = get(semconv.RAG_DOC_IDS), get(semconv.RAG_DOC_TITLES)
+    tokens, count = get(rag_names.CONTEXT_TOKEN_COUNT), get(rag_names.DOCUMENT_COUNT)
+    ids, titles = get(rag_names.DOC_IDS), get(rag_names.DOC_TITLES)
     if tokens is None and count is None and not ids and not titles:
         return None
     ids, titles = list(ids or ()), list(titles or ())
@@ -49,5 +50,5 @@ def _retrieved(run: RunShape) -> dict[str, Any] | None:
             (ids[at] if at < len(ids) else "", titles[at] if at < len(titles) else "")
             for at in range(max(len(ids), len(titles)))
         ],
-        "metadata": get(semconv.RAG_METADATA),
+        "metadata": get(rag_names.METADATA),
     }

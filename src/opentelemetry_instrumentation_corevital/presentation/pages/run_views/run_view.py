@@ -13,7 +13,7 @@ from .raw_view import raw_view
 from .settings_view import settings_view
 from .strip_view import strip_view
 from .timeline_view import step_table, timelines_view
-from .verdict_view import blame_view, flags_view, interventions_view, reason_of, risk_view, warnings_view
+from .verdict_view import answer_view, blame_view, flags_view, interventions_view, reason_of, risk_view, warnings_view
 
 
 def run_page_view(run: RunShape, tokens: Sequence[str] | None) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def run_page_view(run: RunShape, tokens: Sequence[str] | None) -> dict[str, Any]
         "label": run.label,
         "steps": steps,
         "risk": risk_view(run),
+        "answer": answer_view(run),
         "flags": flags_view(run),
         "warnings": warnings_view(run),
         "why_no_warnings": reason_of(run, "repetition_risk", "entropy_rising"),

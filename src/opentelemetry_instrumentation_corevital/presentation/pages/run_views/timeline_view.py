@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
 from .... import semconv
+from ....catalogue import intervention_names
 from ....catalogue.spelling import for_people
 from ....catalogue.verdicts import FLAG
 from ...interventions import intervention_marks
@@ -108,7 +109,7 @@ def _acted_on(run: RunShape, steps: int) -> list[dict[str, Any]]:
     """Return what policies did as bands: from where a rollback went back to, else of one step."""
     found = []
     for event in run.interventions:
-        step, to = (event.attributes.get(name) for name in (semconv.INTERVENTION_STEP, semconv.INTERVENTION_TO_STEP))
+        step, to = (event.attributes.get(name) for name in (semconv.INTERVENTION_STEP, intervention_names.TO_STEP))
         if not _is_step(step) or step >= steps:
             continue
         start = to if _is_step(to) and to < step else step

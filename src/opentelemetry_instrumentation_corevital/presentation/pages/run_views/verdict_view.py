@@ -7,6 +7,7 @@ from typing import Any, Final
 from .... import semconv
 from ....catalogue.spelling import for_people, reason_for_people
 from ....catalogue.verdicts import COMPOUND, EARLY_WARNINGS, ENTRIES, FLAGS, HIGH_ENTROPY_SHARE, HIGH_ENTROPY_STEPS
+from ...answer_text import answer_factors, why_no_answer
 from ...evidence_text import evidence_text
 from ...interventions import intervention_lines
 from ...panel import CUT, mapping, parsed
@@ -33,6 +34,20 @@ def risk_view(run: RunShape) -> dict[str, Any]:
         "factors": None if factors is None else [_factor(str(each)) for each in factors],
         "unknown": _unknown(run),
         "why_absent": reason_of(run, "risk"),
+    }
+
+
+def answer_view(run: RunShape) -> dict[str, Any] | None:
+    """Return the answer risk and what moved it, or why there is none; None where nobody judged it."""
+    get, absent = run.attributes.get, mapping(run.attributes.get(semconv.CAPTURE_ABSENT))
+    probability, why = run.summary.risk_answer, why_no_answer(run.attributes, absent)
+    if probability is None and not why:
+        return None
+    return {
+        "probability": probability,
+        "method": get(semconv.RISK_ANSWER_METHOD),
+        "factors": [each.rpartition(" ")[::2] for each in answer_factors(run.attributes)],
+        "why_absent": why,
     }
 
 
