@@ -47,9 +47,9 @@ def test_the_page_of_a_run_grows_until_it_leads_to_the_finished_run(
     browser.wait_true(f"{STEPS} === 20")
     assert "The history of the 宇宙" in browser.text()
     assert browser.evaluate("document.querySelectorAll('#live-strip span').length") == 20
-    assert browser.evaluate("document.querySelectorAll('[data-chart] canvas').length") == 5
-    assert browser.evaluate("[...document.querySelectorAll('figure')].filter(each => each.hidden).length") == 2, (
-        "steps have no margin and no top-1 probability"
+    assert browser.evaluate("document.querySelectorAll('[data-chart] canvas').length") == 6
+    assert browser.evaluate("[...document.querySelectorAll('figure')].filter(each => each.hidden).length") == 3, (
+        "steps have no margin, no top-1 probability and no answer risk"
     )
     call.step(15, warnings=["norm_jump"])
     browser.wait_true(f"{STEPS} === 35")

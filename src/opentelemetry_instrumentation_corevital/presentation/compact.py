@@ -49,7 +49,10 @@ def _facts(run: SummaryShape) -> Sequence[str]:
     end = run.error_type or run.stop_reason or run.finish_reason
     model = one_line(run.model or "", _MOST_WORD).rpartition("/")[2]
     tokens = "" if run.output_tokens is None else f"{run.output_tokens} tokens"
-    return [part for part in (", ".join(filter(None, (tokens, one_line(end or "", _MOST_WORD)))), model) if part]
+    answer = "" if run.risk_answer is None else f"answer risk {run.risk_answer:.2f}"
+    return [
+        part for part in (", ".join(filter(None, (tokens, one_line(end or "", _MOST_WORD)))), answer, model) if part
+    ]
 
 
 def _story(run: SummaryShape, width: int) -> Text:
