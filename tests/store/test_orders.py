@@ -121,6 +121,7 @@ def test_a_place_of_another_list_is_refused(mixed: Place) -> None:
         {"label": "any"},
         {"label": "none", "stop_reason": "policy"},
         {"label": "fine"},
+        {"outcome_known": "given", "model": "org/model-1"},
         {"intervened": True, "tokens_above": 10},
         {"intervened": False},
         {"service": "tests", "prompt_hash": "ab"},

@@ -129,6 +129,8 @@ FILTERS: tuple[dict[str, Any], ...] = (
     {"label": "any"},
     {"label": "none"},
     {"label": "incorrect"},
+    {"outcome_known": "any"},
+    {"outcome_known": "expected"},
     {"longer_than": 1.0},
     {"tokens_above": 40},
     {"tokens_above": 10**30},

@@ -31,6 +31,7 @@ from opentelemetry_instrumentation_corevital.store.cursors import newest_that_co
 from opentelemetry_instrumentation_corevital.store.filters import ANY_RUN
 from opentelemetry_instrumentation_corevital.store.labels import Label, check_outcome
 from opentelemetry_instrumentation_corevital.store.maintenance import delete_call
+from opentelemetry_instrumentation_corevital.store.outcomes import is_wrong
 from tests.support.logs_and_metrics import chunk_records, emitted, in_span
 from tests.support.spans import run_attributes
 
@@ -77,6 +78,7 @@ def meets(run: RunSummary, wanted: RunFilter, note: str | None = None) -> bool:
             any(text in each.lower() for each in within if each is not None)
             or run.trace_id.startswith(text)
             or run.span_id.startswith(text),
+            wanted.outcome_known is None or is_wrong(run, wanted.outcome_known) is not None,
             wanted.tokens_above is None or (tokens is not None and tokens > wanted.tokens_above),
         )
     )

@@ -55,6 +55,7 @@ CONDITIONS: Final[Mapping[str, tuple[str, Callable[[str], Any], str]]] = {
     "request_hash": ("request_hash", str, "a request hash"),
     "risk_below": ("risk_below", _number, "a number of 0 to 1"),
     "warning": ("warning", str, "a warning, such as repetition_risk"),
+    "outcome_known": ("outcome_known", str, "any, given or expected"),
     "search": ("text", str, "text of a model, service, experiment or note, or the beginning of an id"),
 }
 """Parameter -> condition of `RunFilter`, how it is read, and what it takes."""

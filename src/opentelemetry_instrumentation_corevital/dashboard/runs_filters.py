@@ -67,6 +67,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "experiment": "Experiment",
     "baseline_source": "Baseline",
     "request_hash": "Request hash",
+    "outcome_known": "Outcome known by",
 }
 """Parameter -> what people call it, in the order of the chips."""
 _CHOSEN: Final = ("model", "level", "flag", "warning", "label", "stop_reason", "intervened", "service", "experiment")

@@ -11,6 +11,7 @@ from .._internal.baseline_use import BaselineSource
 from .._internal.short_repr import short_repr
 from ..catalogue.spelling import flag_for_programs
 from ..run import FINISH_REASONS
+from .labels import LabelSource
 from .store_error import StoreError
 
 FLAGS: Final = tuple(semconv.HEALTH_FLAGS)
@@ -44,9 +45,11 @@ class RunFilter:
         warning: this warning is among its warnings, as programs spell it.
         text: its model, service, experiment or its label's note has this text in it, in any case of ASCII letters; or
             its trace id or span id begins so.
+        outcome_known: whether its answer was wrong is known from this source (`outcomes.is_wrong`).
 
     Raises:
-        StoreError: for a flag, level, stop reason or source that there is not, or a number that is none.
+        StoreError: for a flag, level, stop reason, or source of a baseline or of labels that there is not, or a number
+            that is none.
     """
 
     model: str | None = None
@@ -68,6 +71,7 @@ class RunFilter:
     risk_below: float | None = None
     warning: str | None = None
     text: str | None = None
+    outcome_known: LabelSource | None = None
 
     __repr__ = short_repr
 
@@ -91,6 +95,8 @@ class RunFilter:
             raise StoreError(
                 f"unknown baseline source {self.baseline_source!r}; sources are {', '.join(BASELINE_SOURCES)}."
             )
+        if self.outcome_known is not None and not isinstance(self.outcome_known, LabelSource):
+            object.__setattr__(self, "outcome_known", _label_source(self.outcome_known))
         if self.flag is not None:
             object.__setattr__(self, "flag", _whole_name(self.flag))
         if self.prompt_hash is not None:
@@ -100,6 +106,13 @@ class RunFilter:
         """Take what a pickle holds; one of an earlier version lacks the last conditions, which were not asked for."""
         for each, value in zip_longest(fields(self), state):
             object.__setattr__(self, each.name, value)
+
+
+def _label_source(name: str) -> LabelSource:
+    try:
+        return LabelSource(name)
+    except ValueError:
+        raise StoreError(f"unknown source of labels {name!r}; sources are {', '.join(LabelSource)}.") from None
 
 
 def _whole_name(flag: str) -> str:

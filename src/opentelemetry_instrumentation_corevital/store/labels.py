@@ -1,16 +1,29 @@
 """What people say of runs."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from .._internal.short_repr import short_repr
 from .store_error import StoreError
 
-OUTCOMES: Final = ("correct", "incorrect")
+CORRECT: Final = "correct"
+OUTCOMES: Final = (CORRECT, "incorrect")
 """The words that calibration and evaluation understand; others are for one's own use."""
 ANY_OR_NONE: Final = ("any", "none")
 """What a filter says for a run with a label, and for one without."""
 _MOST_CHARACTERS: Final = 64
+
+
+class LabelSource(StrEnum):
+    """Where the outcome of a run is taken from."""
+
+    ANY = "any"
+    """A label, and without one whether the answer has what was expected."""
+    GIVEN = "given"
+    """Labels alone."""
+    EXPECTED = "expected"
+    """What was expected alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,8 @@ class ListedRuns(Protocol):
             limit: how many at most; None: all.
             conditions: those of `RunFilter`, by name, in addition: `model`, `risk_above`, `level`, `flag`, `since_ns`,
                 `until_ns`, `prompt_hash`, `label`, `longer_than`, `tokens_above`, `stop_reason`, `intervened`,
-                `baseline_source`, `service`, `experiment`, `request_hash`, `risk_below`, `warning`, `text`.
+                `baseline_source`, `service`, `experiment`, `request_hash`, `risk_below`, `warning`, `text`,
+                `outcome_known`.
 
         Raises:
             TypeError: for a condition that there is not.

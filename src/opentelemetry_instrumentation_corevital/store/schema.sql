@@ -115,6 +115,9 @@ CREATE INDEX IF NOT EXISTS runs_stop ON runs (stop_reason, start_ns) WHERE stop_
 CREATE INDEX IF NOT EXISTS runs_experiment ON runs (experiment, start_ns) WHERE experiment IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_request ON runs (request_hash, start_ns) WHERE request_hash IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_intervened ON runs (start_ns) WHERE intervention IS NOT NULL;
+-- Whether the answer was wrong is known (outcomes.py); few runs have that.
+CREATE INDEX IF NOT EXISTS runs_outcome ON runs (start_ns, model, label, expected_found)
+  WHERE label IN ('correct', 'incorrect') OR expected_found IN (0, 1);
 -- Everything that a list filters by, newest last: several conditions at once are one walk along this index.
 CREATE INDEX IF NOT EXISTS runs_filters ON runs (
   start_ns, sequence_index, end_ns, risk_score, output_tokens, model, risk_level, label, prompt_hash, stop_reason,

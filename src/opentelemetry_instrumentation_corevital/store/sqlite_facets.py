@@ -41,6 +41,8 @@ def _index(rest: RunFilter) -> str:
     """Return the index that has few runs where conditions say so, else the one that has alike runs side by side."""
     if rest.request_hash is not None:
         return "runs_request"
+    if rest.outcome_known is not None:
+        return "runs_outcome"
     return "runs_counts" if not rest.prompt_hash else "runs_prompt"
 
 

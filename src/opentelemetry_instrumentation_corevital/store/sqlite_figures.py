@@ -10,9 +10,8 @@ from .. import semconv
 from .checked_attributes import checked_name
 from .figures_over_time import Counts, FiguresOverTime, Thousandths, figures_over_time, own_series, range_of
 from .filters import FLAGS, LEVELS, RunFilter
-from .sqlite_filters import all_of, conditions_of
+from .sqlite_filters import all_of, conditions_of, filters_index
 
-_INDEX: Final = "INDEXED BY runs_filters"
 _RISKS: Final = "group_concat(CASE WHEN risk_score BETWEEN 0 AND 1 THEN CAST(risk_score * 1000 + 0.5 AS INTEGER) END)"
 _LATENCIES: Final = (
     "group_concat(CASE WHEN typeof(end_ns) = 'integer' AND end_ns >= start_ns "
@@ -33,7 +32,7 @@ _COUNTED: Final = ", ".join(
 def read_figures(connection: sqlite3.Connection, wanted: RunFilter, now_ns: int) -> FiguresOverTime:
     """Return what runs show over time; those that start after now are left out."""
     conditions, values = conditions_of(wanted, newest_ns=now_ns)
-    runs = f"FROM runs {_INDEX} {all_of(conditions)}"
+    runs = f"FROM runs {filters_index(wanted)} {all_of(conditions)}"
     oldest = connection.execute(f"SELECT start_ns {runs} ORDER BY start_ns LIMIT 1", values)
     stretches = range_of(wanted, next((int(start_ns) for (start_ns,) in oldest), None), now_ns)
     number = f"CAST(start_ns AS INTEGER) / {stretches.width_ns} - {stretches.first}"

@@ -5,12 +5,20 @@ from dataclasses import fields
 from typing import Any, Final
 
 from .filters import RunFilter
-from .labels import ANY_OR_NONE
+from .labels import ANY_OR_NONE, OUTCOMES, LabelSource
 
 _SECOND_NS: Final = 10**9
 _MOST: Final = 2**63 - 1
 _INDEXED: Final = ("model", "level", "flag", "label", "stop_reason", "intervened", "experiment", "request_hash")
 """Conditions that have an index of their own."""
+_LABELLED: Final = f"label IN ({', '.join(map(repr, OUTCOMES))})"
+_JUDGED: Final = "expected_found IN (0, 1)"
+_OUTCOME_KNOWN: Final = {
+    LabelSource.ANY: f"({_LABELLED} OR {_JUDGED})",
+    LabelSource.GIVEN: _LABELLED,
+    LabelSource.EXPECTED: _JUDGED,
+}
+"""Without values in it, so that SQLite sees that the index `runs_outcome` has all these runs."""
 _FIELDS: Final = tuple(field.name for field in fields(RunFilter))
 _HAS_TEXT: Final = (
     "(model LIKE ? ESCAPE '!' OR service_name LIKE ? ESCAPE '!' OR experiment LIKE ? ESCAPE '!' "
@@ -29,7 +37,12 @@ def index(wanted: RunFilter) -> str:
     given = [name for name in _FIELDS if getattr(wanted, name) is not None]
     without = wanted.label == "none" or wanted.intervened is False  # an index has what is there
     alone = len(given) == 1 and given[0] in _INDEXED and not without
-    return "" if alone else "INDEXED BY runs_filters"
+    return "" if alone else filters_index(wanted)
+
+
+def filters_index(wanted: RunFilter) -> str:
+    """Return the hint for a walk over runs with several conditions: few runs have an outcome."""
+    return f"INDEXED BY {'runs_filters' if wanted.outcome_known is None else 'runs_outcome'}"
 
 
 def where(wanted: RunFilter) -> tuple[str, tuple[Any, ...]]:
@@ -81,6 +94,8 @@ def conditions_of(
         conditions.append(f"label IS {'NOT ' if wanted.label == 'any' else ''}NULL")
     if wanted.intervened is not None:
         conditions.append(f"intervention IS {'NOT ' if wanted.intervened else ''}NULL")
+    if wanted.outcome_known is not None:
+        conditions.append(_OUTCOME_KNOWN[wanted.outcome_known])
     if wanted.flag is not None:
         conditions.append(f"{wanted.flag} = 1")
     if wanted.text is not None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from .cursors import Cursor, RunOrder
 from .filters import ANY_RUN, RunFilter
-from .sqlite_filters import all_of, conditions_of, index
+from .sqlite_filters import all_of, conditions_of, filters_index, index
 
 _IDS: Final = "(trace_id, sequence_index, span_id)"
 _KNOWN: Final = {
@@ -63,9 +63,9 @@ class ListPart:
 
     def _hint(self, wanted: RunFilter) -> str:
         if self.keys == ("start_ns",):
-            return index(wanted) if not self.condition else "INDEXED BY runs_filters"
+            return index(wanted) if not self.condition else filters_index(wanted)
         # One condition more, and every run has to be looked at: then from the index that has all of them.
-        return f"INDEXED BY {self.index if wanted == ANY_RUN and self.index else 'runs_filters'}"
+        return f"INDEXED BY {self.index}" if wanted == ANY_RUN and self.index else filters_index(wanted)
 
 
 def parts(order: RunOrder, ahead_ns: int) -> list[ListPart]:

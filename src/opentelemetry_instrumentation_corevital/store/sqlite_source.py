@@ -22,7 +22,7 @@ from .runs_to_review import NEEDS_REVIEW
 from .similar_runs import SIMILAR_RUNS, SimilarRun, comparable, in_order
 from .source import ModelOverview, RunSource
 from .sqlite_facets import counted
-from .sqlite_filters import where
+from .sqlite_filters import filters_index, where
 from .sqlite_labels import read_label, set_label
 from .sqlite_lists import part_of, parts
 from .sqlite_similar import nearest_keys
@@ -140,7 +140,7 @@ class Store(RunSource):
         """Return rows by model, what is no name as None: there may be several of those."""
         condition, values = where(wanted)
         found = self._query(
-            f"SELECT model, {figures} FROM runs INDEXED BY runs_filters {condition} GROUP BY model "
+            f"SELECT model, {figures} FROM runs {filters_index(wanted)} {condition} GROUP BY model "
             "ORDER BY 2 DESC, model",
             values,
         )
