@@ -150,7 +150,7 @@ RunId = Annotated[
 RunIdUnlessFile = Annotated[
     str | None,
     typer.Argument(
-        metavar="[RUN]",
+        metavar="RUN",
         help="The beginning of a run's id, ID:SEQUENCE, or last; not with --from.",
         autocompletion=complete_ids,
     ),
