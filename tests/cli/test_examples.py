@@ -58,6 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     logs.shutdown()
     (tmp_path / "old-runs").mkdir()
     write_file(tmp_path / "old-runs", report())
+    (tmp_path / "labels.csv").write_text("id,outcome\nlast,correct\n")
     baseline = to_bytes(added(taught(*range(3))))
     for name in ("a.baseline", "b.baseline"):
         (tmp_path / name).write_bytes(baseline)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from opentelemetry_instrumentation_corevital._internal.user_error import UserError
+from opentelemetry_instrumentation_corevital.cli.graders import Grader
 from opentelemetry_instrumentation_corevital.cli.prompt_set import SetPrompt, read_prompt_set
 
 
@@ -48,6 +49,14 @@ def test_a_line_of_json_says_more(tmp_path: Path) -> None:
         SetPrompt(2, "7", None, messages, ("x", "y")),
         SetPrompt(3, None, "c"),
     ]
+    graded = objects(
+        tmp_path,
+        {"prompt": "a", "expected": "7", "grader": "number"},
+        {"prompt": "b", "expected": "x"},
+        {"prompt": "c"},
+    )
+    assert [prompt.grader for prompt in read_prompt_set(graded)] == ["number", "contains", "contains"]
+    assert [prompt.grader for prompt in read_prompt_set(graded, Grader.EXACT)] == ["number", "exact", "contains"]
     assert read_prompt_set(written(tmp_path, "bom.jsonl", b'\xef\xbb\xbf{"prompt": "a"}\r\n')) == [
         SetPrompt(1, None, "a")
     ]
@@ -64,7 +73,15 @@ def test_a_line_of_json_says_more(tmp_path: Path) -> None:
         ({}, "has neither prompt nor messages"),
         ({"prompt": None}, "has neither prompt nor messages"),
         ({"prompt": "a", "messages": []}, "has prompt and messages"),
-        ({"promt": "a"}, "promt: is no field; fields are id, prompt, messages, expected, metadata"),
+        ({"promt": "a"}, "promt: is no field; fields are id, prompt, messages, expected, grader, metadata"),
+        (
+            {"prompt": "a", "expected": "b", "grader": "fuzzy"},
+            "grader: fuzzy is none; graders are contains, exact, regex",
+        ),
+        ({"prompt": "a", "expected": "b", "grader": 7}, "grader: 7 is none"),
+        ({"prompt": "a", "grader": "exact"}, "grader: has nothing to compare; give expected, too"),
+        ({"prompt": "a", "expected": ["7", "b"], "grader": "number"}, "expected: b is no number"),
+        ({"prompt": "a", "expected": "(", "grader": "regex"}, "expected: ( is no regular expression (missing )"),
         ({"prompt": "a", "\u202ex" * 99: 1}, "\\u202ex\\u202ex"),
         ({"prompt": 7}, "prompt: is no text"),
         ({"prompt": " \n"}, "prompt: is empty"),

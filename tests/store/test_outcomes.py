@@ -6,6 +6,7 @@ import pytest
 
 from opentelemetry_instrumentation_corevital.catalogue import prompt_names
 from opentelemetry_instrumentation_corevital.store import RunFilter, RunOrder, Store, StoreError
+from opentelemetry_instrumentation_corevital.store.bulk_labels import LabelCounts, NewLabel
 from opentelemetry_instrumentation_corevital.store.labels import LabelSource
 from opentelemetry_instrumentation_corevital.store.outcomes import is_wrong
 from tests.support.run_sources import PLACES, Place, SQLitePlace
@@ -83,3 +84,23 @@ def test_a_list_of_outcomes_walks_along_their_index(
             plan = [detail for *_, detail in store._connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
             (subquery,) = [index for index, detail in enumerate(plan) if detail.startswith("LIST SUBQUERY")]
             assert "INDEX runs_outcome (start_ns" in plan[subquery + 1], plan
+
+
+def test_many_labels_are_written_all_or_none(place: Place) -> None:
+    with place.open() as source:
+        runs = sorted(source.runs(limit=None), key=lambda run: run.label is None)  # the last one has no label
+        before = {run.span_id: run.label for run in runs}
+        several = [NewLabel(run, "correct", "seen") for run in runs]
+        counted = source.label_runs(several, dry_run=True)
+        assert {run.span_id: run.label for run in source.runs(limit=None)} == before
+        place.remove(runs[-1])
+        with pytest.raises(StoreError, match="holds no run"):
+            source.label_runs(several)
+        with pytest.raises(StoreError, match="give one word"):
+            source.label_runs([*several[:-1], NewLabel(runs[0], "not a word")])
+        assert {run.span_id: run.label for run in source.runs(limit=None)}.items() <= before.items()
+        assert source.label_runs(several[:-1]) == LabelCounts(2, 6, 0)
+        assert counted == LabelCounts(3, 6, 0)
+        found = [source.load(run).label for run in source.runs(label="correct")]
+        assert [label.note for label in found if label is not None] == ["seen"] * 8
+        assert source.label_runs([NewLabel(runs[0], "correct")]) == LabelCounts(0, 0, 1), "its note stays"

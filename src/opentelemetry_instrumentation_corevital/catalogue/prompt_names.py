@@ -32,7 +32,13 @@ PROMPT_EXPECTED_FOUND: Final = step_attribute(
     "corevital.prompt.expected_found",
     "boolean",
     "",
-    "the answer has the expected text in it, in any case and as whole words",
+    "the answer has what is expected, as the prompt's grader compares it",
+)
+PROMPT_GRADER: Final = step_attribute(
+    "corevital.prompt.grader",
+    "string",
+    "",
+    "how the answer is compared with what is expected: `contains`, `exact`, `regex` or `number`",
 )
 PROMPT_EXPECTED: Final = step_attribute(
     "corevital.prompt.expected", "string[]", "", "the expected texts, of which one is enough", content=True

@@ -147,6 +147,14 @@ RunId = Annotated[
         autocompletion=complete_ids,
     ),
 ]
+RunIdUnlessFile = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        help="The beginning of a run's id, ID:SEQUENCE, or last; not with --from.",
+        autocompletion=complete_ids,
+    ),
+]
 RunIds = Annotated[
     list[str] | None,
     typer.Argument(metavar="RUN", help="The runs, as `show` takes them.", autocompletion=complete_ids),

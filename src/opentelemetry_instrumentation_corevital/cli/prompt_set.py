@@ -12,13 +12,14 @@ from .._internal.json_text import too_deep
 from .._internal.printable import one_line
 from .._internal.user_error import UserError
 from ..catalogue.prompt_names import MOST_PROMPT_ID
+from .graders import Grader, problem
 from .options import MOST_INPUT_BYTES
 
 MOST_PROMPT: Final = 2**20
 """Characters of a prompt: more than any model takes."""
 MOST_EXPECTED: Final = 2**14
 """Characters of what is expected, and of the metadata: they travel with the run."""
-_FIELDS: Final = ("id", "prompt", "messages", "expected", "metadata")
+_FIELDS: Final = ("id", "prompt", "messages", "expected", "grader", "metadata")
 _LINE_ENDS: Final = re.compile(r"\r\n|\r|\n")
 """Not `str.splitlines`: it takes characters of a text, such as U+2028, for the end of a line."""
 _MOST_SHOWN: Final = 60
@@ -41,6 +42,8 @@ class SetPrompt:
     """Texts of which the answer should have one; empty: nothing is expected."""
     metadata: str | None = None
     """What else is said of it, a JSON object."""
+    grader: Grader = Grader.CONTAINS
+    """How the answer is compared with what is expected."""
 
     @property
     def id(self) -> str:
@@ -58,8 +61,12 @@ class _WrongError(Exception):
     """What is wrong with a line: the field, why, and what to do."""
 
 
-def read_prompt_set(file: Path) -> list[SetPrompt]:
+def read_prompt_set(file: Path, grader: Grader = Grader.CONTAINS) -> list[SetPrompt]:
     """Return the prompts of a file: a prompt a line of a `.txt`, a JSON object a line of a `.jsonl`.
+
+    Args:
+        file: the prompt set.
+        grader: that of lines which name none.
 
     Raises:
         UserError: for a file that cannot be read, and for the first line that is wrong; it names file, line and field.
@@ -71,7 +78,7 @@ def read_prompt_set(file: Path) -> list[SetPrompt]:
     found = []
     for at, line in lines:
         try:
-            found.append(SetPrompt(at, None, _prompt(line)) if kind == ".txt" else _of_object(at, line))
+            found.append(SetPrompt(at, None, _prompt(line)) if kind == ".txt" else _of_object(at, line, grader))
         except _WrongError as error:
             raise UserError(f"--prompts {file}, line {at}: {error}") from None
     if not found:
@@ -112,7 +119,7 @@ def _check_ids(prompts: Sequence[SetPrompt], file: Path) -> None:
 # --- one line of a .jsonl -----------------------------------------------------------------------------------------
 
 
-def _of_object(at: int, line: str) -> SetPrompt:
+def _of_object(at: int, line: str, grader: Grader) -> SetPrompt:
     try:
         found = parsed_json(line)
     except NoJsonError as error:
@@ -130,13 +137,15 @@ def _of_object(at: int, line: str) -> SetPrompt:
     if ("prompt" in given) == ("messages" in given):
         both = "has prompt and messages" if "prompt" in given else "has neither prompt nor messages"
         raise _WrongError(f"{both}; give one of them.")
+    chosen = _grader(given, grader)
     return SetPrompt(
         at,
         _id(given["id"]) if "id" in given else None,
         _prompt(given["prompt"], "prompt: ") if "prompt" in given else None,
         _messages(given["messages"]) if "messages" in given else None,
-        _expected(given["expected"]) if "expected" in given else (),
+        _expected(given["expected"], chosen) if "expected" in given else (),
         _metadata(given["metadata"]) if "metadata" in given else None,
+        chosen,
     )
 
 
@@ -185,13 +194,29 @@ def _messages(value: Any) -> Sequence[Message]:
     return value
 
 
-def _expected(value: Any) -> Sequence[str]:
+def _grader(given: Mapping[str, Any], usual: Grader) -> Grader:
+    """Return how a line is graded; what is expected nowhere has the usual one: nothing is compared."""
+    if "grader" not in given:
+        return usual if "expected" in given else Grader.CONTAINS
+    named = given["grader"]
+    if not isinstance(named, str) or named not in list(Grader):
+        shown = one_line(str(named), _MOST_SHOWN)
+        raise _WrongError(f"grader: {shown} is none; graders are {', '.join(Grader)}.")
+    if "expected" not in given:
+        raise _WrongError("grader: has nothing to compare; give expected, too.")
+    return Grader(named)
+
+
+def _expected(value: Any, grader: Grader) -> Sequence[str]:
     several = value if isinstance(value, list) else [value]
     for each in several:
         if not _text(each, "expected: ", MOST_EXPECTED).strip():
             raise _WrongError("expected: is empty; leave the field out.")
     if not several or sum(map(len, several)) > MOST_EXPECTED:
         raise _WrongError(f"expected: is a text, or a list of some, with {MOST_EXPECTED:,} characters at most.")
+    for each in several:
+        if why := problem(grader, each):
+            raise _WrongError(f"expected: {one_line(each, _MOST_SHOWN)} {why}")
     return tuple(several)
 
 

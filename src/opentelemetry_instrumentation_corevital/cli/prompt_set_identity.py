@@ -6,14 +6,16 @@ from typing import Any
 
 from ..assessment.fingerprint import hash_text
 from ..config import Settings
+from .graders import Grader
 from .prompt_set import SetPrompt
 
 
 def request_hashes(prompts: Sequence[SetPrompt], asked: dict[str, Any], settings: Settings) -> list[str]:
     """Return a hash for each prompt over all that makes what is stored of it: prompt, model, settings and experiment.
 
-    A prompt is its text, the id that it was given, and what is expected, which is looked for as the answer comes;
-    prompts that are alike in all that are told apart by their order. An answer without content is none with it.
+    A prompt is its text, the id that it was given, what is expected, and by which grader, since answers are graded as
+    they come; prompts that are alike in all that are told apart by their order. An answer without content is none with
+    it.
     The hash is made as that of the prompt is, with its key; where prompts are not hashed at all, a prompt is its id.
 
     Args:
@@ -26,6 +28,8 @@ def request_hashes(prompts: Sequence[SetPrompt], asked: dict[str, Any], settings
     found = []
     for prompt in prompts:
         words = {"text": prompt.text, "messages": prompt.messages, "id": prompt.given_id, "expected": prompt.expected}
+        if prompt.grader is not Grader.CONTAINS:  # without it, hashes are those of versions that had no other
+            words["grader"] = prompt.grader
         told = {"id": prompt.id} if settings.prompt_hash == "off" else words
         text = json.dumps(told, sort_keys=True)
         alike = seen[text] = seen.get(text, -1) + 1

@@ -1,7 +1,6 @@
 """`corevital run --prompts`: each prompt of a set is asked once, and a run that was broken off goes on."""
 
 import os
-import re
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -24,6 +23,7 @@ from ..run import Run
 from ..store import RunSource, RunSummary, open_store
 from ..store.database import store_path
 from .generation import GenerationRequest, generate
+from .graders import is_met
 from .own_telemetry import named_experiment
 from .printing import echo, error_console
 from .prompt_set import SetPrompt
@@ -60,6 +60,8 @@ class PromptNote:
             prompt_names.PROMPT_REQUEST_HASH: self.request_hash,
             prompt_names.PROMPT_EXPECTED_FOUND: self._found(run),
         }
+        if prompt.expected:
+            said[prompt_names.PROMPT_GRADER] = str(prompt.grader)
         if self.content:
             said[prompt_names.PROMPT_EXPECTED] = list(prompt.expected) or None
             said[prompt_names.PROMPT_METADATA] = prompt.metadata
@@ -69,22 +71,14 @@ class PromptNote:
         if not self.prompt.expected or run.output_tokens is None:
             return None
         answer = self.tokenizer.decode(run.tokens.tolist(), skip_special_tokens=True)
-        return any(is_in(text, answer) for text in self.prompt.expected)
-
-
-def is_in(expected: str, answer: str) -> bool:
-    """Return whether a text is in an answer, in any case and with any blanks: 4 is in "2 + 2 = 4", and not in 42.
-
-    A letter or digit of ASCII at its end is the end of a word; scripts without blanks between words have none.
-    """
-    wanted = _plain(expected)
-    before = r"(?<!\w)" if re.match(r"\w", wanted, re.ASCII) else ""
-    behind = r"(?!\w)" if re.search(r"\w\Z", wanted, re.ASCII) else ""
-    return re.search(f"{before}{re.escape(wanted)}{behind}", _plain(answer), re.ASCII) is not None
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
+        found = is_met(self.prompt.grader, self.prompt.expected, answer)
+        if found is None:
+            echo(
+                f"prompt {self.prompt.id}: its regular expression takes too long over the answer, so it is not graded; "
+                "write one without nested repeats.",
+                err=True,
+            )
+        return found
 
 
 def answer_set(

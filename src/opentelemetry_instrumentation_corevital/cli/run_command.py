@@ -28,6 +28,7 @@ from .run_options import (
     ExperimentName,
     ExportOtel,
     FailAbove,
+    GraderName,
     JsonPretty,
     Live,
     MaxNewTokens,
@@ -70,6 +71,7 @@ def run(
     prompt_file: PromptFile = None,
     prompts: PromptSetFile = None,
     again: AskAgain = False,
+    grader: GraderName = None,
     chat: Chat = None,
     rag: RagContextFile = None,
     max_new_tokens: MaxNewTokens = 128,
@@ -107,7 +109,7 @@ def run(
     """
     only_one = {"--prompt": prompt, "--prompt-file": prompt_file, "--rag-context": rag, "--live": live}
     elsewhere = {"--sink": sink is SinkKind.LOCAL, "--write-json": write_json, "--no-store": not store}
-    asked = prompt_set_of(prompts, experiment, {**only_one, **elsewhere}, again=again)
+    asked = prompt_set_of(prompts, experiment, {**only_one, **elsewhere}, again=again, grader=grader)
     text, retrieved = prompt_text(prompt, prompt_file) if asked is None else None, read_rag_context(rag)
     capturing = _Capturing.of(capture, risk_threshold, stop_on, store_content=store_content)
     decoding = DecodingOptions(
@@ -122,8 +124,7 @@ def run(
     place, otlp = sink_of(wanted, capturing.sqlite_path), Otlp.of(otel_endpoint, asked=export_otel)
     destination = Destination(place, otlp, capturing.content_to_otlp, experiment)
     source = ModelSource(model, device=device, dtype=dtype, revision=revision)
-    results = _answers(source, request, destination, asked, quiet=as_json, live=live)
-    _end(results, as_json, fail_above)
+    _end(_answers(source, request, destination, asked, quiet=as_json, live=live), as_json, fail_above)
 
 
 @dataclass(frozen=True, slots=True)

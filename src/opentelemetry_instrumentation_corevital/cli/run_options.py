@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from .graders import Grader
 from .options import checked_seed
 from .sinks import DEFAULT_DATABASE, DEFAULT_FOLDER, SinkKind
 
@@ -35,7 +36,7 @@ PromptSetFile = Annotated[
     typer.Option(
         "--prompts",
         metavar="FILE",
-        help="A prompt set: .txt, a prompt a line; .jsonl with id, prompt or messages, expected, metadata. "
+        help="A prompt set: .txt, a prompt a line; .jsonl with id, prompt or messages, expected, grader, metadata. "
         "What is stored already is not asked again.",
         rich_help_panel=_MODEL,
     ),
@@ -51,6 +52,15 @@ ExperimentName = Annotated[
 ]
 AskAgain = Annotated[
     bool, typer.Option("--again", help="With --prompts: ask again what is already stored.", rich_help_panel=_MODEL)
+]
+GraderName = Annotated[
+    Grader | None,
+    typer.Option(
+        "--grader",
+        help="With --prompts: how answers are compared with what is expected, where a line does not say; "
+        "default: contains.",
+        rich_help_panel=_MODEL,
+    ),
 ]
 Chat = Annotated[
     bool | None,

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from .._internal.short_repr import short_repr
 from .arriving_steps import LiveStep, RunningCall
+from .bulk_labels import LabelCounts, NewLabel
 from .cursors import Cursor as Cursor  # noqa: PLC0414
 from .cursors import RunPage as RunPage  # noqa: PLC0414
 from .filters import ANY_RUN, RunFilter
+from .labels import check_outcome
 from .listed_runs import ListedRuns
 from .runs_to_review import needs_review
 from .similar_runs import SIMILAR_RUNS, SimilarRun, comparable, nearest
@@ -105,6 +107,26 @@ class RunSource(ListedRuns, Protocol):
         """Close it."""
         self.close()
 
+    def label_runs(self, labels: Sequence[NewLabel], *, dry_run: bool = False) -> LabelCounts:
+        """Label runs, in place of earlier labels, and return how many are new, changed and the same.
+
+        A source that can does it in one transaction; here, one by one, once every outcome was checked.
+
+        Args:
+            labels: of runs of this source, each of another one.
+            dry_run: whether they are only counted.
+
+        Raises:
+            StoreError: if an outcome is no word, a run is not there, or the source cannot be written.
+        """
+        for each in labels:
+            check_outcome(each.outcome)
+        pairs = [(each, self.load(each.run).label) for each in labels]
+        for each, before in pairs:
+            if not dry_run and each.differs(before):
+                self.set_label(each.run, each.outcome, each.note)
+        return LabelCounts.of(pairs)
+
     def limit_queries(self, seconds: float) -> None:
         """Let every query from now on end with an error when it takes longer, where the source can tell."""
 
@@ -172,10 +194,14 @@ class RunSource(ListedRuns, Protocol):
         Raises:
             StoreError: if no run or more than one fits; the message lists those that do.
         """
+        return self.load(self.named(run_id))
+
+    def named(self, run_id: str) -> RunSummary:
+        """Return one run as lists have it; arguments and errors are those of `run`."""
         found = self._named(run_id)
         if len(found) != 1:
             raise StoreError(f"run {run_id}: {_choices(found)}")
-        return self.load(found[0])
+        return found[0]
 
     def call(self, run_id: str) -> list[RunSummary]:
         """Return all sequences of the call that a run belongs to; arguments and errors are those of `run`."""

@@ -12,18 +12,20 @@ from .._internal.json_text import MOST_JSON
 from .._internal.printable import one_line
 from . import sqlite_arriving_steps as live
 from .arriving_steps import LiveStep, RunningCall
+from .bulk_labels import LabelCounts, NewLabel
 from .checked_attributes import Findings, checked_attributes, checked_name, is_id, read_attributes
 from .cursors import Cursor, RunOrder, RunPage, newest_that_counts
 from .database import explain, open_for_reading, store_path
 from .facets import RunCounts
 from .filters import ANY_RUN, RunFilter
+from .labels import check_outcome
 from .run_reader import MOST_DATA, MOST_EVENTS, stored_run
 from .runs_to_review import NEEDS_REVIEW
 from .similar_runs import SIMILAR_RUNS, SimilarRun, comparable, in_order
 from .source import ModelOverview, RunSource
 from .sqlite_facets import counted
 from .sqlite_filters import filters_index, where
-from .sqlite_labels import read_label, set_label
+from .sqlite_labels import compared_with_stored, label_runs, read_label, set_label
 from .sqlite_lists import part_of, parts
 from .sqlite_similar import nearest_keys
 from .store_error import StoreError
@@ -247,6 +249,18 @@ class Store(RunSource):
             StoreError: if the outcome is no word, the run is not there, or the file cannot be written.
         """
         set_label(self.path, run.trace_id, run.span_id, outcome, note)
+
+    def label_runs(self, labels: "Sequence[NewLabel]", *, dry_run: bool = False) -> LabelCounts:
+        """Label runs in one transaction, in place of earlier labels; return how many are new, changed and the same.
+
+        Raises:
+            StoreError: if an outcome is no word, a run is not there, or the file cannot be written.
+        """
+        if not dry_run:
+            return label_runs(self.path, labels)
+        for each in labels:
+            check_outcome(each.outcome)
+        return self._read(compared_with_stored, self.path, labels)[0]
 
     def fingerprints(self, runs: "Sequence[RunSummary]") -> "Iterator[Fingerprint]":
         """Yield the fingerprint of each run of a list.
