@@ -35,7 +35,7 @@ def tokenizer_of(name: str, corpus: Path | None, folder: Path = store.FOLDER) ->
         SystemExit: if it has to be made of a corpus, and that is not there or another one.
     """
     from zoo.corpus import read
-    from zoo.making import _demo
+    from zoo.making import demo
     from zoo.plan import DEMO
     from zoo.train import _TEXT_SEED, training_texts
     from zoo.vocabulary import trained_tokenizer
@@ -43,7 +43,7 @@ def tokenizer_of(name: str, corpus: Path | None, folder: Path = store.FOLDER) ->
     if name == DEMO:
         import torch
 
-        return _demo("cpu", torch.float32).tokenizer
+        return demo("cpu", torch.float32).tokenizer
     if corpus is None:
         raise SystemExit(f"{name}: its tokenizer is made of the zoo's corpus: give --corpus FILE")
     text, known = read(corpus), store.about(name, folder)

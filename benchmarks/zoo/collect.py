@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from . import prompts, structured, tasks
-from .corpus import Corpus
+from .corpus import Corpus, Fact
 from .faults import FAULTS
 from .generation import Distributions, Generator, Moments
 from .plan import PARTS, Amounts
@@ -31,6 +31,11 @@ class Collector:
         self._generator, self._corpus, self._amounts, self._work = generator, corpus, amounts, work
         self._seed = 1000 * generator.plan.seed
         self._began = time.monotonic()
+
+    @property
+    def facts(self) -> Sequence[Fact]:
+        """Return what questions are about."""
+        return self._corpus.facts
 
     def every(self, names: Sequence[str] = PARTS) -> list[Row]:
         """Return the groups' rows."""
@@ -112,7 +117,7 @@ class Collector:
         """Return greedy answers to questions of a fitting difficulty, each with sampled ones."""
         generator, amounts, draw = self._generator, self._amounts, Random(self._seed + 3)
         facts = self._corpus.facts
-        levels = self._fitting_levels(facts, draw)
+        levels = tasks.fitting_levels(self.pilot(facts, draw))
         asked = [
             make(facts, levels[name][number % len(levels[name])], draw)
             for name, make in tasks.TASKS.items()
@@ -142,8 +147,8 @@ class Collector:
     def _asked(self, asked: Sequence[tasks.Question], facts: Sequence[Any], draw: Random) -> list[str]:
         return tasks.asked(asked, facts, self._generator.plan.shots, draw)
 
-    def _fitting_levels(self, facts: Sequence[Any], draw: Random) -> dict[str, list[int]]:
-        """Ask a few questions of every level, and return the levels at which the model is right half of the time."""
+    def pilot(self, facts: Sequence[Fact], draw: Random) -> dict[tuple[str, int], float]:
+        """Ask a few questions of every task and level, and return the share of right answers."""
         generator, amounts = self._generator, self._amounts
         pilot = [
             make(facts, level, draw)
@@ -153,12 +158,13 @@ class Collector:
         ]
         ids = [generator.ids(Prompt("", text), amounts.answer_tokens) for text in self._asked(pilot, facts, draw)]
         right: dict[tuple[str, int], list[bool]] = {}
-        for begin in range(0, len(ids), _MOST_ROWS):
-            part = slice(begin, begin + _MOST_ROWS)
+        rows = tasks.LEVELS * amounts.pilot  # those of one task, which are of like length
+        for begin in range(0, len(ids), rows):
+            part = slice(begin, begin + rows)
             answers = generator.unwatched(ids[part], amounts.answer_tokens, 0.0, 0)
             for question, answer in zip(pilot[part], answers, strict=True):
                 right.setdefault((question.task, question.level), []).append(question.right(generator.text(answer)))
-        return tasks.fitting_levels({key: float(np.mean(found)) for key, found in right.items()})
+        return {key: float(np.mean(found)) for key, found in right.items()}
 
     def _sample(self, rows: Sequence[Row], asked: Sequence[tasks.Question], ids: Sequence[list[int]]) -> None:
         """Add sampled answers at temperature 1 to each row."""

@@ -32,11 +32,9 @@ def make(options: argparse.Namespace) -> None:
     plan = planned(options)
     amounts = TOY_AMOUNTS if options.toy else Amounts()
     text = corpus.read(options.corpus)
-    digest = hashlib.sha256(repr((plan, amounts, text.about["sha256"])).encode()).hexdigest()[:10]
-    work = (options.work or Path(tempfile.gettempdir(), "corevital-zoo")) / f"{plan.name}-{digest}"
-    work.mkdir(parents=True, exist_ok=True)
+    work = working_folder(options.work, plan, amounts, text)
     options.out.mkdir(parents=True, exist_ok=True)
-    trained = _trained(plan, text, options.device, work)
+    trained = ready(plan, text, options.device, work)
     with watched() as keep:
         generator = Generator(plan, trained.model, trained.tokenizer, options.device, keep)
         collector = Collector(generator, text, amounts, work)
@@ -53,6 +51,14 @@ def make(options: argparse.Namespace) -> None:
     print(f"{plan.name}: {len(rows)} runs, {sizes}, {time.monotonic() - began:.0f} s in all", flush=True)
 
 
+def working_folder(parent: Path | None, plan: Model, amounts: Amounts, text: corpus.Corpus) -> Path:
+    """Return the folder of what is not finished of a model, made if it is not there."""
+    digest = hashlib.sha256(repr((plan, amounts, text.about["sha256"])).encode()).hexdigest()[:10]
+    work = (parent or Path(tempfile.gettempdir(), "corevital-zoo")) / f"{plan.name}-{digest}"
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
 def planned(options: argparse.Namespace) -> Model:
     """Return the plan with what the command line changes of it."""
     plan = toy(MODELS[options.name]) if options.toy else MODELS[options.name]
@@ -66,10 +72,10 @@ def planned(options: argparse.Namespace) -> Model:
     return replace(plan, training=training)
 
 
-def _trained(plan: Model, text: corpus.Corpus, device: str, work: Path) -> Trained:
+def ready(plan: Model, text: corpus.Corpus, device: str, work: Path) -> Trained:
     """Return the model, trained now or by a command that was cut off later."""
     if not plan.trained:
-        return _demo(device, getattr(torch, plan.dtype))
+        return demo(device, getattr(torch, plan.dtype))
     file, folder = work / "weights.pt", work / "tokenizer"
     if not file.exists():
         found = train(plan, text, device, work.parent)
@@ -86,7 +92,7 @@ def _trained(plan: Model, text: corpus.Corpus, device: str, work: Path) -> Train
     return Trained(model.to(device=device, dtype=getattr(torch, plan.dtype)).eval(), tokenizer, saved["report"])
 
 
-def _demo(device: str, dtype: torch.dtype) -> Trained:
+def demo(device: str, dtype: torch.dtype) -> Trained:
     """Return SmolLM2."""
     gguf = os.environ.get("COREVITAL_SMOLLM2_GGUF")
     if gguf:

@@ -1,7 +1,6 @@
 """The zoo's mechanics: its text, tasks and faults, what is measured beside the capture, and how runs are kept."""
 
 import importlib
-import json
 import math
 import sys
 from argparse import Namespace
@@ -16,6 +15,7 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital.baselines import profiled_signals
+from tests.support.toy_corpus import write_toy_corpus
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -43,15 +43,8 @@ def zoo() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def corpus_file(zoo: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    draw, file = Random(1), tmp_path_factory.mktemp("corpus") / "corpus.xz"
-    words = [f"{a}{b}{c}" for a in ("bra", "col", "den", "fir") for b in ("mu", "na", "ti") for c in ("to", "les", "r")]
-    lines = [json.dumps({"packages": []})]
-    lines += [json.dumps({"word": w, "definition": f"a thing of {w[::-1]}", "synonyms": [w[:5]]}) for w in words]
-    for kind in ("dictionary", "code", "kernel"):
-        for _ in range(150):
-            text = " ".join(draw.choices(words, k=draw.randint(20, 60)))
-            lines.append(json.dumps({"kind": kind, "text": text}))
-    zoo.corpus.write(file, lines)
+    file = tmp_path_factory.mktemp("corpus") / "corpus.xz"
+    write_toy_corpus(zoo.corpus, file)
     return file
 
 

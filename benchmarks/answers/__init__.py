@@ -1,0 +1,1 @@
+"""Answers with known truth: what the probability that an answer is wrong is fitted on."""
