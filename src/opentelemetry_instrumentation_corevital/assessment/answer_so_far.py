@@ -23,7 +23,7 @@ class AnswerSoFar:
         self._over = False
         self._surprisal = _Bits()
         self._entropy = _Bits()
-        self._margin_sum = 0.0
+        self._margin_sum = self._margin_head = 0.0
         self._lowest_margin = self._lowest_top1 = math.inf
 
     def add(self, surprisal: float, entropy: float, margin: float, top1_prob: float) -> float | None:
@@ -36,6 +36,8 @@ class AnswerSoFar:
         self._surprisal.add(surprisal)
         self._entropy.add(entropy)
         self._margin_sum += margin
+        if self._tokens <= WINDOW:
+            self._margin_head = self._margin_sum / self._tokens
         self._lowest_margin = min(self._lowest_margin, margin)
         self._lowest_top1 = min(self._lowest_top1, top1_prob)
         return answer_risk(self._features(), self._tokens, self._model).probability
@@ -48,11 +50,14 @@ class AnswerSoFar:
             "surprisal_mean": _log(surprisal.sum / tokens),
             "surprisal_window": _log(surprisal.window),
             "surprisal_largest": _log(surprisal.largest),
+            "surprisal_head": _log(surprisal.head),
             "surprisal_first": _log(surprisal.first),
             "entropy_mean": _log(entropy.sum / tokens),
             "entropy_window": _log(entropy.window),
+            "entropy_head": _log(entropy.head),
             "entropy_first": _log(entropy.first),
             "margin_mean": self._margin_sum / tokens,
+            "margin_head": self._margin_head,
             "margin_lowest": self._lowest_margin,
             "top1_lowest": self._lowest_top1,
             "length": math.log2(tokens),
@@ -65,6 +70,8 @@ class _Bits:
     def __init__(self) -> None:
         self.sum = 0.0
         self.first = math.nan
+        self.head = math.nan
+        """Mean of the first tokens, as many as a window has."""
         self.largest = -math.inf
         self.window = -math.inf
         """Largest mean of so many tokens in a row; of all of them while they are fewer."""
@@ -78,6 +85,8 @@ class _Bits:
         self.sum += value
         self.largest = max(self.largest, value)
         mean = math.fsum(self._last) / len(self._last)
+        if filling:
+            self.head = mean
         self.window = mean if filling else max(self.window, mean)
 
 

@@ -1,0 +1,1 @@
+"""The shipped coefficients of the answer risk: fitted and measured."""
