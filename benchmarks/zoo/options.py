@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from .plan import MODELS, PARTS
-
-RUNS = Path(__file__).parent / "runs"
+from .store import FOLDER
 
 
 def parser(description: str | None = None) -> argparse.ArgumentParser:
@@ -29,7 +28,7 @@ def parser(description: str | None = None) -> argparse.ArgumentParser:
     )
     pack = parts.add_parser("pack", help="make the files that are committed")
     pack.add_argument("source", type=Path)
-    pack.add_argument("--into", type=Path, default=RUNS)
+    pack.add_argument("--into", type=Path, default=FOLDER)
     pack.add_argument("--only", nargs="*", choices=MODELS)
     pack.add_argument("--every-step", type=int, default=30)
     pack.add_argument("--bits", type=int, default=5, help="bits that a number keeps behind the point")
@@ -38,5 +37,5 @@ def parser(description: str | None = None) -> argparse.ArgumentParser:
         "--most", nargs="*", default=(), metavar="NAME=COUNT", help="runs of a side or group that are kept"
     )
     show = parts.add_parser("show", help="print what there is")
-    show.add_argument("folder", type=Path, nargs="?", default=RUNS)
+    show.add_argument("folder", type=Path, nargs="?", default=FOLDER)
     return made

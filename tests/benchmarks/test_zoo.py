@@ -22,8 +22,8 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="only a checkout has the benchmarks")
 
 PARTS = (
-    "collect container corpus experts faults generation making overview pack plan prompts rows shard store structured"
-    " tasks train vocabulary"
+    "collect container corpus experts faults generation making options overview pack plan prompts rows shard store"
+    " structured tasks train vocabulary"
 )
 TRAINED = ("gpt2", "llama", "mistral", "qwen3", "olmo2", "mixtral")
 
@@ -52,20 +52,9 @@ def corpus_file(zoo: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def collected(zoo: Any, corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Namespace:
     """A toy model, trained and collected."""
     folder = tmp_path_factory.mktemp("zoo")
-    options = Namespace(
-        name="llama",
-        out=folder / "out",
-        corpus=corpus_file,
-        device="cpu",
-        toy=True,
-        steps=3,
-        train_seconds=None,
-        seed=None,
-        every_step=None,
-        alone="structured",
-        columns=["attention_middle"],
-        work=folder / "work",
-    )
+    command = ["train", "llama", folder / "out", "--corpus", corpus_file, "--toy", "--steps", 3]
+    command += ["--part", "structured", "--columns", "attention_middle", "--work", folder / "work"]
+    options = zoo.options.parser().parse_args([str(part) for part in command])
     zoo.making.make(options)
     options.parts_first = sorted(file.name for file in folder.rglob("*.pickle"))
     options.files_first = list(options.out.iterdir())
@@ -491,7 +480,9 @@ def test_packed_runs_keep_windows_where_they_had_every_step(zoo: Any, collected:
 
 
 def test_training_again_gives_the_same_weights(zoo: Any, corpus_file: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    plan = zoo.making.planned(Namespace(name="qwen3", toy=True, seed=None, steps=2, train_seconds=None))
+    plan = zoo.making.planned(
+        zoo.options.parser().parse_args(["train", "qwen3", "out", "--corpus", "none.xz", "--toy", "--steps", "2"])
+    )
     text = zoo.corpus.read(corpus_file)
     first, second = (zoo.train.train(plan, text, "cpu", tmp_path / part).model.state_dict() for part in "ab")
     monkeypatch.setattr(zoo.train, "trained_tokenizer", None)  # the next model of this vocabulary takes the same one

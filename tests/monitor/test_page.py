@@ -49,7 +49,7 @@ def test_the_program_of_the_readme_runs(model: str, capsys: pytest.CaptureFixtur
     (program,) = (each for each in programs(README) if "CoreVitalMonitor" in each)
     assert len(program.splitlines()) <= 15
     exec(compile(re.sub(DEMO, repr(model), program), str(README), "exec"), {})
-    assert "policy The run generated" in capsys.readouterr().out
+    assert "\npolicy: The run generated" in capsys.readouterr().out
 
 
 def test_the_page_names_every_field_of_a_step() -> None:

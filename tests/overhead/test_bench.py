@@ -1,6 +1,8 @@
 """What a call of an arm leaves behind, and which call is no measurement."""
 
+import mmap
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -37,18 +39,25 @@ def test_plain_is_refused_where_something_was_left(bench: Bench) -> None:
 
 
 def test_the_peak_of_the_process_begins_anew() -> None:
-    held = torch.ones(40 << 20, dtype=torch.uint8)
-    with_it = PeakMemory(torch.device("cpu")).of_process()
+    with resident(40 << 20):
+        with_it = PeakMemory(torch.device("cpu")).of_process()
     if not with_it:
         pytest.skip("this system does not tell")
-    del held
     memory = PeakMemory(torch.device("cpu"))
     without = memory.of_process()
     assert with_it - without > 30 << 20
-    again = torch.ones(40 << 20, dtype=torch.uint8)
-    del again
+    with resident(40 << 20):
+        pass
     assert memory.of_process() - without > 30 << 20
     assert memory.of_device() == 0
+
+
+@contextmanager
+def resident(size: int) -> Iterator[None]:
+    """Map and touch `size` bytes, then give them back to the system at once, which `free` need not do."""
+    with mmap.mmap(-1, size) as pages:
+        pages.write(b"\1" * size)
+        yield
 
 
 def test_a_prompt_has_room_and_is_the_same_each_time() -> None:

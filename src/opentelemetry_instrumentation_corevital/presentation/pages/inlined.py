@@ -14,7 +14,7 @@ class Inlined:
     """What `layout.html.j2` writes into a file."""
 
     style: str
-    library: str
+    charts: str
     modules: str
 
     @classmethod
@@ -30,7 +30,7 @@ class Inlined:
     @property
     def policy(self) -> str:
         """Return the page's Content-Security-Policy."""
-        scripts = " ".join(content_hash(text) for text in (self.library, self.modules))
+        scripts = " ".join(content_hash(text) for text in (self.charts, self.modules))
         return (
             f"default-src 'none'; script-src {scripts}; style-src {content_hash(self.style)}; img-src data:; "
             "base-uri 'none'; form-action 'none'"
