@@ -1,0 +1,1 @@
+"""CoreVital's numbers beside those of lm-polygraph, on the same runs."""
