@@ -9,7 +9,7 @@ from .._internal.printable import one_line
 from ..evaluation.answers import ANSWER
 from ..evaluation.evaluate import Evaluated, Evaluation
 from ..presentation.evaluation_text import best_baseline, headline, interval_text, not_counted, value_text
-from .evaluated_runs import FoundAnswers
+from .evaluated_runs import OUTSIDE, FoundAnswers
 from .printing import console
 
 _FIGURES: Final = {
@@ -36,8 +36,11 @@ def coverage_text(found: FoundAnswers) -> str:
         f"{found.wrong:,} wrong ({100 * found.wrong / found.labelled:.0f} %); "
         f"{found.outside:,} outside the answer risk's support"
     )
-    told = ", ".join(f"{reason} {count:,}" for reason, count in found.left_out.most_common())
-    return f"{said}. In no figure: {told}." if told else f"{said}."
+    if found.left_out[OUTSIDE]:
+        said += ", and not in the figures"
+    others = [(reason, count) for reason, count in found.left_out.most_common() if reason != OUTSIDE and count]
+    told = ", ".join(f"{reason} {count:,}" for reason, count in others)
+    return f"{said}. Also left out: {told}." if told else f"{said}."
 
 
 def print_evaluation(found: FoundAnswers, result: Evaluation) -> None:

@@ -16,17 +16,18 @@ from .score_blocks import Matrix, ScoreBlocks, Truths, Vector, ones, ratio
 
 FIGURES: Final[Mapping[str, str]] = {
     "auroc": "AUROC",
-    "prr": "prediction-rejection ratio",
-    "aurc": "area under the risk-coverage curve",
-    "e_aurc": "the same beyond that of an oracle",
-    "auroc_same_length": "AUROC over pairs of equally many tokens",
-    "auroc_half": "AUROC at half the tokens",
-    "answer_ahead": "AUROC of the answer risk minus that of this score",
-    "ece": "expected calibration error",
+    "prr": "PRR",
+    "aurc": "AURC",
+    "e_aurc": "E-AURC",
+    "auroc_same_length": "AUROC, matched",
+    "auroc_half": "AUROC, half",
+    "answer_ahead": "answer risk ahead",
+    "ece": "ECE",
     "brier": "Brier score",
-    "brier_skill": "Brier skill against the base rate",
+    "brier_skill": "Brier skill",
 }
-"""Figure -> what it is; the last three are of probabilities."""
+"""Figure -> its heading. Matched are pairs of equally many tokens, half is at half the tokens, and how far the answer
+risk is ahead is in AUROC. The last three are of probabilities. docs/evaluate.md defines all."""
 ALL_TASKS: Final = "all tasks"
 _CENTRED: Final = frozenset({"ece"})
 

@@ -1,5 +1,6 @@
 """An evaluation as one HTML file that needs nothing else: conclusions, pictures by model, and every figure."""
 
+from collections import Counter
 from typing import Any, Final
 
 from ...evaluation.answers import ANSWER
@@ -22,7 +23,8 @@ def evaluation_file(result: Evaluation, coverage: str, *, source: str) -> str:
         coverage: a sentence that says which runs it is of.
         source: the store that they were read from.
     """
-    models = [_model(place, each) for place, each in enumerate(result.models)]
+    tasks = Counter(each.model for each in result.groups)
+    models = [{**_model(place, each), "several": tasks[each.model] > 1} for place, each in enumerate(result.models)]
     values = {
         "inlined": Inlined.of(_STYLES, _MODULE),
         "source_name": source,
