@@ -5,8 +5,8 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from opentelemetry_instrumentation_corevital.evaluation.answers import ANSWER, Answers
 from opentelemetry_instrumentation_corevital.evaluation.evaluate import evaluate
+from opentelemetry_instrumentation_corevital.evaluation.labelled_answers import ANSWER, Answers
 from opentelemetry_instrumentation_corevital.evaluation.ranking import auroc, concordance
 from opentelemetry_instrumentation_corevital.evaluation.reliability import (
     BINS,

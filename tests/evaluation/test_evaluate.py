@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from opentelemetry_instrumentation_corevital.evaluation.answers import (
+from opentelemetry_instrumentation_corevital.evaluation.evaluate import FIGURES, evaluate
+from opentelemetry_instrumentation_corevital.evaluation.labelled_answers import (
     ANSWER,
     BASE_RATE,
     BASELINES,
@@ -15,7 +16,6 @@ from opentelemetry_instrumentation_corevital.evaluation.answers import (
     RISK,
     Answers,
 )
-from opentelemetry_instrumentation_corevital.evaluation.evaluate import FIGURES, evaluate
 from opentelemetry_instrumentation_corevital.evaluation.ranking import auroc
 from opentelemetry_instrumentation_corevital.evaluation.reliability import calibration_error
 from opentelemetry_instrumentation_corevital.evaluation.resampling import figure, numbered, prompt_weights

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation.answers import enough
+from ..evaluation.labelled_answers import enough
 from ..evaluation.ranking import auroc, concordance
 from ..evaluation.reliability import brier, calibration_error
 from ..evaluation.resampling import DRAWS, figure, prompt_weights
-from ..evaluation.score_blocks import Matrix, ScoreBlocks, ratio
-from .logistic_regression import FloatVector, Truths, probabilities
+from ..evaluation.score_blocks import FloatMatrix, FloatVector, ScoreBlocks, Truths, ratio
+from .logistic_regression import probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def gain_interval(
     return found.low, found.high
 
 
-def _gain(shipped: FloatVector, own: FloatVector, wrong: Truths, weights: Matrix) -> FloatVector:
+def _gain(shipped: FloatVector, own: FloatVector, wrong: Truths, weights: FloatMatrix) -> FloatVector:
     """Return the gain in AUROC in each draw [draws]; NaN where it lacks an outcome."""
     before, after = (concordance(ScoreBlocks.of(each, wrong, weights)) for each in (shipped, own))
     return after - before

@@ -24,7 +24,7 @@ MOST_EVALUATED: Final = 10_000
 _STANDARD_OUTPUT: Final = "-"
 _TOLD_EVERY: Final = 50
 
-LabelsFrom = Annotated[
+OutcomesFrom = Annotated[
     LabelSource,
     typer.Option(
         "--label-source",
@@ -56,7 +56,7 @@ def evaluate_runs(
     *,
     db: Database = None,
     wanted: RunFilter,
-    label_source: LabelsFrom = LabelSource.ANY,
+    label_source: OutcomesFrom = LabelSource.ANY,
     by: TaskBy = TASK,
     limit: MostEvaluated = MOST_EVALUATED,
     seed: DrawSeed = 0,

@@ -19,7 +19,7 @@ from ..baselines.lookup import own_profile
 from ..baselines.profile import Identity, ProfileError
 from ..calibration.answer_profile import profile_there
 from ..catalogue import prompt_names
-from ..evaluation.answers import ANSWER, BASELINES, LENGTH, RISK, SCORES, Answers
+from ..evaluation.labelled_answers import ANSWER, BASELINES, LENGTH, RISK, SCORES, Answers
 from ..run import ModelInfo
 from ..store import RunFilter, RunSource, RunSummary, StoreError
 from ..store.labels import LabelSource
@@ -46,7 +46,7 @@ _HOW: Final = (
 
 
 @dataclass(slots=True)
-class _Row:
+class _Labelled:
     """One labelled run."""
 
     wrong: bool
@@ -90,7 +90,7 @@ def found_answers(
     known = known_outcomes(source, with_stored_model(source, wanted), labels, limit)
     found = FoundAnswers(labelled=len(known), wrong=sum(wrong for _, wrong in known))
     _check(source, found, wanted)
-    rows: dict[tuple[str, str], list[_Row]] = {}
+    rows: dict[tuple[str, str], list[_Labelled]] = {}
     keys: Counter[str] = Counter()
     for place, (summary, wrong) in enumerate(known):
         tell(place, len(known))
@@ -179,12 +179,12 @@ def _what_there_is(keys: Counter[str]) -> str:
 # --- what every score says of a run -------------------------------------------------------------------------------
 
 
-def _row(stored: StoredRun, wrong: bool) -> _Row:
+def _row(stored: StoredRun, wrong: bool) -> _Labelled:
     summary = stored.summary
     tokens = summary.output_tokens or 0
     scores = {ANSWER: summary.risk_answer, RISK: summary.risk_score}
     scores |= _baselines(tokens, summary.surprisal_mean, summary.entropy_mean)
-    return _Row(
+    return _Labelled(
         wrong=wrong,
         prompt=prompt_of(summary),
         tokens=tokens,
@@ -238,10 +238,10 @@ def _model(method: str | None, model: ModelInfo) -> AnswerModel | None:
 # --- as columns ---------------------------------------------------------------------------------------------------
 
 
-def _columns(model: str, task: str, rows: Sequence[_Row]) -> Answers:
+def _columns(model: str, task: str, rows: Sequence[_Labelled]) -> Answers:
     """Return the runs of a group that have every score which any run of it has: all scores judge the same runs."""
     present = [name for name in SCORES if any(name in row.scores for row in rows)]
-    kept, left_out = list[_Row](), Counter[str]()
+    kept, left_out = list[_Labelled](), Counter[str]()
     for row in rows:
         missing = next((name for name in present if name not in row.scores), None)
         if missing is None:

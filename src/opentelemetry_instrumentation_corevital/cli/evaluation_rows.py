@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
-from ..evaluation.answers import FEWEST_OF_EACH
 from ..evaluation.evaluate import FIGURES, Evaluated, Evaluation
+from ..evaluation.labelled_answers import FEWEST_OF_EACH
 from .evaluated_runs import FoundAnswers
 
 _OF: Final = ("of", "model", "task", "runs", "wrong", "prompts", "groups", "score")

@@ -6,8 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .._internal.printable import one_line
-from ..evaluation.answers import ANSWER
 from ..evaluation.evaluate import Evaluated, Evaluation
+from ..evaluation.labelled_answers import ANSWER
 from ..presentation.evaluation_text import best_baseline, headline, interval_text, not_counted, value_text
 from .evaluated_runs import OUTSIDE, FoundAnswers
 from .printing import console

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..evaluation.answers import enough
+from ..evaluation.labelled_answers import enough
 from ..evaluation.ranking import auroc
 from ..evaluation.rejection import risk_coverage
 from ..evaluation.reliability import calibration_error, perfect_errors, reliability
-from ..evaluation.score_blocks import Truths, Vector
+from ..evaluation.score_blocks import FloatVector, Truths
 from ..presentation.pages.evaluation_charts import Chart, coverage_chart, reliability_chart
 from ..presentation.pages.page_formats import fixed, number, percent
 from ..store.filters import RunFilter
@@ -53,11 +53,11 @@ def overview_outcomes(source: RunSource, wanted: RunFilter) -> Outcomes | None:
     return Outcomes(len(known), judged, [_row(name, *each) for name, each in columns.items()], _charts(columns))
 
 
-def _columns(pairs: Sequence[tuple[float, bool]]) -> tuple[Vector, Truths]:
+def _columns(pairs: Sequence[tuple[float, bool]]) -> tuple[FloatVector, Truths]:
     return np.array([risk for risk, _ in pairs]), np.array([wrong for _, wrong in pairs], bool)
 
 
-def _charts(columns: Mapping[str, tuple[Vector, Truths]]) -> list[Chart]:
+def _charts(columns: Mapping[str, tuple[FloatVector, Truths]]) -> list[Chart]:
     if not columns:
         return []
     bins = {name: reliability(risk, wrong) for name, (risk, wrong) in columns.items()}
@@ -65,7 +65,7 @@ def _charts(columns: Mapping[str, tuple[Vector, Truths]]) -> list[Chart]:
     return [reliability_chart("chart-reliability", bins), coverage_chart("chart-coverage", curves)]
 
 
-def _row(name: str, risk: Vector, wrong: Truths) -> list[Any]:
+def _row(name: str, risk: FloatVector, wrong: Truths) -> list[Any]:
     errors = perfect_errors(risk, _DRAWS, seed=0)
     return [
         name,

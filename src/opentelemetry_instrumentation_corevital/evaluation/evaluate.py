@@ -7,12 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from .answers import ANSWER, BASE_RATE, FORECASTS, SCORES, Answers, enough, left_out_of, together
+from .labelled_answers import ANSWER, BASE_RATE, FORECASTS, SCORES, Answers, enough, left_out_of, together
 from .ranking import concordance
 from .rejection import rejection, risk_coverage
 from .reliability import ReliabilityBin, briers, calibration_errors, perfect_errors, reliability
 from .resampling import DRAWS, Figure, figure, numbered, prompt_weights
-from .score_blocks import Matrix, ScoreBlocks, Truths, Vector, ones, ratio
+from .score_blocks import FloatMatrix, FloatVector, ScoreBlocks, Truths, ones, ratio
 
 FIGURES: Final[Mapping[str, str]] = {
     "auroc": "AUROC",
@@ -31,7 +31,7 @@ risk is ahead is in AUROC. The last three are of probabilities. docs/evaluate.md
 ALL_TASKS: Final = "all tasks"
 _CENTRED: Final = frozenset({"ece"})
 
-Drawn = dict[tuple[str, str], Vector]
+Drawn = dict[tuple[str, str], FloatVector]
 """(score, figure) -> its value in each draw."""
 
 
@@ -64,7 +64,7 @@ class Evaluated:
     """By score."""
     bins: Sequence[ReliabilityBin] = ()
     """Of the answer risk."""
-    curves: Mapping[str, Matrix] | None = None
+    curves: Mapping[str, FloatMatrix] | None = None
     """Score -> coverage and risk [points, 2]."""
 
 
@@ -127,7 +127,7 @@ def _drawn(groups: Sequence[Answers], draws: int, seed: int) -> list[Drawn]:
     return [{key: np.concatenate([some[key] for some in each]) for key in each[0]} for each in parts]
 
 
-def _figures(answers: Answers, weights: Matrix) -> Drawn:
+def _figures(answers: Answers, weights: FloatMatrix) -> Drawn:
     """Return all figures of a group in each draw of these weights."""
     found: Drawn = {}
     for name, scores in _scores(answers):
@@ -152,14 +152,14 @@ def _figures(answers: Answers, weights: Matrix) -> Drawn:
     return found
 
 
-def _of_base_rate(wrong: Truths, weights: Matrix) -> Drawn:
+def _of_base_rate(wrong: Truths, weights: FloatMatrix) -> Drawn:
     """Return what is true of the base rate of each draw by its definition."""
     base = ratio(weights @ wrong.astype(np.float64), weights.sum(1))
     none = np.zeros(len(base))
     return {(BASE_RATE, "ece"): none, (BASE_RATE, "brier"): base * (1 - base), (BASE_RATE, "brier_skill"): none}
 
 
-def _scores(answers: Answers) -> Iterator[tuple[str, Vector]]:
+def _scores(answers: Answers) -> Iterator[tuple[str, FloatVector]]:
     """Yield each score of a group, in the order of `SCORES`."""
     base = np.full(len(answers.wrong), answers.wrong.mean())
     for name in SCORES:
@@ -169,7 +169,7 @@ def _scores(answers: Answers) -> Iterator[tuple[str, Vector]]:
             yield name, answers.scores[name]
 
 
-def _halves(answers: Answers) -> Iterator[tuple[str, Vector, Truths]]:
+def _halves(answers: Answers) -> Iterator[tuple[str, FloatVector, Truths]]:
     """Yield each score at half the tokens, with the runs of which all are known; nothing where these are too few."""
     if not answers.half:
         return
@@ -197,12 +197,12 @@ def _evaluated(answers: Answers, drawn: Drawn, draws: int, seed: int) -> Evaluat
     )
 
 
-def _perfect_draws(answers: Answers, draws: int, seed: int) -> dict[str, Vector]:
+def _perfect_draws(answers: Answers, draws: int, seed: int) -> dict[str, FloatVector]:
     named = ((name, scores) for name, scores in _scores(answers) if name in FORECASTS)
     return {name: perfect_errors(scores, draws, seed) for name, scores in named}
 
 
-def _perfect(errors: Vector) -> PerfectForecaster:
+def _perfect(errors: FloatVector) -> PerfectForecaster:
     return PerfectForecaster(float(errors.mean()), float(np.quantile(errors, 0.95)))
 
 

@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from .score_blocks import Matrix, ScoreBlocks, Truths, Vector, ratio
+from .score_blocks import FloatMatrix, FloatVector, ScoreBlocks, Truths, ratio
 
 MOST_POINTS: Final = 100
 """Of a curve that is drawn or written."""
@@ -29,9 +29,9 @@ MOST_POINTS: Final = 100
 class Rejection:
     """The areas of each draw [draws]; NaN where a draw has no run, PRR also where one outcome is missing."""
 
-    aurc: Vector
-    e_aurc: Vector
-    prr: Vector
+    aurc: FloatVector
+    e_aurc: FloatVector
+    prr: FloatVector
 
 
 def rejection(blocks: ScoreBlocks) -> Rejection:
@@ -50,18 +50,18 @@ def rejection(blocks: ScoreBlocks) -> Rejection:
     return Rejection(found, found - oracle, ratio(base - found, np.where(errors < total, base - oracle, 0.0)))
 
 
-def _oracle(total: Vector, errors: Vector, harmonic: Vector) -> Vector:
+def _oracle(total: FloatVector, errors: FloatVector, harmonic: FloatVector) -> FloatVector:
     right = total - errors
     return errors - right * (harmonic[total.astype(np.intp)] - harmonic[right.astype(np.intp)])
 
 
-def areas(scores: Vector, wrong: Truths) -> dict[str, float]:
+def areas(scores: FloatVector, wrong: Truths) -> dict[str, float]:
     """Return AURC, E-AURC and PRR of one sample, by name."""
     found = rejection(ScoreBlocks.of(scores, wrong))
     return {"aurc": float(found.aurc[0]), "e_aurc": float(found.e_aurc[0]), "prr": float(found.prr[0])}
 
 
-def risk_coverage(scores: Vector, wrong: Truths, most: int = MOST_POINTS) -> Matrix:
+def risk_coverage(scores: FloatVector, wrong: Truths, most: int = MOST_POINTS) -> FloatMatrix:
     """Return points of the curve: coverage, and risk of so many answers with the lowest scores [points, 2].
 
     Args:

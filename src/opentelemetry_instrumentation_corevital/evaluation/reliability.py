@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .score_blocks import Matrix, Truths, Vector, ones, ratio
+from .score_blocks import FloatMatrix, FloatVector, Truths, ones, ratio
 
 BINS: Final = 10
 _LEVELS: Final = np.true_divide(np.linspace(0, 1, BINS + 1) * 100, 100)[1:-1]  # rounded as scikit-learn's are
@@ -40,14 +40,14 @@ class ReliabilityBin:
     """Wilson's 95 % interval of that fraction."""
 
 
-def reliability(forecast: Vector, wrong: Truths) -> list[ReliabilityBin]:
+def reliability(forecast: FloatVector, wrong: Truths) -> list[ReliabilityBin]:
     """Return the bins that have runs, the lowest probabilities first."""
     order = np.argsort(forecast, kind="stable")
     parts = np.split(order, _ends(forecast[order], ones(len(order)))[0])
     return [_bin(forecast[part], wrong[part]) for part in parts if len(part)]
 
 
-def _bin(forecast: Vector, wrong: Truths) -> ReliabilityBin:
+def _bin(forecast: FloatVector, wrong: Truths) -> ReliabilityBin:
     n, rate = len(wrong), float(wrong.mean())
     middle = (rate + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     reach = _Z / (1 + _Z**2 / n) * np.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n**2))
@@ -55,12 +55,12 @@ def _bin(forecast: Vector, wrong: Truths) -> ReliabilityBin:
     return ReliabilityBin(n, float(forecast.mean()), rate, low, high)
 
 
-def calibration_error(forecast: Vector, wrong: Truths) -> float:
+def calibration_error(forecast: FloatVector, wrong: Truths) -> float:
     """Return the expected calibration error of one sample."""
     return float(calibration_errors(forecast, wrong, ones(len(forecast)))[0])
 
 
-def calibration_errors(forecast: Vector, wrong: Truths, weights: Matrix) -> Vector:
+def calibration_errors(forecast: FloatVector, wrong: Truths, weights: FloatMatrix) -> FloatVector:
     """Return that of each draw, over bins of its own [draws]; NaN where it has no run.
 
     Args:
@@ -77,7 +77,7 @@ def calibration_errors(forecast: Vector, wrong: Truths, weights: Matrix) -> Vect
     return ratio(np.abs(parts).sum(1), total)
 
 
-def _ends(ordered: Vector, counts: Matrix) -> NDArray[np.intp]:
+def _ends(ordered: FloatVector, counts: FloatMatrix) -> NDArray[np.intp]:
     """Return how many of the ordered runs are in all bins up to each but the last [draws, BINS - 1]."""
     total = counts.sum(1)
     at = _LEVELS * (np.maximum(total, 1)[:, None] - 1)
@@ -90,17 +90,17 @@ def _ends(ordered: Vector, counts: Matrix) -> NDArray[np.intp]:
     return found
 
 
-def _picked(ordered: Vector, counts: Matrix, places: Matrix) -> Matrix:
+def _picked(ordered: FloatVector, counts: FloatMatrix, places: FloatMatrix) -> FloatMatrix:
     """Return the value at places of each draw, in which every run stands as often as it counts [draws, places]."""
     draws, n = counts.shape
     reach = np.cumsum(counts, axis=1)
     apart = np.arange(draws)[:, None] * (reach[:, -1].max() + 2)  # one long ascending list in place of one per draw
     found = np.searchsorted((reach + apart).ravel(), (places + apart).ravel(), side="right").reshape(places.shape)
-    picked: Matrix = ordered[np.clip(found - np.arange(draws)[:, None] * n, 0, n - 1)]
+    picked: FloatMatrix = ordered[np.clip(found - np.arange(draws)[:, None] * n, 0, n - 1)]
     return picked
 
 
-def perfect_errors(forecast: Vector, draws: int, seed: int) -> Vector:
+def perfect_errors(forecast: FloatVector, draws: int, seed: int) -> FloatVector:
     """Return the calibration error of a forecaster whose probabilities these are and who is right, in draws [draws].
 
     Args:
@@ -124,17 +124,17 @@ def perfect_errors(forecast: Vector, draws: int, seed: int) -> Vector:
 _MOST_AT_ONCE: Final = 2_000_000
 
 
-def brier(forecast: Vector, wrong: Truths) -> float:
+def brier(forecast: FloatVector, wrong: Truths) -> float:
     """Return the Brier score of one sample."""
     return float(briers(forecast, wrong, ones(len(forecast)))[0][0])
 
 
-def brier_skill(forecast: Vector, wrong: Truths) -> float:
+def brier_skill(forecast: FloatVector, wrong: Truths) -> float:
     """Return its skill against the base rate; NaN where one outcome is missing."""
     return float(briers(forecast, wrong, ones(len(forecast)))[1][0])
 
 
-def briers(forecast: Vector, wrong: Truths, weights: Matrix) -> tuple[Vector, Vector]:
+def briers(forecast: FloatVector, wrong: Truths, weights: FloatMatrix) -> tuple[FloatVector, FloatVector]:
     """Return the Brier score and its skill against the base rate of each draw [draws]."""
     total = weights.sum(1)
     score = ratio(weights @ (forecast - wrong) ** 2, total)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .score_blocks import Matrix, Vector
+from .score_blocks import FloatMatrix, FloatVector
 
 DRAWS: Final = 1000
 _ENDS: Final = (0.025, 0.975)
@@ -31,7 +31,7 @@ def numbered(prompts: Sequence[str]) -> NDArray[np.intp]:
     return np.unique(np.array(prompts, dtype=object).astype(str), return_inverse=True)[1].reshape(-1)
 
 
-def prompt_weights(prompts: NDArray[np.intp], draws: int, seed: int) -> Iterator[Matrix]:
+def prompt_weights(prompts: NDArray[np.intp], draws: int, seed: int) -> Iterator[FloatMatrix]:
     """Yield how often each run counts, for some draws at a time [some draws, n].
 
     A draw takes as many prompts as there are.
@@ -51,7 +51,7 @@ def prompt_weights(prompts: NDArray[np.intp], draws: int, seed: int) -> Iterator
         yield counts[:, prompts].astype(np.float64)
 
 
-def figure(value: float, drawn: Vector, *, centred: bool = False) -> Figure | None:
+def figure(value: float, drawn: FloatVector, *, centred: bool = False) -> Figure | None:
     """Return a figure with the interval between the quantiles of its draws; None where the figure is NaN.
 
     Args:

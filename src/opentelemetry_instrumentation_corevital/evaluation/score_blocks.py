@@ -10,8 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
+FloatVector = NDArray[np.float64]
+FloatMatrix = NDArray[np.float64]
 Truths = NDArray[np.bool_]
 
 
@@ -19,18 +19,22 @@ Truths = NDArray[np.bool_]
 class ScoreBlocks:
     """How many runs of each score are wrong and right in each draw, the lowest score first."""
 
-    scores: Vector
+    scores: FloatVector
     """Of each block [blocks]."""
     firsts: NDArray[np.intp]
     """The first block of each stratum."""
-    wrong: Matrix
+    wrong: FloatMatrix
     """[draws, blocks]."""
-    right: Matrix
+    right: FloatMatrix
     """[draws, blocks]."""
 
     @classmethod
     def of(
-        cls, scores: Vector, wrong: Truths, weights: Matrix | None = None, strata: NDArray[np.int64] | None = None
+        cls,
+        scores: FloatVector,
+        wrong: Truths,
+        weights: FloatMatrix | None = None,
+        strata: NDArray[np.int64] | None = None,
     ) -> Self:
         """Return the blocks of runs.
 
@@ -61,12 +65,12 @@ class ScoreBlocks:
         )
 
 
-def ones(n: int) -> Matrix:
+def ones(n: int) -> FloatMatrix:
     """Return the weights of a sample itself [1, n]."""
     return np.ones((1, n))
 
 
-def ratio(above: Matrix | Vector, below: Matrix | Vector) -> Vector:
+def ratio(above: FloatMatrix | FloatVector, below: FloatMatrix | FloatVector) -> FloatVector:
     """Return a quotient; NaN where it is of nothing."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(below != 0, above / below, np.nan)

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from ..evaluation.answers import ANSWER, BASELINES, FEWEST_OF_EACH
 from ..evaluation.evaluate import Evaluated, Evaluation
+from ..evaluation.labelled_answers import ANSWER, BASELINES, FEWEST_OF_EACH
 from ..evaluation.resampling import Figure
 
 CHANCE: Final = 0.5

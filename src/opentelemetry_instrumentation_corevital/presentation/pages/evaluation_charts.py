@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ...evaluation.reliability import ReliabilityBin
-from ...evaluation.score_blocks import Matrix
+from ...evaluation.score_blocks import FloatMatrix
 from .page_formats import fixed, number, percent
 
 Chart = dict[str, Any]
@@ -47,7 +47,9 @@ def _row(each: ReliabilityBin) -> list[str]:
     return [fixed(each.forecast, 3), percent(each.wrong, 1), interval, number(each.runs)]
 
 
-def coverage_chart(source: str, curves: Mapping[str, Matrix], title: str = "", *, base: float | None = None) -> Chart:
+def coverage_chart(
+    source: str, curves: Mapping[str, FloatMatrix], title: str = "", *, base: float | None = None
+) -> Chart:
     """Return curves of the fraction of wrong answers among those that are accepted.
 
     Args:
@@ -79,7 +81,7 @@ def coverage_chart(source: str, curves: Mapping[str, Matrix], title: str = "", *
     }
 
 
-def _at(points: Matrix, coverage: float) -> float | None:
+def _at(points: FloatMatrix, coverage: float) -> float | None:
     """Return the risk at a coverage: of the last point that has no more; None where even the first has more."""
     fitting = points[points[:, 0] <= coverage + 1e-9]
     return float(fitting[-1, 1]) if len(fitting) else None

@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Any, Final
 
-from ...evaluation.answers import ANSWER
 from ...evaluation.evaluate import FIGURES, Evaluated, Evaluation
+from ...evaluation.labelled_answers import ANSWER
 from ...evaluation.resampling import Figure
 from ..evaluation_text import best_baseline, headline, interval_text, not_counted, value_text
 from .evaluation_charts import Chart, coverage_chart, reliability_chart

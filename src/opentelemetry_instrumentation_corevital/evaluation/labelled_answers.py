@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .score_blocks import Truths, Vector
+from .score_blocks import FloatVector, Truths
 
 ANSWER: Final = "answer risk"
 RISK: Final = "risk score"
@@ -41,9 +41,9 @@ class Answers:
     """What each answers [n]."""
     tokens: NDArray[np.int64]
     """How long each is [n]."""
-    scores: Mapping[str, Vector]
+    scores: Mapping[str, FloatVector]
     """Each score of `SCORES` that every run has, but the base rate: finite [n]."""
-    half: Mapping[str, Vector]
+    half: Mapping[str, FloatVector]
     """The same of the first half of the steps, as far as it is known [n]; NaN where it is not."""
 
     left_out: Mapping[str, int] = field(default_factory=dict)
