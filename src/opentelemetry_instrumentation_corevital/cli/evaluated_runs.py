@@ -99,7 +99,7 @@ def found_answers(
             found.left_out[stored] += 1
             continue
         said = _metadata(stored)
-        keys.update(said)
+        keys.update(list(said))
         group = (_name(summary.model), _name(_task(summary, said, by)))
         rows.setdefault(group, []).append(_row(stored, wrong))
     if by not in (TASK, EXPERIMENT, SERVICE) and rows and by not in keys:
