@@ -94,14 +94,18 @@ def evaluate(groups: Sequence[Answers], *, draws: int = DRAWS, seed: int = 0) ->
         ValueError: where there is no group.
     """
     groups = sorted(groups, key=lambda each: (each.model, each.task))
-    pooled = [_pooled(list(parts)) for _, parts in groupby(groups, key=lambda each: each.model)]
-    every = [*groups, *pooled]
-    drawn = _drawn(every, draws, seed)
-    found = [_evaluated(each, values, draws, seed) for each, values in zip(every, drawn, strict=True)]
+    of_model = {model: list(parts) for model, parts in groupby(groups, key=lambda each: each.model)}
+    pooled = [_pooled(parts) for parts in of_model.values() if len(parts) > 1]
+    drawn = _drawn([*groups, *pooled], draws, seed)
     counted = _counted(groups)
-    found = [replace(each, groups=int(place in counted or place >= len(groups))) for place, each in enumerate(found)]
+    found = [
+        _evaluated(each, values, draws, seed, counts=place in counted or place >= len(groups))
+        for place, (each, values) in enumerate(zip([*groups, *pooled], drawn, strict=True))
+    ]
     mean = _mean([(groups[at], found[at], drawn[at]) for at in counted], draws, seed)
-    return Evaluation(tuple(found[: len(groups)]), tuple(found[len(groups) :]), mean, draws, seed)
+    of_groups, several = found[: len(groups)], {each.model: each for each in found[len(groups) :]}
+    alone = {each.model: replace(each, task=ALL_TASKS) for each in of_groups}
+    return Evaluation(tuple(of_groups), tuple({**alone, **several}[model] for model in of_model), mean, draws, seed)
 
 
 def _pooled(parts: Sequence[Answers]) -> Answers:
@@ -179,7 +183,7 @@ def _halves(answers: Answers) -> Iterator[tuple[str, FloatVector, Truths]]:
             yield name, scores, known
 
 
-def _evaluated(answers: Answers, drawn: Drawn, draws: int, seed: int) -> Evaluated:
+def _evaluated(answers: Answers, drawn: Drawn, draws: int, seed: int, *, counts: bool) -> Evaluated:
     itself = _figures(answers, ones(len(answers.wrong)))
     forecast = answers.scores.get(ANSWER)
     return Evaluated(
@@ -188,7 +192,7 @@ def _evaluated(answers: Answers, drawn: Drawn, draws: int, seed: int) -> Evaluat
         runs=len(answers.wrong),
         wrong=int(answers.wrong.sum()),
         prompts=len(set(answers.prompts)),
-        groups=1,
+        groups=int(counts),
         left_out=answers.left_out,
         scores=_with_intervals({key: float(value[0]) for key, value in itself.items()}, drawn),
         perfect={name: _perfect(each) for name, each in _perfect_draws(answers, draws, seed).items()},
