@@ -33,6 +33,7 @@ COLUMNS: Final = {
     "store": (4, 4),
     "presentation": (4, 4),
     "calibration": (7, 7),
+    "evaluation": (7, 7),
     "capture": (0, 1),
     "assessment": (3, 3),
     "baselines": (4, 4),

@@ -112,6 +112,7 @@ COMMANDS: dict[str, Stability] = {
     "watch": "provisional",
     "compare": "provisional",
     "calibrate": "provisional",
+    "evaluate": "provisional",
     "cost": "provisional",
     "baseline list": "provisional",
     "baseline show": "provisional",

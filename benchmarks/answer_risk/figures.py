@@ -7,13 +7,12 @@ import numpy as np
 from zoo.store import load as load_zoo
 
 from opentelemetry_instrumentation_corevital.baselines.answer_model import shipped
-from opentelemetry_instrumentation_corevital.calibration.forecasts import auroc, calibration_error
+from opentelemetry_instrumentation_corevital.evaluation.ranking import auroc, same_length_auroc
+from opentelemetry_instrumentation_corevital.evaluation.reliability import calibration_error
 
 from .left_out import left_out, probabilities, two_sided
 from .table import Table, Vector
 
-LENGTH_RATIO: Final = 1.1
-"""Two answers are of one length where the longer one has at most so many times the tokens of the other."""
 _ORDINARY: Final = (200, 600)
 
 Measure = Callable[[Vector, Table], float]
@@ -57,13 +56,8 @@ def ranked(score: Vector, table: Table) -> float:
 
 
 def matched(score: Vector, table: Table) -> float:
-    """Return the same over the pairs of a wrong and a right answer of one length; NaN where there are none."""
-    bad, good = table.wrong == 1, table.wrong == 0
-    longer = np.maximum(table.tokens[bad][:, None], table.tokens[good][None])
-    shorter = np.minimum(table.tokens[bad][:, None], table.tokens[good][None])
-    pairs = longer <= LENGTH_RATIO * shorter
-    won = (np.sign(score[bad][:, None] - score[good][None]) + 1.0) / 2.0
-    return float(won[pairs].mean()) if pairs.any() else float("nan")
+    """Return the same over the pairs of answers with equally many tokens; NaN where there are none."""
+    return same_length_auroc(score, table.wrong == 1, table.tokens.astype(np.int64))
 
 
 def _macro(table: Table, measure: Measure, score: Vector, model: str = "") -> float:

@@ -56,6 +56,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         logs.export(telemetry.log_exporter.get_finished_logs())
     spans.shutdown()
     logs.shutdown()
+    with open_store("runs/corevital.db") as store:
+        for run, outcome in zip(store.runs(model="org/other"), ("correct", "incorrect"), strict=True):
+            store.set_label(run, outcome)
     (tmp_path / "old-runs").mkdir()
     write_file(tmp_path / "old-runs", report())
     (tmp_path / "labels.csv").write_text("id,outcome\nlast,correct\n")

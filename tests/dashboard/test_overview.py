@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.dashboard import overview_outcomes
 from opentelemetry_instrumentation_corevital.dashboard.application import application
 from opentelemetry_instrumentation_corevital.dashboard.dashboard_settings import DashboardSettings
 from opentelemetry_instrumentation_corevital.dashboard.overview_view import RANGES
@@ -136,3 +137,38 @@ def test_names_are_text(place: SQLitePlace) -> None:
     page = shown(place)
     assert "<script>alert" not in page
     assert block(page, "chart-high")["series"][0]["name"] == name
+
+
+def test_runs_with_an_outcome_have_their_pictures_and_tables(place: SQLitePlace) -> None:
+    add(place, [1], "org/a", 0.1)
+    assert "Answer risk and outcomes" not in shown(place), "no outcome is known"
+    for number in range(12):
+        judged = {semconv.RISK_ANSWER: 0.05 + number * 0.08, semconv.RISK_ANSWER_SUPPORT: True}
+        add(place, [2 + number / 100], "org/b", 0.1, **judged)
+    add(place, [3], "org/b", 0.1)
+    with place.open() as source:
+        for run in source.runs(model="org/b", limit=None):
+            source.set_label(run, "incorrect" if (run.risk_answer or 0) > 0.5 else "correct")
+    page = shown(place)
+    told = words(page)
+    assert "Of the newest 13 runs whose outcome is known, 12 have an answer risk." in told
+    (row,) = re.findall(r'title="org/b">org/b</th>(.*?)</tr>', page)
+    assert re.findall(r">([^<]+)</td>", row)[:4] == ["12", "50\u202f%", "49\u202f%", "1.000"]
+    bins = block(page, "chart-reliability")["series"][0]
+    assert bins["name"] == "org/b"
+    assert sum(point[4] for point in bins["points"]) == 12
+    curve = block(page, "chart-coverage")["series"][0]["points"]
+    assert curve[-1] == [1, 0.5]
+    assert curve[5] == [0.5, 0], "the six of the lowest risk are right"
+    assert page.count('<details class="numbers">') == len(re.findall(r'data-source="chart-[\w-]+" role="img"', page))
+    assert "Answer risk and outcomes" not in shown(place, "?model=org/a"), "the conditions of the page hold"
+
+
+def test_labelled_runs_that_are_read_are_bounded(place: SQLitePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview_outcomes, "MOST_LABELLED", 5)
+    add(place, [hour / 10 for hour in range(1, 9)], "org/a", 0.1, **{semconv.RISK_ANSWER: 0.5})
+    with place.open() as source:
+        for run in source.runs(limit=None):
+            source.set_label(run, "correct")
+    told = words(shown(place))
+    assert "Of the newest 5 runs whose outcome is known, 5 have an answer risk." in told

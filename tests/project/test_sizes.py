@@ -55,7 +55,7 @@ def files(folder: Path) -> list[Path]:
 
 def commands() -> set[tuple[str, str]]:
     """Return file and name of the functions that are commands of `corevital`."""
-    called = [each.callback for each in app.registered_commands if each.callback is not None]
+    called = [inspect.unwrap(each.callback) for each in app.registered_commands if each.callback is not None]
     return {(inspect.getsourcefile(each) or "", each.__name__) for each in called}
 
 

@@ -1,5 +1,6 @@
 """Whether an answer was wrong, and the runs of which that is known, over every source."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from opentelemetry_instrumentation_corevital.catalogue import prompt_names
 from opentelemetry_instrumentation_corevital.store import RunFilter, RunOrder, Store, StoreError
 from opentelemetry_instrumentation_corevital.store.bulk_labels import LabelCounts, NewLabel
 from opentelemetry_instrumentation_corevital.store.labels import LabelSource
-from opentelemetry_instrumentation_corevital.store.outcomes import is_wrong
+from opentelemetry_instrumentation_corevital.store.outcomes import is_wrong, known_outcomes, prompt_of
 from tests.support.run_sources import PLACES, Place, SQLitePlace
 from tests.support.spans import spans_asked
 
@@ -59,6 +60,21 @@ def test_a_label_decides_then_what_was_expected_and_exactly_those_runs_are_liste
             assert source.counts(RunFilter(outcome_known=labels)).total == count
             both = source.runs(outcome_known=labels, label="dubious", model="org/model")
             assert [run.label for run in both] == ["dubious"] * (labels is not GIVEN)
+
+
+def test_known_outcomes_are_the_newest_first_and_each_has_its_prompt(place: Place) -> None:
+    with place.open() as source:
+        for labels in LabelSource:
+            listed = source.runs(outcome_known=labels, limit=None)
+            found = known_outcomes(source, RunFilter(), labels)
+            assert [run for run, _ in found] == listed
+            assert all(wrong is is_wrong(run, labels) for run, wrong in found)
+            assert known_outcomes(source, RunFilter(), labels, limit=2) == found[:2]
+            assert known_outcomes(source, RunFilter(model="org/none"), labels) == []
+        run = replace(source.runs()[0], prompt_hash=None)
+        assert prompt_of(source.runs()[0]) == "ab" * 32
+        assert prompt_of(run) == run.prompt_id
+        assert prompt_of(replace(run, others={})) == f"{run.trace_id}:{run.span_id}:0"
 
 
 def test_a_source_of_labels_is_checked_and_taken_by_its_name() -> None:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..baselines.answer_model import AnswerModel, Term
+from ..evaluation.score_blocks import FloatMatrix, FloatVector, Truths
 from .forecasts import Quality, gain_interval, quality
-from .logistic_regression import FloatMatrix, FloatVector, Truths, fit_logistic, log_losses, platt_scaling
+from .logistic_regression import fit_logistic, log_losses, platt_scaling
 
 METHOD: Final = "labels-1"
 FEWEST_OF_EACH_OUTCOME: Final = 20

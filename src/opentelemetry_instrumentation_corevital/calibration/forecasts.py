@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .logistic_regression import FloatVector, Truths, probabilities
-
-BINS: Final = 10
-"""Of the calibration error: bins of as many runs each as can be."""
-FEWEST_OF_EACH: Final = 5
-"""Runs of each outcome that a task needs: with fewer its AUROC is chance."""
-_DRAWS: Final = 1000
-_LEVELS: Final = (0.025, 0.975)
+from ..evaluation.labelled_answers import enough
+from ..evaluation.ranking import auroc, concordance
+from ..evaluation.reliability import brier, calibration_error
+from ..evaluation.resampling import DRAWS, figure, prompt_weights
+from ..evaluation.score_blocks import FloatMatrix, FloatVector, ScoreBlocks, Truths, ratio
+from .logistic_regression import probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,7 @@ class Quality:
     auroc_by_task: float | None
     """Mean over the tasks that have enough of both outcomes; None where that are fewer than two."""
     ece: float
-    """Expected calibration error over `BINS` bins of equal counts."""
+    """Expected calibration error as `corevital evaluate` has it."""
     brier: float
     """Mean squared distance of the probability from the outcome."""
 
@@ -40,30 +37,8 @@ def quality(log_odds: FloatVector, wrong: Truths, tasks: Sequence[str | None] | 
         auroc(log_odds, wrong),
         float(np.mean(parts)) if parts else None,
         calibration_error(forecast, wrong),
-        float(np.mean((forecast - wrong) ** 2)),
+        brier(forecast, wrong),
     )
-
-
-def auroc(scores: FloatVector, wrong: Truths, weights: FloatVector | None = None) -> float:
-    """Return the area under the ROC curve: how often a wrong run has the higher score, a tie counting half.
-
-    Args:
-        scores: [n].
-        wrong: [n], both outcomes among those with a weight.
-        weights: how often each run counts [n]; default: once.
-    """
-    _, places = np.unique(scores, return_inverse=True)
-    counts = np.ones(len(scores)) if weights is None else weights
-    positive, negative = (np.bincount(places, counts * which) for which in (wrong, ~wrong))
-    below = np.cumsum(negative) - negative
-    return float((positive * (below + negative / 2)).sum() / (positive.sum() * negative.sum()))
-
-
-def calibration_error(forecast: FloatVector, wrong: Truths) -> float:
-    """Return the expected calibration error: over the bins, the mean distance of forecast and outcome, by runs."""
-    order = np.argsort(forecast, kind="stable")
-    bins = np.array_split(order, min(BINS, len(order)))
-    return float(sum(abs((forecast[each] - wrong[each]).sum()) for each in bins) / len(order))
 
 
 def gain_interval(
@@ -81,26 +56,33 @@ def gain_interval(
         groups: the prompt of each run, from 0 on [n].
         tasks: of each run.
     """
-    draws = np.random.default_rng(0)
-    count = int(groups.max()) + 1
     parts = _tasks(wrong, tasks) or [np.ones(len(wrong), bool)]
-    found = []
-    for _ in range(_DRAWS):
-        weights = np.bincount(draws.integers(0, count, count), minlength=count)[groups].astype(np.float64)
-        gains = [
-            auroc(own[each], wrong[each], weights[each]) - auroc(shipped[each], wrong[each], weights[each])
-            for each in parts
-            if weights[each & wrong].any() and weights[each & ~wrong].any()
-        ]
-        if gains:
-            found.append(np.mean(gains))
-    low, high = np.quantile(found, _LEVELS) if found else (np.nan, np.nan)
-    return float(low), float(high)
+    drawn = [
+        _mean_gain([_gain(shipped[each], own[each], wrong[each], weights[:, each]) for each in parts])
+        for weights in prompt_weights(groups, DRAWS, seed=0)
+    ]
+    found = figure(0.0, np.concatenate(drawn))
+    if found is None or found.low is None or found.high is None:
+        return np.nan, np.nan
+    return found.low, found.high
+
+
+def _gain(shipped: FloatVector, own: FloatVector, wrong: Truths, weights: FloatMatrix) -> FloatVector:
+    """Return the gain in AUROC in each draw [draws]; NaN where it lacks an outcome."""
+    before, after = (concordance(ScoreBlocks.of(each, wrong, weights)) for each in (shipped, own))
+    return after - before
+
+
+def _mean_gain(gains: Sequence[FloatVector]) -> FloatVector:
+    """Return the mean over the tasks that have a gain, of each draw [draws]; NaN where none has."""
+    table = np.array(gains)
+    known = np.isfinite(table)
+    return ratio(np.where(known, table, 0.0).sum(0), known.sum(0).astype(np.float64))
 
 
 def _tasks(wrong: Truths, tasks: Sequence[str | None] | None) -> list[NDArray[np.bool_]]:
     """Return which runs are of each task that counts; empty where these are fewer than two."""
     names = np.array(["" if task is None else task for task in tasks or ()], dtype=object)
     masks = [names == name for name in sorted(set(names.tolist()) - {""})]
-    known = [each for each in masks if min(wrong[each].sum(), (~wrong)[each].sum()) >= FEWEST_OF_EACH]
+    known = [each for each in masks if enough(wrong[each])]
     return known if len(known) > 1 else []

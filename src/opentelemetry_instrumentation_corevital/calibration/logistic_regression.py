@@ -3,11 +3,8 @@
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatVector = NDArray[np.float64]
-FloatMatrix = NDArray[np.float64]
-Truths = NDArray[np.bool_]
+from ..evaluation.score_blocks import FloatMatrix, FloatVector, Truths
 
 _MOST_STEPS: Final = 100
 _CLOSE: Final = 1e-10

@@ -25,6 +25,7 @@ from .cost_command import cost
 from .dashboard_command import dashboard
 from .db_commands import db
 from .doctor_command import doctor
+from .evaluate_command import evaluate_runs
 from .help import Command, CommandGroup
 from .label_command import label
 from .legacy_commands import todays_name
@@ -57,6 +58,7 @@ app.command(cls=Command)(similar)
 app.command(cls=Command)(watch)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(calibrate)
+app.command("evaluate", cls=Command)(evaluate_runs)
 app.command(cls=Command)(cost)
 app.command(cls=Command)(label)
 app.command(cls=Command)(export)

@@ -1,7 +1,7 @@
 """The labelled runs that `corevital calibrate --labels` fits a model's own answer risk to."""
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..calibration.answer_fit import FEWEST_OF_EACH_OUTCOME
 from ..run import ModelInfo
 from ..store import RunFilter, RunSource, RunSummary, StoreError
 from ..store.labels import LabelSource
-from ..store.outcomes import is_wrong
+from ..store.outcomes import known_outcomes, prompt_of
 from ..store.served_runs import model_of
 from ..store.stored_distributions import stored_features
 from .calibration_runs import many
@@ -77,7 +77,7 @@ def labelled_runs(
     Raises:
         UserError: if they are of several models, or too few of an outcome.
     """
-    known = _known(source, with_stored_model(source, replace(wanted, outcome_known=labels)), labels)
+    known = known_outcomes(source, with_stored_model(source, wanted), labels)
     models = Counter(run.model for run, _ in known)
     if len(models) > 1:
         listed = ", ".join(f"{name} {count}" for name, count in models.most_common(8))
@@ -98,13 +98,6 @@ def labelled_runs(
     return FoundLabels(chosen, dropped)
 
 
-def _known(source: RunSource, wanted: RunFilter, labels: LabelSource) -> list[tuple[RunSummary, bool]]:
-    """Return the runs whose outcome is known, with whether it is a wrong answer."""
-    return [
-        (run, wrong) for some in source.in_pages(wanted) for run in some if (wrong := is_wrong(run, labels)) is not None
-    ]
-
-
 def _add(
     source: RunSource, summary: RunSummary, wrong: bool, found: dict[str, LabelledRuns], needed: list[str]
 ) -> str | None:
@@ -122,10 +115,9 @@ def _add(
         return "without top1_prob"
     model = model_of(stored)
     runs = found.setdefault(key_of(identity_of(model)), LabelledRuns(model))
-    itself = f"{summary.trace_id}:{summary.span_id}:{summary.sequence_index}"
     runs.rows.append(features)
     runs.wrong.append(wrong)
-    runs.prompts.append(summary.prompt_hash or summary.prompt_id or itself)
+    runs.prompts.append(prompt_of(summary))
     runs.tokens.append(round(2 ** features["length"]))
     runs.tasks.append(summary.experiment)
     return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..catalogue.spelling import for_people
+from ..presentation.pages.evaluation_charts import Chart
 from ..presentation.pages.page_formats import duration, fixed, local_time, number, percent
 from ..store.figures_over_time import Figures, FiguresOverTime, ModelSeries, Quantiles
 from ..store.filters import FLAGS, LEVELS
@@ -15,9 +16,6 @@ _SERIES_COLOURS: Final = 6
 _HALF: Final = 0.5
 _LOOP: Final = "repetition_loop_detected"
 _NAN: Final = "nan_detected"
-
-Chart = dict[str, Any]
-"""What the macro `chart` takes: title, kind, source, data, table."""
 
 
 @dataclass(frozen=True, slots=True)

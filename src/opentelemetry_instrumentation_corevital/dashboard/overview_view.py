@@ -16,6 +16,7 @@ from ..store.time_text import time_ns_of
 from .addresses import Query, run_path
 from .dashboard import Dashboard
 from .overview_figures import MEASURES_OVER_TIME, flag_chart, headline, level_chart, line_charts, model_table
+from .overview_outcomes import overview_outcomes
 from .request_errors import BadRequestError
 
 _ALL: Final = "all"
@@ -35,6 +36,7 @@ def routes(dashboard: Dashboard) -> list[BaseRoute]:
         with dashboard.source() as source:
             found = source.figures_over_time(wanted, now_ns=time.time_ns())
             review = source.to_review(wanted, limit=_TO_REVIEW)
+            outcomes = overview_outcomes(source, wanted) if found.models else None
             models = _models(source, found, query)
             has_runs = bool(found.models or source.models())
         counted, lines = ([level_chart(found), flag_chart(found)], line_charts(found)) if found.models else ([], [])
@@ -47,6 +49,7 @@ def routes(dashboard: Dashboard) -> list[BaseRoute]:
             lines=[chart for chart in lines if chart["table"]["rows"]],
             measures=[(measure.heading, measure.title) for measure in MEASURES_OVER_TIME],
             rows=model_table(found),
+            outcomes=outcomes,
             review=[(run, run_path(run), list(map(for_people, run.flags))) for run in review],
             has_runs=has_runs,
             query=query,

@@ -33,16 +33,20 @@ def stored_features(stored: StoredRun) -> dict[str, float] | str:
     They are taken from its run data, else from its step events, else from the series of its span, which lack
     `top1_prob`: whichever has every step of the run.
     """
-    columns = _columns(stored)
-    if columns is None:
-        return "not every step is stored"
+    columns = stored_columns(stored)
+    return "not every step is stored" if columns is None else features_as_stored(columns)
+
+
+def features_as_stored(columns: Columns64) -> dict[str, float] | str:
+    """Return the features of stored columns [T], or of their beginning, which may lack `top1_prob`."""
     if "top1_prob" in columns:
         return features_of(columns)
     found = features_of({**columns, "top1_prob": np.zeros(len(columns["entropy"]))})
     return found if isinstance(found, str) else {k: v for k, v in found.items() if k != _WITHOUT_TOP1}
 
 
-def _columns(stored: StoredRun) -> Columns64 | None:
+def stored_columns(stored: StoredRun) -> Columns64 | None:
+    """Return entropy, surprisal, margin and, if it is stored, `top1_prob` of every step [T]; None where some lack."""
     steps = stored.attributes.get(semconv.STEPS_TOTAL)
     return _of_run_data(stored) or _of_events(stored, steps) or _of_series(stored, steps)
 
