@@ -116,6 +116,7 @@ COMMANDS: dict[str, Stability] = {
     "cost": "provisional",
     "baseline list": "provisional",
     "baseline show": "provisional",
+    "baseline drift": "provisional",
     "baseline merge": "provisional",
     "baseline freeze": "provisional",
     "baseline reset": "provisional",
@@ -165,6 +166,7 @@ _TAIL = """
 | 2 | an error of ours |
 | 3 | `run --fail-above`: a run above that risk |
 | 4 | `db check`: damage |
+| 5 | `baseline drift`: a model has drifted |
 | 130 | interrupted |
 
 ## Files

@@ -5,6 +5,7 @@ scale. The number of tokens, the risk and the flags are not in it: they are on t
 count only by which of them are equal, so that nothing can be decoded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,6 +66,11 @@ COMPONENTS: Final = (
     Component("attention_sink", "mean attention on the first 4 keys", True),
 )
 
+_SCALES: Final = {"entropy_median": _BITS, "surprisal_median": _BITS, "norm_growth": _DOUBLINGS, "turn_middle": _TURN}
+"""Of components that are read back in their own unit."""
+
+_PLACES: Final = {component.name: place for place, component in enumerate(COMPONENTS)}
+
 _NEEDED: Final = ("entropy", "surprisal", "margin", "top1_prob", "topk_mass")
 
 
@@ -81,6 +87,23 @@ def vector(run: Run) -> tuple[Vector, str] | str:
     if internals is None:
         return np.array(logits), OUTSIDE
     return np.array([*logits, *internals]), VERSION
+
+
+def component(vector: Sequence[float] | Vector, version: str, name: str) -> float | None:
+    """Return a component of a vector in its own unit, without the scale; None where the vector does not have it.
+
+    Args:
+        vector: of a fingerprint.
+        version: of the vector.
+        name: of the component: one of those whose scale is undone here, or one without.
+    """
+    place = _PLACES[name]
+    if version not in (VERSION, OUTSIDE) or place >= len(vector):
+        return None
+    value, scale = float(vector[place]), _SCALES.get(name)
+    if scale is None:
+        return value
+    return scale * value / (1 - value) if 0 <= value < 1 else None
 
 
 def _logits(entropy: Vector, surprisal: Vector, margin: Vector, top1: Vector, topk: Vector) -> list[float]:

@@ -17,6 +17,7 @@ from ..baselines.learned_files import SUFFIX, baselines_folder, file_of, files, 
 from ..baselines.profile import Identity, ProfileError
 from ..baselines.run_numbers import ALPHA, FEWEST_RUNS, MANY_RUNS
 from .calibrated_profiles import CalibratedProfile, calibrated_profiles, name_of, profile_of, tell_profiles
+from .drift_command import drift
 from .help import Command, CommandGroup
 from .options import AsJson
 from .output import print_json
@@ -112,6 +113,9 @@ def show(name: Name, as_json: AsJson = False) -> None:
     table.add_row("file", f"{found.file}, {found.file.stat().st_size / 1024:.0f} KiB")
     table.add_row("written", time.strftime("%Y-%m-%d %H:%M", time.localtime(found.file.stat().st_mtime)))
     console().print(table)
+
+
+baseline.command(cls=Command)(drift)
 
 
 @baseline.command(cls=Command)

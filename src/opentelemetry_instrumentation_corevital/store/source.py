@@ -184,6 +184,16 @@ class RunSource(ListedRuns, Protocol):
         for run in runs:
             yield get_fingerprint(self.load(run))
 
+    def vectors(self, runs: Sequence[RunSummary]) -> "Iterator[tuple[str, Sequence[float]] | None]":
+        """Yield version and vector of the fingerprint of each run of a list; None: it has none, or was deleted."""
+        for run in runs:
+            try:
+                found = get_fingerprint(self.load(run))
+            except StoreError:
+                yield None
+                continue
+            yield None if found.vector is None or found.version is None else (found.version, found.vector)
+
     def run(self, run_id: str) -> StoredRun:
         """Return one run.
 

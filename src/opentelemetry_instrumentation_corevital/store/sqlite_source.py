@@ -28,6 +28,7 @@ from .sqlite_filters import filters_index, where
 from .sqlite_labels import compared_with_stored, label_runs, read_label, set_label
 from .sqlite_lists import part_of, parts
 from .sqlite_similar import nearest_keys
+from .sqlite_vectors import vector_of
 from .store_error import StoreError
 from .stored_fingerprints import fingerprint_in
 from .stored_run import COLUMNS, RunList, RunSummary, StoredRun, summary_of
@@ -274,6 +275,11 @@ class Store(RunSource):
                 raise StoreError(f"{self.path}: holds no run {one_line(run.trace_id)} any more.")
             findings = Findings()
             yield fingerprint_in(checked_attributes(read_attributes(found[0][0], findings), findings))
+
+    def vectors(self, runs: "Sequence[RunSummary]") -> "Iterator[tuple[str, Sequence[float]] | None]":
+        """Yield version and vector of the fingerprint of each run of a list, without reading spans."""
+        for run in runs:
+            yield self._read(vector_of, run.trace_id, run.span_id)
 
     def otlp(self, trace_ids: "Sequence[str] | None", left_out: list[str] | None = None) -> "Iterator[Message]":
         """Yield OTLP messages with the spans, log records and run data of traces; None: all that the store holds.
