@@ -130,14 +130,14 @@ def test_the_set_is_whole(parts: Any, samples: list[Any]) -> None:
 
 
 def test_what_is_committed_of_the_benchmarks_stays_small() -> None:
-    """The zoo's runs, the run set and all code: 24 MiB, of which 1 is left for what comes."""
+    """The zoo's runs, the run set and all code: 24 MiB, of which half a MiB is left for what comes."""
     git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "."]
     found = subprocess.run(git, cwd=FOLDER, capture_output=True, check=False)
     if found.returncode:
         pytest.skip("only a git checkout knows what is committed")
     files = {FOLDER / name.decode() for name in found.stdout.split(b"\0") if name}
     files |= set((FOLDER / "zoo" / "runs").glob("*.npz.xz*"))
-    assert sum(file.stat().st_size for file in files if file.is_file()) < 23 * 2**20
+    assert sum(file.stat().st_size for file in files if file.is_file()) < 23.5 * 2**20
 
 
 def test_the_numbers_of_the_set_are_those_that_corevital_records(parts: Any) -> None:

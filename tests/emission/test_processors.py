@@ -13,10 +13,9 @@ from opentelemetry.trace import Span
 from opentelemetry_instrumentation_corevital import Run, semconv
 from opentelemetry_instrumentation_corevital.assessment.verdict_attributes import verdict_attributes
 from opentelemetry_instrumentation_corevital.baselines.answer_model import shipped
-from opentelemetry_instrumentation_corevital.baselines.profile import Profile
 from opentelemetry_instrumentation_corevital.baselines.run_numbers import RunLimit, Yardstick
 from opentelemetry_instrumentation_corevital.baselines.windowed import TableRows
-from opentelemetry_instrumentation_corevital.calibration import Profiles, fit_profile
+from opentelemetry_instrumentation_corevital.calibration import Profiles
 from opentelemetry_instrumentation_corevital.emission.judgements import ROLES
 from opentelemetry_instrumentation_corevital.instrumentation.call_context import PromptHint, prompt_hint
 from opentelemetry_instrumentation_corevital.processors import (
@@ -32,7 +31,6 @@ from opentelemetry_instrumentation_corevital.processors import (
     Thresholds,
 )
 from tests.support.in_memory import Keep, Telemetry, instrumented
-from tests.support.made_runs import add_layers, make_run
 from tests.support.tiny_models import prompt, tiny_model
 
 BITS = 0.5
@@ -45,18 +43,12 @@ def nothing_is_usual(layers: int) -> Yardstick:
     return Yardstick.of_quantiles(np.array([[-1e-3], [1e-6], [1e-3]]).repeat(rows.count, 1), rows)
 
 
-def of_labels() -> Profile:
-    """Return a profile whose answer risk was fitted on the model's own labels."""
-    usual = fit_profile([add_layers(make_run(300), 6)])
-    return usual.model_copy(update={"answer": shipped().model_copy(update={"method": "labels"})})
-
-
 OWN: dict[str, Judgement] = {
     "health": HealthProcessor(Thresholds(high_entropy_bits=-1.0)),
     "early_warning": EarlyWarningProcessor(Thresholds(margin_collapsed=2.0)),
     "compound": CompoundProcessor(Thresholds(high_entropy_bits=-1.0, confusion_margin=-1.0), Profiles("off")),
     "risk": RiskProcessor(Thresholds(risk_medium=-2.0, risk_high=-1.0)),
-    "answer": AnswerProcessor(Thresholds(profile=of_labels())),
+    "answer": AnswerProcessor(Thresholds(answer=shipped().model_copy(update={"method": "labels-1"}))),
     "blame": BlameProcessor(Thresholds(limit=RunLimit(1e-9, nothing_is_usual(6)))),
     "fingerprint": FingerprintProcessor(key="a key"),
     "narrative": NarrativeProcessor(Thresholds(high_entropy_bits=-7.0)),

@@ -212,8 +212,8 @@ class AnswerProcessor(Profiled):
     """The probability that the answer is wrong, and how far each feature moved it.
 
     Args:
-        thresholds: those of the other judgements; none of them counts.
-        profiles: where the models' baseline profiles come from: one may have a model of its own, fitted on labels.
+        thresholds: `answer`, where there are no profiles.
+        profiles: where the models' baseline profiles come from: one may have an answer risk that was fitted on labels.
     """
 
     role: ClassVar[str] = "answer"
