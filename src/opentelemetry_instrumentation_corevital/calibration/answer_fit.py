@@ -1,8 +1,9 @@
 """From labelled runs of a model to its own answer risk.
 
-The fit begins with the shipped coefficients, and a ridge holds it there: few labels move it little. The ridge is as
-strong as makes runs that were left out most likely. Then Platt's scaling turns the log-odds of left-out runs into
-probabilities. What is said of the result was measured on runs that had no part in any of it, prompts kept together.
+The fit begins with the shipped coefficients, and a ridge holds it there: few labels move it little. The ridge is the
+strongest under which runs that were left out are about as likely as under the best one. Then Platt's scaling turns the
+log-odds of left-out runs into probabilities. What is said of the result was measured on runs that had no part in any of
+it, prompts kept together.
 """
 
 import hashlib
@@ -128,7 +129,7 @@ def _fitted(
 ) -> tuple[FloatVector, float]:
     """Return the coefficients of log-odds that are scaled as probabilities, and the strength that was chosen."""
     tried = {strength: _left_out(inputs, wrong, groups, prior, strength) for strength in STRENGTHS}
-    strength = min(STRENGTHS, key=lambda each: (log_losses(tried[each], wrong.astype(np.float64)).sum(), -each))
+    strength = _strongest({each: log_losses(odds, wrong.astype(np.float64)) for each, odds in tried.items()})
     coefficients = _regression(inputs, wrong, prior, strength)
     if len(wrong) >= FEWEST_FOR_PLATT:
         slope, offset = platt_scaling(tried[strength], wrong)
@@ -136,6 +137,17 @@ def _fitted(
             coefficients = coefficients * slope
             coefficients[0] += offset
     return coefficients, strength
+
+
+def _strongest(losses: Mapping[float, FloatVector]) -> float:
+    """Return the strongest ridge whose losses [n] are within a standard error of the least ones.
+
+    With few labels the least loss is often chance. The rule is that of Breiman and others (1984), "Classification and
+    Regression Trees", section 3.4.3, with the error of the paired differences.
+    """
+    least = min(losses.values(), key=lambda each: float(each.sum()))
+    more = {strength: each - least for strength, each in losses.items()}
+    return max(strength for strength, each in more.items() if each.mean() <= each.std(ddof=1) / np.sqrt(len(each)))
 
 
 def _left_out(
