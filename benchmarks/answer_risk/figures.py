@@ -1,19 +1,15 @@
 """How well the answer risk tells wrong answers from right ones, and how true its probabilities are."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-from zoo.store import load as load_zoo
 
-from opentelemetry_instrumentation_corevital.baselines.answer_model import shipped
 from opentelemetry_instrumentation_corevital.evaluation.ranking import auroc, same_length_auroc
 from opentelemetry_instrumentation_corevital.evaluation.reliability import calibration_error
 
 from .left_out import left_out, probabilities, two_sided
 from .table import Table, Vector
-
-_ORDINARY: Final = (200, 600)
 
 Measure = Callable[[Vector, Table], float]
 
@@ -21,8 +17,8 @@ Measure = Callable[[Vector, Table], float]
 def figures(table: Table) -> dict[str, Any]:
     """Return the figures of a table's answers, each judged by a fit without its model and its task."""
     whole, half = left_out(table), left_out(table, half=True)
-    compared = {"answer risk": (whole, half)}
-    compared |= {name: (values, table.plain_half[name]) for name, values in table.plain.items()}
+    compared: dict[str, tuple[Vector, Vector | None]] = {"answer risk": (whole, half)}
+    compared |= {name: (values, table.plain_half.get(name)) for name, values in table.plain.items()}
     models = sorted(set(table.model.tolist()))
     chance = probabilities(whole)
     return {
@@ -33,11 +29,12 @@ def figures(table: Table) -> dict[str, Any]:
             name: {
                 "whole": _macro(table, ranked, of_whole),
                 "SmolLM2 alone": _macro(table, ranked, of_whole, "smollm2"),
-                "at half the tokens": _macro(table, ranked, of_half),
                 "pairs of one length": _macro(table, matched, of_whole),
+                **({} if of_half is None else {"at half the tokens": _macro(table, ranked, of_half)}),
             }
             for name, (of_whole, of_half) in compared.items()
         },
+        "where five answers were sampled": _with_agreement(table, whole),
         "calibration error": {
             "all": _rounded(calibration_error(chance, table.wrong == 1)),
             **{
@@ -46,8 +43,19 @@ def figures(table: Table) -> dict[str, Any]:
                 for some in [table.model == name]
             },
         },
-        "ordinary sampled answers of SmolLM2": _ordinary(),
     }
+
+
+def _with_agreement(table: Table, log_odds: Vector) -> dict[str, float]:
+    """Return what several answers that are sampled to one question add, where there are some: macro AUROC."""
+    some = np.isfinite(table.agreement)
+    part, doubt, differing = table.where(some), log_odds[some], -table.agreement[some]
+    scores = {
+        "answer risk": doubt,
+        "agreement": differing,
+        "both, standardised and added": doubt / doubt.std() + differing / differing.std(),
+    }
+    return {name: _macro(part, ranked, score) for name, score in scores.items()}
 
 
 def ranked(score: Vector, table: Table) -> float:
@@ -64,15 +72,6 @@ def _macro(table: Table, measure: Measure, score: Vector, model: str = "") -> fl
     """Return the mean over the groups of a model, of all models unless it is named."""
     groups = [some for name, some in two_sided(table) if name.startswith(model)]
     return _rounded(np.nanmean([measure(score[some], table.where(some)) for some in groups]))
-
-
-def _ordinary() -> dict[str, Any]:
-    """Return how many ordinary answers are outside the support, by their length alone."""
-    shortest, longest = _ORDINARY
-    runs = [each for each in load_zoo("smollm2") if each.group == "healthy" and each.temperature]
-    lengths = [each.steps for each in runs if shortest <= each.steps <= longest]
-    outside = sum(steps > shipped().most_tokens for steps in lengths)
-    return {"answers": len(lengths), "outside the support": _rounded(outside / len(lengths))}
 
 
 def _rounded(value: Any) -> float:

@@ -27,9 +27,12 @@ class Table:
     """[runs, features], in the order of `answer_features.NAMES`."""
     half: Vector
     """The same of the first half of the tokens."""
+    agreement: Vector
+    """Fraction of the answers sampled to the same question that are this answer; NaN where none were sampled."""
     plain: dict[str, Vector]
-    """Baseline -> its number of each run; larger is worse."""
+    """Score that anybody has, or the risk score -> its number of each run; larger is worse."""
     plain_half: dict[str, Vector]
+    """The same of the first half of the tokens; the risk score is not known there."""
 
     @property
     def group(self) -> NDArray[Any]:
@@ -70,9 +73,14 @@ def table_of(answers: Sequence[Any]) -> Table:
         tokens=np.array([len(answer.columns["surprisal"]) for answer, *_ in rows], np.float64),
         whole=np.array([list(each[1].values()) for each in rows]),
         half=np.array([list(each[2].values()) for each in rows]),
-        plain=_columns([each[3] for each in rows]),
+        agreement=np.array([_agreement(answer.samples) for answer, *_ in rows]),
+        plain=_columns([{**each[3], "risk score": each[0].score} for each in rows]),
         plain_half=_columns([each[4] for each in rows]),
     )
+
+
+def _agreement(samples: Sequence[Any]) -> float:
+    return float(np.mean([sample.answer == 0 for sample in samples])) if samples else np.nan
 
 
 def _columns(rows: Sequence[dict[str, float]]) -> dict[str, Vector]:

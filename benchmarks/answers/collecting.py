@@ -20,6 +20,7 @@ from .asking import Asked, grouped
 from .grading import short
 from .keeping import kept
 from .rauq import rauq
+from .score import risk_score
 
 COLUMNS: Final = ("entropy", "surprisal", "margin", "top1_prob")
 BATCH: Final = 32
@@ -57,6 +58,8 @@ class Answer:
     """Signal -> [T]."""
     rauq: tuple[float, float]
     """Of all tokens, and of the first half of them, nat."""
+    score: float
+    """Risk score without a baseline."""
     samples: tuple[Sampled, ...] = ()
 
 
@@ -110,6 +113,7 @@ class Answers:
             self._line_steps(run),
             {name: np.asarray(columns[name], np.float32) for name in COLUMNS},
             (known[0], known[1]),
+            risk_score(run),
         )
 
     def _text(self, run: Any) -> str:

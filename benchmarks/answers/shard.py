@@ -6,6 +6,7 @@
 | `run/NAME` | [answers] | `task`, `form`, `number`, `level`, `right`, `end`, `steps`, `line_steps` |
 | `step/NAME` | [tokens] | numbers of each step, end to end, `run/steps` of each answer |
 | `rauq` | [answers, 2] nat | of all tokens, of the first half |
+| `score` | [answers] | risk score without a baseline |
 | `sample/NAME` | [samples] | `run` (place of the greedy answer), `answer`, `right`, `surprisal`, `steps` |
 | `ordinary/NAME` | [99] | percentiles 1 to 99 of a signal over the model's ordinary text |
 """
@@ -48,6 +49,7 @@ def arrays_of(answers: Sequence[Answer], usual: Mapping[str, NDArray[np.float32]
     arrays |= {f"run/{name}": values for name, values in run.items()}
     arrays |= {f"step/{name}": end_to_end([answer.columns[name] for answer in answers], np.float16) for name in COLUMNS}
     arrays["rauq"] = np.array([answer.rauq for answer in answers], np.float16).reshape(-1, 2)
+    arrays["score"] = np.array([answer.score for answer in answers], np.float16)
     arrays |= {
         "sample/run": np.array([place for place, _ in samples], np.int32),
         "sample/answer": np.array([sample.answer for _, sample in samples], np.int8),

@@ -46,6 +46,7 @@ class AnswerRun:
         line_steps: tokens up to the end of the answer's line, which is counted with it; a run may go on behind it.
         columns: signal -> float32 [T]: entropy, surprisal and margin in bit, top1_prob.
         rauq: of all tokens, and of the first half of them (the larger one), nat.
+        score: risk score without a baseline, in [0, 1].
         samples: sampled answers, of every third question.
     """
 
@@ -59,6 +60,7 @@ class AnswerRun:
     line_steps: int
     columns: dict[str, NDArray[np.float32]]
     rauq: tuple[float, float]
+    score: float
     samples: tuple[Sample, ...]
 
     @property
@@ -115,6 +117,7 @@ def _runs(name: str, arrays: Arrays) -> list[AnswerRun]:
             line_steps=run["line_steps"][place],
             columns={key: values[end - run["steps"][place] : end] for key, values in columns.items()},
             rauq=tuple(arrays["rauq"][place].tolist()),
+            score=float(arrays["score"][place]),
             samples=tuple(samples.get(place, ())),
         )
         for place, end in enumerate(ends)

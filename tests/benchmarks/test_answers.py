@@ -139,6 +139,7 @@ def test_a_collection_is_kept_with_what_its_runs_measured(answers: Any, collecte
         if run.form == "unstopped":
             assert (run.steps, run.end) == (32 if run.task == "copying" else 12, "length")
         assert run.rauq[0] > 0
+        assert 0 <= run.score <= 1
     by_form = [{run.number for run in runs if run.form == form} for form in ("stopped", "unstopped")]
     assert by_form[0] == by_form[1], "the same questions in both forms"
     usual = answers.store.ordinary("llama", collected.out)
@@ -167,6 +168,7 @@ def test_what_is_packed_is_nearly_what_was_collected(
     for one, other in zip(answers.store.load(folder=collected.out), answers.store.load(folder=tmp_path), strict=True):
         np.testing.assert_allclose(other.columns["surprisal"], one.columns["surprisal"], rtol=0.008)
         assert (one.right, one.rauq) == (other.right, pytest.approx(other.rauq, rel=0.009))
+        assert other.score == pytest.approx(one.score, rel=0.009)
         assert [sample.answer for sample in one.samples] == [sample.answer for sample in other.samples]
     assert "llama" in answers.overview.overview(tmp_path)
 
