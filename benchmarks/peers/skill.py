@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opentelemetry_instrumentation_corevital.calibration.forecasts import auroc
+from opentelemetry_instrumentation_corevital.evaluation.ranking import auroc
 
 ROUNDS: Final = 1000
 FEWEST: Final = 5
