@@ -21,8 +21,8 @@ SHRINKAGE: Final = 30.0
 """Precision of the slopes' prior: that of 30 / 4 runs that could go either way."""
 _OF_GROUPS: Final = 0.3
 _TAIL: Final = 0.001
-"""Of the runs with the highest values of a feature that do not count as support. Below there is no limit: no feature is
-negative, and the surest answers come near 0."""
+"""Of the runs with the highest values of a feature, or the most tokens, that do not count as support. Below there is no
+limit: no feature is negative, and the surest answers come near 0."""
 METHOD: Final = "logistic-1"
 
 Vector = NDArray[np.float64]
@@ -93,7 +93,7 @@ def as_model(found: Fit, table: Table) -> AnswerModel:
         method=METHOD,
         intercept=round(found.intercept, 4),
         terms=terms,
-        most_tokens=int(table.tokens.max()),
+        most_tokens=int(np.quantile(table.tokens, 1.0 - _TAIL)),
         runs=len(features),
         models=len(set(table.model.tolist())),
     )

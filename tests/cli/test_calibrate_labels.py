@@ -40,7 +40,7 @@ def test_from_labels_to_the_next_run(cli: Cli, stored: Path) -> None:
     assert code == 0, err
     assert "org/model: 90 labelled runs" in out
     assert "gain in AUROC: +" in out
-    assert "answers of up to 40 tokens are judged" in out
+    assert "answers of up to 32 tokens are judged" in out
     file = profiles_folder() / "org--model.json"
     assert str(file) in out
     own = read_profile(file).answer

@@ -34,9 +34,7 @@ def judge_answer(run: Run, model: AnswerModel) -> AnswerRisk:
 def answer_risk(features: Mapping[str, float], tokens: int, model: AnswerModel) -> AnswerRisk:
     """Return the same of the features of a run with so many tokens."""
     if tokens > model.most_tokens:
-        return _outside(
-            model, f"longer than the {model.most_tokens} tokens of the longest answers that it was fitted on"
-        )
+        return _outside(model, f"longer than the answers that it was fitted on ({model.most_tokens} tokens)")
     for term in model.terms:
         if not term.lowest <= features[term.feature] <= term.highest:
             side = "below" if features[term.feature] < term.lowest else "above"

@@ -106,7 +106,7 @@ REASONS: Final[tuple[str, ...]] = (
     "nothing was generated",
     "a step has no distribution",
     "the run failed, so it has no answer",
-    "longer than the {} tokens of the longest answers that it was fitted on",
+    "longer than the answers that it was fitted on ({} tokens)",
     "{} is {} that of the answers that it was fitted on",
     "no layer was measured",
     "needs {}",
