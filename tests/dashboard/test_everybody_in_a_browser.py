@@ -34,7 +34,7 @@ def test_no_barrier_in_either_theme_and_nothing_wider_than_the_window(
         browser.prefer(scheme)
         found += [f"{scheme}: {each}" for each in violations(browser)]
     browser.resize(390, 800)
-    if not browser.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"):
+    if not browser.fits():
         found.append("wider than 390 pixels")
     if view == "/runs/none/none":
         browser.troubles()  # that it is not there

@@ -26,7 +26,7 @@ def nothing_ran(browser: Page, path: str) -> None:
     assert browser.evaluate(MARKUP) == 0, path
     assert browser.evaluate("document.querySelectorAll('main').length") == 1, path
     assert browser.evaluate("document.cookie") == "", path
-    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), f"{path}: beyond the window"
+    assert browser.fits(), f"{path}: beyond the window"
     assert browser.troubles() == [], path
 
 

@@ -72,6 +72,13 @@ class Page:
             return
         raise AssertionError(f"{expression} did not become true; the page: {self.text()[:2000]}")
 
+    def fits(self) -> bool:
+        """Return whether nothing is wider than the window, once the charts have taken its width."""
+        with suppress(TimeoutError):
+            wait_until(lambda: self.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), 10)
+            return True
+        return False
+
     def resize(self, width: int, height: int = 900, *, scale: float = 1.0) -> None:
         """Take the size of a device, in CSS pixels."""
         self._call(
