@@ -9,6 +9,7 @@ import torch
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.run import CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
+from tests.support.alternatives_reference import assert_alternatives
 from tests.support.model_internals import measure, same, window_of
 from tests.support.reference import cosine_reference, hidden_reference, layer_reference, reference_signals
 
@@ -62,6 +63,8 @@ def expected_columns(
         output, states = forward(model, layers, input_ids=encoded[None], decoder_input_ids=ids)
         attentions, crosses = output.decoder_attentions, output.cross_attentions
     steps: list[dict[str, Any]] = []
+    first = len(start) - 1
+    assert_alternatives(run.alternatives, output.logits[0, first : first + run.steps].tolist(), TOLERANCE)
     for step, token in enumerate(run.tokens.tolist()):
         at = len(start) - 1 + step
         row: dict[str, Any] = dict(reference_signals(output.logits[0, at].tolist(), token))
