@@ -10,6 +10,7 @@ from opentelemetry_instrumentation_corevital.run import (
     HIDDEN_SIGNALS,
     NONFINITE_COUNTS,
     SELF_SIGNALS,
+    Alternatives,
     Decoding,
     Intervention,
     ModelInfo,
@@ -39,6 +40,15 @@ def make_run(steps: int = 40, *, tokens: Any = None, logits: bool = True, **colu
         finish_reason="length",
         absent={} if logits else {"entropy": reason, "nonfinite": reason},
     )
+
+
+def add_alternatives(run: Run) -> Run:
+    """Give a run of `make_run` five likely tokens per step, of which it has chosen the first; return the run."""
+    usual = np.array([0.7, 0.1, 0.05, 0.03, 0.02], np.float32)
+    others = np.arange(1, 5, dtype=np.int32) + 200_000
+    tokens = np.concatenate((run.tokens[:, None], np.broadcast_to(others, (run.steps, 4))), axis=1)
+    run.alternatives = Alternatives(np.tile(usual, (run.steps, 1)), tokens)
+    return run
 
 
 ROLLED_BACK = Intervention(

@@ -10,6 +10,8 @@ PROBABILITY: Final = "alternative_probability"
 TOKEN: Final = "alternative_token"
 """Column of the run data: int32 [T, 5], -1 where there is no token. Content: a token id decodes exactly."""
 
+COLUMNS: Final = (PROBABILITY, TOKEN)
+
 PROBABILITY_MEANING: Final = (
     "probabilities of the five likeliest tokens under the raw distribution, the likeliest first; in full only"
 )

@@ -1,9 +1,9 @@
 """What a signal row holds, and how the rows of a run become its columns.
 
 A row is float32 [sequences, width]: the logit signals with the chosen token and the stop flag, the step's likeliest
-tokens where they are wanted (their gaps, then their ids: see `definitions/likeliest_tokens.py`), then one block for each
-family of signals that the run has, in the order of `catalogue.signals`. First come the families of every step, then
-those of the steps on which attention is sampled: so a row without attention is the beginning of one with it.
+tokens where they are wanted (their gaps, then their ids: see `definitions/likeliest_tokens.py`), then one block for
+each family of signals that the run has, in the order of `catalogue.signals`. First come the families of every step,
+then those of the steps on which attention is sampled: so a row without attention is the beginning of one with it.
 """
 
 from collections.abc import Collection, Mapping
