@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from opentelemetry_instrumentation_corevital import Run
+from opentelemetry_instrumentation_corevital.assessment.consistency import disagreements
 from tests.support.alternatives_reference import assert_alternatives
 from tests.support.in_memory import Keep, instrumented
 from tests.support.tiny_models import (
@@ -35,6 +36,7 @@ def check(runs: list[Run], result: Any) -> None:
     for row, run in enumerate(runs):
         logits = [step[row].double().tolist() for step in result.logits[: run.steps]]
         assert_alternatives(run.alternatives, logits, 1e-6)
+        assert disagreements(run) == []
 
 
 @pytest.mark.parametrize("architecture", [*ARCHITECTURES, *ENCODER_DECODERS])

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from opentelemetry_instrumentation_corevital import Run
+from opentelemetry_instrumentation_corevital.assessment.consistency import disagreements
 from opentelemetry_instrumentation_corevital.run import CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
 from tests.support.alternatives_reference import assert_alternatives
 from tests.support.model_internals import measure, same, window_of
@@ -133,6 +134,7 @@ def compare(
         assert run.tokens.tolist() == tokens[index, prompted : prompted + run.steps].tolist()
         assert len(set(tokens[index, prompted + run.steps :].tolist())) <= 1, "padding"
         assert_equal(run, expected)
+        assert disagreements(run) == []
         assert run.risk is not None
         assert run.stop_reason is not None
         assert run.time_ns.tolist() == sorted(run.time_ns.tolist())

@@ -113,3 +113,14 @@ def add_what_some_models_have(run: Run, layers: int, *, seed: int = 1) -> Run:
             run.columns[each.name] = rng.uniform(0.1, 0.9, (run.steps, layers)).astype(np.float32)
             run.columns[each.name][:, ::2] = np.nan
     return run
+
+
+def agreeing_run(steps: int = 12, layers: int = 3) -> Run:
+    """Return a run with all numbers that must agree with others, as they must."""
+    run = add_alternatives(add_layers(make_run(steps, margin=0.6, entropy=1.5, topk_mass=0.95), layers))
+    run.columns["surprisal"][:] = -np.log2(np.float32(0.7))
+    values = {"mass_sink": 0.5, "mass_prompt": 0.3, "mass_generated": 0.2}
+    values |= {"entropy": 0.5, "entropy_min": 0.25, "entropy_max": 0.75}
+    for name, value in values.items():
+        run.columns[f"attention_{name}"] = np.full((steps, layers), value, np.float32)
+    return run

@@ -34,9 +34,8 @@ def alternative_table(run: "StoredRun", tokenizer: str | None, most: int) -> Tab
         return None
     pieces = None if found.tokens is None else _pieces(run, tokenizer)
     chosen = run.columns.get("tokens")
-    table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left", title_style="")
+    table = Table(box=None, pad_edge=False, header_style="dim")
     told = [] if found.tokens is None or pieces is None else ["said"]
-    table.title = "What it could have said: the likeliest tokens of each step"
     for name in ("step", *told, *_RANKS):
         table.add_column(name, justify="right" if name == "step" else "left", no_wrap=True)
     for step, row in enumerate(steps_of(found, most)):

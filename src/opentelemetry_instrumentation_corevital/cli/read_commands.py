@@ -273,7 +273,7 @@ def _show_steps(stored: StoredRun, total: Any, tokenizer: str | None) -> None:
         )
     could = alternative_table(stored, tokenizer, _MOST_STEPS)
     if could is not None:
-        out.print()
+        out.print("\nThe likeliest tokens of each step: what it could have said.", style="dim")
         out.print(could)
 
 
