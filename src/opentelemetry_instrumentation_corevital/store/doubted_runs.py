@@ -1,11 +1,12 @@
 """Runs that say of themselves that their numbers disagree, among the newest of a store."""
 
+import sqlite3
 from contextlib import closing
 from typing import Any, Final
 
 from .. import semconv
 from .._internal.json_text import json_object
-from .database import open_for_reading
+from .database import explain, open_for_reading
 
 NEWEST: Final = 500
 """Runs that are looked at: their spans are read."""
@@ -22,7 +23,10 @@ def doubted_runs(path: str) -> list[str]:
         StoreError: if the file cannot be read.
     """
     with closing(open_for_reading(path)) as connection:
-        found = connection.execute(_SPANS, (NEWEST,)).fetchall()
+        try:
+            found = connection.execute(_SPANS, (NEWEST,)).fetchall()
+        except sqlite3.Error as error:
+            raise explain(error, path) from error
     return [said for (attributes,) in found if (said := _doubt(attributes)) is not None]
 
 
