@@ -33,7 +33,8 @@ def assert_alternatives(found: Alternatives | None, logits: Sequence[Sequence[fl
     assert found.probabilities.shape == found.tokens.shape == (len(logits), RANKS)
     for step, values in enumerate(logits):
         probabilities, _ = alternatives_reference(values)
-        top, total = max(values), math.fsum(math.exp(x - max(values)) for x in values)
+        top = max(values)
+        total = math.fsum(math.exp(x - top) for x in values)
         own = [math.exp(values[token] - top) / total for token in found.tokens[step].tolist()]
         for each in (probabilities, own):
             np.testing.assert_allclose(found.probabilities[step], each, rtol=tolerance, atol=tolerance)
