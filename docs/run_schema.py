@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital.catalogue.alternative_names import RANKS
 from opentelemetry_instrumentation_corevital.catalogue.definitions import Definition, Kind
 from opentelemetry_instrumentation_corevital.store.labels import Label
 from opentelemetry_instrumentation_corevital.store.run_columns import SET_COLUMNS, VERDICT_COLUMNS
@@ -91,6 +92,7 @@ def run_schema() -> dict[str, Any]:
             "attributes": {"$ref": "#/$defs/attributes"},
             "events": {"type": "array", "items": {"$ref": "#/$defs/event"}},
             "columns": {"$ref": "#/$defs/columns"},
+            "alternatives": {"$ref": "#/$defs/alternatives"},
             "dropped": {"$ref": "#/$defs/dropped"},
             "damage": {"type": "object", "additionalProperties": {"type": "string"}},
         },
@@ -125,6 +127,24 @@ def _definitions() -> dict[str, Any]:
             "null is not a finite number, and a migrated run has whether a layer had NaN, not how many.",
             "type": "object",
             "additionalProperties": {"$ref": "#/$defs/values"},
+        },
+        "alternatives": {
+            "description": "Of a run in full: the five likeliest tokens of each step, the likeliest first; fewer where "
+            "fewer could be chosen. Ids are content.",
+            "type": "array",
+            "items": {
+                "type": "array",
+                "maxItems": RANKS,
+                "items": {
+                    "type": "object",
+                    "required": ["probability"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "probability": {"type": "number", "minimum": 0, "maximum": 1},
+                        "token_id": {"type": "integer", "minimum": 0},
+                    },
+                },
+            },
         },
         "values": {
             "type": "array",

@@ -8,6 +8,7 @@
 - `{{entries KIND}}`: what the catalogue says of all flags, early_warnings or compound signals; `{{entry NAME}}`: of another
   verdict. Their own places are filled in, too.
 - `{{severity NAME}}`, `{{weights}}`: of a compound signal; of the flags in the risk, but for those that are all of it.
+- `{{alternative_probability}}`, `{{alternative_token}}`: the meanings of these columns of the run data.
 - `{{answer_features}}`, `{{answer_tokens}}`: what the shipped answer risk reads, and the most tokens in its support.
 - `{{failure_risk}}`, `{{components}}`, `{{outside}}`, `{{fewest}}`, `{{fingerprint_version}}`, `{{component_table}}`.
 """
@@ -22,7 +23,7 @@ from opentelemetry_instrumentation_corevital.assessment import answer_features, 
 from opentelemetry_instrumentation_corevital.assessment.failure_risk import INTERCEPT, LOOP, RECURRING
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
 from opentelemetry_instrumentation_corevital.baselines.answer_model import shipped
-from opentelemetry_instrumentation_corevital.catalogue import signals, verdicts
+from opentelemetry_instrumentation_corevital.catalogue import alternative_names, signals, verdicts
 from opentelemetry_instrumentation_corevital.catalogue.signal import Signal, SignalEntry
 from opentelemetry_instrumentation_corevital.catalogue.verdict import Entry
 
@@ -192,5 +193,7 @@ _FIXED = {
     "fingerprint_version": behaviour.VERSION,
     "component_table": _component_table(),
     "columns": _columns(),
+    "alternative_probability": alternative_names.PROBABILITY_MEANING,
+    "alternative_token": alternative_names.TOKEN_MEANING,
     "signals": _signals(),
 }

@@ -16,6 +16,7 @@ from ._internal.layer_selection import LayerSelection
 from ._internal.short_repr import call_like
 from ._internal.unknown_variables import PREFIX as ENV_PREFIX
 from ._internal.unknown_variables import UnknownVariable, unknown_variables
+from .catalogue.alternative_names import RANKS
 from .policies import stop_on
 
 logger = logging.getLogger(__name__)
@@ -233,6 +234,11 @@ class Settings(BaseSettings):
         if self.attention_every is not None:
             return self.attention_every
         return SUMMARY_ATTENTION_EVERY if self.capture == "summary" else 1
+
+    @property
+    def alternatives(self) -> int:
+        """Return how many of each step's likeliest tokens are kept: of runs that may be reported in full."""
+        return 0 if self.capture == "summary" else RANKS
 
     @property
     def content_on_span(self) -> bool:

@@ -9,12 +9,14 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._internal.alternatives import Alternatives as Alternatives  # noqa: PLC0414
 from ._internal.baseline_use import BaselineUse
+from ._internal.blamed_layer import BlamedLayer as BlamedLayer  # noqa: PLC0414
 from ._internal.fingerprint_vector import Fingerprint as Fingerprint  # noqa: PLC0414
 from ._internal.intervention import Intervention as Intervention  # noqa: PLC0414
 from ._internal.intervention import InterventionKind as InterventionKind  # noqa: PLC0414
@@ -66,6 +68,10 @@ not say otherwise. NaN on steps on which attention was not looked at."""
 
 CROSS_SIGNALS = names(of_family("cross", "layer"))
 """The same of an encoder-decoder model's cross-attention, over the encoder's keys."""
+
+
+_LATER: Final = {"interventions": (), "baseline": None, "answer": None, "tokenizer": None, "alternatives": None}
+"""What a pickle of an earlier version lacks."""
 
 
 def middle_third(layers: int) -> range:
@@ -241,23 +247,6 @@ class AnswerRisk:
     __repr__ = short_repr
 
 
-@dataclass(frozen=True, slots=True)
-class BlamedLayer:
-    """A layer that stands out, and the numbers that say so."""
-
-    layer: int
-    reason: str
-    severity: float
-    """In (0, 1]: 1 where values were not finite."""
-    evidence: Mapping[str, Any]
-    __repr__ = short_repr
-
-    def text(self) -> str:
-        """Return reason and numbers as one line."""
-        numbers = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.evidence.items())
-        return f"{self.reason}: {numbers}"
-
-
 @dataclass(slots=True, weakref_slot=True, repr=False)
 class Run:
     """One generated sequence.
@@ -275,6 +264,7 @@ class Run:
             last layer's output with the previous step's [T], `attention_previous_heads` the weight on the previous
             key of every head of the middle third of the layers [T, middle layers, heads]. A signal that was not
             measured is not in it; a layer or step that was not is NaN.
+        alternatives: the five likeliest tokens of each step; None where they were not measured: in `summary`.
         time_ns: int64 [T], Unix time of each token; empty where steps were not observed.
         start_ns, end_ns: Unix time of the call's start and of this sequence's end.
         finish_reason: why the sequence ended; None where it could not be told.
@@ -322,6 +312,7 @@ class Run:
     narrative: str | None = None
     warnings: list[str] = field(default_factory=list)
     tokenizer: "weakref.ref[Any] | None" = field(default=None, compare=False)
+    alternatives: Alternatives | None = None
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """Return what a pickle or a copy holds: all but the tokenizer, which belongs to this process."""
@@ -330,7 +321,7 @@ class Run:
     def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
         """Take what a pickle or a copy holds; one of an earlier version lacks what came later."""
         _, values = state
-        for name, value in {"interventions": (), "baseline": None, "answer": None, "tokenizer": None, **values}.items():
+        for name, value in {**_LATER, **values}.items():
             setattr(self, name, value)
 
     @property

@@ -365,7 +365,9 @@ METRIC_WARNINGS: Final = metric("corevital.warnings", "counter", "{warning}", "w
 METRIC_INTERVENTIONS: Final = metric(
     "corevital.interventions", "counter", "{intervention}", "what policies did to runs, by kind, trigger and outcome"
 )
-METRIC_DROPPED: Final = metric("corevital.dropped", "counter", "{item}", "what CoreVital had to leave out")
+METRIC_DROPPED: Final = metric(
+    "corevital.dropped", "counter", "{item}", "what CoreVital had to leave out, and numbers of a run that disagree"
+)
 
 LABEL_CAPTURED: Final = define(
     "metric attribute", "corevital.captured", "boolean", "", "on `corevital.runs`: whether anything was measured"
@@ -373,7 +375,9 @@ LABEL_CAPTURED: Final = define(
 LABEL_LAYER: Final = define("metric attribute", "corevital.layer", "int", "", "index of the layer")
 LABEL_FLAG: Final = define("metric attribute", "corevital.health.flag", "string", "", "name of the flag")
 LABEL_WARNING: Final = define("metric attribute", "corevital.warning", "string", "", "name of the warning")
-LABEL_DROPPED_KIND: Final = define("metric attribute", "corevital.dropped.kind", "string", "", "what was left out")
+LABEL_DROPPED_KIND: Final = define(
+    "metric attribute", "corevital.dropped.kind", "string", "", "what was left out; `consistency`: what disagrees"
+)
 LABEL_TOKEN_TYPE: Final = define("metric attribute", "gen_ai.token.type", "string", "", "`input` or `output`")
 
 

@@ -17,7 +17,7 @@ from opentelemetry_instrumentation_corevital.run import Fingerprint
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter
 from tests.support.command_line import Cli
 from tests.support.logs_and_metrics import chunk_records, emitted, in_span
-from tests.support.made_runs import add_layers, make_run
+from tests.support.made_runs import add_alternatives, add_layers, make_run
 from tests.support.spans import make_spans
 
 STEPS, LAYERS = 9, 3
@@ -73,6 +73,51 @@ def test_json_with_layers_is_strict_json(cli: Cli, measured: dict[str, np.ndarra
     assert told["columns"].keys() == measured.keys()
     assert told["columns"]["hidden_l2_norm"][4][1] is None
     assert told["columns"]["entropy"] == pytest.approx(measured["entropy"].tolist())
+
+
+@pytest.fixture
+def choosing(cli: Cli) -> Run:
+    """Store a run with alternatives and their ids, and return it."""
+    (span,) = make_spans()
+    assert span.context is not None
+    cli.store([span])
+    run = add_alternatives(make_run(STEPS))
+    exporter = SQLiteLogExporter(cli.db)
+    context = in_span(span.context.trace_id, span.context.span_id)
+    exporter.export(emitted(*chunk_records(to_npz(run_columns(run, content=True)), 4000, context=context)))
+    exporter.shutdown()
+    return run
+
+
+def test_steps_tell_what_the_model_could_have_said(cli: Cli, choosing: Run) -> None:
+    code, out, err = cli("show", "last", "--steps")
+    assert (code, err) == (0, "")
+    table = [line.split() for line in out.splitlines()]
+    said = f"[{choosing.tokens[3]}]"
+    assert ["3", said, "0.700", said, "0.100", "[200001]", "0.050", "[200002]"] in [row[:8] for row in table]
+
+
+def test_without_ids_the_probabilities_stand_alone(cli: Cli, choosing: Run) -> None:
+    kept = to_npz(run_columns(choosing, content=False))
+    with sqlite3.connect(cli.db) as connection:
+        connection.execute("UPDATE run_data SET data = ?", (kept,))
+    assert "\n   3  0.700  0.100  0.050  0.030  0.020\n" in cli("show", "last", "--steps")[1]
+    told = json.loads(cli("show", "last", "--json")[1])
+    assert told["alternatives"][3] == [{"probability": each} for each in (0.7, 0.1, 0.05, 0.03, 0.02)]
+
+
+def test_json_and_csv_have_the_alternatives_with_their_ids(cli: Cli, choosing: Run) -> None:
+    told = json.loads(cli("show", "last", "--json")[1])
+    assert len(told["alternatives"]) == STEPS
+    assert told["alternatives"][2][0] == {"probability": 0.7, "token_id": int(choosing.tokens[2])}
+    row = rows_of(cli("show", "last", "--csv")[1])[2]
+    assert (float(row["alternative_probability_2"]), row["alternative_token_2"]) == (pytest.approx(0.1), "200001")
+    assert not rows_of(cli("show", "last", "--csv", "--layers")[1]), "they are of no layers"
+
+
+def test_a_tokenizer_goes_with_steps_and_pages_alone(cli: Cli, choosing: Run) -> None:
+    code, _, err = cli("show", "last", "--tokenizer", "org/model")
+    assert (code, err.count("--tokenizer goes with --html or --steps")) == (1, 1)
 
 
 def test_without_run_data_the_recorded_steps_are_the_rows(cli: Cli) -> None:

@@ -11,7 +11,7 @@ from opentelemetry._logs import NoOpLogger
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 
-from opentelemetry_instrumentation_corevital import semconv
+from opentelemetry_instrumentation_corevital import last_runs, semconv
 from opentelemetry_instrumentation_corevital._internal.npz import (
     ENTRY_BYTES,
     entry_bytes,
@@ -240,7 +240,23 @@ def test_token_ids_come_with_content_only() -> None:
     with instrumented(capture="full", capture_message_content="span_only") as telemetry:
         result = model.generate(prompt(), max_new_tokens=6, do_sample=False, eos_token_id=None)
     (data,) = joined(telemetry.logs).values()
-    assert from_npz(data)["tokens"].tolist() == result[0, 6:].tolist()
+    found, (run,) = from_npz(data), last_runs()
+    assert found["tokens"].tolist() == result[0, 6:].tolist()
+    assert run.alternatives is not None
+    assert np.array_equal(found["alternative_token"], run.alternatives.tokens)
+    assert found["alternative_token"][:, 0].tolist() == found["tokens"].tolist(), "greedy"
+
+
+@pytest.mark.parametrize("content", ["no_content", "span_only"])
+def test_alternatives_of_a_run_in_full_are_there_without_their_ids(content: str) -> None:
+    with instrumented(capture="full", capture_message_content=content) as telemetry:
+        tiny_model().generate(prompt(), max_new_tokens=6, do_sample=False, eos_token_id=None)
+    (data,) = joined(telemetry.logs).values()
+    found = from_npz(data)
+    assert found["alternative_probability"].shape == (6, 5)
+    assert found["alternative_probability"].dtype == np.float32
+    np.testing.assert_allclose(found["alternative_probability"][:, 0], found["top1_prob"], rtol=1e-6)
+    assert ("alternative_token" in found) == (content == "span_only")
 
 
 def test_a_batch_of_chunks_is_below_what_grpc_takes() -> None:

@@ -196,7 +196,7 @@ READ_BY: dict[str, dict[str, int]] = {
         "emission.span.capture_attributes": 2,
         "emission.span.in_full": 1,
         "emission.span.is_upgraded": 1,
-        "instrumentation.recording.Recording._session": 1,
+        "instrumentation.recording.Recording._session": 2,
     },
     "capture_ratio": {"emission.span.capture_attributes": 2, "instrumentation.recording.Recording.__init__": 2},
     "kernels": {"instrumentation.recording.Recording._session": 1},

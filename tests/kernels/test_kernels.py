@@ -21,8 +21,18 @@ from opentelemetry_instrumentation_corevital.capture.definitions.attention_weigh
 )
 from opentelemetry_instrumentation_corevital.capture.definitions.hidden_states import cosine, hidden_statistics
 from opentelemetry_instrumentation_corevital.capture.definitions.logits import logit_signals, numbers_of, surprisal
-from opentelemetry_instrumentation_corevital.capture.row.layout import DONE, LOGIT_WIDTH, LOGITS, TOKEN, offsets
+from opentelemetry_instrumentation_corevital.capture.row.layout import (
+    DONE,
+    LOGIT_WIDTH,
+    LOGITS,
+    TOKEN,
+    Layout,
+    alternatives_of,
+    offsets,
+)
 from opentelemetry_instrumentation_corevital.capture.row.stacking import stacked
+from opentelemetry_instrumentation_corevital.catalogue.alternative_names import RANKS
+from tests.support.alternatives_reference import alternatives_reference
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if CUDA else torch.device("cpu")
@@ -75,8 +85,9 @@ def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
     logits = spoilt(kind, normal(rows, vocabulary, scale=4.0))
     tokens = torch.full((rows, 3), vocabulary - 1, device=DEVICE)[:, -1]
     done = torch.tensor([row % 2 == 0 for row in range(rows)], device=DEVICE)
-    row, fused = blank(rows, LOGIT_WIDTH + 1100), Fused(DEVICE, rows)
-    internals = normal(rows, LOGIT_WIDTH + 1200)
+    layout = Layout(0, alternatives=RANKS * (not edited))
+    row, fused = blank(rows, layout.start + 1100), Fused(DEVICE, rows, layout.alternatives)
+    internals = normal(rows, layout.start + 1200)
     wanted = logit_signals(logits)
     numbers = numbers_of(wanted, tokens)
 
@@ -88,9 +99,36 @@ def test_logits(vocabulary: int, rows: int, kind: str, edited: bool) -> None:
 
     for name, at in LOGITS.items():
         same(row[:, at], numbers[name])
-    assert torch.equal(row[:, LOGIT_WIDTH:], internals[:, LOGIT_WIDTH : row.shape[1]])
+    check_alternatives(row, logits, layout)
+    assert torch.equal(row[:, layout.start :], internals[:, layout.start : row.shape[1]])
     assert row[:, TOKEN].tolist() == tokens.tolist()
     assert row[:, DONE].bool().tolist() == done.tolist()
+
+
+def check_alternatives(row: Tensor, logits: Tensor, layout: Layout) -> None:
+    found = alternatives_of(row.cpu().numpy(), layout)
+    if found is None:
+        assert not layout.alternatives
+        return
+    for sequence, values in enumerate(logits.double().tolist()):
+        probabilities, tokens = alternatives_reference(values)
+        same(torch.from_numpy(found.probabilities[sequence]), torch.tensor(probabilities))
+        told = [token for token in found.tokens[sequence].tolist() if token >= 0]  # one 3e38 behind is not told
+        assert told == tokens[: len(told)]
+        assert not any(found.probabilities[sequence][len(told) :] > 0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_of_equally_likely_tokens_the_lower_id_comes_first(scale: float) -> None:
+    logits = (normal(3, 9001) * scale).bfloat16().float()  # which has many ties
+    layout = Layout(0, alternatives=RANKS)
+    row, fused = blank(3, layout.start), Fused(DEVICE, 3, RANKS)
+    fused.logits(logits, edited=False)
+    fused.tokens(torch.zeros(3, dtype=torch.int64, device=DEVICE), torch.zeros(3, device=DEVICE).bool(), row, None)
+    found = alternatives_of(row.cpu().numpy(), layout)
+    assert found is not None
+    assert found.tokens.tolist() == [alternatives_reference(values)[1] for values in logits.double().tolist()]
+    check_alternatives(row, logits, layout)
 
 
 @pytest.mark.parametrize("padding", [-1, 50, 10**9])

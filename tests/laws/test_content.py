@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital._internal.npz import from_npz
+from opentelemetry_instrumentation_corevital.catalogue import signals
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.tiny_models import VOCABULARY, tiny_model
@@ -24,6 +25,9 @@ from tests.support.tiny_models import VOCABULARY, tiny_model
 WORDS = [f"zq{index:03d}x" for index in range(VOCABULARY)]
 """A text for each token id that occurs nowhere else."""
 
+
+NUMBERED = {"time_ns", *(each.name for each in signals.in_row() if each.stored == "int32")}
+"""Columns of whole numbers that are times and counts."""
 
 DIGEST_BYTES = 16
 """Of a log record, in the store; no run data are so short."""
@@ -118,6 +122,9 @@ def test_by_default_nothing_of_the_texts_or_tokens_leaves(
     texts = [value for value in found if isinstance(value, str)]
     assert any("corevital.risk.score" in text for text in texts), "the test looks at what is exported"
     assert not [text for text in texts if re.search(r"zq\d\d\dx", text)]
+    for name, values in run_data_of(telemetry).items():
+        if values.dtype.kind != "f":  # anything else could be ids
+            assert name.partition(" ")[2] in NUMBERED, name
     for value in found:
         # Any list of integers that, as token ids, would spell a piece of the prompt or of the answer.
         if isinstance(value, list) and len(value) >= 3 and all(type(item) is int for item in value):
@@ -167,8 +174,11 @@ def test_in_events_the_messages_are_the_conventions_event_and_nowhere_else(tmp_p
 def test_switched_on_the_token_ids_are_in_the_run_data(tmp_path: Path) -> None:
     options = {"capture_message_content": "SPAN_ONLY", "capture": "full"}
     telemetry, _, output = run(options, tmp_path / "runs.db")
-    tokens = [values.tolist() for name, values in run_data_of(telemetry).items() if name.endswith(" tokens")]
+    found = run_data_of(telemetry).items()
+    tokens = [values.tolist() for name, values in found if name.endswith(" tokens")]
     assert tokens[0] == output
+    likely = [values for name, values in found if name.endswith(" alternative_token")]
+    assert likely[0].shape == (len(output), 5)
 
 
 def test_content_of_an_error_is_there_when_switched_on(tmp_path: Path) -> None:

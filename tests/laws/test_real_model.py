@@ -9,8 +9,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from opentelemetry_instrumentation_corevital.assessment.consistency import disagreements
 from opentelemetry_instrumentation_corevital.loading.models import LoadedModel
 from opentelemetry_instrumentation_corevital.presentation.token_strip import token_pieces
+from opentelemetry_instrumentation_corevital.run import Alternatives
+from tests.support.alternatives_reference import assert_alternatives
 from tests.support.in_memory import Keep, instrumented
 from tests.support.model_internals import assert_attention, assert_hidden, measure, tell
 from tests.support.real_prompts import HEALTHY, LOOPING, chat
@@ -73,6 +76,11 @@ def test_tokens_rng_and_signals(smollm2: LoadedModel, batch: tuple[str, ...], sa
     assert torch.equal(found.sequences, plain)
     assert torch.equal(rng, plain_rng)
     for row, run in enumerate(keep.runs):
+        logits = [step[row].double().tolist() for step in found.logits[:2]]
+        assert run.alternatives is not None
+        first = Alternatives(run.alternatives.probabilities[:2], run.alternatives.tokens[:2])
+        assert_alternatives(first, logits, 1e-4)
+        assert disagreements(run) == []
         for step in (0, run.steps // 2, run.steps - 1):
             expected = reference_signals(found.logits[step][row].double().tolist(), int(run.tokens[step]))
             for name in ("entropy", "surprisal", "margin", "top1_prob", "topk_mass"):

@@ -74,6 +74,29 @@ def test_a_report_shows_what_it_said(tmp_path: Path, version: str) -> None:
     assert np.isnan(stored.columns["surprisal"][0])
 
 
+@pytest.mark.parametrize("content", [False, True])
+def test_the_likeliest_tokens_come_along(tmp_path: Path, content: bool) -> None:
+    source = report()
+    told = [{"token_id": 9 + rank, "prob": 0.5 / (rank + 1)} for rank in range(8)]
+    source["timeline"][1]["logits_summary"]["topk"] = told
+    source["timeline"][2]["logits_summary"]["topk"] = [{"prob": 7.0}]
+    source["timeline"][3]["logits_summary"]["topk_probs"] = source["timeline"][3]["logits_summary"].pop("topk")
+    write_file(tmp_path / "old", source)
+    run(tmp_path / "old", tmp_path / "new.db", content=content)
+    with open_store(tmp_path / "new.db") as store:
+        columns = store.columns(store.run("last"))
+    found = columns["alternative_probability"]
+    assert found.shape == (7, 5)
+    assert found[1].tolist() == pytest.approx([each["prob"] for each in told[:5]])
+    assert found[3, 0] == 0.5
+    assert np.isnan(found[2]).all(), "what is no probability"
+    assert np.isnan(found[3, 1:]).all(), "what the report does not tell"
+    assert ("alternative_token" in columns) == content
+    if content:
+        assert columns["alternative_token"][1].tolist() == [9, 10, 11, 12, 13]
+        assert columns["alternative_token"][3].tolist() == [9, -1, -1, -1, -1]
+
+
 @pytest.mark.parametrize("version", ["0.3.0", "0.4.0"])
 @pytest.mark.parametrize("content", [False, True])
 def test_a_migrated_run_exports_as_its_source(tmp_path: Path, version: str, content: bool) -> None:
@@ -202,7 +225,7 @@ def test_a_report_without_layers_and_with_holes(tmp_path: Path) -> None:
     with open_store(tmp_path / "new.db") as store:
         stored = store.run("last")
     assert (stored.summary.risk_score, stored.summary.nan_detected, stored.summary.prompt_hash) == (None, None, None)
-    assert not any(values.ndim > 1 for values in stored.columns.values())
+    assert not any(values.ndim > 1 for name, values in stored.columns.items() if name != "alternative_probability")
     assert np.isnan(report_of(stored)["timeline"][2]["logits_summary"]["entropy"])
 
 

@@ -118,13 +118,25 @@ def test_every_factor_of_the_rules_has_a_word() -> None:
     assert set(RISK_FACTORS) == {*FLAG_RISK, "high_entropy_share"}
 
 
+def test_each_step_has_its_likeliest_tokens(run_once: Any, cli: Cli) -> None:
+    written = run_once("--capture", "full")
+    with open_store(cli.db) as store:
+        columns = store.columns(store.run("last"))
+    for step, told in enumerate(written["timeline"]):
+        likely = told["logits_summary"]["topk"]
+        assert [each["token_id"] for each in likely] == columns["alternative_token"][step].tolist()
+        assert [each["prob"] for each in likely] == pytest.approx(
+            columns["alternative_probability"][step].tolist(), abs=1e-6
+        )
+
+
 def test_a_report_of_ours_is_exported_and_migrated_and_exported_again(run_once: Any, cli: Cli) -> None:
     written = run_once()
     assert cli("migrate", "--from-dir", "runs", "--to-db", "new.db", "--with-content")[1].startswith("1 migrated")
     assert json.loads(cli("export", "last", "--db", "new.db")[1]) == written
     assert cli("migrate", "--from-dir", "runs", "--to-db", "none.db")[1].startswith("1 migrated")
     without = cli("export", "last", "--db", "none.db")[1]
-    for content in ("doc-1", "Two", "wiki", "w5"):
+    for content in ("doc-1", "Two", "wiki", "w5", "token_id"):
         assert content not in without
 
 

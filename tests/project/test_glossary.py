@@ -48,7 +48,7 @@ ORDINARY: Final = {
 ORDINARY_IN: Final = {
     "texts": ("_internal/values.py", "capture/session/call_facts.py"),
     "_texts_and_words": ("catalogue/signal_checks.py",),
-    "token_texts": ("cli/html_file.py",),
+    "token_texts": ("cli/html_file.py", "cli/alternative_table.py"),
 }
 """Ordinary word -> the only files that may use it."""
 

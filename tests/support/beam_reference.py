@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from opentelemetry_instrumentation_corevital import Run
+from opentelemetry_instrumentation_corevital.assessment.consistency import disagreements
 from opentelemetry_instrumentation_corevital.run import CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
+from tests.support.alternatives_reference import assert_alternatives
 from tests.support.model_internals import measure, same, window_of
 from tests.support.reference import cosine_reference, hidden_reference, layer_reference, reference_signals
 
@@ -62,6 +64,8 @@ def expected_columns(
         output, states = forward(model, layers, input_ids=encoded[None], decoder_input_ids=ids)
         attentions, crosses = output.decoder_attentions, output.cross_attentions
     steps: list[dict[str, Any]] = []
+    first = len(start) - 1
+    assert_alternatives(run.alternatives, output.logits[0, first : first + run.steps].tolist(), TOLERANCE)
     for step, token in enumerate(run.tokens.tolist()):
         at = len(start) - 1 + step
         row: dict[str, Any] = dict(reference_signals(output.logits[0, at].tolist(), token))
@@ -130,6 +134,7 @@ def compare(
         assert run.tokens.tolist() == tokens[index, prompted : prompted + run.steps].tolist()
         assert len(set(tokens[index, prompted + run.steps :].tolist())) <= 1, "padding"
         assert_equal(run, expected)
+        assert disagreements(run) == []
         assert run.risk is not None
         assert run.stop_reason is not None
         assert run.time_ns.tolist() == sorted(run.time_ns.tolist())

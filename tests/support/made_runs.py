@@ -10,6 +10,7 @@ from opentelemetry_instrumentation_corevital.run import (
     HIDDEN_SIGNALS,
     NONFINITE_COUNTS,
     SELF_SIGNALS,
+    Alternatives,
     Decoding,
     Intervention,
     ModelInfo,
@@ -39,6 +40,15 @@ def make_run(steps: int = 40, *, tokens: Any = None, logits: bool = True, **colu
         finish_reason="length",
         absent={} if logits else {"entropy": reason, "nonfinite": reason},
     )
+
+
+def add_alternatives(run: Run) -> Run:
+    """Give a run of `make_run` five likely tokens per step, of which it has chosen the first; return the run."""
+    usual = np.array([0.7, 0.1, 0.05, 0.03, 0.02], np.float32)
+    others = np.arange(1, 5, dtype=np.int32) + 200_000
+    tokens = np.concatenate((run.tokens[:, None], np.broadcast_to(others, (run.steps, 4))), axis=1)
+    run.alternatives = Alternatives(np.tile(usual, (run.steps, 1)), tokens)
+    return run
 
 
 ROLLED_BACK = Intervention(
@@ -102,4 +112,15 @@ def add_what_some_models_have(run: Run, layers: int, *, seed: int = 1) -> Run:
         for each in signals.of_family(family.name, "layer") if family.some_models else ():
             run.columns[each.name] = rng.uniform(0.1, 0.9, (run.steps, layers)).astype(np.float32)
             run.columns[each.name][:, ::2] = np.nan
+    return run
+
+
+def agreeing_run(steps: int = 12, layers: int = 3) -> Run:
+    """Return a run with all numbers that must agree with others, as they must."""
+    run = add_alternatives(add_layers(make_run(steps, margin=0.6, entropy=1.5, topk_mass=0.95), layers))
+    run.columns["surprisal"][:] = -np.log2(np.float32(0.7))
+    values = {"mass_sink": 0.5, "mass_prompt": 0.3, "mass_generated": 0.2}
+    values |= {"entropy": 0.5, "entropy_min": 0.25, "entropy_max": 0.75}
+    for name, value in values.items():
+        run.columns[f"attention_{name}"] = np.full((steps, layers), value, np.float32)
     return run

@@ -55,7 +55,7 @@ LEFT_OUT: Final = {
     "timeline.token.token_text": "needs the tokenizer; generated.output_text has the text",
     "timeline.logits_summary.top1_top2_margin": "the older name of top_k_margin",
     "timeline.logits_summary.voter_agreement": "the older name of topk_mass",
-    "timeline.logits_summary.topk": "the likeliest tokens are content, and not captured",
+    "timeline.logits_summary.topk.token_text": "needs the tokenizer",
     "timeline.layers.extensions": "the first CoreVital wrote nothing into it",
     "timeline.layers.hidden_summary.sketch": "no sketch is made",
     "timeline.layers.hidden_summary.clipped": "nothing is clipped",

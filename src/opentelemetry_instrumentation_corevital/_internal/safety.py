@@ -75,6 +75,13 @@ class _Errors:
             self._closes = max(self._closes, fault.closes)
             return first, fault.pause if opens else 0.0
 
+    def is_first(self, kind: ErrorKind) -> bool:
+        """Take note of an error that does not count for the breaker; return whether it is the first of its kind."""
+        with self._lock:
+            first = kind not in self._faults
+            self._faults.setdefault(kind, _Fault())
+            return first
+
     def clear(self) -> None:
         with self._lock:
             self._faults.clear()
@@ -109,6 +116,19 @@ def report_internal_error(site: str, error: BaseException) -> None:
             kind[1],
             site,
             pause,
+        )
+
+
+def report_disagreement(rule: str, numbers: str) -> None:
+    """Log, once per process and rule, that numbers of a run disagree which must not.
+
+    It does not open the breaker: the run is whole, and says that it is in doubt.
+    """
+    if _errors.is_first(("consistency", rule)):
+        logger.warning(
+            "CoreVital: the numbers of a run disagree, which is an error of CoreVital's own: %s. The run says so in "
+            "corevital.capture.absent; further ones of this kind are counted, not logged.",
+            numbers,
         )
 
 

@@ -24,6 +24,7 @@ _VERDICTS: Final[Mapping[str, str]] = {
 }
 
 _TELEMETRY: Final[Mapping[str, str]] = {
+    "consistency": "the run is in doubt: numbers that must agree do not",
     "layers": "the layer arrays",
     "series": "points of the series",
     "step_events": "events of single steps",
@@ -141,6 +142,7 @@ REASONS: Final[tuple[str, ...]] = (
     "step_events=logs, but no LoggerProvider takes log events",
     "no tokenizer is known: make the prompt's tokens while CoreVital is on, or call generate(tokenizer=...)",
     "its value does not fit the type {}",
+    "the numbers disagree: {}",
 )
 """What is said of why something is absent; `{}` stands for what differs."""
 

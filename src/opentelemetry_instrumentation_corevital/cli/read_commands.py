@@ -18,7 +18,7 @@ from ..presentation.run_table import runs_table
 from ..presentation.shapes import UNKNOWN
 from ..store import RunFilter, RunOrder, RunSummary, open_store
 from ..store.flat_rows import run_rows
-from ..store.stored_run import COLUMNS, StoredEvent, StoredRun
+from ..store.stored_run import COLUMNS, StoredEvent, StoredRun, readable
 from .options import (
     AsCsv,
     AsJson,
@@ -118,7 +118,8 @@ def show(
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", help="With --html: whose tokenizer reads the token ids; default: the run's model."
+            metavar="MODEL",
+            help="With --html or --steps: whose tokenizer reads the token ids; default: the run's model.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -148,14 +149,22 @@ def show(
         names, rows = layer_rows(stored, signals) if layers else step_rows(stored)
         write_csv(rows, names)
     elif as_json:
-        print_json({**stored.as_dict(), **({"columns": columns_json(stored, signals)} if layers else {})})
+        _print_run(stored, columns_json(stored, signals) if layers else None)
     elif layers:
         _show_layers(stored, columns, signals)
         console().print(_named(stored), read_from(db), sep=", ", style="dim", soft_wrap=True)
     else:
-        _show_verdict(stored, steps=steps)
+        _show_verdict(stored, steps=steps, tokenizer=tokenizer)
         console().print(read_from(db), soft_wrap=True)
     tell_damage([(_id(stored), stored.damage)])
+
+
+def _print_run(stored: StoredRun, columns: Mapping[str, Any] | None) -> None:
+    """Print a run as JSON."""
+    from ..presentation.alternative_tokens import alternatives_json  # NumPy
+
+    more = {} if columns is None else {"columns": columns}
+    print_json({**stored.as_dict(), **alternatives_json(readable(stored).columns), **more})
 
 
 def _signals() -> Sequence[str]:
@@ -196,8 +205,8 @@ def _check_combination(
         for name, there in {**given, "--steps": steps}.items():
             if there:
                 raise UserError(f"--html writes a page that has steps and layers, so {name} does not go with it.")
-    elif tokenizer is not None:
-        raise UserError("--tokenizer goes with --html.")
+    elif tokenizer is not None and not steps:
+        raise UserError("--tokenizer goes with --html or --steps.")
     if steps:
         for name, there in given.items():
             if there:
@@ -215,7 +224,7 @@ def _id(stored: StoredRun) -> str:
     return one_line(f"{stored.summary.trace_id}:{stored.summary.sequence_index}")
 
 
-def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
+def _show_verdict(stored: StoredRun, *, steps: bool, tokenizer: str | None) -> None:
     out = console()
     summary = stored.summary
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.start_ns / 1e9))
@@ -240,21 +249,32 @@ def _show_verdict(stored: StoredRun, *, steps: bool) -> None:
             out.print(Text(f"{title}: ", "dim").append(printable(text), "not dim"), soft_wrap=True)
     recorded, total = stored.steps, stored.attributes.get(semconv.STEPS_TOTAL)
     if steps:
-        every = every_step(stored)
-        shown = every[:_MOST_STEPS]
-        out.print(_steps(shown))
-        if len(every) > len(shown):
-            out.print(f"the first {len(shown)} of {len(every)} steps; --csv has all of them", style="dim")
-        if isinstance(total, int) and len(every) < total:
-            out.print(
-                f"{len(every)} of {total} steps; the others are not stored: capture=full or run_data=on keeps them all",
-                style="dim",
-            )
+        _show_steps(stored, total, tokenizer)
     elif recorded:
         telling = _telling(recorded)
         out.print(_steps([event.attributes for event in telling]))
         if len(telling) < len(recorded):
             out.print(f"{len(telling)} of {len(recorded)} recorded steps; --steps shows all", style="dim")
+
+
+def _show_steps(stored: StoredRun, total: Any, tokenizer: str | None) -> None:
+    """Print a table of the steps, and one of what the model could have said at each."""
+    from .alternative_table import alternative_table  # NumPy
+
+    out, every = console(), every_step(stored)
+    shown = every[:_MOST_STEPS]
+    out.print(_steps(shown))
+    if len(every) > len(shown):
+        out.print(f"the first {len(shown)} of {len(every)} steps; --csv has all of them", style="dim")
+    if isinstance(total, int) and len(every) < total:
+        out.print(
+            f"{len(every)} of {total} steps; the others are not stored: capture=full or run_data=on keeps them all",
+            style="dim",
+        )
+    could = alternative_table(stored, tokenizer, _MOST_STEPS)
+    if could is not None:
+        out.print("\nThe likeliest tokens of each step: what it could have said.", style="dim")
+        out.print(could)
 
 
 def _show_layers(stored: StoredRun, columns: "Mapping[str, NDArray[Any]] | None", signals: Sequence[str]) -> None:

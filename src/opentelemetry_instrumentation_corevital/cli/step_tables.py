@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import semconv
+from ..catalogue import alternative_names
 from ..catalogue.signals import step_fields
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ Rows = tuple[list[str], Iterator[dict[str, Any]]]
 def step_rows(run: "StoredRun") -> Rows:
     """Return one row per step: every signal with one number a step; without run data, what recorded steps have."""
     flat = {name: values for name, values in run.columns.items() if values.ndim == 1}
+    for name in alternative_names.COLUMNS:
+        if name in run.columns:
+            flat |= {f"{name}_{rank}": values for rank, values in enumerate(run.columns[name].T, 1)}
     if flat:
         return ["step", *flat], (
             {"step": step, **{name: _value(values[step]) for name, values in flat.items()}}
@@ -52,7 +56,11 @@ def layer_rows(run: "StoredRun", signals: Sequence[str] = ()) -> Rows:
         run: the run.
         signals: columns of the run data, empty where a run does not have one; none: all.
     """
-    deep = {name: values for name, values in run.columns.items() if values.ndim == 2}
+    deep = {
+        name: values
+        for name, values in run.columns.items()
+        if values.ndim == 2 and name not in alternative_names.COLUMNS
+    }
     names = signals or deep
     steps, layers = (max((values.shape[axis] for values in deep.values()), default=0) for axis in (0, 1))
     return ["step", "layer", *names], (

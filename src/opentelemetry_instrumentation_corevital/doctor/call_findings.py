@@ -7,6 +7,9 @@ from .findings import Area, Finding, note, ok, problem
 
 _AREA: Final = Area.MACHINE
 _SUBJECT: Final = "generate()"
+_WITH: Final = "with this output"
+DOUBT: Final = "consistency"
+"""Under which a run says that its numbers disagree."""
 
 
 def check(ran: Mapping[str, Any]) -> Iterator[Finding]:
@@ -46,9 +49,11 @@ def _compiled(ran: Mapping[str, Any]) -> Finding:
 
 def _span(ran: Mapping[str, Any]) -> Iterator[Finding]:
     verdict = ran["verdict"]
+    if verdict is not None and DOUBT in verdict["absent"]:
+        yield problem(_AREA, _SUBJECT, verdict["absent"][DOUBT], f"say so to CoreVital's authors, {_WITH}")
     if verdict is None:
         if ran["enabled"]:
-            advice = "say so to CoreVital's authors, with this output: a run of yours would make none, either"
+            advice = f"say so to CoreVital's authors, {_WITH}: a run of yours would make none, either"
             yield problem(_AREA, _SUBJECT, "ran, and made no span", advice)
     elif verdict["risk"] is None:
         why = next(iter(verdict["absent"].values()), "nobody says why")

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from .. import semconv
 from .._internal.npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
 from ..assessment.verdict_attributes import carried_attributes
-from ..catalogue import signals
+from ..catalogue import alternative_names, signals
 from ..catalogue.fitting import fitting
 from ..catalogue.signal import Dtype
 from ..run import Run
@@ -28,6 +28,10 @@ def run_columns(run: Run, *, content: bool) -> dict[str, NDArray[Any]]:
     columns: dict[str, NDArray[Any]] = {"time_ns": run.time_ns}
     if content and run.output_tokens is not None:
         columns["tokens"] = run.tokens
+    if run.alternatives is not None:
+        columns[alternative_names.PROBABILITY] = run.alternatives.probabilities
+        if content and run.alternatives.tokens is not None:
+            columns[alternative_names.TOKEN] = run.alternatives.tokens
     stored = {each.name: each.stored for each in signals.in_row()}
     return columns | {name: _stored(values, stored.get(name)) for name, values in run.columns.items()}
 
@@ -69,7 +73,7 @@ def pack(run: Run, *, content: bool) -> tuple[bytes | None, tuple[str, ...]]:
 def _fitting(sizes: Mapping[str, int], room: int) -> list[str]:
     """Return the columns of these sizes that fit into `room` bytes; none if even those of one per step do not."""
     kept = dict(sizes)
-    for name in signals.leave_out():
+    for name in (*signals.leave_out(), alternative_names.TOKEN, alternative_names.PROBABILITY):
         if sum(kept.values()) <= room:
             break
         kept.pop(name, None)

@@ -151,7 +151,9 @@ class Recording:
 
         collector = None
         with shielded("capture.attach"):
-            options = CollectorOptions(self.settings.attention_steps, LayerSelection(self.settings.layers))
+            options = CollectorOptions(
+                self.settings.attention_steps, LayerSelection(self.settings.layers), self.settings.alternatives
+            )
             collector = StepCollector(model, attach(model), options)
         kernels = self.settings.kernels == "auto"
         steering = self.live if self.live is not None and self.live.engine is not None else None

@@ -41,6 +41,7 @@ from ..emission.verdict_event import emit_verdict
 from ..run import Decoding, ModelInfo, Run, StopReason
 from .call_context import lasting
 from .call_listener import CallListener, tell_ended
+from .consistency_check import check_consistency
 from .prompt_and_response import PromptAndResponse
 from .rag import RAGContext
 from .rag_attributes import rag_attributes
@@ -172,6 +173,8 @@ class CallReport:
                 tell_ended(self.listeners, span)
 
     def _run(self, span: Span, run: Run) -> None:
+        with shielded("report.consistency"):
+            check_consistency(run, self.instruments, self.context)
         with shielded("report.baseline"):
             if self.before_judging is not None:
                 self.before_judging(run)

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import semconv
 from .._internal.json_text import json_object, too_deep
 from ..catalogue import rag_names
+from ..catalogue.alternative_names import COLUMNS
 from ..store.checked_attributes import is_id
 from ..store.stored_run import StoredRun
+from .report_alternatives import FIELD, told_steps
 from .report_timeline import ReportColumns, ReportStep, field_of, unpack
 from .report_words import risk_factors
 
@@ -203,12 +205,14 @@ def _timeline(run: StoredRun) -> Iterator[ReportStep]:
         for name in ("hidden_nan", "hidden_inf"):
             if name in some:
                 some[name] = some[name] > 0  # the report has whether, not how many
-        made = unpack(some, rest)
+        made, could = unpack(some, rest), told_steps(some)
         _count_heads(made, heads)
         for index, step in enumerate(made):
             entropy = step.get("logits_summary", {}).get("entropy")
             if entropy is not None:
                 step["logits_summary"]["perplexity"] = 2**entropy
+            if index < len(could):
+                step.setdefault("logits_summary", {})[FIELD] = could[index]
             more = {name: float(some[name][index]) for name in _PER_STEP if name in some}
             step["extensions"] = {name: value for name, value in more.items() if math.isfinite(value)}
         yield from made
@@ -219,7 +223,7 @@ def _of_most_steps(columns: "Mapping[str, NDArray[Any]]") -> tuple[ReportColumns
     steps, found = 0, ReportColumns()
     for name, values in columns.items():
         steps = max(steps, len(values))
-        if name == "tokens" or name in _PER_STEP or field_of(name) is not None:
+        if name == "tokens" or name in _PER_STEP or name in COLUMNS or field_of(name) is not None:
             found[name] = values
     return {name: values for name, values in found.items() if len(values) == steps}, steps
 

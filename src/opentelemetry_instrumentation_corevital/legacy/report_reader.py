@@ -29,6 +29,7 @@ from ..store.checked_attributes import REPORT
 from ..store.common_rows import Record, source_of
 from ..store.run_data_rows import whole_run_data
 from ..store.span_rows import SpanFields, rows_of
+from .report_alternatives import columns_told
 from .report_extensions import own_run, without_own
 from .report_timeline import ReportColumns, pack
 
@@ -80,6 +81,7 @@ def read_report(report: Any, settings: Settings, *, content: bool) -> Report:
     timeline = _objects(report, "timeline")
     prompt, generated, summary = (_object(report, each) for each in ("prompt", "generated", "summary"))
     columns, rest = pack(timeline)
+    columns |= columns_told(timeline, content=content)
     _derive(columns, _object(report, "model").get("num_attention_heads"))
     steps = _count(generated.get("num_tokens"), summary.get("generated_tokens"), len(timeline))
     end_ns = _created_ns(report)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .._internal.file_io import written
 from .._internal.printable import printable
 from ..run import Run
+from .alternative_tokens import Pieces
 from .notebook import run_view, runs_view
 from .notebook_tokens import MOST_TOKENS as MOST_IN_NOTEBOOK
 from .pages.run_views.run_file import run_file
@@ -69,7 +70,7 @@ def pieces_of(run: Run, most: int, tokenizer: Any = None) -> list[str] | None:
 def decoded(tokenizer: Any, ids: list[int]) -> list[str]:
     """Return the text of each token; the ids where it is not the tokenizer of these."""
     try:
-        return [printable(piece) for piece in token_pieces(tokenizer, ids)]
+        return Pieces([printable(piece) for piece in token_pieces(tokenizer, ids)], tokenizer)
     except (LookupError, OverflowError, ValueError, TypeError):
         return named(ids)
 

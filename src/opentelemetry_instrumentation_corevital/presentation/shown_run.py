@@ -13,7 +13,7 @@ from .._internal.values import plain
 from ..assessment import run_attributes
 from ..assessment.layer_arrays import layer_attributes
 from ..assessment.verdict_attributes import INTERVENTION, verdict_attributes
-from ..catalogue import intervention_names
+from ..catalogue import alternative_names, intervention_names
 from ..catalogue.fitting import fitting
 from ..run import Intervention, Run
 from .shapes import WHOLE, Dropped, EventShape
@@ -74,12 +74,18 @@ class ShownRun:
 
     @cached_property
     def columns(self) -> Mapping[str, NDArray[Any]]:
-        """Return the run's columns, and its risk and answer risk over the steps where they were judged."""
-        warned = self.run.early_warning
-        if warned is None:
-            return self.run.columns
-        judged = {"risk_so_far": warned.risk_so_far, "answer_so_far": warned.answer_so_far}
-        return {**self.run.columns, **{name: values for name, values in judged.items() if values is not None}}
+        """Return the run's columns, its alternatives, its risk and answer risk over the steps, where they are known."""
+        warned, could = self.run.early_warning, self.run.alternatives
+        more: dict[str, NDArray[Any] | None] = {}
+        if warned is not None:
+            more |= {"risk_so_far": warned.risk_so_far, "answer_so_far": warned.answer_so_far}
+        if could is not None:
+            more |= {
+                alternative_names.PROBABILITY: could.probabilities,
+                alternative_names.TOKEN: could.tokens,
+                "tokens": self.run.tokens,
+            }
+        return {**self.run.columns, **{name: values for name, values in more.items() if values is not None}}
 
 
 class ShownSummary:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from .._internal.json_text import MOST_JSON, json_object, too_deep
 from .._internal.npz import Archive, Member
+from ..catalogue import alternative_names
+from ..catalogue.alternative_names import RANKS
 from ..catalogue.definitions import MOST_LAYERS, MOST_STEPS
 from ..catalogue.signal import SLACK, Shape
 from ..catalogue.signals import in_row
@@ -22,6 +24,8 @@ _OF_STEPS: Final[Mapping[str, tuple[int, int]]] = {"tokens": (0, 2**31 - 1), "ti
 _DIMENSIONS: Final[Mapping[Shape, int]] = {"step": 1, "layer": 2, "head": 3}
 _SIGNALS: Final = {each.name: each for each in in_row()}
 _MOST_COUNT: Final = 2**31 - 1
+_OF_RANKS: Final = alternative_names.COLUMNS
+"""Columns that have five numbers per step, and none of layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ def _declared(name: str) -> _Declared | None:
     """Return what is declared of a column; None for one that is not ours."""
     if name in _OF_STEPS:
         return _Declared(1, True, *_OF_STEPS[name])
+    if name in _OF_RANKS:
+        return _Declared(2, True, -1, _MOST_COUNT) if name == alternative_names.TOKEN else _Declared(2, False, 0.0, 1.0)
     signal = _SIGNALS.get(name)
     if signal is None:
         return None
@@ -153,7 +159,7 @@ def _fitting(archive: Archive, steps: int | None, layers: int | None, findings: 
         sizes = {
             name: shape[axis]
             for name, shape in shapes.items()
-            if len(shape) > axis and name not in wrong and (axis == 0 or not _is_of_heads(name))
+            if len(shape) > axis and name not in wrong and (axis == 0 or _is_of_layers(name))
         }
         usual = told if told in sizes.values() else _usual(sizes)
         wrong |= {name: f"has {size} {what}, not {usual}" for name, size in sizes.items() if size != usual}
@@ -174,14 +180,16 @@ def _wrong_shape(name: str, member: Member) -> str | None:
         return "has fractions where whole numbers belong"
     if shape[0] > MOST_STEPS:
         return f"has {shape[0]} steps; {MOST_STEPS} are the most"
-    if any(size > MOST_LAYERS for size in shape[1:]):
-        return f"has {max(shape[1:])} layers or heads; {MOST_LAYERS} are the most"
+    most = RANKS if name in _OF_RANKS else MOST_LAYERS
+    if any(size > most for size in shape[1:]):
+        what = "tokens of a step" if name in _OF_RANKS else "layers or heads"
+        return f"has {max(shape[1:])} {what}; {most} are the most"
     return None
 
 
-def _is_of_heads(name: str) -> bool:
-    signal = _SIGNALS.get(name)  # which has the middle third of the layers only
-    return signal is not None and signal.shape == "head"
+def _is_of_layers(name: str) -> bool:
+    signal = _SIGNALS.get(name)  # one of single heads has the middle third of the layers only
+    return name not in _OF_RANKS and (signal is None or signal.shape != "head")
 
 
 def _usual(sizes: Mapping[str, int]) -> int | None:

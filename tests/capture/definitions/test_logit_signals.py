@@ -14,8 +14,6 @@ from opentelemetry_instrumentation_corevital.capture.backends.torch_backend impo
 from opentelemetry_instrumentation_corevital.capture.collector.presence import Presence
 from opentelemetry_instrumentation_corevital.capture.collector.step import Step
 from opentelemetry_instrumentation_corevital.capture.definitions.logits import (
-    TOPK_MASS_TOKENS,
-    _largest,
     logit_signals,
     surprisal,
 )
@@ -90,29 +88,6 @@ def test_large_vocabularies_keep_their_precision(vocabulary: int, spread: float)
     found = measured(logits.tolist(), token)
     for name in LOGIT_SIGNALS:
         assert found[name] == pytest.approx(expected[name], rel=1e-5, abs=1e-5), name
-
-
-@given(
-    size=st.integers(1, 3000),
-    seed=st.integers(0, 2**32 - 1),
-    levels=st.sampled_from([2, 12, 10**6]),
-    odd=st.lists(st.tuples(st.integers(0, 2999), st.sampled_from([math.nan, math.inf, -math.inf])), max_size=30),
-    transposed=st.booleans(),
-)
-@settings(max_examples=300, deadline=None)
-def test_the_largest_logits_are_found_block_by_block(
-    size: int, seed: int, levels: int, odd: list[tuple[int, float]], transposed: bool
-) -> None:
-    draw = torch.Generator().manual_seed(seed)
-    logits = torch.randint(0, levels, (2, size), generator=draw).float()
-    for place, value in odd:
-        logits[1, place % size] = value
-    if transposed:
-        logits = logits.t().contiguous().t()
-    count = min(TOPK_MASS_TOKENS, size)
-    found, expected = _largest(logits, count), logits.topk(count, dim=-1).values
-    assert torch.equal(found.nan_to_num(-1.0), expected.nan_to_num(-1.0))
-    assert torch.equal(found.isnan(), expected.isnan())
 
 
 @given(row=st.lists(ordinary, min_size=2, max_size=30), shift=st.floats(-50, 50, width=32))

@@ -62,7 +62,7 @@ def backend_for(
     device = logits.device
     fused = kernels_for(device) if kernels and logits.dtype == torch.float32 and logits.stride(-1) == 1 else None
     if fused is not None:
-        return KernelBackend(presence, transfer, fused(device, logits.shape[0]), device)
+        return KernelBackend(presence, transfer, fused(device, logits.shape[0], presence.layout.alternatives), device)
     if device.type == "cpu" and not at_once:
         return BatchedBackend(presence, transfer)
     return TorchBackend(presence)

@@ -18,7 +18,7 @@ from ..collector.step import LayerStates, Step
 from ..definitions.attention_weights import AttentionSums, VisibleKeys, attention_signals, over_heads
 from ..definitions.logits import logit_signals, numbers_of
 from ..row.host_transfer import Numbers, RowTransfer
-from ..row.layout import DONE, LOGITS, TOKEN, Layout
+from ..row.layout import DONE, LOGIT_WIDTH, LOGITS, TOKEN, Layout
 from ..row.stacking import stacked
 from .hidden_state_numbers import HiddenNumbers
 from .torch_backend import attention_parts, hidden_parts, output_parts
@@ -177,9 +177,15 @@ class BatchedBackend:
         if not rows:
             return
         tokens = torch.from_numpy(np.concatenate([row[:, TOKEN] for row in rows]).astype(np.int64))
-        measured = numbers_of(logit_signals(self._logits[: len(rows)].flatten(0, 1)), tokens)
-        numbers = stacked("logits", measured, "step").view(len(rows), -1, len(LOGITS))
+        layout = self._presence.layout
+        found = logit_signals(self._logits[: len(rows)].flatten(0, 1), layout.alternatives)
+        numbers = stacked("logits", numbers_of(found, tokens), "step").view(len(rows), -1, len(LOGITS))
         _write([row[:, : len(LOGITS)] for row in rows], numbers)
+        if found.alternatives is not None:
+            _write(
+                [row[:, LOGIT_WIDTH : layout.start] for row in rows],
+                found.alternatives.view(len(rows), -1, 2 * layout.alternatives),
+            )
         self._logit_rows = []
 
     @torch.no_grad()

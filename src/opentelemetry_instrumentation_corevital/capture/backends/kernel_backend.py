@@ -10,7 +10,7 @@ from torch import Tensor
 from ..collector.presence import Presence
 from ..collector.step import LayerStates, Step
 from ..row.host_transfer import Numbers, RowTransfer
-from ..row.layout import LOGIT_WIDTH, Layout
+from ..row.layout import Layout
 from .hidden_state_numbers import HiddenNumbers
 from .kernel_availability import break_kernels
 from .torch_backend import parts_of
@@ -105,7 +105,9 @@ class KernelBackend:
         internals, tokens, done = self._internals, step.tokens, step.done
         assert tokens is not None
         assert done is not None
-        row = self._transfer.room(step.sequences, LOGIT_WIDTH if internals is None else internals.shape[1])
+        row = self._transfer.room(
+            step.sequences, self._presence.layout.start if internals is None else internals.shape[1]
+        )
         with self._current():
             self._fused.tokens(tokens, done, row, internals)
         return row

@@ -57,11 +57,14 @@ class Fused:
     Args:
         device: of the model and of the rows.
         sequences: of every step.
+        alternatives: how many of a step's likeliest tokens its row has.
     """
 
-    def __init__(self, device: torch.device, sequences: int) -> None:
+    def __init__(self, device: torch.device, sequences: int, alternatives: int = 0) -> None:
         self._device = device
         self._sequences = sequences
+        self._alternatives = alternatives
+        self._start = LOGIT_WIDTH + 2 * alternatives
         self._index = device.index
         self._state: tuple[int, torch.dtype] = 0, torch.float32
         self._nothing = torch.empty(1, dtype=torch.int32, device=device)
@@ -89,9 +92,10 @@ class Fused:
         parts = self._scratch("logits", rows * splits * kernels.LOGIT_PARTS.value)
         self._logits = torch.empty((rows, vocabulary), device=self._device) if edited else logits
         _logits_parts(
-            (self._index, logits.data_ptr() % 16 == 0, stride, vocabulary, edited),
+            (self._index, logits.data_ptr() % 16 == 0, stride, vocabulary, edited, self._alternatives),
             (splits, rows, 1),
-            *(logits, stride, self._logits, parts, vocabulary, edited, _LOGITS_BLOCK),
+            *(logits, stride, self._logits, parts, self._ids(rows, splits), vocabulary),
+            *(edited, _LOGITS_BLOCK, self._alternatives),
         )
 
     def tokens(self, tokens: Tensor, done: Tensor, row: Tensor, internals: Tensor | None = None) -> None:
@@ -108,12 +112,14 @@ class Fused:
         vocabulary, stride = logits.shape[1], logits.stride(0)
         internals_stride = row.stride(0) if internals is None else internals.stride(0)
         splits = -(-vocabulary // _LOGITS_BLOCK)
+        alike = self._index, splits, stride, internals_stride, self._alternatives
         parts = self._scratch("logits", self._sequences * splits * kernels.LOGIT_PARTS.value)
         _logits_row(
-            (self._index, splits, stride, internals_stride, logits.data_ptr() % 16 == 0, row.data_ptr() % 16 == 0),
+            (*alike, logits.data_ptr() % 16 == 0, row.data_ptr() % 16 == 0),
             (self._sequences, 1, 1),
-            *(parts, splits, logits, stride, tokens, tokens.stride(0), done),
-            *(row if internals is None else internals, internals_stride, row, row.shape[1], _power(splits), _ROW_BLOCK),
+            *(parts, self._ids(self._sequences, splits), splits, logits, stride, tokens, tokens.stride(0), done),
+            *(row if internals is None else internals, internals_stride, row, row.shape[1]),
+            *(_power(splits), _ROW_BLOCK, self._alternatives),
         )
 
     # --- internals ---------------------------------------------------------------------------------------------------
@@ -178,10 +184,11 @@ class Fused:
         if self._last is None:
             self._last = torch.empty((self._sequences, width), device=self._device)
         last_layer, more = layers - 1 if ends else -1, 0 if copy is None else _power(size)
+        alike = self._index, row_stride, self._start
         _hidden(
-            (self._index, row_stride, last_layer, continues, width, dtype, size, more, table.data_ptr() % 16 == 0),
+            (*alike, last_layer, continues, width, dtype, size, more, table.data_ptr() % 16 == 0),
             (layers, self._sequences, 1),
-            *(table, table if copy is None else copy, size, row, row_stride, LOGIT_WIDTH),
+            *(table, table if copy is None else copy, size, row, row_stride, self._start),
             *(self._last, last_layer, int(continues), width, _power(width), _TYPES[dtype], more),
         )
         if not ends:
@@ -248,6 +255,10 @@ class Fused:
         if found is None or found.numel() < size:
             found = self._parts[name] = torch.empty(size, device=self._device)
         return found
+
+    def _ids(self, rows: int, splits: int) -> Tensor:
+        """Return memory for the ids of the likeliest tokens of every split of a step's rows."""
+        return self._scratch("ids", max(1, rows * splits * self._alternatives))
 
     def _written(self, addresses: list[int]) -> Tensor:
         """Return a step's addresses in memory of the host that the device can read, int64."""

@@ -205,7 +205,17 @@ def hidden_kernel(
 
 
 @triton.jit
-def logits_parts_kernel(logits, stride, copy, parts, vocabulary, COPY: tl.constexpr, BLOCK: tl.constexpr):
+def logits_parts_kernel(
+    logits,
+    stride,
+    copy,
+    parts,
+    ids,
+    vocabulary,
+    COPY: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ALTERNATIVES: tl.constexpr,
+):
     """Reduce one split of one row of logits.
 
     Grid: splits, rows.
@@ -214,6 +224,7 @@ def logits_parts_kernel(logits, stride, copy, parts, vocabulary, COPY: tl.conste
         logits: [rows, vocabulary], with `stride` between rows.
         copy: float32 [rows, vocabulary], where the logits are copied to if COPY.
         parts: float32 [rows, splits, 16].
+        ids: float32 [rows, splits, ALTERNATIVES], of the split's likeliest tokens.
     """
     split, row = tl.program_id(0), tl.program_id(1).to(tl.int64)
     at = split * BLOCK + tl.arange(0, BLOCK)
@@ -237,12 +248,16 @@ def logits_parts_kernel(logits, stride, copy, parts, vocabulary, COPY: tl.conste
     for rank in tl.static_range(TOP):
         best, place = tl.max(x, 0, return_indices=True)
         tl.store(out + PART_LARGEST + rank, best)
+        if rank < ALTERNATIVES:
+            token = (split * BLOCK + place).to(tl.float32)
+            tl.store(ids + (row * tl.num_programs(0) + split) * ALTERNATIVES + rank, token)
         x = tl.where(tl.arange(0, BLOCK) == place, -_INF, x)
 
 
 @triton.jit(do_not_specialize=["token_stride", "width"], do_not_specialize_on_alignment=["tokens", "done"])
 def logits_row_kernel(
     parts,
+    ids,
     splits,
     logits,
     stride,
@@ -255,6 +270,7 @@ def logits_row_kernel(
     width,
     PADDED: tl.constexpr,
     BLOCK: tl.constexpr,
+    ALTERNATIVES: tl.constexpr,
 ):
     """Join the splits of one row of logits; write its signals, the chosen token and whether its sequence is done.
 
@@ -264,6 +280,7 @@ def logits_row_kernel(
 
     Args:
         parts: float32 [rows, splits, 16].
+        ids: float32 [rows, splits, ALTERNATIVES], of the likeliest tokens of each split; of equal ones the first.
         logits: raw logits [rows, vocabulary], with `stride` between rows.
         tokens: int64 [rows], with `token_stride` between rows.
         done: bool [rows].
@@ -293,18 +310,22 @@ def logits_row_kernel(
     largest = tl.reshape(largest, [PADDED * LOGIT_PARTS])
     mass = 0.0
     second = -_INF
+    out = row + index * width
     for rank in tl.static_range(TOP):
         best, place = tl.max(largest, 0, return_indices=True)
         mass += tl.exp(best - shift)
         if rank == 1:
             second = best
+        if rank < ALTERNATIVES:
+            where = (index * splits + place // LOGIT_PARTS) * ALTERNATIVES + place % LOGIT_PARTS
+            tl.store(out + LOGIT_WIDTH + rank, shift - best)
+            tl.store(out + LOGIT_WIDTH + ALTERNATIVES + rank, tl.load(ids + where))
         largest = tl.where(tl.arange(0, PADDED * LOGIT_PARTS) == place, -_INF, largest)
 
     nothing = 0.0 * log_total  # NaN where there is no distribution
     top1 = 1.0 / total
     entropy = (log_total - weighted / total) / _LN2
     mass = mass * top1
-    out = row + index * width
     tl.store(out + ENTROPY, tl.where(entropy < 0.0, 0.0, entropy))
     tl.store(out + MARGIN, (1.0 - tl.exp(second - shift)) * top1 + nothing)
     tl.store(out + TOP1_PROB, top1 + nothing)
@@ -320,7 +341,7 @@ def logits_row_kernel(
     tl.store(out + SURPRISAL, tl.where(impossible, _INF, (log_total - (x - shift)) / _LN2))
     tl.store(out + TOKEN, token.to(tl.float32))
     tl.store(out + DONE, (tl.load(done + index) != 0).to(tl.float32))
-    for start in range(LOGIT_WIDTH, width, BLOCK):
+    for start in range(LOGIT_WIDTH + 2 * ALTERNATIVES, width, BLOCK):
         at = start + tl.arange(0, BLOCK)
         tl.store(
             out + at, tl.load(internals + index * internals_stride + at, mask=at < width, other=0.0), mask=at < width

@@ -38,9 +38,9 @@ class TorchBackend:
     def measure(self, step: Step) -> None:
         """See `Backend`."""
         assert step.logits is not None
-        self._signals, self._parts = logit_signals(step.logits), ()
+        layout = self._presence.layout
+        self._signals, self._parts = logit_signals(step.logits, layout.alternatives), ()
         try:
-            layout = self._presence.layout
             self._parts = in_row(layout, parts_of(step, self._hidden, layout, layout.blocks), step)
         except Exception as error:
             self._presence.fail(error)
@@ -53,7 +53,8 @@ class TorchBackend:
         assert done is not None
         numbers = ordered("logits", numbers_of(signals, tokens), "step")
         row = torch.stack((*numbers, tokens.float(), done.float()), dim=-1)
-        return torch.cat((row, *self._parts), dim=-1) if self._parts else row
+        alternatives = () if signals.alternatives is None else (signals.alternatives,)
+        return torch.cat((row, *alternatives, *self._parts), dim=-1) if alternatives or self._parts else row
 
     def reorder(self, parents: Tensor) -> None:
         """See `Backend`."""

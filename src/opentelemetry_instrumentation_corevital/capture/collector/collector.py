@@ -36,6 +36,8 @@ class CollectorOptions:
     """Attention is sampled on every n-th step, from the first; 0: never."""
     layers: Callable[[int], Iterable[int]] = range
     """Number of layers -> indices of those that are measured."""
+    alternatives: int = 0
+    """How many of each step's likeliest tokens are kept."""
 
 
 class StepCollector:
@@ -52,7 +54,7 @@ class StepCollector:
     """
 
     def __init__(self, model: nn.Module, anatomy: Anatomy, options: CollectorOptions) -> None:
-        self.presence = Presence(len(anatomy.layers))
+        self.presence = Presence(len(anatomy.layers), options.alternatives)
         selected = frozenset(options.layers(len(anatomy.layers)))
         # Weak: a cycle would keep the model and its tensors until the cyclic collector runs.
         this = weakref.proxy(self)

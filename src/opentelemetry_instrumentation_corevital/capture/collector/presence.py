@@ -39,8 +39,8 @@ class Presence:
         step: index of the step under way.
     """
 
-    def __init__(self, layer_count: int) -> None:
-        self.layout = Layout(layer_count)
+    def __init__(self, layer_count: int, alternatives: int = 0) -> None:
+        self.layout = Layout(layer_count, alternatives=alternatives)
         self.groups = GROUPS
         self.absent: dict[str, str] = {}
         self.step = 0

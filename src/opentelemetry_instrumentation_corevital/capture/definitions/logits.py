@@ -13,11 +13,12 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
+from .likeliest_tokens import block_maxima, largest, likeliest
+
 TOPK_MASS_TOKENS: Final = 10
 """Tokens whose probability `topk_mass` sums."""
 
 _LN2: Final = 0.6931471805599453
-_BLOCK: Final = 64
 _LOWEST: Final = -3.0e38  # finite, so that 0 * z is 0 where a probability is 0
 
 
@@ -42,19 +43,25 @@ class LogitSignals(NamedTuple):
     """[N, V] nat: logits less their row's maximum; a private tensor, safe from what later edits the logits."""
     log_normalizer: Tensor
     """[N] nat: log sum exp of `shifted`."""
+    alternatives: Tensor | None = None
+    """[N, 2 ranks], see `likeliest_tokens.likeliest`; None where they were not asked for."""
 
 
-def logit_signals(logits: Tensor) -> LogitSignals:
+def logit_signals(logits: Tensor, alternatives: int = 0) -> LogitSignals:
     """Compute what one decoding step's logits tell before a token is chosen.
 
     Args:
         logits: [N, V] raw logits; anything but float32 is converted.
+        alternatives: how many of the likeliest tokens are told.
 
     Returns:
         the signals of each of the N rows.
     """
     logits = logits.float()
-    top = _largest(logits, min(TOPK_MASS_TOKENS, logits.shape[-1]))
+    count = min(TOPK_MASS_TOKENS, logits.shape[-1])
+    # Elsewhere a `topk` over whole rows is one operation more, and block by block it is three.
+    maxima = block_maxima(logits, count) if alternatives or logits.device.type == "cpu" else None
+    top = largest(logits, count, maxima)
     # topk orders NaN first, so the maximum of a row with a NaN is NaN, and with it all that follows.
     shifted = (logits - top[:, :1]).clamp_(min=_LOWEST)
     weights = shifted.exp()
@@ -74,22 +81,8 @@ def logit_signals(logits: Tensor) -> LogitSignals:
         **_nonfinite(logits, top[:, 0]),
         shifted=shifted,
         log_normalizer=log_normalizer,
+        alternatives=likeliest(logits, alternatives, maxima) if alternatives else None,
     )
-
-
-def _largest(logits: Tensor, count: int) -> Tensor:
-    """Return each row's largest values [N, count], the first ones first; NaN counts as the largest.
-
-    On the CPU `topk` takes longer for a whole row than all else together. The largest values are in the blocks with the
-    largest maxima, of which there are as many at most.
-    """
-    blocks = logits.shape[-1] // _BLOCK
-    if logits.device.type != "cpu" or blocks <= 2 * count:
-        return logits.topk(count, dim=-1).values
-    table = logits[:, : blocks * _BLOCK].unflatten(-1, (blocks, _BLOCK))
-    chosen = table.amax(-1).topk(count, dim=-1, sorted=False).indices
-    within = table.gather(1, chosen[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
-    return torch.cat((within, logits[:, blocks * _BLOCK :]), -1).topk(count, dim=-1).values
 
 
 def _nonfinite(logits: Tensor, top: Tensor) -> dict[str, Tensor]:

@@ -1,8 +1,9 @@
 """What a signal row holds, and how the rows of a run become its columns.
 
-A row is float32 [sequences, width]: the logit signals with the chosen token and the stop flag, then one block for each
-family of signals that the run has, in the order of `catalogue.signals`. First come the families of every step, then
-those of the steps on which attention is sampled: so a row without attention is the beginning of one with it.
+A row is float32 [sequences, width]: the logit signals with the chosen token and the stop flag, the step's likeliest
+tokens where they are wanted (their gaps, then their ids: see `definitions/likeliest_tokens.py`), then one block for
+each family of signals that the run has, in the order of `catalogue.signals`. First come the families of every step,
+then those of the steps on which attention is sampled: so a row without attention is the beginning of one with it.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._internal.alternatives import Alternatives
 from ...catalogue import signals
 from ...catalogue.signal import Family, Signal
 
@@ -87,6 +89,13 @@ class Layout:
     """Family -> indices of its layers, in the order of the row; one without layers is not in the row."""
     heads: Mapping[str, int] = field(default_factory=dict)
     """Family of signals of single heads -> heads of each of its layers."""
+    alternatives: int = 0
+    """How many of a step's likeliest tokens a row has."""
+
+    @property
+    def start(self) -> int:
+        """Return the position behind what a row has of its logits."""
+        return LOGIT_WIDTH + 2 * self.alternatives
 
     def having(self, family: str, layers: tuple[int, ...], heads: int = 1) -> "Layout":
         """Return the layout with a family's numbers of these layers, and of so many heads of each of them."""
@@ -104,7 +113,7 @@ class Layout:
     def blocks(self) -> Mapping[str, Block]:
         """Return the blocks of the families that are in the row, in its order."""
         found: dict[str, Block] = {}
-        start = LOGIT_WIDTH
+        start = self.start
         for each in signals.layered():
             layers = self.of(each.name)
             if layers:
@@ -116,12 +125,12 @@ class Layout:
     @cached_property
     def every_step_width(self) -> int:
         """Return the width of a row of a step on which attention is not sampled."""
-        return max((block.end for block in self.blocks.values() if block.family.every_step), default=LOGIT_WIDTH)
+        return max((block.end for block in self.blocks.values() if block.family.every_step), default=self.start)
 
     @cached_property
     def full_width(self) -> int:
         """Return the width of a row of a step on which attention is sampled."""
-        return max((block.end for block in self.blocks.values()), default=LOGIT_WIDTH)
+        return max((block.end for block in self.blocks.values()), default=self.start)
 
     def width(self, *, attention: bool) -> int:
         """Return the width of a row of a step on which attention is sampled, or is not."""
@@ -135,6 +144,17 @@ class Layout:
 def logit_columns(rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Return the logit signals of one sequence's rows [T, width]."""
     return {each.name: rows[:, at].astype(each.dtype) for at, each in enumerate(signals.of_family("logits"))}
+
+
+def alternatives_of(rows: NDArray[np.float32], layout: Layout) -> Alternatives | None:
+    """Return the likeliest tokens of one sequence's steps; None where its rows [T, width] do not have them."""
+    if not layout.alternatives:
+        return None
+    gaps, ids = np.split(rows[:, LOGIT_WIDTH : layout.start], 2, axis=1)
+    with np.errstate(invalid="ignore", under="ignore"):
+        probabilities = rows[:, LOGITS["top1_prob"], None] * np.exp(-gaps)
+    known = np.isfinite(gaps) & np.isfinite(probabilities)
+    return Alternatives(probabilities, np.where(known, ids, -1.0).astype(np.int32))
 
 
 def every_step_columns(

@@ -12,7 +12,7 @@ from ..backends.backend import Backend
 from ..collector.presence import Presence
 from ..collector.step import Step
 from ..row.host_transfer import RowStore
-from ..row.layout import DONE, LOGIT_WIDTH, every_step_columns, logit_columns
+from ..row.layout import DONE, every_step_columns, logit_columns
 
 Faults = Mapping[str, NDArray[Any]]
 """Counts of what is not finite in one sequence's step, each [1] or [1, layers]; empty where it is healthy."""
@@ -26,7 +26,7 @@ def faults_of(row: NDArray[np.float32], presence: Presence) -> Faults:
     A model may mask entries of its vocabulary with -Inf: what is left is a distribution.
     """
     columns = logit_columns(row)
-    if row.shape[1] > LOGIT_WIDTH:
+    if row.shape[1] > presence.layout.start:
         columns |= every_step_columns(row, presence.layout, presence.absent)
     in_layers = {name: columns[name] for name in _IN_LAYERS if name in columns}
     if np.isnan(columns["entropy"]).any() or any(np.nansum(counts) for counts in in_layers.values()):

@@ -10,7 +10,7 @@ from ..._internal.safety import shielded
 from ...run import FINISH_REASONS, LOGIT_SIGNALS, Decoding, ModelInfo, Run, StopReason
 from ..collector.presence import ATTENTION, Presence, why_no_attention
 from ..row.host_transfer import RowStore
-from ..row.layout import TOKEN, attention_columns, every_step_columns, logit_columns
+from ..row.layout import TOKEN, alternatives_of, attention_columns, every_step_columns, logit_columns
 from .call_facts import Call, Generated
 
 _UNSEEN_END: Final = "no stopping criterion was seen to end it"
@@ -108,6 +108,8 @@ class RunMaker:
         run.columns, absent = self._columns(rows, run.sequence_index, count)
         run.absent.update(absent)
         run.time_ns = rows.times[:count].copy()
+        if self._presence is not None:
+            run.alternatives = alternatives_of(rows.rows[:count, run.sequence_index], self._presence.layout)
         if count and run.sequence_count > 1:
             run.end_ns = min(run.end_ns, int(run.time_ns[-1]))
 

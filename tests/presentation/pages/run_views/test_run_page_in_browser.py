@@ -14,7 +14,7 @@ from opentelemetry_instrumentation_corevital.emission.run_data import run_column
 from opentelemetry_instrumentation_corevital.presentation.pages.run_views.run_file import run_file
 from opentelemetry_instrumentation_corevital.store import StoredRun
 from tests.support.browser import CHROMIUM, Page, page
-from tests.support.made_runs import add_layers, make_run
+from tests.support.made_runs import add_alternatives, add_layers, make_run
 from tests.support.processes import wait_until
 from tests.support.stored_runs import stored_with
 
@@ -31,7 +31,7 @@ def looping(folder: Path) -> StoredRun:
         "surprisal": rng.gamma(1, 2, STEPS),
         "margin": rng.uniform(0, 1, STEPS),
     }
-    run = add_layers(make_run(STEPS, **numbers), LAYERS, every=8)
+    run = add_alternatives(add_layers(make_run(STEPS, **numbers), LAYERS, every=8))
     run.columns["hidden_nan"][77, 2] = 1
     told = {
         semconv.STEPS_TOTAL: STEPS,
@@ -116,6 +116,15 @@ def test_the_pointer_moves_one_cursor_everywhere(opened: Page) -> None:
     shown(opened, 150)
     point_at(opened, "#map", (56 + (width - 70) * 77.5 / STEPS) / width, 0.2)
     assert shown(opened, 77)["bar"]["layer"] == "2: NaN or infinity"
+
+
+def test_the_bar_tells_what_a_token_could_have_been(opened: Page) -> None:
+    point_at(opened, ".strip-tokens > span:nth-child(35)", 0.5)
+    shown(opened, 34)
+    told = opened.evaluate("[...document.querySelectorAll('.could')].map(e => e.textContent)")
+    assert [each.split("\u00a0")[1] for each in told] == ["0.700", "0.100", "0.050", "0.030", "0.020"]
+    assert told[1].startswith("[200001]")
+    assert opened.evaluate("document.querySelector('b.could-token').textContent") == told[0].split("\u00a0")[0]
 
 
 def test_arrow_keys_move_it_and_layers_in_the_map(opened: Page) -> None:

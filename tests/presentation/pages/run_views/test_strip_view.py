@@ -4,10 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from opentelemetry_instrumentation_corevital.presentation.alternative_tokens import Pieces
 from opentelemetry_instrumentation_corevital.presentation.pages.run_views.strip_view import MOST_TOKENS, strip_view
 from opentelemetry_instrumentation_corevital.presentation.shown_run import ShownRun
 from opentelemetry_instrumentation_corevital.presentation.timeline import lines
-from tests.support.made_runs import make_run
+from opentelemetry_instrumentation_corevital.run import Alternatives
+from tests.support.made_runs import add_alternatives, make_run
 
 PLAIN: dict[str, Any] = {"bands": [], "marks": []}
 
@@ -67,3 +69,30 @@ def test_a_run_that_is_longer_than_a_browser_takes_says_what_is_left_out() -> No
     assert sum(len(block["tokens"]) for block in view["blocks"]) == MOST_TOKENS
     assert view["beyond"] == 5
     assert [block["first"] for block in view["blocks"][:2]] == [0, 200]
+
+
+class Letters:
+    def decode(self, tokens: list[int]) -> str:
+        if any(token > 200_003 for token in tokens):
+            raise IndexError
+        return "".join("\ufffd" if token == 200_003 else f"<{token}>" for token in tokens)
+
+
+def test_each_token_has_what_it_could_have_been() -> None:
+    run = ShownRun(add_alternatives(make_run(3)))
+    view = strip_view(run, Pieces(["a", "b", "c"], Letters()), lines(run), 3, PLAIN)["could"]
+    texts = [[view["texts"][place] for place in step] for step in view["tokens"]]
+    first = run.run.tokens.tolist()
+    assert texts[1] == [f"<{first[1]}>", "<200001>", "<200002>", "[200003]", "[200004]"], "ids where there is no text"
+    assert view["probabilities"][1] == [0.7, 0.1, 0.05, 0.03, 0.02]
+    assert [view["texts"][place] for place in view["said"]] == [f"<{token}>" for token in first]
+    assert strip(3)["could"] is None
+
+
+def test_without_ids_only_probabilities_are_told() -> None:
+    run = make_run(2, logits=False)
+    run.alternatives = Alternatives(np.array([[0.5, 0.25, 0, 0, 0], [np.nan] * 5], np.float32), None)
+    shown = ShownRun(run)
+    view = strip_view(shown, None, [], 2, PLAIN)["could"]
+    assert view["tokens"] == [[], []]
+    assert view["probabilities"] == [[0.5, 0.25, 0.0, 0.0, 0.0], []], "nothing of a step without a distribution"

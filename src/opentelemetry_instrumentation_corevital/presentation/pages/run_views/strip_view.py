@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...alternative_tokens import alternatives_in, steps_of, text_of
 from ...shapes import RunShape
 from ...timeline import COLOURS, Line
 from ..page_formats import number
@@ -58,6 +59,23 @@ def strip_view(
         "has_text": tokens is not None,
         "ids_only": _ids_only(run, tokens),
         "beyond": steps - drawn,
+        "could": _could(run, tokens, drawn),
+    }
+
+
+def _could(run: RunShape, tokens: Sequence[str] | None, drawn: int) -> dict[str, Any] | None:
+    """Return what each token could have been: probabilities and, where ids are known, places in a list of texts."""
+    found = alternatives_in(run.columns)
+    if found is None:
+        return None
+    steps = steps_of(found, drawn)
+    ids = list(dict.fromkeys(token for step in steps for _, token in step if token is not None))
+    places, said = {token: place for place, token in enumerate(ids)}, run.columns.get("tokens")
+    return {
+        "texts": [text_of(token, tokens) for token in ids],
+        "tokens": [[places[token] for _, token in step if token is not None] for step in steps],
+        "probabilities": [[round(probability, 4) for probability, _ in step] for step in steps],
+        "said": None if said is None else [places.get(token, -1) for token in said[:drawn].tolist()],
     }
 
 

@@ -3,6 +3,7 @@
 import { mountCharts } from "./charts.js";
 import { readData, typing } from "./page.js";
 import { readAddress, writeAddress } from "./run_address.js";
+import { mountCould } from "./run_could.js";
 import { cursorNow, limitCursor, moveCursor } from "./run_cursor.js";
 import { fillLayerTable, mountMaps, showMapScale } from "./run_maps.js";
 import { linkPlot } from "./run_plot.js";
@@ -22,6 +23,7 @@ function startRun() {
   const layers = byId("map") === null ? null : mountMaps(byId("map"), maps, timelines.last);
   const parts = { range: byId("cursor-step"), number: byId("cursor-number"), token: byId("cursor-token"), numbers: byId("cursor-numbers"), said: byId("cursor-said") };
   mountReadout(parts, timelines.lines, tokens.textAt, (step, layer) => layers.read(step, layer));
+  if (strip.could) mountCould(byId("cursor-could"), strip.could);
   addTimelines();
   mountCharts();
   if (byId("timelines") !== null) linkPlot(byId("timelines").parentElement, pinned);
