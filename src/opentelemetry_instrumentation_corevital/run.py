@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._internal.baseline_use import BaselineUse
+from ._internal.blamed_layer import BlamedLayer as BlamedLayer  # noqa: PLC0414
 from ._internal.fingerprint_vector import Fingerprint as Fingerprint  # noqa: PLC0414
 from ._internal.intervention import Intervention as Intervention  # noqa: PLC0414
 from ._internal.intervention import InterventionKind as InterventionKind  # noqa: PLC0414
@@ -23,6 +24,10 @@ from ._internal.intervention import RollbackMode as RollbackMode  # noqa: PLC041
 from ._internal.layer_deviation import Deviation as Deviation  # noqa: PLC0414
 from ._internal.printable import one_line
 from ._internal.prompt import Prompt
+from ._internal.prompt_analysis import AskedOfPrompt
+from ._internal.prompt_analysis import PromptAnalysis as PromptAnalysis  # noqa: PLC0414
+from ._internal.prompt_analysis import PromptConnection as PromptConnection  # noqa: PLC0414
+from ._internal.prompt_analysis import PromptConnections as PromptConnections  # noqa: PLC0414
 from ._internal.short_repr import run_line, short_name, short_repr
 from .catalogue.signals import names, of_family
 from .catalogue.spelling import for_people
@@ -241,25 +246,8 @@ class AnswerRisk:
     __repr__ = short_repr
 
 
-@dataclass(frozen=True, slots=True)
-class BlamedLayer:
-    """A layer that stands out, and the numbers that say so."""
-
-    layer: int
-    reason: str
-    severity: float
-    """In (0, 1]: 1 where values were not finite."""
-    evidence: Mapping[str, Any]
-    __repr__ = short_repr
-
-    def text(self) -> str:
-        """Return reason and numbers as one line."""
-        numbers = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.evidence.items())
-        return f"{self.reason}: {numbers}"
-
-
 @dataclass(slots=True, weakref_slot=True, repr=False)
-class Run:
+class Run(AskedOfPrompt):
     """One generated sequence.
 
     Attributes:
@@ -287,6 +275,7 @@ class Run:
             [1] or [1, layers] under its column's name. Empty where there was no such step or nothing wrong with it.
         interventions: what policies did to it, in order; empty where they did nothing or there were none.
         baseline: what it was judged with; health, early_warning, ..., warnings: the judgements, once made.
+        prompt_analysis: what its prefill tells of the prompt; None where `prompt_analysis` is off.
         tokenizer: the one that the call knew, by which tokens become text where the run is shown; it is not kept alive,
             and a copy or a pickle is without it.
 
@@ -321,6 +310,7 @@ class Run:
     fingerprint: Fingerprint | None = None
     narrative: str | None = None
     warnings: list[str] = field(default_factory=list)
+    prompt_analysis: PromptAnalysis | None = None
     tokenizer: "weakref.ref[Any] | None" = field(default=None, compare=False)
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
@@ -330,7 +320,8 @@ class Run:
     def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
         """Take what a pickle or a copy holds; one of an earlier version lacks what came later."""
         _, values = state
-        for name, value in {"interventions": (), "baseline": None, "answer": None, "tokenizer": None, **values}.items():
+        later = dict.fromkeys(("baseline", "answer", "prompt_analysis", "tokenizer"))
+        for name, value in {"interventions": (), **later, **values}.items():
             setattr(self, name, value)
 
     @property

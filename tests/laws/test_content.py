@@ -112,7 +112,7 @@ def test_by_default_nothing_of_the_texts_or_tokens_leaves(
     capture: str, error: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    telemetry, prompt, output = run({"capture": capture}, tmp_path / "runs.db", error=error)
+    telemetry, prompt, output = run({"capture": capture, "prompt_analysis": "full"}, tmp_path / "runs.db", error=error)
     found = everything_exported(telemetry, tmp_path / "runs.db", caplog)
     assert bool(run_data_of(telemetry)) == (capture == "full")
     texts = [value for value in found if isinstance(value, str)]
@@ -169,6 +169,23 @@ def test_switched_on_the_token_ids_are_in_the_run_data(tmp_path: Path) -> None:
     telemetry, _, output = run(options, tmp_path / "runs.db")
     tokens = [values.tolist() for name, values in run_data_of(telemetry).items() if name.endswith(" tokens")]
     assert tokens[0] == output
+
+
+def test_who_has_the_model_cannot_tell_the_prompt_but_where_content_is_on(tmp_path: Path) -> None:
+    """From the surprisal of every token it can be told one after the other, so that this is content, too."""
+    model, names = tiny_model(scale=2.0), set[str]()
+    for mode in ("no_content", "span_only"):
+        options = {"capture": "full", "prompt_analysis": "full", "capture_message_content": mode}
+        telemetry, prompt, _ = run(options, tmp_path / f"{mode}.db")
+        found = {name.split()[1]: values for name, values in run_data_of(telemetry).items()}
+        names = {name for name in found if name.startswith("prompt_")} - names
+    assert names == {"prompt_surprisal"}, "what content adds"
+    told = prompt[:1]
+    for value in found["prompt_surprisal"].tolist():
+        with torch.no_grad():
+            candidates = -model(torch.tensor([told])).logits[0, -1].log_softmax(-1) / np.log(2)
+        told.append(int((candidates - value).abs().argmin()))
+    assert told == prompt
 
 
 def test_content_of_an_error_is_there_when_switched_on(tmp_path: Path) -> None:

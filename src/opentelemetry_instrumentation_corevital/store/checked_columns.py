@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._internal.json_text import MOST_JSON, json_object, too_deep
 from .._internal.npz import Archive, Member
 from ..catalogue.definitions import MOST_LAYERS, MOST_STEPS
+from ..catalogue.prompt_columns import COLUMNS as PROMPT_COLUMNS
 from ..catalogue.signal import SLACK, Shape
 from ..catalogue.signals import in_row
 from .checked_attributes import REPORT, RUN_DATA, Damage, Findings
@@ -20,6 +21,8 @@ _KEEP_BYTES: Final = 64 * 1024**2
 _OF_STEPS: Final[Mapping[str, tuple[int, int]]] = {"tokens": (0, 2**31 - 1), "time_ns": (0, 2**63 - 1)}
 """Columns that are no signals: whole numbers, one per step."""
 _DIMENSIONS: Final[Mapping[Shape, int]] = {"step": 1, "layer": 2, "head": 3}
+PROMPT: Final = {each.name: each for each in PROMPT_COLUMNS}
+"""Name -> a column that is of the prompt, and so of no step."""
 _SIGNALS: Final = {each.name: each for each in in_row()}
 _MOST_COUNT: Final = 2**31 - 1
 
@@ -38,6 +41,10 @@ def _declared(name: str) -> _Declared | None:
     """Return what is declared of a column; None for one that is not ours."""
     if name in _OF_STEPS:
         return _Declared(1, True, *_OF_STEPS[name])
+    told = PROMPT.get(name)
+    if told is not None:
+        whole = told.dtype == "int32"
+        return _Declared(len(told.shape), whole, told.lowest, _MOST_COUNT if whole else told.highest)
     signal = _SIGNALS.get(name)
     if signal is None:
         return None
@@ -51,6 +58,8 @@ def _declared(name: str) -> _Declared | None:
 
 class Columns(Mapping[str, "NDArray[Any]"]):
     """The columns of a run's data that can be read, each [steps], [steps, layers] or [steps, layers, heads].
+
+    Those of the prompt are in `of_prompt` alone.
 
     Args:
         data: the run data, a compressed NumPy `.npz` from anywhere.
@@ -78,13 +87,19 @@ class Columns(Mapping[str, "NDArray[Any]"]):
             else:
                 if self._keep:
                     self._kept[name] = values
+        self._of_prompt = [name for name in self._names if name in PROMPT]
+        self._names = [name for name in self._names if name not in PROMPT]
 
     def __getitem__(self, name: str) -> "NDArray[Any]":
-        if name in self._kept:
-            return self._kept[name]
         if name not in self._names:
             raise KeyError(name)
+        if name in self._kept:
+            return self._kept[name]
         return self._read(name)
+
+    def of_prompt(self) -> "dict[str, NDArray[Any]]":
+        """Return the columns that are of the prompt, which are no columns of steps."""
+        return {name: self._kept[name] if name in self._kept else self._read(name) for name in self._of_prompt}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -147,6 +162,9 @@ def _fitting(archive: Archive, steps: int | None, layers: int | None, findings: 
     for name, member in archive.members.items():
         if why := _wrong_shape(name, member):
             wrong[name] = why
+        elif name in PROMPT:  # speaks of no step
+            if PROMPT[name].shape[0] == "L" and layers is not None and member.shape[0] != layers:
+                wrong[name] = f"has {member.shape[0]} layers, not {layers}"
         elif name != REPORT and member.shape[0]:  # a run without steps has empty columns
             shapes[name] = member.shape
     for axis, what, told in ((0, "steps", steps), (1, "layers", layers)):
