@@ -10,8 +10,6 @@ from ..catalogue import prompt_span_names
 from ..catalogue.prompt_columns import ABSENT, COLUMNS
 from ..run import PromptAnalysis, PromptConnections
 
-ONLY_WITH_CONTENT = "no content is captured, and who has the model could tell the prompt from it"
-
 
 def prompt_arrays(found: PromptAnalysis | None, *, content: bool) -> dict[str, NDArray[Any]]:
     """Return what the run data hold of a prompt analysis, by column; some only with content on."""

@@ -17,7 +17,6 @@ from .. import semconv
 from .._internal.error_text import error_name
 from .._internal.safety import shielded
 from ..assessment import run_attributes as emitted
-from ..assessment.prompt_arrays import ONLY_WITH_CONTENT
 from ..assessment.verdict_attributes import call_attributes
 from ..catalogue.fitting import fitting
 from ..config import Settings
@@ -237,9 +236,6 @@ class CallReport:
         wanted = policy == "on" or (policy == "auto" and in_full(run, self.settings))
         if not wanted or not run.columns or not takes_logs(logger):
             return
-        told = run.prompt_analysis
-        if told is not None and told.surprisal is not None and not self.settings.content:
-            run.absent["prompt_surprisal"] = ONLY_WITH_CONTENT
         data, left_out = pack(run, content=self.settings.content)
         if left_out:
             what = "all of it" if data is None else ", ".join(left_out)

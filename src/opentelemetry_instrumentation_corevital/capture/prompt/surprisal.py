@@ -63,8 +63,9 @@ class PromptSurprisal:
         tokens = ids.to(device)[:, first:][:, 1:]
         values = torch.empty(tokens.shape, dtype=torch.float32, device=device)
         rows, columns = values.shape
-        # A position's logits, the same in float32, and those once more where its softmax has to convert them.
-        size = head.weight.shape[0] * (head.weight.element_size() + 4 + (0 if hidden.is_cuda else 4))
+        # A position's logits, the same as log-probabilities, and once more where these are made of a converted copy.
+        narrow = head.weight.element_size()
+        size = head.weight.shape[0] * (narrow + 4 + (4 if narrow < 4 and not hidden.is_cuda else 0))
         together = max(1, SLICE_BYTES // size)
         height = min(rows, together)
         width = max(1, together // height)
