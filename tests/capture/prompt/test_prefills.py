@@ -322,6 +322,38 @@ def test_an_error_of_ours_loses_the_prompt_alone(
     assert "capture.prompt" in caplog.text
 
 
+@pytest.mark.parametrize("step", [0, 1])
+def test_of_a_call_that_fails_the_prompt_is_told_if_it_was_read(step: int, model: Any, plain: PromptAnalysis) -> None:
+    def fails(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if ids.shape[1] == 9 + step:
+            raise RuntimeError("no more")
+        return scores
+
+    keep = Keep()
+    with instrumented(judgements=[keep], prompt_analysis="full"), pytest.raises(RuntimeError, match="no more"):
+        model.generate(prompt(9), logits_processor=[fails], **GIVEN)
+    (run,) = keep.runs
+    assert run.prompt_analysis is not None
+    assert same_numbers(run.prompt_analysis, plain)
+
+
+def test_of_a_call_that_fails_before_nothing_is_told(model: Any) -> None:
+    keep = Keep()
+
+    def fails(_module: Any, _args: Any) -> None:
+        raise RuntimeError("no more")
+
+    hook = model.model.layers[1].register_forward_pre_hook(fails)
+    try:
+        with instrumented(judgements=[keep], prompt_analysis="full"), pytest.raises(RuntimeError, match="no more"):
+            model.generate(prompt(9), **GIVEN)
+    finally:
+        hook.remove()
+    (run,) = keep.runs
+    assert run.prompt_analysis is not None
+    assert set(run.prompt_analysis.absent.values()) == {"no step was observed"}
+
+
 def test_summary_keeps_no_connections(model: Any) -> None:
     (found,) = analyses(model, {"prompt_analysis": "summary"}, input_ids=prompt(9))
     assert dict(found.absent) == {CONNECTIONS: "switched off (prompt_analysis=summary)"}

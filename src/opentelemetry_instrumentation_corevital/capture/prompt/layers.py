@@ -67,7 +67,8 @@ class PromptLayers:
                 return
             if layer in self._selected:
                 self.changes[layer] = self._mean(earlier[::every], hidden[::every])
-        self._before = self._kept(layer, hidden)
+        if layer + 1 < len(self._anatomy.layers):
+            self._before = self._kept(layer, hidden)
 
     def _kept(self, layer: int, hidden: Tensor) -> tuple[int, Tensor, int | None] | None:
         if not hidden.is_inference() and not self._anatomy.in_place:

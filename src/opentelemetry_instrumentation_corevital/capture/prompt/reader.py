@@ -25,6 +25,7 @@ from .surprisal import PromptSurprisal
 Array = NDArray[Any]
 
 _BY_ENCODER = "an encoder reads the prompt"
+_UNREAD = "the step at which the call failed could not be read from the device"
 _SHORT = "the prompt is too short"
 
 
@@ -113,18 +114,22 @@ class PromptReader:
 
     # --- after the call ---------------------------------------------------------------------------------------------
 
-    def analyses(self, why_incomplete: str) -> list[PromptAnalysis]:
+    def analyses(self, why_incomplete: str, *, failed: bool) -> list[PromptAnalysis]:
         """Return what was read, of each prompt; waits for the device.
 
         Args:
             why_incomplete: why the prefill was not seen to its end, if it was not.
+            failed: whether the call raised: on CUDA its device may not answer any more.
         """
         if not self._complete:
             self.lose(why_incomplete)
         try:
             return self._analyses()
         except Exception as error:
-            self.fail(error)
+            if failed and isinstance(error, RuntimeError):
+                self._reading.lose(_UNREAD)
+            else:
+                self.fail(error)
             return [PromptAnalysis(absent=dict(self._reading.absent))] * self._reading.tokens.prompts
 
     def _analyses(self) -> list[PromptAnalysis]:

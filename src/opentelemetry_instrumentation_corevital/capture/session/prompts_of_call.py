@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor
 
-from ..._internal.prompt_analysis import PromptAnalysis
 from ...run import Run
+from ..collector.collector import StepCollector
 from ..isolation.dispatch_modes import has_numbers
 from ..model.structure import Anatomy
 from ..prompt.call_prompts import CallPrompts
@@ -42,7 +42,17 @@ def reader_of(call: Call, anatomy: Anatomy, layers: Callable[[int], Iterable[int
     return PromptReader(call.model, anatomy, prompts_of(call), layers(len(anatomy.layers)), full=full)
 
 
-def add_analyses(runs: Sequence[Run], analyses: Sequence[PromptAnalysis]) -> None:
-    """Give each run the analysis of its prompt."""
+def add_analyses(runs: Sequence[Run], collector: StepCollector | None, why: str | None, *, failed: bool) -> None:
+    """Give each run the analysis of its prompt, where prompts are analysed.
+
+    Args:
+        runs: of the call.
+        collector: what has the reader of the prefill.
+        why: the steps are absent, if they are.
+        failed: whether the call raised.
+    """
+    if collector is None or collector.prompt is None:
+        return
+    analyses = collector.prompt.analyses(why or "no step was observed", failed=failed)
     for run in runs:
         run.prompt_analysis = analyses[run.prompt_index if run.prompt_index < len(analyses) else 0]

@@ -338,8 +338,7 @@ class Session:
                 self._following.over.update(index for index, count in enumerate(read.counts) if count == 0)
                 self._following.go_on(rows, self._width(), read.tokens.shape[1])
         runs = self._maker.runs(rows, read, end_ns=end_ns, why_absent=self._absent_reason, error=error, seed=seed)
-        if self.collector is not None and self.collector.prompt is not None:
-            add_analyses(runs, self.collector.prompt.analyses(self._absent_reason or "no step was observed"))
+        add_analyses(runs, self.collector, self._absent_reason, failed=error is not None)
         if error is not None:
             add_failed_step(runs, rows, failed, unread=self._failed_step_unread)
         return runs
