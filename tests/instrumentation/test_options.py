@@ -209,7 +209,6 @@ READ_BY: dict[str, dict[str, int]] = {
         "instrumentation.recording.Recording.__init__": 1,
     },
     "capture_message_content": {
-        "emission.span.emit_run": 1,
         "instrumentation.instrumentor.CoreVitalInstrumentor._instrument": 1,
         "instrumentation.reporting.CallReport._exception_event": 1,
         "instrumentation.reporting.CallReport._messages_on_span": 1,

@@ -73,6 +73,9 @@ def test_the_span_alone_has_summaries(tmp_path: Path) -> None:
     assert same(read.layer_transformation, own.layer_transformation)
     assert same(read.basin_by_layer(), own.basin_by_layer())
     assert read.surprisal is read.surprising is read.connections is None
+    assert set(read.absent) == {"prompt_surprisal"}
+    assert read.absent["prompt_surprisal"].startswith("it is stored with content on alone")
+    assert "prompt_surprisal" not in stored.attributes[semconv.CAPTURE_ABSENT], "as no other column of content"
 
 
 def test_a_layer_that_is_not_told_of_is_none_when_it_is_read(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A prompt analysis as columns of run data, and back."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from ..catalogue import prompt_span_names
 from ..catalogue.prompt_columns import ABSENT, COLUMNS
 from ..run import PromptAnalysis, PromptConnections
+
+_NOT_STORED: Final = "it is stored with content on alone, in run data: who has the model could tell the prompt from it"
 
 
 def prompt_arrays(found: PromptAnalysis | None, *, content: bool) -> dict[str, NDArray[Any]]:
@@ -52,8 +54,11 @@ def analysis_of(
     kept = PromptConnections(index, weight) if together and index is not None and weight is not None else None
     if not why and all(each is None for each in (mean, largest, changes, basin, kept, first)):
         return None
+    surprisal = arrays.get("prompt_surprisal")
+    if surprisal is None and mean is not None:
+        why.setdefault("prompt_surprisal", _NOT_STORED)
     return PromptAnalysis(
-        arrays.get("prompt_surprisal"),
+        surprisal,
         mean,
         largest,
         arrays.get("prompt_surprising"),

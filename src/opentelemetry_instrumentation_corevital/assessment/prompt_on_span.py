@@ -12,7 +12,6 @@ from ..catalogue.signals import signal
 from ..run import PromptAnalysis, Run
 from .run_attributes import rounded
 
-_ONLY_WITH_CONTENT: Final = "no content is captured, and who has the model could tell the prompt from it"
 NOT_TOLD: Final = -1.0
 """Of a layer that has no value."""
 SPARED: Final = (
@@ -40,17 +39,10 @@ def prompt_attributes(run: Run) -> dict[str, Any]:
     )
 
 
-def absent_of_prompt(found: PromptAnalysis | None, *, content: bool) -> dict[str, str]:
-    """Return what is told of a prompt nowhere, with the reason, but for what nobody asked for.
-
-    Args:
-        found: what is known of the prompt.
-        content: whether content is captured.
-    """
-    if found is None:
-        return {}
-    absent = {name: reason for name, reason in found.absent.items() if not reason.startswith("switched off")}
-    return absent if content or found.surprisal is None else {**absent, "prompt_surprisal": _ONLY_WITH_CONTENT}
+def absent_of_prompt(found: PromptAnalysis | None) -> dict[str, str]:
+    """Return what is absent of a prompt analysis with the reason, but for what nobody asked for."""
+    absent = {} if found is None else found.absent
+    return {name: reason for name, reason in absent.items() if not reason.startswith("switched off")}
 
 
 def _told(values: NDArray[Any]) -> list[float]:

@@ -114,7 +114,6 @@ REASONS: Final[tuple[str, ...]] = (
     "the model's output head is not one plain matrix",
     "the weights of the model's output head are not where they can be read",
     "the model's logits are not what its output head makes of the last hidden state",
-    "no content is captured, and who has the model could tell the prompt from it",
     # verdicts
     "logits were not measured",
     "the layers were not measured",

@@ -90,8 +90,7 @@ def emit_run(
     recorded = {semconv.STEPS_RECORDED: live + max(0, len(events) - dropped)}
     told = attributes | evidence | layers | series | text
     spared = _spared(span, run, {*told, *recorded, semconv.CAPTURE_ABSENT})
-    of_prompt = absent_of_prompt(run.prompt_analysis, content=settings.content)
-    absent = absent_attribute({**run.absent, **of_prompt, **holes, **room.cut, **spared})
+    absent = absent_attribute({**run.absent, **absent_of_prompt(run.prompt_analysis), **holes, **room.cut, **spared})
     span.set_attributes(fitting({n: value for n, value in (told | absent | recorded).items() if n not in spared}))
     if getattr(span, "dropped_attributes", 0):  # the SDK drops the oldest: these must be the newest
         kept = carried_attributes(run, "keep") | fitting({semconv.STEPS_TOTAL: run.output_tokens})
