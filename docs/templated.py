@@ -5,6 +5,7 @@
 - `{{figure SECTION | ROW}}`: a value of results/judgement.md, of the row that begins so.
 - `{{carriers WORD ...}}`: the names of telemetry with one of these words between their dots.
 - `{{signals}}`: an entry for each signal; `{{columns}}`: a row for each column of the run data.
+- `{{prompt_signals}}`, `{{prompt_columns}}`: the same of what is told of a prompt.
 - `{{entries KIND}}`: what the catalogue says of all flags, early_warnings or compound signals; `{{entry NAME}}`: of another
   verdict. Their own places are filled in, too.
 - `{{severity NAME}}`, `{{weights}}`: of a compound signal; of the flags in the risk, but for those that are all of it.
@@ -23,7 +24,8 @@ from opentelemetry_instrumentation_corevital.assessment import answer_features, 
 from opentelemetry_instrumentation_corevital.assessment.failure_risk import INTERCEPT, LOOP, RECURRING
 from opentelemetry_instrumentation_corevital.assessment.thresholds import DEFAULT
 from opentelemetry_instrumentation_corevital.baselines.answer_model import shipped
-from opentelemetry_instrumentation_corevital.catalogue import alternative_names, signals, verdicts
+from opentelemetry_instrumentation_corevital.catalogue import alternative_names, prompt_columns, signals, verdicts
+from opentelemetry_instrumentation_corevital.catalogue.prompt_columns import PromptColumn
 from opentelemetry_instrumentation_corevital.catalogue.signal import Signal, SignalEntry
 from opentelemetry_instrumentation_corevital.catalogue.verdict import Entry
 
@@ -115,6 +117,37 @@ def _signals() -> str:
     return filled("\n\n".join(parts))
 
 
+def _prompt_signals() -> str:
+    """Return an entry for what is told of a prompt."""
+    together: dict[SignalEntry, list[PromptColumn]] = {}
+    for each in prompt_columns.COLUMNS:
+        if each.entry is not None:
+            together.setdefault(each.entry, []).append(each)
+    parts = []
+    for entry, of in together.items():
+        rows = {
+            "definition": entry.definition,
+            "unit": of[0].unit or "index, weight",
+            "default": entry.default,
+            "carried by": "; ".join(["the run data", *(f"span `{name}`" for name in entry.also)]),
+            "evidence": entry.evidence,
+            "measured": entry.measured,
+            "when it stands out": entry.stands_out,
+        }
+        table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
+        parts += [f"### {', '.join(f'`{each.name}`' for each in of)}", f"| | |\n|---|---|\n{table}"]
+    return "\n\n".join(parts)
+
+
+def _prompt_columns() -> str:
+    """Return the columns of the run data that are of a prompt, as rows of a table."""
+    return "\n".join(
+        f"| `{each.name}` | {', '.join(each.shape)} | {each.dtype} | {each.unit} | {each.definition}"
+        f"{'; only with content on' if each.content else ''} |"
+        for each in prompt_columns.COLUMNS
+    )
+
+
 def _carried(words: list[str]) -> str:
     try:
         return filled(f"{{{{carriers {' '.join(words)}}}}}")
@@ -196,4 +229,6 @@ _FIXED = {
     "alternative_probability": alternative_names.PROBABILITY_MEANING,
     "alternative_token": alternative_names.TOKEN_MEANING,
     "signals": _signals(),
+    "prompt_signals": _prompt_signals(),
+    "prompt_columns": _prompt_columns(),
 }

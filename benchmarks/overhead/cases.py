@@ -53,6 +53,8 @@ def _gpu(name: str, what: str, **changes: Any) -> Case:
 
 _SMALL_COST: Final = {"summary": 1.01, "full": 1.02}
 
+_OF_PROMPT: Final = ("summary", "prompt-summary", "full", "prompt-full")
+
 CASES: Final[dict[str, Case]] = {
     case.name: case
     for case in (
@@ -99,6 +101,33 @@ CASES: Final[dict[str, Case]] = {
             rounds=1,
             measures=("added_mib",),
             goals={"summary": 16.0, "full": 16.0},
+            memory=True,
+        ),
+        _gpu(
+            "8b-prompt-2k",
+            "8B shape, prompt analysis, time to first token, prompt of 2048",
+            prompt_tokens=2048,
+            new_tokens=1,
+            arms=_OF_PROMPT,
+            measures=("call", "first"),
+        ),
+        _gpu(
+            "8b-prompt-8k",
+            "8B shape, prompt analysis, time to first token, prompt of 8192",
+            prompt_tokens=8192,
+            new_tokens=1,
+            arms=_OF_PROMPT,
+            measures=("call", "first"),
+        ),
+        _gpu(
+            "8b-prompt-memory",
+            "8B shape, prompt analysis, peak device memory, prompt of 8192",
+            prompt_tokens=8192,
+            new_tokens=2,
+            rounds=1,
+            arms=_OF_PROMPT,
+            measures=("added_mib",),
+            goals={"prompt-summary": 64.0, "prompt-full": 64.0},
             memory=True,
         ),
         _gpu("8b-p2k", "8B shape, batch 1, prompt of 2048 (for the plot)", prompt_tokens=2048, new_tokens=33),

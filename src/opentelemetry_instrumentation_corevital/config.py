@@ -30,6 +30,7 @@ CONTENT_ENV = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 SUMMARY_ATTENTION_EVERY = 8
 """In mode `summary` attention is looked at on every so many-th step."""
 
+PromptAnalysisMode = Literal["off", "summary", "full"]
 CaptureMode = Literal["summary", "full", "on_risk"]
 ContentMode = Literal["no_content", "span_only", "event_only", "span_and_event"]
 ConsoleStyle = Literal["compact", "panel", "json"]
@@ -61,6 +62,11 @@ class Settings(BaseSettings):
     )
     attention_every: int | None = Field(
         None, ge=0, description="attention is looked at on every n-th step; 0: never; default 8 in summary, else 1"
+    )
+    prompt_analysis: PromptAnalysisMode = Field(
+        "off",
+        description="what is told of the prompt as the model reads it: `summary`: how surprising each token is, what "
+        "the layers do to it, whether its middle is attended to; `full`: also which tokens each head attends to most",
     )
     layers: str = Field("all", description="layers that are looked at: `all`, or indices and ranges: `0,4..7,-1`")
     capture_unsampled: bool = Field(

@@ -59,6 +59,13 @@ OTEL_COREVITAL_ATTENTION_EVERY = "OTEL_COREVITAL_ATTENTION_EVERY"
 Attention is looked at on every n-th step; 0: never (default 8 in summary, else 1).
 """
 
+OTEL_COREVITAL_PROMPT_ANALYSIS = "OTEL_COREVITAL_PROMPT_ANALYSIS"
+"""
+.. envvar:: OTEL_COREVITAL_PROMPT_ANALYSIS
+
+What is told of the prompt while the model reads it: `off` (default), `summary`, or `full`.
+"""
+
 OTEL_COREVITAL_LAYERS = "OTEL_COREVITAL_LAYERS"
 """
 .. envvar:: OTEL_COREVITAL_LAYERS

@@ -25,6 +25,10 @@ from ._internal.intervention import RollbackMode as RollbackMode  # noqa: PLC041
 from ._internal.layer_deviation import Deviation as Deviation  # noqa: PLC0414
 from ._internal.printable import one_line
 from ._internal.prompt import Prompt
+from ._internal.prompt_analysis import AskedOfPrompt
+from ._internal.prompt_analysis import PromptAnalysis as PromptAnalysis  # noqa: PLC0414
+from ._internal.prompt_analysis import PromptConnection as PromptConnection  # noqa: PLC0414
+from ._internal.prompt_analysis import PromptConnections as PromptConnections  # noqa: PLC0414
 from ._internal.short_repr import run_line, short_name, short_repr
 from .catalogue.signals import names, of_family
 from .catalogue.spelling import for_people
@@ -70,7 +74,10 @@ CROSS_SIGNALS = names(of_family("cross", "layer"))
 """The same of an encoder-decoder model's cross-attention, over the encoder's keys."""
 
 
-_LATER: Final = {"interventions": (), "baseline": None, "answer": None, "tokenizer": None, "alternatives": None}
+_LATER: Final = {
+    "interventions": (),
+    **dict.fromkeys(("baseline", "answer", "prompt_analysis", "tokenizer", "alternatives")),
+}
 """What a pickle of an earlier version lacks."""
 
 
@@ -248,7 +255,7 @@ class AnswerRisk:
 
 
 @dataclass(slots=True, weakref_slot=True, repr=False)
-class Run:
+class Run(AskedOfPrompt):
     """One generated sequence.
 
     Attributes:
@@ -277,6 +284,7 @@ class Run:
             [1] or [1, layers] under its column's name. Empty where there was no such step or nothing wrong with it.
         interventions: what policies did to it, in order; empty where they did nothing or there were none.
         baseline: what it was judged with; health, early_warning, ..., warnings: the judgements, once made.
+        prompt_analysis: what its prefill tells of the prompt; None where `prompt_analysis` is off.
         tokenizer: the one that the call knew, by which tokens become text where the run is shown; it is not kept alive,
             and a copy or a pickle is without it.
 
@@ -311,6 +319,7 @@ class Run:
     fingerprint: Fingerprint | None = None
     narrative: str | None = None
     warnings: list[str] = field(default_factory=list)
+    prompt_analysis: PromptAnalysis | None = None
     tokenizer: "weakref.ref[Any] | None" = field(default=None, compare=False)
     alternatives: Alternatives | None = None
 

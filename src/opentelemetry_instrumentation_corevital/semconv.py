@@ -7,7 +7,14 @@ the GenAI semantic conventions are spelled out here because no published Python 
 
 from typing import Final
 
-from .catalogue import definitions, intervention_names, prompt_names, rag_names, signals  # noqa: F401 - declare names
+from .catalogue import (  # noqa: F401 - declare names
+    definitions,
+    intervention_names,
+    prompt_names,
+    prompt_span_names,
+    rag_names,
+    signals,
+)
 from .catalogue.definitions import MOST_LAYERS, MOST_STEPS, ValueType, attribute, define, known, metric, step_attribute
 from .catalogue.signals import signal
 from .catalogue.verdicts import CARRIED, FLAGS

@@ -70,6 +70,33 @@ def test_the_real_model_is_run_judged_stored_and_shown(
     assert "Red" not in json.dumps(json.loads(corevital("show", "last", "--json")[1])), "content was not stored"
 
 
+@pytest.mark.parametrize(
+    ("given", "variable", "mode"),
+    [((), None, "summary"), ((), "off", "off"), (("--prompt-analysis", "full"), "off", "full")],
+)
+def test_what_is_told_of_the_prompt(
+    given: tuple[str, ...],
+    variable: str | None,
+    mode: str,
+    corevital: Command,
+    tiny_folder: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if variable is not None:
+        monkeypatch.setenv("OTEL_COREVITAL_PROMPT_ANALYSIS", variable)
+    asked = ("run", "-m", tiny_folder, "-p", "w5 w6 w7 w8 w9", "--max-new-tokens", "3", *given)
+    assert corevital(*asked)[0] == 0
+    with open_store("runs/corevital.db") as store:
+        found = store.run("last").prompt_analysis
+    if mode == "off":
+        assert found is None
+        return
+    assert found is not None
+    assert found.surprisal_mean is not None
+    assert found.basin is not None
+    assert (found.connections is not None) == (mode == "full")
+
+
 def test_a_run_from_a_folder_in_json(corevital: Command, tiny_folder: str) -> None:
     code, out, err = corevital(
         "run",
@@ -351,6 +378,7 @@ def test_where_otlp_goes(
         (("--model", "x", "--prompt", "a", "--greedy", "--top-p", "0.5"), "--greedy does not go with"),
         (("--model", "x", "--prompt", "a", "--num-return-sequences", "2"), "needs --sample"),
         (("--model", "x", "--prompt", "a", "--capture", "some"), "option 'capture' (from keyword)"),
+        (("--model", "x", "--prompt", "a", "--prompt-analysis", "some"), "'off', 'summary' or 'full'"),
         (("--model", "x", "--prompt", "a", "--max-new-tokens", "0"), "max-new-tokens"),
         (("--model", "x", "--prompt", "a", "--db", "."), "is a folder"),
         (("--model", "x", "--prompt", "a", "--db", "text.db"), "not an SQLite database"),

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import set_span_in_context
 
 from opentelemetry_instrumentation_corevital import RAGContext, semconv
+from opentelemetry_instrumentation_corevital.assessment.prompt_on_span import SPARED
 from opentelemetry_instrumentation_corevital.assessment.run_attributes import start_attributes
 from opentelemetry_instrumentation_corevital.baselines.profile import ProfiledRuns
 from opentelemetry_instrumentation_corevital.baselines.run_numbers import RULE_VERSION
@@ -117,7 +118,10 @@ def test_it_has_every_attribute_and_keeps_to_its_limits(capture: str, limit: int
     if capture != "on_risk":
         every.remove(semconv.CAPTURE_UPGRADED)
     cut = {name for name, why in cut_of(span).items() if why.startswith("cut")}
-    assert every - attributes.keys() <= cut & semconv.content_attributes(), "nothing but message text is left out"
+    spared = {name for name, why in cut_of(span).items() if why.endswith("attributes")}
+    assert spared <= set(SPARED)
+    left_out = cut & semconv.content_attributes() | spared
+    assert every - attributes.keys() <= left_out, "nothing but message text, and what is told elsewhere, is left out"
     assert_few({*attributes, semconv.RISK_ANSWER, semconv.RISK_ANSWER_FACTORS})
     assert attributes[semconv.GEN_AI_OPERATION_NAME] == "chat"
     assert span.dropped_attributes == span.dropped_events == 0

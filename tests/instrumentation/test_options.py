@@ -120,6 +120,7 @@ REPORTED: dict[str, tuple[Any, dict[str, Any]]] = {
     "capture_ratio": (0.0, {}),
     "attention_every": (0, {}),
     "layers": ("0", {}),
+    "prompt_analysis": ("summary", {}),
     "capture_unsampled": (True, {"unsampled": True}),
     "capture_message_content": ("span_only", {}),
     "openinference": (True, {"capture_message_content": "span_only"}),
@@ -202,6 +203,7 @@ READ_BY: dict[str, dict[str, int]] = {
     "kernels": {"instrumentation.recording.Recording._session": 1},
     "attention_every": {"emission.span.capture_attributes": 1, "instrumentation.recording.Recording._session": 1},
     "layers": {"emission.span.capture_attributes": 2, "instrumentation.recording.Recording._session": 1},
+    "prompt_analysis": {"instrumentation.recording.Recording._session": 1},
     "capture_unsampled": {
         "instrumentation.recorder.Recorder._tell_if_nowhere": 1,
         "instrumentation.recording.Recording.__init__": 1,

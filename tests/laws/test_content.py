@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from opentelemetry_instrumentation_corevital import semconv
 from opentelemetry_instrumentation_corevital._internal.npz import from_npz
-from opentelemetry_instrumentation_corevital.catalogue import signals
+from opentelemetry_instrumentation_corevital.catalogue import prompt_columns, signals
 from opentelemetry_instrumentation_corevital.store import SQLiteLogExporter, SQLiteSpanExporter
 from tests.support.in_memory import Telemetry, instrumented
 from tests.support.tiny_models import VOCABULARY, tiny_model
@@ -26,8 +26,12 @@ WORDS = [f"zq{index:03d}x" for index in range(VOCABULARY)]
 """A text for each token id that occurs nowhere else."""
 
 
-NUMBERED = {"time_ns", *(each.name for each in signals.in_row() if each.stored == "int32")}
-"""Columns of whole numbers that are times and counts."""
+NUMBERED = {
+    "time_ns",
+    *(each.name for each in signals.in_row() if each.stored == "int32"),
+    *(each.name for each in prompt_columns.COLUMNS if each.dtype == "int32" and not each.content),
+}
+"""Columns of whole numbers that are times, counts and positions."""
 
 DIGEST_BYTES = 16
 """Of a log record, in the store; no run data are so short."""
@@ -116,7 +120,7 @@ def test_by_default_nothing_of_the_texts_or_tokens_leaves(
     capture: str, error: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    telemetry, prompt, output = run({"capture": capture}, tmp_path / "runs.db", error=error)
+    telemetry, prompt, output = run({"capture": capture, "prompt_analysis": "full"}, tmp_path / "runs.db", error=error)
     found = everything_exported(telemetry, tmp_path / "runs.db", caplog)
     assert bool(run_data_of(telemetry)) == (capture == "full")
     texts = [value for value in found if isinstance(value, str)]
@@ -179,6 +183,23 @@ def test_switched_on_the_token_ids_are_in_the_run_data(tmp_path: Path) -> None:
     assert tokens[0] == output
     likely = [values for name, values in found if name.endswith(" alternative_token")]
     assert likely[0].shape == (len(output), 5)
+
+
+def test_who_has_the_model_cannot_tell_the_prompt_but_where_content_is_on(tmp_path: Path) -> None:
+    """From the surprisal of every token it can be told one after the other, so that this is content, too."""
+    model, names = tiny_model(scale=2.0), set[str]()
+    for mode in ("no_content", "span_only"):
+        options = {"capture": "full", "prompt_analysis": "full", "capture_message_content": mode}
+        telemetry, prompt, _ = run(options, tmp_path / f"{mode}.db")
+        found = {name.split()[1]: values for name, values in run_data_of(telemetry).items()}
+        names = {name for name in found if name.startswith("prompt_")} - names
+    assert names == {"prompt_surprisal"}, "what content adds"
+    told = prompt[:1]
+    for value in found["prompt_surprisal"].tolist():
+        with torch.no_grad():
+            candidates = -model(torch.tensor([told])).logits[0, -1].log_softmax(-1) / np.log(2)
+        told.append(int((candidates - value).abs().argmin()))
+    assert told == prompt
 
 
 def test_content_of_an_error_is_there_when_switched_on(tmp_path: Path) -> None:

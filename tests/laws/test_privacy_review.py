@@ -87,6 +87,7 @@ OTHERS = {
         "max_span_bytes",
         "attention_every",
         "layers",
+        "prompt_analysis",
     ),
     *("risk_threshold", "status_on", "stop_on", "max_interventions", "high_entropy_bits", "baseline", "profile"),
     *("kernels", "flush_on_sigterm", "console", "banner", "sqlite_path", "sqlite_retention_days", "sqlite_max_bytes"),

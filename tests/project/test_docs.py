@@ -12,6 +12,7 @@ import opentelemetry_instrumentation_corevital as package
 from opentelemetry_instrumentation_corevital import environment_variables, semconv
 from opentelemetry_instrumentation_corevital.assessment.early_warning import SIGNALS
 from opentelemetry_instrumentation_corevital.catalogue import signals, verdicts
+from opentelemetry_instrumentation_corevital.catalogue.prompt_columns import COLUMNS as PROMPT_COLUMNS
 from opentelemetry_instrumentation_corevital.config import CONTENT_ENV, Settings, environment_variable
 from opentelemetry_instrumentation_corevital.run import COLUMNS, CROSS_SIGNALS, HIDDEN_SIGNALS, SELF_SIGNALS
 from tests.support.markdown import anchors
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = Path(package.__file__).parent
 VOCABULARY = [
     SOURCE / "semconv.py",
-    *(SOURCE / "catalogue" / f"{name}_names.py" for name in ("intervention", "prompt", "rag")),
+    *(SOURCE / "catalogue" / f"{name}_names.py" for name in ("intervention", "prompt", "prompt_span", "rag")),
 ]
 
 
@@ -52,10 +53,13 @@ def entries(name: str) -> dict[str, str]:
     return found
 
 
+OF_PROMPT = {each.name for each in PROMPT_COLUMNS if each.entry is not None}
+
+
 def test_every_signal_has_an_entry() -> None:
     assert {*COLUMNS, *HIDDEN_SIGNALS, *SELF_SIGNALS, *CROSS_SIGNALS} < IN_ROW
     assert {"hidden_cosine", "attention_previous_heads"} < IN_ROW
-    assert entries("metrics.md").keys() == IN_ROW | {"alternatives", "fingerprint.vector"}
+    assert entries("metrics.md").keys() == IN_ROW | OF_PROMPT | {"alternatives", "fingerprint.vector"}
 
 
 def test_every_verdict_has_an_entry() -> None:

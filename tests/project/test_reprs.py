@@ -104,7 +104,7 @@ def of_stores(folder: Path) -> Iterator[Any]:
 def of_calls(folder: Path) -> Iterator[Any]:
     """Yield what watches real calls: a batch, and a monitor's stream and block."""
     model = tiny_model()
-    with capture_runs(capture="full") as telemetry:
+    with capture_runs(capture="full", prompt_analysis="full") as telemetry:
         model.generate(**padded_batch(), max_new_tokens=4, do_sample=False, eos_token_id=None)
     yield from (telemetry, telemetry.runs, telemetry.runs[0])
     monitor = CoreVitalMonitor(store=folder / "monitor.db", policies=[Stop(on=["repetition_loop", "nan"])])

@@ -7,7 +7,13 @@ import numpy as np
 
 from opentelemetry_instrumentation_corevital import Run
 from opentelemetry_instrumentation_corevital.assessment.thresholds import Thresholds
-from opentelemetry_instrumentation_corevital.run import Decoding, Intervention, ModelInfo
+from opentelemetry_instrumentation_corevital.run import (
+    Decoding,
+    Intervention,
+    ModelInfo,
+    PromptAnalysis,
+    PromptConnections,
+)
 from tests.support.described_spans import long_run
 from tests.support.known_models import known
 from tests.support.made_runs import NOT_REPEATING, add_layers, add_what_some_models_have
@@ -22,6 +28,20 @@ def usual() -> Thresholds:
     for run in runs:
         run.model = replace(run.model, layer_count=LAYERS)
     return known(runs)
+
+
+def prompt_with_everything() -> PromptAnalysis:
+    """What is told of a long prompt, of all layers but one."""
+    rng = np.random.default_rng(0)
+    basin, weight = rng.uniform(0, 2, (LAYERS, 64)), np.sort(rng.uniform(0, 0.1, (LAYERS, 64, 8)))[..., ::-1]
+    basin[7] = np.nan
+    return PromptAnalysis.of(
+        rng.exponential(4.0, 8191).astype(np.float32),
+        layer_transformation=np.concatenate([[np.nan], rng.uniform(0, 0.5, LAYERS - 1)]).astype(np.float32),
+        basin=basin.astype(np.float32),
+        connections=PromptConnections(rng.integers(0, 8192, weight.shape, np.int32), weight.astype(np.float32)),
+        absent={"prompt_basin": "the prompt has no token ids"},
+    )
 
 
 def run_with_everything(attention_every: int) -> Run:
@@ -68,5 +88,6 @@ def run_with_everything(attention_every: int) -> Run:
         )
         for step in range(100, 2000, 100)
     )
+    run.prompt_analysis = prompt_with_everything()
     run.decoding = Decoding("sample", STEPS, 0.7, 0.9, 50, stop_strings=("\n\n", "###"), seed=7)
     return run

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from . import measured, verdicts
+from . import measured, prompt_columns, verdicts
 
 _VERDICTS: Final[Mapping[str, str]] = {
     **{flag.name: "the flag was not judged" for flag in verdicts.FLAGS},
@@ -100,6 +100,21 @@ REASONS: Final[tuple[str, ...]] = (
     "float16 weights do not tell which keys are visible",
     "queries or keys were overwritten before they were read",
     "what attention returned was not finite, or no weights, at any step",
+    # the prompt
+    "switched off (prompt_analysis=summary)",
+    "the prefill was not one pass",
+    "the prefill has other positions or rows than the prompt",
+    "an encoder reads the prompt",
+    "the prompt has no token ids",
+    "the attention mask does not say which of the prompt's tokens are padding",
+    "no neighbouring layers were seen",
+    "no attention was seen in the prefill",
+    "the model's last hidden states were not seen",
+    "the model's last hidden state is not [sequences, positions, width]",
+    "the model has no output head",
+    "the model's output head is not one plain matrix",
+    "the weights of the model's output head are not where they can be read",
+    "the model's logits are not what its output head makes of the last hidden state",
     # verdicts
     "logits were not measured",
     "the layers were not measured",
@@ -137,6 +152,7 @@ REASONS: Final[tuple[str, ...]] = (
     "cut: span too large",
     "{} cut: span too large",
     "{} cut: a span has the last {}",
+    "cut: a span has at most {} attributes",
     "cut: larger than {} bytes",
     "left out for its size: {}",
     "step_events=logs, but no LoggerProvider takes log events",
@@ -151,7 +167,7 @@ _PATTERN: Final = re.compile("|".join(re.escape(each).replace(r"\{\}", ".+") for
 
 def names() -> dict[str, str]:
     """Return every name that is no attribute -> what is not there."""
-    return {**measured.names(), **_VERDICTS, **_TELEMETRY}
+    return {**measured.names(), **prompt_columns.ABSENT, **_VERDICTS, **_TELEMETRY}
 
 
 def unknown(absent: Mapping[str, str], attributes: Mapping[str, object] | frozenset[str]) -> dict[str, str]:

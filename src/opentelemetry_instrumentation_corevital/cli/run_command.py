@@ -37,6 +37,7 @@ from .run_options import (
     NumReturnSequences,
     OtelEndpoint,
     OutFolder,
+    PromptAnalysisOption,
     PromptFile,
     PromptOption,
     PromptSetFile,
@@ -89,6 +90,7 @@ def run(
     dtype: DtypeOption = None,
     revision: Revision = None,
     capture: CaptureOption = None,
+    prompt_analysis: PromptAnalysisOption = None,
     risk_threshold: RiskThreshold = None,
     sink: SinkName = None,
     db: StoreFile = None,
@@ -111,13 +113,12 @@ def run(
     elsewhere = {"--sink": sink is SinkKind.LOCAL, "--write-json": write_json, "--no-store": not store}
     asked = prompt_set_of(prompts, experiment, {**only_one, **elsewhere}, again=again, grader=grader)
     text, retrieved = prompt_text(prompt, prompt_file) if asked is None else None, read_rag_context(rag)
-    capturing = _Capturing.of(capture, risk_threshold, stop_on, store_content=store_content)
+    modes = {"capture": capture, "prompt_analysis": prompt_analysis}
+    capturing = _Capturing.of(modes | {"risk_threshold": risk_threshold, "stop_on": stop_on}, content=store_content)
     decoding = DecodingOptions(
         max_new_tokens, sample, temperature, top_p, top_k, repetition_penalty, num_beams, num_return_sequences
     )
-    request = GenerationRequest(
-        text, generation_options(decoding), capturing.options, chat=chat, seed=seed, rag=retrieved
-    )
+    request = GenerationRequest(text, generation_options(decoding), capturing.options, chat, seed, retrieved)
     wanted = SinkOptions(
         kind=sink, store=store, db=db, out=out, write_json=write_json, json_pretty=json_pretty, content=store_content
     )
@@ -139,22 +140,25 @@ class _Capturing:
     """The store that the environment names."""
 
     @classmethod
-    def of(cls, capture: str | None, risk_threshold: float | None, stop_on: str | None, *, store_content: bool) -> Self:
+    def of(cls, given: dict[str, Any], *, content: bool) -> Self:
         """Return what the options and the environment ask for.
+
+        Args:
+            given: settings by name, None where the command's user gave none.
+            content: whether content is stored.
 
         Raises:
             UserError: for options that do not go together.
         """
-        given = {"capture": capture, "risk_threshold": risk_threshold, "stop_on": stop_on}
-        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        options = {name: value for name, value in given.items() if value is not None}
         settings = load_settings(options)
-        if risk_threshold is not None and settings.capture != "on_risk":
+        if "risk_threshold" in options and settings.capture != "on_risk":
             raise UserError("--risk-threshold goes with --capture on_risk: other modes do not depend on the risk.")
-        if capture is None and "capture" not in settings.model_fields_set:
-            options["capture"] = "full"
-        if store_content:
+        defaults = {"capture": "full", "prompt_analysis": "summary"}
+        options |= {name: value for name, value in defaults.items() if name not in settings.model_fields_set}
+        if content:
             options["capture_message_content"] = "span_only"
-        return cls(options, settings.content_on_span or not store_content, settings.sqlite_path)
+        return cls(options, settings.content_on_span or not content, settings.sqlite_path)
 
 
 def _answers(

@@ -109,6 +109,15 @@ CaptureOption = Annotated[
     str | None,
     typer.Option(metavar="MODE", help="summary, full (default) or on_risk.", rich_help_panel=_RECORD),
 ]
+PromptAnalysisOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt-analysis",
+        metavar="MODE",
+        help="What is told of the prompt: off, summary (default) or full, which keeps what each head attends to most.",
+        rich_help_panel=_RECORD,
+    ),
+]
 RiskThreshold = Annotated[
     float | None,
     typer.Option(

@@ -11,8 +11,9 @@ from opentelemetry.context import Context
 
 from .. import semconv
 from .._internal.npz import ENTRY_BYTES, entry_bytes, estimated_bytes, to_npz
+from ..assessment.prompt_arrays import prompt_arrays
 from ..assessment.verdict_attributes import carried_attributes
-from ..catalogue import alternative_names, signals
+from ..catalogue import alternative_names, prompt_columns, signals
 from ..catalogue.fitting import fitting
 from ..catalogue.signal import Dtype
 from ..run import Run
@@ -33,7 +34,8 @@ def run_columns(run: Run, *, content: bool) -> dict[str, NDArray[Any]]:
         if content and run.alternatives.tokens is not None:
             columns[alternative_names.TOKEN] = run.alternatives.tokens
     stored = {each.name: each.stored for each in signals.in_row()}
-    return columns | {name: _stored(values, stored.get(name)) for name, values in run.columns.items()}
+    columns |= {name: _stored(values, stored.get(name)) for name, values in run.columns.items()}
+    return columns | prompt_arrays(run.prompt_analysis, content=content)
 
 
 def _stored(values: NDArray[Any], dtype: Dtype | None) -> NDArray[Any]:
@@ -73,7 +75,13 @@ def pack(run: Run, *, content: bool) -> tuple[bytes | None, tuple[str, ...]]:
 def _fitting(sizes: Mapping[str, int], room: int) -> list[str]:
     """Return the columns of these sizes that fit into `room` bytes; none if even those of one per step do not."""
     kept = dict(sizes)
-    for name in (*signals.leave_out(), alternative_names.TOKEN, alternative_names.PROBABILITY):
+    leave_out = (
+        *prompt_columns.LEAVE_OUT,
+        *signals.leave_out(),
+        alternative_names.TOKEN,
+        alternative_names.PROBABILITY,
+    )
+    for name in leave_out:
         if sum(kept.values()) <= room:
             break
         kept.pop(name, None)

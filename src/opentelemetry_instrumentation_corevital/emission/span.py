@@ -8,9 +8,10 @@ from opentelemetry.trace import Span
 
 from .. import semconv
 from ..assessment.layer_arrays import layer_attributes
+from ..assessment.prompt_on_span import SPARED, absent_of_prompt, prompt_attributes
 from ..assessment.run_attributes import SERIES_POINTS, absent_attribute, series_attributes, summary_attributes
 from ..assessment.verdict_attributes import carried_attributes, verdict_attributes
-from ..catalogue import intervention_names
+from ..catalogue import intervention_names, rag_names
 from ..catalogue.fitting import fitting
 from ..config import Settings
 from ..run import Run
@@ -21,6 +22,10 @@ from .step_events import StepEvents, choose_steps
 _JUDGEMENT_RESERVE: Final = 6 * 1024
 """What judgements are taken to have set on a span whose attributes cannot be read back."""
 _SMALL_SERIES: Final = 64
+_MOST_ATTRIBUTES: Final = 97
+"""Of those that every run may have; what a call that failed says of that comes later."""
+_CARRIED: Final = semconv.content_attributes() | {rag_names.CONTEXT_TOKEN_COUNT, rag_names.DOCUMENT_COUNT}
+"""What its caller gives a span to carry, which does not count."""
 _COPIES: Final = (semconv.INPUT_VALUE, semconv.OUTPUT_VALUE)
 """Message text that the span has under the conventions' names, too."""
 _TOO_LARGE: Final = "cut: span too large"
@@ -83,8 +88,10 @@ def emit_run(
         span.add_event(intervention_names.EVENT, event, time_ns)
     dropped = max(0, int(getattr(span, "dropped_events", 0) or 0) - told_before)
     recorded = {semconv.STEPS_RECORDED: live + max(0, len(events) - dropped)}
-    absent = absent_attribute({**run.absent, **holes, **room.cut})
-    span.set_attributes(fitting(attributes | evidence | layers | series | text | absent | recorded))
+    told = attributes | evidence | layers | series | text
+    spared = _spared(span, run, {*told, *recorded, semconv.CAPTURE_ABSENT})
+    absent = absent_attribute({**run.absent, **absent_of_prompt(run.prompt_analysis), **holes, **room.cut, **spared})
+    span.set_attributes(fitting({n: value for n, value in (told | absent | recorded).items() if n not in spared}))
     if getattr(span, "dropped_attributes", 0):  # the SDK drops the oldest: these must be the newest
         kept = carried_attributes(run, "keep") | fitting({semconv.STEPS_TOTAL: run.output_tokens})
         span.set_attributes({**recorded, **kept})
@@ -118,8 +125,17 @@ def _run_attributes(run: Run, settings: Settings, *, upgraded: bool) -> dict[str
             **verdict_attributes(run, "baseline"),
             **verdict_attributes(run, "assessment"),
             **summary_attributes(run),
+            **prompt_attributes(run),
         }
     )
+
+
+def _spared(span: Span, run: Run, names: set[str]) -> dict[str, str]:
+    """Return what the span goes without, with the reason, where what it says of the prompt would be too much for it."""
+    names |= set(getattr(span, "attributes", None) or ())
+    over = len(names - _CARRIED) - _MOST_ATTRIBUTES if run.prompt_analysis is not None else 0
+    there = [name for name in SPARED if name in names]
+    return dict.fromkeys(there[: max(0, over)], f"cut: a span has at most {_MOST_ATTRIBUTES} attributes")
 
 
 def capture_attributes(settings: Settings) -> dict[str, Any]:

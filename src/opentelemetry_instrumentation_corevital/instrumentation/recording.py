@@ -147,14 +147,17 @@ class Recording:
     def _session(self, model: Any) -> "Session":
         from ..capture.attach.module_hooks import attach
         from ..capture.collector.collector import CollectorOptions, StepCollector
+        from ..capture.session.prompts_of_call import reader_of
         from ..capture.session.session import Session
 
-        collector = None
+        collector, prompts = None, self.settings.prompt_analysis
         with shielded("capture.attach"):
             options = CollectorOptions(
                 self.settings.attention_steps, LayerSelection(self.settings.layers), self.settings.alternatives
             )
-            collector = StepCollector(model, attach(model), options)
+            anatomy = attach(model, prompts=prompts != "off")
+            reader = None if prompts == "off" else reader_of(self.call, anatomy, options.layers, full=prompts == "full")
+            collector = StepCollector(model, anatomy, options, reader)
         kernels = self.settings.kernels == "auto"
         steering = self.live if self.live is not None and self.live.engine is not None else None
         return Session(

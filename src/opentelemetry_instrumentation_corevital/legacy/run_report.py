@@ -9,6 +9,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from .._internal.npz import to_npz
 from ..assessment import run_attributes as emitted
 from ..assessment.verdict_attributes import verdict_attributes
+from ..catalogue import prompt_columns
 from ..config import Settings
 from ..emission.run_data import run_columns
 from ..emission.span import emit_run, in_full
@@ -21,6 +22,7 @@ from ..store.stored_run import COLUMNS, StoredRun, summary_of
 from ..version import __version__
 from .report import report_of
 
+_OF_PROMPT: Final = frozenset(each.name for each in prompt_columns.COLUMNS)
 _NO_LIMIT: Final = 2**40
 
 
@@ -61,7 +63,7 @@ def _as_stored(run: Run, settings: Settings, trace_id: str, span_id: str, attrib
     row = {"label": None, **dict(zip(RUN_COLUMNS, rows.run or (), strict=True))}
     full = in_full(run, settings)
     columns = run_columns(run, content=settings.content)
-    data = to_npz({name: values for name, values in columns.items() if full or values.ndim == 1})
+    data = to_npz({name: values for name, values in columns.items() if full or values.ndim == 1 or name in _OF_PROMPT})
     return stored_run(
         summary_of(tuple(row[name] for name in COLUMNS)),
         to_json(span.attributes),

@@ -28,6 +28,8 @@ ARMS: Final[dict[str, Arm]] = {
     "full": Arm("full", {"capture": "full"}),
     "on_risk": Arm("on_risk", {"capture": "on_risk"}),
     "summary-no-attention": Arm("summary, attention off", {"capture": "summary", "attention_every": 0}),
+    "prompt-summary": Arm("summary, prompt analysis", {"capture": "summary", "prompt_analysis": "summary"}),
+    "prompt-full": Arm("full, prompt analysis in full", {"capture": "full", "prompt_analysis": "full"}),
     "armed": Arm("summary, a policy armed", {"capture": "summary", "stop_on": "repetition_loop,nan,inf"}),
     "naive": Arm("naive (output_hidden_states, output_attentions)", naive=True),
 }

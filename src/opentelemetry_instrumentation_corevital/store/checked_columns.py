@@ -13,15 +13,17 @@ from .._internal.npz import Archive, Member
 from ..catalogue import alternative_names
 from ..catalogue.alternative_names import RANKS
 from ..catalogue.definitions import MOST_LAYERS, MOST_STEPS
-from ..catalogue.signal import SLACK, Shape
+from ..catalogue.prompt_columns import COLUMNS as PROMPT_COLUMNS
+from ..catalogue.prompt_columns import PromptColumn
+from ..catalogue.signal import SLACK, Shape, Signal
 from ..catalogue.signals import in_row
 from .checked_attributes import REPORT, RUN_DATA, Damage, Findings
 
 _KEEP_BYTES: Final = 64 * 1024**2
 """Of all columns: as much is read once and kept; of more, each column is read whenever it is asked for."""
-_OF_STEPS: Final[Mapping[str, tuple[int, int]]] = {"tokens": (0, 2**31 - 1), "time_ns": (0, 2**63 - 1)}
-"""Columns that are no signals: whole numbers, one per step."""
 _DIMENSIONS: Final[Mapping[Shape, int]] = {"step": 1, "layer": 2, "head": 3}
+PROMPT: Final = {each.name: each for each in PROMPT_COLUMNS}
+"""Name -> a column that is of the prompt, and so of no step."""
 _SIGNALS: Final = {each.name: each for each in in_row()}
 _MOST_COUNT: Final = 2**31 - 1
 _OF_RANKS: Final = alternative_names.COLUMNS
@@ -38,15 +40,12 @@ class _Declared:
     highest: float | None = None
 
 
-def _declared(name: str) -> _Declared | None:
-    """Return what is declared of a column; None for one that is not ours."""
-    if name in _OF_STEPS:
-        return _Declared(1, True, *_OF_STEPS[name])
-    if name in _OF_RANKS:
-        return _Declared(2, True, -1, _MOST_COUNT) if name == alternative_names.TOKEN else _Declared(2, False, 0.0, 1.0)
-    signal = _SIGNALS.get(name)
-    if signal is None:
-        return None
+def _of_prompt(column: PromptColumn) -> _Declared:
+    whole = column.dtype == "int32"
+    return _Declared(len(column.shape), whole, column.lowest, _MOST_COUNT if whole else column.highest)
+
+
+def _of_signal(signal: Signal) -> _Declared:
     dimensions = _DIMENSIONS[signal.shape]
     if signal.stored == "int32":
         return _Declared(dimensions, True, 0 if signal.shape == "step" else -1, _MOST_COUNT)  # -1: not looked at
@@ -55,8 +54,21 @@ def _declared(name: str) -> _Declared | None:
     return _Declared(dimensions, False, *signal.read_range())
 
 
+_DECLARED: Final[Mapping[str, _Declared]] = {
+    "tokens": _Declared(1, True, 0, _MOST_COUNT),
+    "time_ns": _Declared(1, True, 0, 2**63 - 1),
+    alternative_names.PROBABILITY: _Declared(2, False, 0.0, 1.0),
+    alternative_names.TOKEN: _Declared(2, True, -1, _MOST_COUNT),
+    **{name: _of_prompt(column) for name, column in PROMPT.items()},
+    **{name: _of_signal(signal) for name, signal in _SIGNALS.items()},
+}
+"""Every column that is ours."""
+
+
 class Columns(Mapping[str, "NDArray[Any]"]):
     """The columns of a run's data that can be read, each [steps], [steps, layers] or [steps, layers, heads].
+
+    Those of the prompt are in `of_prompt` alone.
 
     Args:
         data: the run data, a compressed NumPy `.npz` from anywhere.
@@ -84,13 +96,19 @@ class Columns(Mapping[str, "NDArray[Any]"]):
             else:
                 if self._keep:
                     self._kept[name] = values
+        self._of_prompt = [name for name in self._names if name in PROMPT]
+        self._names = [name for name in self._names if name not in PROMPT]
 
     def __getitem__(self, name: str) -> "NDArray[Any]":
-        if name in self._kept:
-            return self._kept[name]
         if name not in self._names:
             raise KeyError(name)
+        if name in self._kept:
+            return self._kept[name]
         return self._read(name)
+
+    def of_prompt(self) -> "dict[str, NDArray[Any]]":
+        """Return the columns that are of the prompt, which are no columns of steps."""
+        return {name: self._kept[name] if name in self._kept else self._read(name) for name in self._of_prompt}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -110,7 +128,7 @@ class Columns(Mapping[str, "NDArray[Any]"]):
         Raises:
             ValueError: if its bytes are damaged, or a column of whole numbers has one beyond its range.
         """
-        values, declared = self._archive.read(name), _declared(name)
+        values, declared = self._archive.read(name), _DECLARED.get(name)
         if declared is None or not values.size:
             return values
         slack = 0.0 if declared.whole else SLACK
@@ -153,6 +171,9 @@ def _fitting(archive: Archive, steps: int | None, layers: int | None, findings: 
     for name, member in archive.members.items():
         if why := _wrong_shape(name, member):
             wrong[name] = why
+        elif name in PROMPT:  # speaks of no step
+            if PROMPT[name].shape[0] == "L" and layers is not None and member.shape[0] != layers:
+                wrong[name] = f"has {member.shape[0]} layers, not {layers}"
         elif name != REPORT and member.shape[0]:  # a run without steps has empty columns
             shapes[name] = member.shape
     for axis, what, told in ((0, "steps", steps), (1, "layers", layers)):
@@ -173,7 +194,7 @@ def _wrong_shape(name: str, member: Member) -> str | None:
     shape, kind = member.shape, member.dtype.kind
     if name == REPORT:
         return None if len(shape) == 1 and member.dtype == np.uint8 else "is no text in bytes"
-    declared = _declared(name)
+    declared = _DECLARED.get(name)
     if declared is not None and len(shape) != declared.dimensions:
         return f"has {len(shape)} dimensions, not {declared.dimensions}"
     if declared is not None and declared.whole and kind == "f":

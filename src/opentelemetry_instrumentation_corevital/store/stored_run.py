@@ -15,6 +15,7 @@ from ..presentation.shapes import WHOLE, Dropped
 from .checked_attributes import REPORT, RUN_DATA, Findings, checked_row, damage_json
 from .filters import FLAGS
 from .labels import Label
+from .pandas_import import import_pandas
 from .run_columns import COLUMN_ATTRIBUTES, SET_COLUMNS, VERDICT_COLUMNS
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pandas import DataFrame
 
+    from ..run import PromptAnalysis
     from .checked_columns import Columns
 
 
@@ -243,6 +245,17 @@ class StoredRun:
         found = self._columns.get(REPORT)
         return None if found is None else read_report(found, self.findings)
 
+    @cached_property
+    def prompt_analysis(self) -> "PromptAnalysis | None":
+        """Return what is stored of the prompt; None where it was not analysed.
+
+        Raises:
+            ValueError: if the data are no archive of columns at all.
+        """
+        from .stored_prompt import stored_prompt
+
+        return stored_prompt(self._columns, self.attributes)
+
     @property
     def damage(self) -> dict[str, str]:
         """Return what is wrong with values that are left out, of the run data, too: the name of each -> why."""
@@ -383,18 +396,3 @@ def one_line_of(kind: str, run: RunSummary) -> str:
     tokens = "unknown" if run.output_tokens is None else run.output_tokens
     name = f"{run.trace_id[:12]}:{run.sequence_index}"
     return run_line(kind, (name, short_name(run.model), risk, f"{tokens} tokens", *map(for_people, run.flags)))
-
-
-def import_pandas() -> Any:
-    """Return pandas.
-
-    Raises:
-        ImportError: with what to install.
-    """
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(
-            "pandas is not installed: pip install 'opentelemetry-instrumentation-corevital[pandas]'"
-        ) from error
-    return pandas

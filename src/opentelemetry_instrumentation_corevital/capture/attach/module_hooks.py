@@ -19,11 +19,11 @@ from torch.compiler import is_compiling
 
 from ..._internal.forks import held_by_forks
 from ..attention.scores import from_projections, from_weights, tells_visible
-from ..collector.collector import attention_here, failed, thread
-from ..collector.step_attention import StepAttention
+from ..collector.collector import ScoresTaker, attention_here, failed, thread
 from ..isolation.dispatch_modes import unseen
 from ..model.caches import holds_keys
 from ..model.description import text_config
+from ..model.output_head import base_of
 from ..model.structure import Anatomy, examine
 
 
@@ -64,6 +64,21 @@ class OutputHook(_ModuleHook):
                 failed(error)
 
 
+class LastStatesHook(_ModuleHook):
+    """Forward hook of the module below the output head, which returns the last hidden states of every position."""
+
+    def __call__(self, _module: nn.Module, _args: Any, output: Any) -> None:
+        """Report what it has returned."""
+        if is_compiling():
+            return
+        collector = thread.collector
+        if collector is not None and collector.on_last is not None:
+            try:
+                collector.on_last(output)
+            except Exception as error:
+                failed(error)
+
+
 class WeightsHook(_ModuleHook):
     """Forward hook of an attention module that computes its weights itself (`eager`)."""
 
@@ -72,14 +87,15 @@ class WeightsHook(_ModuleHook):
         if is_compiling():
             return
         try:
-            attention = attention_here()
-            if attention is not None and isinstance(output, tuple | list):
+            takers = attention_here()
+            if takers and isinstance(output, tuple | list):
                 with unseen():
-                    self._report(attention, module, kwargs.get("attention_mask", kwargs.get("mask")), output)
+                    for attention in takers:
+                        self._report(attention, module, kwargs.get("attention_mask", kwargs.get("mask")), output)
         except Exception as error:
             failed(error)
 
-    def _report(self, attention: StepAttention, module: nn.Module, mask: Any, output: Iterable[Any]) -> None:
+    def _report(self, attention: ScoresTaker, module: nn.Module, mask: Any, output: Iterable[Any]) -> None:
         weights = next((item for item in reversed(tuple(output)) if isinstance(item, Tensor) and item.ndim == 4), None)
         if weights is None:
             return
@@ -98,8 +114,7 @@ class ProjectionHook(_ModuleHook):
         if is_compiling():
             return
         try:
-            attention = attention_here()
-            if attention is not None:
+            for attention in attention_here():
                 attention.projections[id(module)] = output
         except Exception as error:
             failed(error)
@@ -113,28 +128,30 @@ class ProjectedAttentionHook(_ModuleHook):
         if is_compiling():
             return
         try:
-            attention = attention_here()
-            if attention is None:
-                return
-            query, key = (attention.projections.pop(id(each), None) for each in (module.q, module.k))
-            cache = kwargs.get("past_key_values")
-            if cache is not None:
-                crosses = kwargs.get("key_value_states") is not None
-                cache = getattr(cache, "cross_attention_cache" if crosses else "self_attention_cache", cache)
-                if not holds_keys(cache):
-                    attention.on_unknown(f"the keys of cache {type(cache).__name__} cannot be told")
-                    return
-                key = cache.layers[module.layer_idx].keys
-            if query is not None and key is not None:
-                with unseen():
-                    attention.on_scores(module, lambda: from_projections(module, query, key, output[1]))
+            for attention in attention_here():
+                self._report(attention, module, kwargs, output)
         except Exception as error:
             failed(error)
+
+    def _report(self, attention: ScoresTaker, module: Any, kwargs: dict[str, Any], output: Any) -> None:
+        query, key = (attention.projections.pop(id(each), None) for each in (module.q, module.k))
+        cache = kwargs.get("past_key_values")
+        if cache is not None:
+            crosses = kwargs.get("key_value_states") is not None
+            cache = getattr(cache, "cross_attention_cache" if crosses else "self_attention_cache", cache)
+            if not holds_keys(cache):
+                attention.on_unknown(f"the keys of cache {type(cache).__name__} cannot be told")
+                return
+            key = cache.layers[module.layer_idx].keys
+        if query is not None and key is not None:
+            with unseen():
+                attention.on_scores(module, lambda: from_projections(module, query, key, output[1]))
 
 
 # One object of each for all models: so a module's hook is found again, whoever has put it there.
 _LAYER_HOOK: Final = LayerHook()
 _OUTPUT_HOOK: Final = OutputHook()
+_LAST_STATES_HOOK: Final = LastStatesHook()
 _WEIGHTS_HOOK: Final = WeightsHook()
 _PROJECTION_HOOK: Final = ProjectionHook()
 _PROJECTED_ATTENTION_HOOK: Final = ProjectedAttentionHook()
@@ -147,8 +164,11 @@ class _Attached:
         self.anatomy: Anatomy = examine(model)
         self._mine: set[int] = set()  # ids of modules in `_users` with this object
 
-    def prepare(self, model: nn.Module) -> None:
+    def prepare(self, model: nn.Module, *, prompts: bool) -> None:
         """Put in what a run needs: outputs are seen after other hooks, weights where the model computes them itself."""
+        base = base_of(model) if prompts else None
+        if base is not None:
+            self._hook_last(base, _LAST_STATES_HOOK)
         for layer in _living(self.anatomy.layers):
             self._hook_last(layer, _LAYER_HOOK)
         for module in _living(self.anatomy.output_modules):
@@ -203,8 +223,13 @@ _users: "weakref.WeakKeyDictionary[nn.Module, weakref.WeakSet[_Attached]]" = wea
 """Module with hooks -> who needs them. Without a user a module's hooks do nothing, until all are detached."""
 
 
-def attach(model: nn.Module) -> Anatomy:
-    """Put hooks into a model, unless they are there, and return where its layers are."""
+def attach(model: nn.Module, *, prompts: bool = False) -> Anatomy:
+    """Put hooks into a model, unless they are there, and return where its layers are.
+
+    Args:
+        model: the model.
+        prompts: whether prompts are analysed, which needs one more hook.
+    """
     with _lock:
         attached = _attached.get(model)
         if attached is not None and not attached.anatomy.is_of(model):
@@ -212,7 +237,7 @@ def attach(model: nn.Module) -> Anatomy:
             attached = None
         if attached is None:
             attached = _attached[model] = _Attached(model)
-        attached.prepare(model)
+        attached.prepare(model, prompts=prompts)
         return attached.anatomy
 
 

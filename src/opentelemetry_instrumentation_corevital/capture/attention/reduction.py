@@ -1,7 +1,6 @@
 """A step's attention reduced by torch, batched over layers: on every device, and where no kernel makes the numbers."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from ..definitions.attention_weights import (
 )
 from ..row.stacking import stacked
 from .plan import AttentionGroup
-from .scores import SLICE_BYTES, Scores, products
+from .scores import SLICE_BYTES, Scores, of_sequences, products, softmax_inputs
 
 
 def reduce_scores(group: list[Scores], *, family: str, generated: int) -> tuple[Tensor, Tensor]:
@@ -30,39 +29,17 @@ def reduce_scores(group: list[Scores], *, family: str, generated: int) -> tuple[
     else:
         count = max(1, SLICE_BYTES * batch // size)
         dimension = 1
-        pieces = [[_sequences(group[0], slice(start, start + count))] for start in range(0, batch, count)]
+        pieces = [[of_sequences(group[0], slice(start, start + count))] for start in range(0, batch, count)]
     statistics, previous = zip(
         *(reduce_scores(piece, family=family, generated=generated) for piece in pieces), strict=True
     )
     return torch.cat(statistics, dimension), torch.cat(previous, dimension)
 
 
-def _sequences(taken: Scores, rows: slice) -> Scores:
-    """Return the scores of some of the sequences."""
-
-    def of(tensor: Tensor) -> Tensor:
-        return tensor if len(tensor) == 1 else tensor[rows]
-
-    sink = taken.learned_sink
-    return replace(
-        taken,
-        values=taken.values[rows],
-        visible=None if taken.visible is None else of(taken.visible),
-        biases=tuple(of(bias) for bias in taken.biases),
-        learned_sink=sink if sink is None or sink.ndim == 1 else sink[rows],
-    )
-
-
 def _reduce_group(group: list[Scores], *, family: str, generated: int) -> tuple[Tensor, Tensor]:
     """Return a family's numbers over heads [n, B, numbers] and every head's weight on the previous key [n, B, H]."""
     first = group[0]
-    values = torch.stack([taken.values for taken in group])
-    if first.scale != 1.0:
-        values *= first.scale
-    if first.softcap is not None:
-        values = first.softcap * torch.tanh(values / first.softcap)
-    for bias in first.biases:
-        values += bias[..., : values.shape[-1]].float()
+    values = softmax_inputs(torch.stack([taken.values for taken in group]), first)
     sinks = [taken.learned_sink for taken in group if taken.learned_sink is not None]
     return _reduce_values(values, first.visible, sinks, family=family, generated=generated)
 

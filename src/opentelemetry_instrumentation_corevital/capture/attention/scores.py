@@ -6,7 +6,7 @@ soft-cap and takes its window from the mask; the flash kernels take window, soft
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
 import torch
@@ -92,6 +92,14 @@ def implementation_of(name: str) -> Implementation:
     return Implementation(name, "flash" if "flash" in name and "paged" not in name else None)
 
 
+def untold(implementation: Implementation, arguments: Mapping[str, Any]) -> str | None:
+    """Return why the scores of an attention function cannot be told from what it gets; None where they can."""
+    special = unread(arguments) if implementation.semantics == "flash" else None
+    if implementation.semantics is None or type(arguments.get("cache")).__name__ == "PagedAttentionCache":
+        return f"the scores of attention implementation {implementation.name} cannot be told"
+    return None if special is None else f"the scores of attention with {special} cannot be told"
+
+
 def unread(arguments: Mapping[str, Any]) -> str | None:
     """Return the name of an argument that changes what flash kernels see and that `from_query` does not read."""
     return next((name for name in _UNREAD if arguments.get(name) is not None), None)
@@ -140,6 +148,38 @@ def from_query(
         learned_sink=arguments.get("s_aux") if semantics == "flash" else None,
         shared=(id(mask), id(position_bias)),
         keep=(mask, position_bias),
+    )
+
+
+def softmax_inputs(values: Tensor, applied: Scores) -> Tensor:
+    """Return the softmax's inputs [..., B, H, K], made in place where that can be, of the products of one attention.
+
+    Args:
+        values: float32 [..., B, H, K], the products of queries and keys.
+        applied: what its softmax does to them.
+    """
+    if applied.scale != 1.0:
+        values *= applied.scale
+    if applied.softcap is not None:
+        values = applied.softcap * torch.tanh(values / applied.softcap)
+    for bias in applied.biases:
+        values += bias[..., : values.shape[-1]].float()
+    return values
+
+
+def of_sequences(taken: Scores, rows: slice) -> Scores:
+    """Return the scores of some of the sequences."""
+
+    def of(tensor: Tensor) -> Tensor:
+        return tensor if len(tensor) == 1 else tensor[rows]
+
+    sink = taken.learned_sink
+    return replace(
+        taken,
+        values=taken.values[rows],
+        visible=None if taken.visible is None else of(taken.visible),
+        biases=tuple(of(bias) for bias in taken.biases),
+        learned_sink=sink if sink is None or sink.ndim == 1 else sink[rows],
     )
 
 

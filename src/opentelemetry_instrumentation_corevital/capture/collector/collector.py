@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -19,8 +19,10 @@ from ..._internal.safety import shielded
 from ...catalogue import signals
 from ...run import middle_third
 from ..attention.plan import FAMILY_OF, Place, ReportedAttention
+from ..attention.scores import Attended, Scores
 from ..isolation.dispatch_modes import unseen, watched
 from ..model.structure import Anatomy
+from ..prompt.reader import PromptReader
 from .layer_outputs import StepHidden
 from .module_outputs import StepOutputs
 from .presence import ATTENTION, HIDDEN_STATES, Presence
@@ -51,9 +53,13 @@ class StepCollector:
         on_layer: gets a layer and its output.
         on_output: gets a module inside a layer and its output; None where no such output is measured.
         on_attention: gets what an attention function gets; None where this step's attention is not sampled.
+        on_last: gets the output of the module below the output head; None where that is not read.
+        prompt: reads the prefill; None where no prompt is analysed.
     """
 
-    def __init__(self, model: nn.Module, anatomy: Anatomy, options: CollectorOptions) -> None:
+    def __init__(
+        self, model: nn.Module, anatomy: Anatomy, options: CollectorOptions, prompt: PromptReader | None = None
+    ) -> None:
         self.presence = Presence(len(anatomy.layers), options.alternatives)
         selected = frozenset(options.layers(len(anatomy.layers)))
         # Weak: a cycle would keep the model and its tensors until the cyclic collector runs.
@@ -74,6 +80,10 @@ class StepCollector:
         self.on_layer: Callable[[nn.Module, Any], None] = self.hidden.begin(0, True)
         self.on_output: Callable[[nn.Module, Any], None] | None = None
         self.on_attention: Callable[[ReportedAttention], None] | None = None
+        self.on_last: Callable[[Any], None] | None = None
+        self.prompt = prompt
+        self.scored: tuple[ScoresTaker, ...] = ()
+        """Take scores from modules that compute them themselves, in this step."""
         self._model = model
         self._anatomy = anatomy
         self._options = options
@@ -105,13 +115,22 @@ class StepCollector:
         gives = any(signals.family(family).group not in presence.absent for family in outputs.layers)
         if gives:
             of_layers = _both(of_layers, outputs.take_layer)
+        self.scored = (self.attention,) if attends else ()
+        prompt, of_last = self.prompt if not index and not anew else None, None
+        if prompt is not None:
+            of_layers, of_last = _both(of_layers, prompt.take_layer), prompt.take_last
+            of_attention = _both(of_attention, prompt.take_attention) if attends else prompt.take_attention
+            self.scored = (*self.scored, prompt.attention)
         if loaded() or watched():
             of_layers, of_attention = _only_of(self._owner, of_layers), _only_of(self._owner, of_attention)
             of_outputs = _only_of(self._owner, of_outputs)
+            of_last = None if of_last is None else _only_of(self._owner, of_last)
         self.on_layer = of_layers
-        self.on_attention = of_attention if attends else None
+        self.on_attention = of_attention if self.scored else None
         self.on_output = of_outputs if gives else None
-        thread.collector = self if attends or gives or HIDDEN_STATES not in presence.absent else None
+        self.on_last = of_last
+        wants = attends or gives or prompt is not None or HIDDEN_STATES not in presence.absent
+        thread.collector = self if wants else None
 
     def _end(self) -> None:
         """Take no more reports of this step."""
@@ -120,8 +139,10 @@ class StepCollector:
     def stop(self) -> None:
         """Take no more reports in this call, and forget those of this step."""
         self._end()
-        self.on_attention = self.on_output = None
+        self.on_attention = self.on_output = self.on_last = None
         self.clear()
+        if self.prompt is not None:
+            self.prompt.clear()
 
     def clear(self) -> None:
         """Refer to nothing of the model's any more that was seen of this step."""
@@ -143,11 +164,15 @@ class StepCollector:
         """Give up after an internal error."""
         self.stop()
         self.presence.fail(error)
+        if self.prompt is not None:
+            self.prompt.lose(f"internal error ({type(error).__name__})")
 
     def give_up(self, reason: str) -> None:
         """Declare all internals absent."""
         self.stop()
         self.presence.lose_all(reason)
+        if self.prompt is not None:
+            self.prompt.lose(reason)
 
     def lose(self, group: str, reason: str) -> None:
         """Declare a group absent in the whole run."""
@@ -160,6 +185,8 @@ class StepCollector:
     def complete(self, step: Step) -> None:
         """Give a step what was seen of it, and take no more reports until the next one begins."""
         self._end()
+        if self.prompt is not None and not step.index:
+            self.prompt.complete(step.logits, lambda: self._why_unseen("the layers' outputs were"))
         try:
             step.hidden = self._states(step.sequences)
             step.outputs = self._outputs(step.sequences)
@@ -313,12 +340,26 @@ class _HookThread(threading.local):
 thread = _HookThread()
 
 
-def attention_here() -> StepAttention | None:
-    """Return what takes attention in this greenlet; None where nobody wants it. For hooks that few models have."""
+class ScoresTaker(Protocol):
+    """Takes the scores of modules that compute them themselves."""
+
+    projections: dict[int, Tensor]
+
+    def on_scores(self, module: nn.Module, scores: Callable[[], Scores | Attended]) -> None:
+        """Take an attention module's scores, made only if they are wanted."""
+        ...
+
+    def on_unknown(self, reason: str) -> None:
+        """Take note of an attention whose scores cannot be told."""
+        ...
+
+
+def attention_here() -> tuple[ScoresTaker, ...]:
+    """Return what takes attention in this greenlet, each on its own. For hooks that few models have."""
     collector = thread.collector
     if collector is None or collector.on_attention is None or not collector.hears:
-        return None
-    return collector.attention
+        return ()
+    return collector.scored
 
 
 def failed(error: Exception) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..attention.plan import FAMILY_OF, Place, Plan, ReportedAttention, Reports, takes
 from ..attention.reduction import reduce_attended, reduce_scores, sum_attended
-from ..attention.scores import SLICE_BYTES, Attended, Scores, from_query, is_brief, unread
+from ..attention.scores import SLICE_BYTES, Attended, Scores, from_query, is_brief, untold
 from ..definitions.attention_weights import AttentionSums, VisibleKeys
 from ..model.structure import Anatomy, AttentionKind
 from .kept_tensors import Unchanged
@@ -95,11 +95,9 @@ class StepAttention:
         module, query, key, _, arguments, implementation = report
         if id(module) not in self._attentions:
             return
-        special = unread(arguments) if implementation.semantics == "flash" else None
-        if implementation.semantics is None or type(arguments.get("cache")).__name__ == "PagedAttentionCache":
-            self.on_unknown(f"the scores of attention implementation {implementation.name} cannot be told")
-        elif special is not None:
-            self.on_unknown(f"the scores of attention with {special} cannot be told")
+        why = untold(implementation, arguments)
+        if why is not None:
+            self.on_unknown(why)
         else:
             if self.keeps_keys:
                 self._note(query, key)

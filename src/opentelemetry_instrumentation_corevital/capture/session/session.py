@@ -22,6 +22,7 @@ from .decoding_strategies import BEAM_STRATEGIES, why_unmeasured
 from .failed_step import Faults, add_failed_step, faults_before_token
 from .live_steps import Follower, Following
 from .observed_tokens import counts_of, generated_before, tokens_of
+from .prompts_of_call import add_analyses
 from .run_maker import RunMaker
 from .steering import Sampling, Steering
 from .stopping import flags_of
@@ -337,6 +338,7 @@ class Session:
                 self._following.over.update(index for index, count in enumerate(read.counts) if count == 0)
                 self._following.go_on(rows, self._width(), read.tokens.shape[1])
         runs = self._maker.runs(rows, read, end_ns=end_ns, why_absent=self._absent_reason, error=error, seed=seed)
+        add_analyses(runs, self.collector, self._absent_reason, failed=error is not None)
         if error is not None:
             add_failed_step(runs, rows, failed, unread=self._failed_step_unread)
         return runs

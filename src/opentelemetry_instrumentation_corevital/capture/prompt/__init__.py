@@ -1,0 +1,1 @@
+"""What the prefill of a call tells of its prompt."""
