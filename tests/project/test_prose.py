@@ -1,4 +1,4 @@
-"""How long the sentences of pages are: what scripts/sentences.py counts, and that pages in plain English stay short."""
+"""The prose of pages: what scripts/sentences.py counts, and what the checks of `make lint` find."""
 
 import importlib
 import subprocess
@@ -69,3 +69,30 @@ def test_it_prints_a_line_for_each_page(tmp_path: Path) -> None:
     assert [line.split()[0] for line in printed[:2]] == ["page", "README.md"]
     assert printed[-2].split() == [str(tmp_path / "page.md"), "2", "14.5", "50%"]
     assert printed[-1].startswith("  26: Word Word")
+
+
+FAULTS = """One real fault in each line: this is is a repetition.
+At this point in time it is fine.
+
+An entry for every signal, "quoted", with (R) and 0 0 ... is fine; `very` is code.
+"""
+
+
+def test_the_style_check_finds_real_faults_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(FAULTS, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "lint_prose.py", page], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    found = {line.split(": ")[0].rpartition(":")[0] for line in done.stdout.splitlines()}
+    assert found == {f"{page}:1", f"{page}:2"}
+
+
+def test_the_spelling_check_finds_real_faults_and_accepts_words_of_the_project(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("The asend of lasr in --model ./modle is fine.\nTeh recieved run is not.\n", encoding="utf-8")
+    command = [sys.executable, "-m", "codespell_lib", "--toml", ROOT / "pyproject.toml", page]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert [line.split(": ")[1] for line in done.stdout.splitlines()] == ["Teh ==> The", "recieved ==> received"]
+    assert done.returncode != 0
