@@ -46,7 +46,8 @@ def main() -> None:
     CheckRegistry().register_many(__register__)
     config: Config = {**DEFAULT, "checks": {**dict.fromkeys(SWITCHED_OFF, False), **DEFAULT["checks"]}}
     found = [each for page in given or pages() for each in style(page, config)]
-    print(*found, sep="\n" if found else "")
+    for each in found:
+        print(each)
     sys.exit(bool(found))
 
 
