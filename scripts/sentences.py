@@ -23,7 +23,7 @@ _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _ADDRESS = re.compile(r"<?https?://\S+>?")
 _RUN_IN = re.compile(r"^\*\*[^*]+[.:?]\*\* ")
-_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)[\"')\]*_]*\s+(?=[\"'(\[*_]*[A-Z0-9`])")
+_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)[\"')\]*_]*\s+(?=[\"'(\[*_]*(?:[A-Z0-9`]|[\w/-]+\.md\b))")
 _WORD = re.compile(r"\S*\w\S*")
 
 

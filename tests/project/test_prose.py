@@ -33,6 +33,8 @@ these are not words of a sentence
 """
 
 PLAIN = (
+    "CONTRIBUTING.md",
+    "README.md",
     "docs/prompt-sets.md",
     "docs/receiver.md",
     "docs/store-reference.md",
@@ -58,6 +60,10 @@ def test_prose_alone_is_counted(sentences: ModuleType) -> None:
 def test_a_long_sentence_has_more_than_25_words(sentences: ModuleType) -> None:
     page = f"{'word ' * 25}.\n\n{'word ' * 26}."
     assert sentences.length(page) == sentences.Length(2, 25.5, 0.5)
+
+
+def test_a_sentence_may_begin_with_the_name_of_a_page(sentences: ModuleType) -> None:
+    assert len(sentences.sentences("See this. [docs/some.md](docs/some.md) has more, e.g. that. page.md, too.")) == 3
 
 
 def test_what_is_no_prose_is_blank_and_lines_stay(sentences: ModuleType) -> None:
