@@ -27,11 +27,13 @@ demo: $(VENV)/.demo  ## Run a real small model on two prompts and show the verdi
 test: lint unit  ## Lint, type-check and test
 
 .PHONY: lint
-lint: $(VENV)/.dev  ## ruff, mypy and the one-way imports of the rooms
+lint: $(VENV)/.dev  ## ruff, mypy, the one-way imports of the rooms, and the pages' spelling and style
 	$(BIN)/ruff check src tests examples docs benchmarks scripts
 	$(BIN)/ruff format --check src tests examples docs benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell *.md docs src
+	$(BIN)/python scripts/lint_prose.py
 
 .PHONY: unit
 unit: $(VENV)/.dev

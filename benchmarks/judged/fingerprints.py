@@ -35,7 +35,7 @@ def sections(replays: Sequence[Replay]) -> list[Section]:
             ],
             [
                 "Share of the runs whose nearest run, among those that answer another prompt, is of the same kind, "
-                "meaned over kinds; intervals by prompt group. Nothing is fitted."
+                "averaged over kinds; intervals by prompt group. Nothing is fitted."
             ],
         )
     ]
@@ -54,7 +54,7 @@ def of_runs(runs: Sequence[Run], groups: Sequence[str], kinds: Sequence[Any]) ->
 
 
 def nearest(vectors: NDArray[np.float64], groups: list[str], kinds: NDArray[Any], part: slice = slice(None)) -> str:
-    """Return the share of the runs whose nearest run of another group is of their kind, meaned over kinds."""
+    """Return the share of the runs whose nearest run of another group is of their kind, averaged over kinds."""
     numbers = vectors[:, part]
     names, place = np.unique(np.array(groups), return_inverse=True)
     same = np.empty(len(numbers), bool)

@@ -16,7 +16,7 @@ from tests.support.collect_process import EXPORT, Collecting, collecting, spans_
 from tests.support.hostile_requests import MIB, bombs, post_head, pour, zeros
 
 MOST_GROWTH = 1024 * MIB
-"""Of memory, whatever comes. docs/receiver.md has what was measured."""
+"""Of memory, whatever comes. docs/results/receiver.md has what was measured."""
 
 
 def limited(**limits: float) -> str:

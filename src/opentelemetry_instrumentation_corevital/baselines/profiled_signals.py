@@ -77,7 +77,7 @@ def _change(values: Values) -> Values:
 def prompt_focus(run: Run) -> Values | None:
     """Return each step's attention to the prompt over what attention without a preference would give it [steps].
 
-    Of the weight that is not on the first 4 keys, the fraction on the rest of the prompt, meaned over layers, over
+    Of the weight that is not on the first 4 keys, the fraction on the rest of the prompt, averaged over layers, over
     that rest's fraction of the visible keys. A sliding window makes it smaller than it is.
     """
     if "prompt_focus" in run.columns:
