@@ -48,10 +48,10 @@ def test_what_follows_from_the_sizes_is_right() -> None:
     low = stored["summary, no step events"]
     run_data = stored["full"] - stored["full, no run data"]
     told = (
-        f"{(low + 0.02 * stored['full']) / 1000:.1f} KB a run in the store",
-        f"about {round(run_data / figures['steps'], -2):,.0f} bytes a token",
+        f"{(low + 0.02 * stored['full']) / 1000:.1f} KB per run in the store",
+        f"about {round(run_data / figures['steps'], -2):,.0f} bytes per token",
         f"about {round(2**31 / stored['summary'], -3):,.0f} such runs in summary, {round(2**31 / low, -3):,.0f} with",
-        f"1 GiB a signal is {round(2**30 / arms['summary']['bytes_sent'], -3):,.0f} runs in summary",
+        f"1 GiB per signal is enough for {round(2**30 / arms['summary']['bytes_sent'], -3):,.0f} runs in summary",
         *(f"{figures['real'][mode]['bytes_sent'] / 1000:.1f} KB" for mode in ("summary", "full")),
         "at a load of {} to {}".format(*figures["load_average_before_and_after"]),
     )
@@ -86,14 +86,14 @@ def test_every_failure_was_seen_or_says_that_it_was_not() -> None:
     assert len(rows) > 20
     for each in rows:
         seen = each.split("|")[-2]
-        assert re.search(r"`tests/|results/|not seen", seen), each
+        assert re.search(r"`tests/|results/|not tested", seen), each
 
 
 def test_every_alert_that_the_page_names_is_one() -> None:
     rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "collector" / "alerts").glob("*.rules.yaml"))
     alerts = set(re.findall(r"alert: (\w+)", rules))
     assert set(re.findall(r"`(CoreVital[A-Z]\w+)`", PAGE)) <= alerts
-    assert "Thirteen, with a runbook each" in PAGE
+    assert "There are thirteen alerts, with a runbook each" in PAGE
     assert len(alerts) == 13
     critical = {
         name for name, text in re.findall(r"alert: (\w+)(.*?)(?=- alert|\Z)", rules, re.S) if "critical" in text

@@ -35,6 +35,11 @@ these are not words of a sentence
 PLAIN = (
     "CONTRIBUTING.md",
     "README.md",
+    "docs/alerting.md",
+    "docs/collector.md",
+    "docs/integrations.md",
+    "docs/opentelemetry.md",
+    "docs/production-deployment.md",
     "docs/prompt-sets.md",
     "docs/receiver.md",
     "docs/store-reference.md",
