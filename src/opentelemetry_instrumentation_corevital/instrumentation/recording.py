@@ -150,15 +150,15 @@ class Recording:
         from ..capture.session.prompts_of_call import reader_of
         from ..capture.session.session import Session
 
-        collector, prompts = None, self.settings.prompt_analysis
+        collector, prompts, kernels = None, self.settings.prompt_analysis, self.settings.kernels == "auto"
         with shielded("capture.attach"):
             options = CollectorOptions(
                 self.settings.attention_steps, LayerSelection(self.settings.layers), self.settings.alternatives
             )
-            anatomy = attach(model, prompts=prompts != "off")
-            reader = None if prompts == "off" else reader_of(self.call, anatomy, options.layers, full=prompts == "full")
+            anatomy, reader = attach(model, prompts=prompts != "off"), None
+            if prompts != "off":
+                reader = reader_of(self.call, anatomy, options.layers, full=prompts == "full", kernels=kernels)
             collector = StepCollector(model, anatomy, options, reader)
-        kernels = self.settings.kernels == "auto"
         steering = self.live if self.live is not None and self.live.engine is not None else None
         return Session(
             self.call,

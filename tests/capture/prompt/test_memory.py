@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from opentelemetry_instrumentation_corevital.capture.prompt.call_prompts import CallPrompts
-from opentelemetry_instrumentation_corevital.capture.prompt.parts import Reading
+from opentelemetry_instrumentation_corevital.capture.prompt.parts import Reading, no_kernels
 from opentelemetry_instrumentation_corevital.capture.prompt.surprisal import PromptSurprisal
 
 VOCABULARY, WIDTH, POSITIONS = 128_256, 8, 200
@@ -64,7 +64,7 @@ def test_surprisal_of_a_large_vocabulary_takes_less_than_64_mib(dtype: torch.dty
     ids = torch.randint(0, VOCABULARY, (prompts, POSITIONS // prompts))
     tokens = CallPrompts(prompts, ids.shape[1], ids, None, cached=False, encoded=False)
     model = Model(dtype)
-    taker = PromptSurprisal(Reading(tokens), model)
+    taker = PromptSurprisal(Reading(tokens, no_kernels), model)
     hidden = torch.randn(*ids.shape, WIDTH, dtype=dtype)
     with torch.no_grad(), Live() as live:
         taker.take((hidden,))

@@ -7,7 +7,7 @@ soft-cap and takes its window from the mask; the flash kernels take window, soft
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +83,9 @@ class Attended(_Applied):
         """Return the scores, which refer to neither query nor key."""
         applied = {field.name: getattr(self, field.name) for field in fields(_Applied)}
         return Scores(values=products(self.query[:, :, 0], self.key), **applied)
+
+
+_Taken = TypeVar("_Taken", bound=Scores | Attended)
 
 
 def implementation_of(name: str) -> Implementation:
@@ -167,16 +170,17 @@ def softmax_inputs(values: Tensor, applied: Scores) -> Tensor:
     return values
 
 
-def of_sequences(taken: Scores, rows: slice) -> Scores:
-    """Return the scores of some of the sequences."""
+def of_sequences(taken: _Taken, rows: slice) -> _Taken:
+    """Return the scores of some of the sequences, or what they are the products of."""
 
     def of(tensor: Tensor) -> Tensor:
         return tensor if len(tensor) == 1 else tensor[rows]
 
     sink = taken.learned_sink
+    own = ("values",) if isinstance(taken, Scores) else ("query", "key")
     return replace(
         taken,
-        values=taken.values[rows],
+        **{name: getattr(taken, name)[rows] for name in own},
         visible=None if taken.visible is None else of(taken.visible),
         biases=tuple(of(bias) for bias in taken.biases),
         learned_sink=sink if sink is None or sink.ndim == 1 else sink[rows],

@@ -112,7 +112,18 @@ def connections(weights: Tensor, visible: Tensor | None, keys: PromptKeys) -> tu
     ranked = weights.masked_fill(~seen[:, None], -1.0)
     if (missing := CONNECTIONS - ranked.shape[-1]) > 0:
         ranked = torch.nn.functional.pad(ranked, (0, missing), value=-1.0)
-    top, at = ranked.topk(CONNECTIONS, -1)
-    there = top >= 0  # false for NaN, too
-    index = keys.token[:, None].expand(-1, weights.shape[1], -1).gather(-1, at.clamp(max=keys.token.shape[1] - 1))
-    return index.where(there, -1).int(), top.where(there, torch.nan)
+    return kept_connections(*ranked.topk(CONNECTIONS, -1), keys)
+
+
+def kept_connections(weights: Tensor, at: Tensor, keys: PromptKeys) -> tuple[Tensor, Tensor]:
+    """Return the largest weights of each head by the prompt's own tokens; see `connections`.
+
+    Args:
+        weights: float32 [B, H, 8], the largest first; below 0 for a key that is not seen.
+        at: whole numbers [B, H, 8], the key that each is on.
+        keys: which keys are the prompt's.
+    """
+    there = weights >= 0  # false for NaN, too
+    at = at.long().clamp(max=keys.token.shape[1] - 1)
+    index = keys.token[:, None].expand(-1, weights.shape[1], -1).gather(-1, at)
+    return index.where(there, -1).int(), weights.where(there, torch.nan)

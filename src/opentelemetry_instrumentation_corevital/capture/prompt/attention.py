@@ -64,20 +64,25 @@ class PromptAttention:
         self.unknown = reason
 
     def _read(self, taken: Scores | Attended) -> LayerAttention | None:
-        if isinstance(taken, Attended):
-            taken = taken.multiplied()
-        rows, heads, keys = taken.values.shape
-        every = self._reading.tokens.every(rows)
+        of_heads = taken.query if isinstance(taken, Attended) else taken.values
+        keys = (taken.key if isinstance(taken, Attended) else taken.values).shape[2]
+        every = self._reading.tokens.every(len(of_heads))
         if every is None or (self._reading.tokens.encoded and keys != self._reading.tokens.columns):
             self._reading.lose(OTHERS, BASIN, CONNECTIONS)
             return None
         if every > 1:
             taken = of_sequences(taken, slice(None, None, every))
-        prompts = self._prompt_keys(keys, taken.values.device)
-        step = max(1, SLICE_BYTES // (heads * keys * 4))
+        prompts = self._prompt_keys(keys, of_heads.device)
+        if isinstance(taken, Attended):
+            with self._reading.launches(of_heads.device) as launches:
+                found = None if launches is None else launches.attention(taken, prompts, full=self._full)
+            if found is not None:
+                return found
+            taken = taken.multiplied()
+        step = max(1, SLICE_BYTES // (of_heads.shape[1] * keys * 4))
         parts = [slice(start, start + step) for start in range(0, len(taken.values), step)]
-        found = [self._numbers(of_sequences(taken, part), PromptKeys(*(e[part] for e in prompts))) for part in parts]
-        basin, index, weight = zip(*found, strict=True)
+        numbers = [self._numbers(of_sequences(taken, part), PromptKeys(*(e[part] for e in prompts))) for part in parts]
+        basin, index, weight = zip(*numbers, strict=True)
         if not self._full:
             return torch.cat(basin), None, None
         return torch.cat(basin), torch.cat(index), torch.cat(weight)

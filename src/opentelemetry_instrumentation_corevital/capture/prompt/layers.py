@@ -85,6 +85,10 @@ class PromptLayers:
         rows, positions, width = after.shape
         step = max(1, _SLICE_BYTES // (4 * rows * width))
         parts = [slice(start, start + step) for start in range(0, positions, step)]
+        with self._reading.launches(after.device) as launches:
+            summed = None if launches is None else launches.layer_change(before, after, real)
+        if summed is not None:
+            return summed / real.sum(-1)
         if before.device != after.device:
             before = before.to(after.device)
         total = sum(layer_change(before[:, part], after[:, part], real[:, part]) for part in parts)

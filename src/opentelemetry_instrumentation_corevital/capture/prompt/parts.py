@@ -1,9 +1,14 @@
 """What the parts of a prompt analysis have in common: what they are of, and why one of them is absent."""
 
-from typing import Final
+import contextlib
+from collections.abc import Callable
+from typing import Final, Protocol
 
+import torch
 from torch import Tensor
 
+from ..attention.scores import Attended
+from ..definitions.prompt_numbers import PromptKeys
 from .call_prompts import CallPrompts
 
 SURPRISAL: Final = "prompt_surprisal"
@@ -16,15 +21,60 @@ SEVERAL: Final = "the prefill was not one pass"
 OTHERS: Final = "the prefill has other positions or rows than the prompt"
 
 
+class PromptKernels(Protocol):
+    """Makes the numbers of a prompt where it can read what they are made of."""
+
+    def surprisal(self, logits: Tensor, tokens: Tensor, out: Tensor) -> bool:
+        """Write the surprisal of tokens, bit; return whether that could be done.
+
+        Args:
+            logits: [R x C, V].
+            tokens: int64 [R, C].
+            out: float32 [R, C].
+        """
+
+    def layer_change(self, before: Tensor, after: Tensor, real: Tensor) -> Tensor | None:
+        """Return the sum over positions of 1 - cosine of two layers' outputs, float32 [B]; None where it cannot.
+
+        Args:
+            before, after: [B, P, D].
+            real: bool [B, P], which positions count.
+        """
+
+    def attention(
+        self, taken: Attended, keys: PromptKeys, *, full: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
+        """Return what the last query attends to; None where it cannot.
+
+        Args:
+            taken: the query, and the keys that it may see.
+            keys: which of them are which token of the prompt.
+            full: whether connections are kept.
+
+        Returns:
+            The basin score [B, H]; with `full` index and weight [B, H, 8] of the largest weights.
+        """
+
+
+Launches = Callable[[torch.device], contextlib.AbstractContextManager[PromptKernels | None]]
+
+
+def no_kernels(_device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Return a context whose value is None: torch's own operations make the numbers."""
+    return contextlib.nullcontext()
+
+
 class Reading:
     """The reading of one call's prefill.
 
     Args:
         tokens: its prompts.
+        launches: device -> a context whose value makes numbers there, or None.
     """
 
-    def __init__(self, tokens: CallPrompts) -> None:
+    def __init__(self, tokens: CallPrompts, launches: Launches) -> None:
         self.tokens = tokens
+        self.launches = launches
         self.first: int | None = None
         """The first column that the prefill has; None until a layer has shown it."""
         self.absent: dict[str, str] = {}

@@ -19,7 +19,7 @@ from ..model.structure import Anatomy
 from .attention import PromptAttention
 from .call_prompts import CallPrompts
 from .layers import PromptLayers
-from .parts import BASIN, CONNECTIONS, LAYERS, PARTS, SURPRISAL, Reading
+from .parts import BASIN, CONNECTIONS, LAYERS, PARTS, SURPRISAL, Launches, Reading
 from .surprisal import PromptSurprisal
 
 Array = NDArray[Any]
@@ -38,15 +38,23 @@ class PromptReader:
         tokens: the call's prompts, or why they are not known.
         selected: indices of the layers that are looked at.
         full: whether the largest attention weights are kept.
+        launches: what may make the numbers; see `Reading`.
     """
 
     def __init__(
-        self, model: nn.Module, anatomy: Anatomy, tokens: CallPrompts | str, selected: Iterable[int], *, full: bool
+        self,
+        model: nn.Module,
+        anatomy: Anatomy,
+        tokens: CallPrompts | str,
+        selected: Iterable[int],
+        *,
+        full: bool,
+        launches: Launches,
     ) -> None:
         known = CallPrompts(1, 0, None, None, False, False) if isinstance(tokens, str) else tokens
         chosen = frozenset(selected)
         kind = "cross" if known.encoded else "self"
-        self._reading = Reading(known)
+        self._reading = Reading(known, launches)
         self._layer_count = len(anatomy.layers)
         self._full = full
         self._layers = PromptLayers(self._reading, anatomy, chosen)

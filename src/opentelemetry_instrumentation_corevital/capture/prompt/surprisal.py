@@ -14,7 +14,7 @@ from ..definitions.prompt_numbers import surprisal
 from ..model.output_head import OutputHead, is_same, output_head
 from .parts import SURPRISAL, Reading
 
-SLICE_BYTES: Final = 48 * 1024 * 1024
+SLICE_BYTES: Final = 56 * 1024 * 1024
 """Of the logits that are there at once, and of what is made of them."""
 
 _OTHER: Final = "the model's logits are not what its output head makes of the last hidden state"
@@ -65,18 +65,25 @@ class PromptSurprisal:
         rows, columns = values.shape
         # A position's logits, the same as log-probabilities, and once more where these are made of a converted copy.
         narrow = head.weight.element_size()
-        size = head.weight.shape[0] * (narrow + 4 + (4 if narrow < 4 and not hidden.is_cuda else 0))
-        together = max(1, SLICE_BYTES // size)
+        with self._reading.launches(device) as launches:  # its kernel makes nothing of the logits but what is wanted
+            beside = 0 if launches is not None else 4 + (4 if narrow < 4 and not hidden.is_cuda else 0)
+        together = max(1, SLICE_BYTES // (head.weight.shape[0] * (narrow + beside)))
         height = min(rows, together)
         width = max(1, together // height)
         for top in range(0, rows, height):
             for left in range(0, columns, width):
                 part = slice(top, top + height), slice(left, min(left + width, columns))
                 logits = head.logits(hidden[part].flatten(0, 1))
-                values[part] = surprisal(logits, tokens[part].flatten()).view_as(values[part])
+                self._write(logits, tokens[part], values[part])
                 del logits  # before the next are made
         self.values = values.masked_fill_(~(real[:, 1:] & real[:, :-1]), torch.nan)
         self._last = head.logits(hidden[:, -1])
+
+    def _write(self, logits: Tensor, tokens: Tensor, out: Tensor) -> None:
+        with self._reading.launches(out.device) as launches:
+            written = launches is not None and launches.surprisal(logits, tokens, out)
+        if not written:
+            out.copy_(surprisal(logits, tokens.flatten()).view_as(out))
 
     def check(self, logits: Tensor) -> None:
         """Take the model's own logits [rows, V] of the last position."""

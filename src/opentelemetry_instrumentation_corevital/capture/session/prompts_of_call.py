@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from torch import Tensor
 
 from ...run import Run
+from ..backends.prompt_backend import prompt_kernels
 from ..collector.collector import StepCollector
 from ..isolation.dispatch_modes import has_numbers
 from ..model.structure import Anatomy
 from ..prompt.call_prompts import CallPrompts
+from ..prompt.parts import no_kernels
 from ..prompt.reader import PromptReader
 from .call_facts import Call
 
@@ -30,7 +32,9 @@ def prompts_of(call: Call) -> CallPrompts | str:
     return CallPrompts(shape[0], shape[1], ids, mask, cached, encoded)
 
 
-def reader_of(call: Call, anatomy: Anatomy, layers: Callable[[int], Iterable[int]], *, full: bool) -> PromptReader:
+def reader_of(
+    call: Call, anatomy: Anatomy, layers: Callable[[int], Iterable[int]], *, full: bool, kernels: bool
+) -> PromptReader:
     """Return what reads the prefill of a call.
 
     Args:
@@ -38,8 +42,10 @@ def reader_of(call: Call, anatomy: Anatomy, layers: Callable[[int], Iterable[int
         anatomy: of its model.
         layers: number of layers -> indices of those that are looked at.
         full: whether the largest attention weights are kept.
+        kernels: whether Triton's kernels may make the numbers.
     """
-    return PromptReader(call.model, anatomy, prompts_of(call), layers(len(anatomy.layers)), full=full)
+    selected, launches = layers(len(anatomy.layers)), prompt_kernels if kernels else no_kernels
+    return PromptReader(call.model, anatomy, prompts_of(call), selected, full=full, launches=launches)
 
 
 def add_analyses(runs: Sequence[Run], collector: StepCollector | None, why: str | None, *, failed: bool) -> None:
