@@ -43,6 +43,49 @@ def test_the_answer_risk_comes_back(tmp_path: Path) -> None:
     assert report_of(stored)["extensions"]["risk"]["answer_risk"] == 0.75
 
 
+@pytest.mark.parametrize("content", [False, True])
+def test_what_it_told_of_the_prompt_comes_along(tmp_path: Path, content: bool) -> None:
+    source = report(version="0.4.0")
+    heads = [{"query_indices": [2, 3], "key_indices": [0, 1], "weights": [0.9, 0.5]}] * 2
+    source["prompt_analysis"]["layers"] = [{"heads": heads, "basin_scores": [0.31, 0.2]}] * 2
+    source["model"]["num_layers"] = 2
+    write_file(tmp_path / "old", source)
+    run(tmp_path / "old", tmp_path / "new.db", content=content)
+    with open_store(tmp_path / "new.db") as store:
+        stored = store.run("last")
+    told = stored.prompt_analysis
+    assert told is not None
+    assert told.layer_transformation is not None
+    assert told.surprising is not None
+    assert told.layer_transformation.tolist() == pytest.approx([np.nan, 0.25], nan_ok=True)
+    assert (told.surprisal_mean, told.surprisal_max, told.surprising.tolist()) == (6.25, 11.5, [1, 2])
+    assert (told.basin, told.connections) == (None, None), "another definition: it stays in the report"
+    assert (told.surprisal is not None) == content
+    kept = report_of(stored)["prompt_analysis"]
+    assert kept["layers"] == source["prompt_analysis"]["layers"]
+    assert ("prompt_surprisals" in kept) == content
+    assert not stored.damage
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        {"layers": 3, "layer_transformations": "0.5", "prompt_surprisals": [None, "x"]},
+        {"layers": [{"heads": [{"key_indices": [1], "weights": []}]}], "layer_transformations": [1.0] * 40},
+    ],
+)
+def test_what_cannot_be_read_of_a_prompt_stays_in_the_report(tmp_path: Path, told: Any) -> None:
+    source = report(version="0.4.0")
+    source["prompt_analysis"], source["model"]["num_layers"] = told, 2
+    write_file(tmp_path / "old", source)
+    assert run(tmp_path / "old", tmp_path / "new.db", content=True).migrated == 1
+    with open_store(tmp_path / "new.db") as store:
+        stored = store.run("last")
+    assert stored.prompt_analysis is None
+    assert report_of(stored)["prompt_analysis"] == told
+
+
 @pytest.mark.parametrize("version", ["0.3.0", "0.4.0"])
 def test_a_report_shows_what_it_said(tmp_path: Path, version: str) -> None:
     source = report(version=version)
@@ -113,7 +156,15 @@ def test_a_migrated_run_exports_as_its_source(tmp_path: Path, version: str, cont
         quoted = ".extensions.narrative.summary"
         assert [each for each in found if not each.startswith(quoted)] == []
         lost = {each.rpartition(".")[2] for each in missing(source, exported)}
-        assert lost <= {"text", "token_ids", "output_text", "token_id", "token_text", "retrieved_doc_ids"}
+        assert lost <= {
+            "prompt_surprisals",
+            "text",
+            "token_ids",
+            "output_text",
+            "token_id",
+            "token_text",
+            "retrieved_doc_ids",
+        }
 
 
 def test_without_content_no_text_or_token_gets_in(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Reports of our runs are what the schema says: its fields, its words, its types; and the first CoreVital's options."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,17 @@ def run_once(cli: Cli, tiny_folder: str) -> Any:
     Path("rag.json").write_text(json.dumps(RETRIEVED))
 
     def run(*options: str) -> dict[str, Any]:
-        arguments = ("run", "-m", tiny_folder, "-p", "w5 w6", "--max-new-tokens", "12", "--rag-context", "rag.json")
+        arguments = (
+            "run",
+            "-m",
+            tiny_folder,
+            "-p",
+            "w5 w6 w7 w8",
+            "--max-new-tokens",
+            "12",
+            "--rag-context",
+            "rag.json",
+        )
         arguments = (*arguments, "--temperature", "0.8", "--top-k", "50", "--top-p", "0.95", "--seed", "42")
         code, _, err = cli(*arguments, "--write-json", "--store-content", *options)
         assert code == 0, err
@@ -49,7 +60,7 @@ def run_once(cli: Cli, tiny_folder: str) -> Any:
 
 
 def test_every_field_of_the_schema_is_there_or_left_out_for_a_reason(run_once: Any, cli: Cli) -> None:
-    written = run_once()
+    written = run_once("--prompt-analysis", "full")
     with open_store(cli.db) as store:
         run = store.run("last")
     # What a short run of a small healthy model lacks: a revision, somebody to blame, flags that can be judged.
@@ -130,13 +141,47 @@ def test_each_step_has_its_likeliest_tokens(run_once: Any, cli: Cli) -> None:
         )
 
 
+def test_what_the_prompt_tells_is_there(run_once: Any, cli: Cli) -> None:
+    told = run_once("--prompt-analysis", "full")["prompt_analysis"]
+    with open_store(cli.db) as store:
+        run = store.run("last")
+        found = run.prompt_analysis
+    assert found is not None
+    assert found.basin is not None
+    assert found.surprisal is not None
+    assert found.layer_transformation is not None
+    assert told["prompt_surprisals"] == pytest.approx(found.surprisal.tolist(), abs=1e-6)
+    assert told["layer_transformations"] == pytest.approx(found.layer_transformation[1:].tolist(), abs=1e-6)
+    assert run.summary.input_tokens is not None
+    strongest = found.top_connections(1)[0]
+    for layer, of_layer in enumerate(told["layers"]):
+        known = [math.nan if each is None else each for each in of_layer["basin_scores"]]
+        assert known == pytest.approx(found.basin[layer].tolist(), abs=1e-6, nan_ok=True)
+        for head in of_layer["heads"]:
+            assert set(head["query_indices"]) == {run.summary.input_tokens - 1}
+            assert len(head["query_indices"]) == len(head["key_indices"]) == len(head["weights"]) > 0
+    head = told["layers"][strongest.layer]["heads"][strongest.head]
+    assert (head["key_indices"][0], head["weights"][0]) == (strongest.token, pytest.approx(strongest.weight, abs=1e-6))
+
+
 def test_a_report_of_ours_is_exported_and_migrated_and_exported_again(run_once: Any, cli: Cli) -> None:
-    written = run_once()
+    written = run_once("--prompt-analysis", "full")
     assert cli("migrate", "--from-dir", "runs", "--to-db", "new.db", "--with-content")[1].startswith("1 migrated")
     assert json.loads(cli("export", "last", "--db", "new.db")[1]) == written
+    with open_store(cli.db) as store, open_store("new.db") as moved:
+        was, now = store.run("last").prompt_analysis, moved.run("last").prompt_analysis
+    assert was is not None
+    assert now is not None
+    assert was.connections is not None
+    assert now.connections is not None
+    assert now.surprising is not None
+    assert now.surprising.tolist() == was.surprising.tolist()  # type: ignore[union-attr]
+    assert now.connections.index.tolist() == was.connections.index.tolist()
+    for name in ("surprisal", "layer_transformation", "basin"):
+        assert getattr(now, name) == pytest.approx(getattr(was, name), abs=1e-6, nan_ok=True)
     assert cli("migrate", "--from-dir", "runs", "--to-db", "none.db")[1].startswith("1 migrated")
     without = cli("export", "last", "--db", "none.db")[1]
-    for content in ("doc-1", "Two", "wiki", "w5", "token_id"):
+    for content in ("doc-1", "Two", "wiki", "w5", "token_id", "prompt_surprisals"):
         assert content not in without
 
 

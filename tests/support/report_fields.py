@@ -63,7 +63,6 @@ LEFT_OUT: Final = {
     "timeline.layers.attention_summary.entropy_min": "in nats, which normalised entropies do not give back",
     "timeline.layers.attention_summary.entropy_max": "in nats, which normalised entropies do not give back",
     "timeline.layers.attention_summary.concentration_min": "the smallest over heads is not computed",
-    "prompt_analysis": "prompts are not analysed",
     "extensions.performance": "timings of the first CoreVital's own steps",
 }
 """Field, or object with all below it -> why no exported report has it."""

@@ -25,7 +25,11 @@ SPARED: Final = (
 
 def prompt_attributes(run: Run) -> dict[str, Any]:
     """Return what the span says of the prompt; nothing where it was not analysed."""
-    found = run.prompt_analysis
+    return told_of_prompt(run.prompt_analysis)
+
+
+def told_of_prompt(found: PromptAnalysis | None) -> dict[str, Any]:
+    """Return what a span says of an analysis; nothing where there is none."""
     if found is None:
         return {}
     changes, basins = found.layer_transformation, found.basin_by_layer()

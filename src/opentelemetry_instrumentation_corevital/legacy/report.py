@@ -18,6 +18,8 @@ from ..catalogue.alternative_names import COLUMNS
 from ..store.checked_attributes import is_id
 from ..store.stored_run import StoredRun
 from .report_alternatives import FIELD, told_steps
+from .report_prompt import FIELD as PROMPT
+from .report_prompt import prompt_told
 from .report_timeline import ReportColumns, ReportStep, field_of, unpack
 from .report_words import risk_factors
 
@@ -115,6 +117,7 @@ def _native(run: StoredRun) -> dict[str, Any]:
         ),
         "prompt": _present({"text": prompt, "num_tokens": summary.input_tokens}),
         "generated": _present({"output_text": answer, "token_ids": ids, "num_tokens": generated}),
+        **_of_prompt(run),
         "timeline": [],
         "summary": _present(
             {
@@ -130,6 +133,11 @@ def _native(run: StoredRun) -> dict[str, Any]:
         ),
         "extensions": _extensions(run),
     }
+
+
+def _of_prompt(run: StoredRun) -> dict[str, Any]:
+    told = prompt_told(run.prompt_analysis, run.summary.input_tokens)
+    return {PROMPT: told} if told else {}
 
 
 def _extensions(run: StoredRun) -> dict[str, Any]:

@@ -31,12 +31,13 @@ from ..store.run_data_rows import whole_run_data
 from ..store.span_rows import SpanFields, rows_of
 from .report_alternatives import columns_told
 from .report_extensions import own_run, without_own
+from .report_prompt import SURPRISALS, prompt_read, read_columns
 from .report_timeline import ReportColumns, pack
 
 SCHEMAS: Final = ("0.3", "0.4")
 _CONTENT: Final = frozenset(
     (
-        *("text", "output_text", "token_ids", "token_id", "token_text", "tokens", "prompt_text"),
+        *(SURPRISALS, "text", "output_text", "token_ids", "token_id", "token_text", "tokens", "prompt_text"),
         *("retrieved_doc_ids", "retrieved_doc_titles", "retrieval_metadata", "metadata"),
     )
 )
@@ -82,6 +83,11 @@ def read_report(report: Any, settings: Settings, *, content: bool) -> Report:
     prompt, generated, summary = (_object(report, each) for each in ("prompt", "generated", "summary"))
     columns, rest = pack(timeline)
     columns |= columns_told(timeline, content=content)
+    own = own_run(report)
+    of_prompt, told_of_prompt = read_columns(
+        prompt_read(report, whole(_object(report, "model").get("num_layers")), own=own is not None), content=content
+    )
+    columns |= of_prompt
     _derive(columns, _object(report, "model").get("num_attention_heads"))
     steps = _count(generated.get("num_tokens"), summary.get("generated_tokens"), len(timeline))
     end_ns = _created_ns(report)
@@ -97,6 +103,7 @@ def read_report(report: Any, settings: Settings, *, content: bool) -> Report:
         **_request(_object(report, "run_config")),
         **_judgements(report, version, content=content),
         **_summaries(columns),
+        **told_of_prompt,
         **_prompt_hash(prompt.get("text"), settings),
     }
     if content:
@@ -106,7 +113,6 @@ def read_report(report: Any, settings: Settings, *, content: bool) -> Report:
     kept = kept if content else _without_content(kept, _narrative(report, content=False))
     columns[REPORT] = np.frombuffer(json.dumps(kept, separators=(",", ":")).encode("utf-8", "replace"), np.uint8)
     start_ns, service = end_ns - int(1e6 * _seconds(summary)), "corevital-migrated"
-    own = own_run(report)
     if own is not None:
         attributes = own.attributes if content else own.without_content()
         if semconv.MIGRATED_FROM in attributes:  # the narrative is not ours, and may quote
