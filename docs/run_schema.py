@@ -93,6 +93,7 @@ def run_schema() -> dict[str, Any]:
             "events": {"type": "array", "items": {"$ref": "#/$defs/event"}},
             "columns": {"$ref": "#/$defs/columns"},
             "alternatives": {"$ref": "#/$defs/alternatives"},
+            "prompt_analysis": {"$ref": "#/$defs/prompt_analysis"},
             "dropped": {"$ref": "#/$defs/dropped"},
             "damage": {"type": "object", "additionalProperties": {"type": "string"}},
         },
@@ -144,6 +145,29 @@ def _definitions() -> dict[str, Any]:
                         "token_id": {"type": "integer", "minimum": 0},
                     },
                 },
+            },
+        },
+        "prompt_analysis": {
+            "description": "What the prefill tells of the prompt; null for a number that could not be told. The "
+            "surprisal of every token is content.",
+            "type": "object",
+            "required": ["first", "absent"],
+            "additionalProperties": False,
+            "properties": {
+                "first": {"type": "integer", "minimum": 0},
+                "surprisal_mean": {"type": "number"},
+                "surprisal_max": {"type": "number"},
+                **{
+                    name: {"$ref": "#/$defs/values"}
+                    for name in ("surprising", "surprisal", "layer_transformation", "basin")
+                },
+                "connections": {
+                    "type": "object",
+                    "required": ["index", "weight"],
+                    "additionalProperties": False,
+                    "properties": {name: {"$ref": "#/$defs/values"} for name in ("index", "weight")},
+                },
+                "absent": {"type": "object", "additionalProperties": {"type": "string"}},
             },
         },
         "values": {

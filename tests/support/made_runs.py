@@ -14,6 +14,8 @@ from opentelemetry_instrumentation_corevital.run import (
     Decoding,
     Intervention,
     ModelInfo,
+    PromptAnalysis,
+    PromptConnections,
     Run,
 )
 
@@ -123,4 +125,20 @@ def agreeing_run(steps: int = 12, layers: int = 3) -> Run:
     values |= {"entropy": 0.5, "entropy_min": 0.25, "entropy_max": 0.75}
     for name, value in values.items():
         run.columns[f"attention_{name}"] = np.full((steps, layers), value, np.float32)
+    return run
+
+
+def add_prompt(run: Run) -> Run:
+    """Give a run the analysis in full of a prompt of 8 tokens, by 2 layers of 2 heads; return it."""
+    index = np.full((2, 2, 8), -1, np.int32)
+    index[0, 0, :2] = index[0, 1, :2] = index[1, 0, :2] = 0, 3
+    index[1, 1, 0] = 0
+    index[0, 0, 2] = 5
+    weight = np.where(index >= 0, np.float32(0.5), np.float32(np.nan)).astype(np.float32)
+    run.prompt_analysis = PromptAnalysis.of(
+        np.arange(1, 8, dtype=np.float32),
+        layer_transformation=np.array([np.nan, 0.125], np.float32),
+        basin=np.array([[0.4, 0.1], [0.7, 2.0]], np.float32),
+        connections=PromptConnections(index, weight),
+    )
     return run

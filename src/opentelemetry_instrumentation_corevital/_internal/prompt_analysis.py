@@ -11,6 +11,9 @@ from .short_repr import short_repr
 
 MOST_SURPRISING: Final = 10
 """Positions of the most surprising tokens that are named."""
+NEGLECTED_BELOW: Final = 0.5
+"""Basin score below which a layer is said to neglect the prompt's middle third: half of what a uniform row gives it.
+That is a convention, and no verdict rests on it."""
 CONNECTIONS: Final = 8
 """Weights that are kept of a head: its largest."""
 
@@ -91,7 +94,7 @@ class PromptAnalysis:
             means: NDArray[np.float32] = (sums / known.sum(1)).astype(np.float32)
         return means
 
-    def neglected_layers(self, below: float) -> list[int]:
+    def neglected_layers(self, below: float = NEGLECTED_BELOW) -> list[int]:
         """Return the layers whose basin score is below this, the lowest first."""
         scores = self.basin_by_layer()
         if scores is None:

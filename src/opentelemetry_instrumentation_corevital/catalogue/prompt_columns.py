@@ -71,7 +71,7 @@ _BASIN: Final = SignalEntry(
     "cannot see the middle third, so that a uniform causal matrix scores 0.31 there and not the 0.5 that was called "
     "balanced; below 0.3, which was to mean neglect, were 70 to 99 % of the heads of its four demonstration traces",
     stands_out="far below 1 in most heads: what stands in the middle of the prompt is hardly attended to as the "
-    "answer begins",
+    "answer begins. `corevital show` counts the layers whose mean over heads is below 0.5; that limit is a convention",
     default=_DEFAULT,
     also=(prompt_span_names.BASIN_SCORE,),
 )

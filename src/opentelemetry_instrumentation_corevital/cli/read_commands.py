@@ -103,6 +103,7 @@ def show(
     db: Database = None,
     steps: Annotated[bool, typer.Option("--steps", help="Print every step.")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="Draw layers x steps as heat maps.")] = False,
+    prompt: Annotated[bool, typer.Option("--prompt", help="Print the prompt analysis.")] = False,
     signal: Annotated[
         list[str] | None,
         typer.Option(
@@ -119,7 +120,7 @@ def show(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="With --html or --steps: whose tokenizer reads the token ids; default: the run's model.",
+            help="With --html, --steps or --prompt: whose tokenizer reads the token ids; default: the run's model.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -133,13 +134,22 @@ def show(
     """
     one_format(as_json=as_json, as_csv=as_csv)
     _check_combination(
-        html=html, tokenizer=tokenizer, steps=steps, layers=layers, signal=signal, as_json=as_json, as_csv=as_csv
+        html=html,
+        tokenizer=tokenizer,
+        steps=steps,
+        prompt=prompt,
+        layers=layers,
+        signal=signal,
+        as_json=as_json,
+        as_csv=as_csv,
     )
     signals = _known(signal or ())
     layers = layers or bool(signals)
     with open_store(database(db)) as store:
         stored = store.run(run_id)
-        columns = store.columns(stored) if steps or layers or html is not None or as_csv else None  # names damage
+        columns = (
+            store.columns(stored) if steps or prompt or layers or html is not None or as_csv else None
+        )  # names damage
     if html is not None:
         from .html_file import write_page
 
@@ -150,6 +160,11 @@ def show(
         write_csv(rows, names)
     elif as_json:
         _print_run(stored, columns_json(stored, signals) if layers else None)
+    elif prompt:
+        from .prompt_tables import show_prompt  # NumPy
+
+        show_prompt(readable(stored), tokenizer)
+        console().print(_named(stored), read_from(db), sep=", ", style="dim", soft_wrap=True)
     elif layers:
         _show_layers(stored, columns, signals)
         console().print(_named(stored), read_from(db), sep=", ", style="dim", soft_wrap=True)
@@ -162,9 +177,12 @@ def show(
 def _print_run(stored: StoredRun, columns: Mapping[str, Any] | None) -> None:
     """Print a run as JSON."""
     from ..presentation.alternative_tokens import alternatives_json  # NumPy
+    from ..presentation.prompt_text import prompt_json
 
     more = {} if columns is None else {"columns": columns}
-    print_json({**stored.as_dict(), **alternatives_json(readable(stored).columns), **more})
+    whole = readable(stored)
+    told = {**alternatives_json(whole.columns), **prompt_json(whole.prompt_analysis)}
+    print_json({**stored.as_dict(), **told, **more})
 
 
 def _signals() -> Sequence[str]:
@@ -190,6 +208,7 @@ def _check_combination(
     html: Path | None,
     tokenizer: str | None,
     steps: bool,
+    prompt: bool,
     layers: bool,
     signal: Sequence[str] | None,
     as_json: bool,
@@ -202,11 +221,19 @@ def _check_combination(
     """
     given = {"--layers": layers, "--signal": bool(signal), "--json": as_json, "--csv": as_csv}
     if html is not None:
+        for name, there in {**given, "--steps": steps, "--prompt": prompt}.items():
+            if there:
+                raise UserError(
+                    f"--html writes a page that has steps, layers and prompt, so {name} does not go with it."
+                )
+    elif tokenizer is not None and not (steps or prompt):
+        raise UserError("--tokenizer goes with --html, --steps or --prompt.")
+    if prompt:
         for name, there in {**given, "--steps": steps}.items():
             if there:
-                raise UserError(f"--html writes a page that has steps and layers, so {name} does not go with it.")
-    elif tokenizer is not None and not steps:
-        raise UserError("--tokenizer goes with --html or --steps.")
+                raise UserError(
+                    f"--prompt and {name} do not go together: --prompt prints tables of the prompt; --json has it, too."
+                )
     if steps:
         for name, there in given.items():
             if there:

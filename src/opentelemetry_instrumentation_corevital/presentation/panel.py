@@ -23,6 +23,7 @@ from .answer_text import ABSENT as ANSWER_ABSENT
 from .answer_text import answer_text
 from .evidence_text import evidence_text
 from .interventions import intervention_lines
+from .prompt_text import prompt_lines
 from .shapes import UNKNOWN, WHOLE, Dropped, EventShape
 
 BARS: Final = "▁▂▃▄▅▆▇█"
@@ -110,6 +111,8 @@ def _lines(
         lines.append(("interventions", Text("\n".join(done), "magenta")))
     lines += _blamed(attributes, absent or {}, dropped)
     lines += filter(None, (_line(each, attributes) for each in SIGNALS))
+    if told := prompt_lines(attributes):
+        lines.append(("prompt", _prompt(told)))
     lines.append(("tokens", _tokens(attributes)))
     lines.append(("model", _model(attributes)))
     lines.append(("decoding", _decoding(attributes)))
@@ -129,6 +132,11 @@ def _lines(
     if any(dropped):
         lines.append(("dropped", dropped_text(dropped)))
     return lines
+
+
+def _prompt(told: Sequence[tuple[Sequence[float], str]]) -> Text:
+    bars = (sparkline(values, _SPARKLINE_WIDTH) for values, _ in told)
+    return Text("\n".join(f"{bar}  {line}".strip() for bar, (_, line) in zip(bars, told, strict=True)))
 
 
 def _answer(attributes: Mapping[str, Any], absent: Mapping[str, Any]) -> list[tuple[str, str | Text]]:

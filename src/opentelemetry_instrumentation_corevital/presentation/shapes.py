@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
+from .._internal.prompt_analysis import PromptAnalysis
+
 
 class Dropped(NamedTuple):
     """How much of a span the SDK's limits dropped."""
@@ -109,6 +111,8 @@ class RunShape(Protocol):
     def interventions(self) -> Sequence[EventShape]: ...
     @property
     def columns(self) -> Mapping[str, NDArray[Any]]: ...
+    @property
+    def prompt_analysis(self) -> PromptAnalysis | None: ...
     @property
     def label(self) -> Any: ...
     @property

@@ -12,10 +12,11 @@ from .. import semconv
 from .._internal.values import plain
 from ..assessment import run_attributes
 from ..assessment.layer_arrays import layer_attributes
+from ..assessment.prompt_on_span import absent_of_prompt, prompt_attributes
 from ..assessment.verdict_attributes import INTERVENTION, verdict_attributes
 from ..catalogue import alternative_names, intervention_names
 from ..catalogue.fitting import fitting
-from ..run import Intervention, Run
+from ..run import Intervention, PromptAnalysis, Run
 from .shapes import WHOLE, Dropped, EventShape
 
 
@@ -64,8 +65,14 @@ class ShownRun:
             **run_attributes.summary_attributes(run),
             **series,
             **layer_attributes(run),
-            **run_attributes.absent_attribute({**run.absent, **holes}),
+            **prompt_attributes(run),
+            **run_attributes.absent_attribute({**run.absent, **absent_of_prompt(run.prompt_analysis), **holes}),
         }
+
+    @property
+    def prompt_analysis(self) -> PromptAnalysis | None:
+        """Return what the run tells of its prompt."""
+        return self.run.prompt_analysis
 
     @property
     def interventions(self) -> Sequence[EventShape]:

@@ -9,6 +9,7 @@ from ...timeline import lines
 from .absence_view import absence_view
 from .content_view import content_view
 from .map_view import layer_table, maps_view
+from .prompt_view import prompt_view
 from .raw_view import raw_view
 from .settings_view import settings_view
 from .strip_view import strip_view
@@ -45,6 +46,7 @@ def run_page_view(run: RunShape, tokens: Sequence[str] | None) -> dict[str, Any]
         "step_table": step_table(found) if found else None,
         "maps": maps,
         "map_table": layer_table(maps["maps"][0]) if maps["maps"] else None,
+        "prompt": prompt_view(run),
         "content": content_view(run),
         "settings": settings_view(run),
         "absence": absence_view(run),

@@ -7,6 +7,7 @@ import { mountCould } from "./run_could.js";
 import { cursorNow, limitCursor, moveCursor } from "./run_cursor.js";
 import { fillLayerTable, mountMaps, showMapScale } from "./run_maps.js";
 import { linkPlot } from "./run_plot.js";
+import { mountPrompt } from "./run_prompt.js";
 import { mountReadout } from "./run_readout.js";
 import { mountStrip } from "./run_strip.js";
 import { addTimelines } from "./run_timelines.js";
@@ -81,3 +82,4 @@ document.addEventListener("keydown", (event) => {
 });
 
 if (document.getElementById("timelines-data") !== null) startRun();
+if (document.getElementById("prompt-data") !== null) mountPrompt();
