@@ -101,6 +101,33 @@ def run_schema() -> dict[str, Any]:
     }
 
 
+def _prompt_analysis() -> dict[str, Any]:
+    """Return the part that tells of the prompt."""
+    return {
+        "description": "What the prefill tells of the prompt; null for a number that could not be told. The "
+        "surprisal of every token is content.",
+        "type": "object",
+        "required": ["first", "absent"],
+        "additionalProperties": False,
+        "properties": {
+            "first": {"type": "integer", "minimum": 0},
+            "surprisal_mean": {"type": "number"},
+            "surprisal_max": {"type": "number"},
+            **{
+                name: {"$ref": "#/$defs/values"}
+                for name in ("surprising", "surprisal", "layer_transformation", "basin")
+            },
+            "connections": {
+                "type": "object",
+                "required": ["index", "weight"],
+                "additionalProperties": False,
+                "properties": {name: {"$ref": "#/$defs/values"} for name in ("index", "weight")},
+            },
+            "absent": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    }
+
+
 def _definitions() -> dict[str, Any]:
     """Return the parts that a Run is made of, by name."""
     return {
@@ -147,29 +174,7 @@ def _definitions() -> dict[str, Any]:
                 },
             },
         },
-        "prompt_analysis": {
-            "description": "What the prefill tells of the prompt; null for a number that could not be told. The "
-            "surprisal of every token is content.",
-            "type": "object",
-            "required": ["first", "absent"],
-            "additionalProperties": False,
-            "properties": {
-                "first": {"type": "integer", "minimum": 0},
-                "surprisal_mean": {"type": "number"},
-                "surprisal_max": {"type": "number"},
-                **{
-                    name: {"$ref": "#/$defs/values"}
-                    for name in ("surprising", "surprisal", "layer_transformation", "basin")
-                },
-                "connections": {
-                    "type": "object",
-                    "required": ["index", "weight"],
-                    "additionalProperties": False,
-                    "properties": {name: {"$ref": "#/$defs/values"} for name in ("index", "weight")},
-                },
-                "absent": {"type": "object", "additionalProperties": {"type": "string"}},
-            },
-        },
+        "prompt_analysis": _prompt_analysis(),
         "values": {
             "type": "array",
             "items": {"anyOf": [{"type": ["number", "boolean", "null"]}, {"$ref": "#/$defs/values"}]},

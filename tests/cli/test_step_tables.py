@@ -117,7 +117,7 @@ def test_json_and_csv_have_the_alternatives_with_their_ids(cli: Cli, choosing: R
 
 def test_a_tokenizer_goes_with_steps_and_pages_alone(cli: Cli, choosing: Run) -> None:
     code, _, err = cli("show", "last", "--tokenizer", "org/model")
-    assert (code, err.count("--tokenizer goes with --html or --steps")) == (1, 1)
+    assert (code, err.count("--tokenizer goes with --html, --steps or --prompt")) == (1, 1)
 
 
 def test_without_run_data_the_recorded_steps_are_the_rows(cli: Cli) -> None:

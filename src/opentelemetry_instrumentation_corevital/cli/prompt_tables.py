@@ -31,9 +31,9 @@ def show_prompt(run: "StoredRun", tokenizer: str | None) -> None:
     if found is None:
         out.print(_NOTHING, soft_wrap=True)
         return
-    from .prompt_texts import prompt_texts  # transformers
+    from .prompt_pieces import prompt_pieces  # transformers
 
-    texts = prompt_texts(run, tokenizer)
+    pieces = prompt_pieces(run, tokenizer)
     note = first_note(found)
     if note is not None:
         out.print(note, soft_wrap=True)
@@ -41,7 +41,7 @@ def show_prompt(run: "StoredRun", tokenizer: str | None) -> None:
         out.print(f"surprisal: mean {found.surprisal_mean:.2f}, max {found.surprisal_max:.2f} bit")
     if found.surprisal is not None:
         out.print(sparkline(found.surprisal.tolist(), min(_WIDTH, out.width)))
-    for table in (_surprising(found, texts), _layers(found), _attended(found, texts)):
+    for table in (_surprising(found, pieces), _layers(found), _attended(found, pieces)):
         if table is not None:
             out.print()
             out.print(table.title, style="bold")
@@ -51,18 +51,18 @@ def show_prompt(run: "StoredRun", tokenizer: str | None) -> None:
         out.print(f"not there: {what}: {reason}", style="dim", soft_wrap=True)
 
 
-def _surprising(found: "PromptAnalysis", texts: Sequence[str] | None) -> Table | None:
+def _surprising(found: "PromptAnalysis", pieces: Sequence[str] | None) -> Table | None:
     tokens = surprising_tokens(found)
     if not tokens:
         return None
     table = _table(
         "The most surprising tokens of the prompt", "token", *(["bit"] if found.surprisal is not None else [])
     )
-    if texts is not None:
+    if pieces is not None:
         table.add_column("text")
     for token, bits in tokens:
         cells = [str(token), *([] if found.surprisal is None else ["-" if bits is None else f"{bits:.2f}"])]
-        table.add_row(*cells, *_text(token, texts))
+        table.add_row(*cells, *_text(token, pieces))
     return table
 
 
@@ -79,15 +79,15 @@ def _layers(found: "PromptAnalysis") -> Table | None:
     return table
 
 
-def _attended(found: "PromptAnalysis", texts: Sequence[str] | None) -> Table | None:
+def _attended(found: "PromptAnalysis", pieces: Sequence[str] | None) -> Table | None:
     tokens = attended_tokens(found)
     if not tokens:
         return None
     table = _table("What the last token attends to", "token", "heads", "mean weight")
-    if texts is not None:
+    if pieces is not None:
         table.add_column("text")
     for each in tokens:
-        table.add_row(str(each.token), str(each.heads), f"{each.weight:.3f}", *_text(each.token, texts))
+        table.add_row(str(each.token), str(each.heads), f"{each.weight:.3f}", *_text(each.token, pieces))
     return table
 
 
@@ -98,10 +98,10 @@ def _table(title: str, *names: str) -> Table:
     return table
 
 
-def _text(token: int, texts: Sequence[str] | None) -> tuple[Text, ...]:
-    if texts is None:
+def _text(token: int, pieces: Sequence[str] | None) -> tuple[Text, ...]:
+    if pieces is None:
         return ()
-    return (Text(one_line(texts[token].replace("\n", "\u21b5"), _MOST_TEXT) if token < len(texts) else "-"),)
+    return (Text(one_line(pieces[token].replace("\n", "\u21b5"), _MOST_TEXT) if token < len(pieces) else "-"),)
 
 
 def _number(value: float | None, digits: int) -> str:

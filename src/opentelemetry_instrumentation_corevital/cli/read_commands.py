@@ -44,6 +44,23 @@ _MOST_CELL: Final = 200
 _MOST_STEPS: Final = 5000
 """Rows of a table of steps: laying out more takes minutes."""
 
+_ALONE: Final = {
+    "--steps": "--steps prints a table of the steps, --csv writes a row per step, --layers --csv one per step and "
+    "layer, --json --layers adds both to the verdict.",
+    "--prompt": "--prompt prints tables of the prompt; --json has it, too.",
+}
+"""Options with which no other goes, and what to do."""
+
+DrawnSignals = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--signal",
+        metavar="SIGNAL",
+        help="What --layers draws; may be given more than once.",
+        autocompletion=lambda: list(_signals()),
+    ),
+]
+
 _STEP_COLUMNS: Final = {
     "step": semconv.STEP_INDEX,
     **{each.step.heading: each.step_name for each in step_fields(full=True) if each.step and each.step.heading},
@@ -104,15 +121,7 @@ def show(
     steps: Annotated[bool, typer.Option("--steps", help="Print every step.")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="Draw layers x steps as heat maps.")] = False,
     prompt: Annotated[bool, typer.Option("--prompt", help="Print the prompt analysis.")] = False,
-    signal: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--signal",
-            metavar="SIGNAL",
-            help="What --layers draws; may be given more than once.",
-            autocompletion=lambda: list(_signals()),
-        ),
-    ] = None,
+    signal: DrawnSignals = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one page that needs nothing else, for any browser.")
     ] = None,
@@ -133,23 +142,14 @@ def show(
     Example: corevital show last --layers
     """
     one_format(as_json=as_json, as_csv=as_csv)
-    _check_combination(
-        html=html,
-        tokenizer=tokenizer,
-        steps=steps,
-        prompt=prompt,
-        layers=layers,
-        signal=signal,
-        as_json=as_json,
-        as_csv=as_csv,
-    )
+    given = {"--layers": layers, "--signal": bool(signal), "--json": as_json, "--csv": as_csv}
+    _check_combination({**given, "--steps": steps, "--prompt": prompt}, html=html, tokenizer=tokenizer)
     signals = _known(signal or ())
     layers = layers or bool(signals)
     with open_store(database(db)) as store:
         stored = store.run(run_id)
-        columns = (
-            store.columns(stored) if steps or prompt or layers or html is not None or as_csv else None
-        )  # names damage
+        needed = steps or prompt or layers or html is not None or as_csv
+        columns = store.columns(stored) if needed else None  # names damage
     if html is not None:
         from .html_file import write_page
 
@@ -161,9 +161,7 @@ def show(
     elif as_json:
         _print_run(stored, columns_json(stored, signals) if layers else None)
     elif prompt:
-        from .prompt_tables import show_prompt  # NumPy
-
-        show_prompt(readable(stored), tokenizer)
+        _show_prompt(stored, tokenizer)
         console().print(_named(stored), read_from(db), sep=", ", style="dim", soft_wrap=True)
     elif layers:
         _show_layers(stored, columns, signals)
@@ -185,6 +183,12 @@ def _print_run(stored: StoredRun, columns: Mapping[str, Any] | None) -> None:
     print_json({**stored.as_dict(), **told, **more})
 
 
+def _show_prompt(stored: StoredRun, tokenizer: str | None) -> None:
+    from .prompt_tables import show_prompt  # NumPy
+
+    show_prompt(readable(stored), tokenizer)
+
+
 def _signals() -> Sequence[str]:
     from ..presentation.heat_map import SIGNALS  # NumPy
 
@@ -203,44 +207,27 @@ def _known(signals: Sequence[str]) -> Sequence[str]:
     return tuple(dict.fromkeys(signals))
 
 
-def _check_combination(
-    *,
-    html: Path | None,
-    tokenizer: str | None,
-    steps: bool,
-    prompt: bool,
-    layers: bool,
-    signal: Sequence[str] | None,
-    as_json: bool,
-    as_csv: bool,
-) -> None:
+def _check_combination(given: Mapping[str, bool], *, html: Path | None, tokenizer: str | None) -> None:
     """Refuse options of which one would not be heard.
+
+    Args:
+        given: option -> whether it is given.
+        html: the file of --html.
+        tokenizer: of --tokenizer.
 
     Raises:
         UserError: naming two.
     """
-    given = {"--layers": layers, "--signal": bool(signal), "--json": as_json, "--csv": as_csv}
+    there = [name for name, is_given in given.items() if is_given]
     if html is not None:
-        for name, there in {**given, "--steps": steps, "--prompt": prompt}.items():
-            if there:
-                raise UserError(
-                    f"--html writes a page that has steps, layers and prompt, so {name} does not go with it."
-                )
-    elif tokenizer is not None and not (steps or prompt):
+        for name in there:
+            raise UserError(f"--html writes a page that has steps, layers and prompt, so {name} does not go with it.")
+    elif tokenizer is not None and not (given["--steps"] or given["--prompt"]):
         raise UserError("--tokenizer goes with --html, --steps or --prompt.")
-    if prompt:
-        for name, there in {**given, "--steps": steps}.items():
-            if there:
-                raise UserError(
-                    f"--prompt and {name} do not go together: --prompt prints tables of the prompt; --json has it, too."
-                )
-    if steps:
-        for name, there in given.items():
-            if there:
-                raise UserError(
-                    f"--steps and {name} do not go together: --steps prints a table of the steps, --csv writes a row "
-                    "per step, --layers --csv one per step and layer, --json --layers adds both to the verdict."
-                )
+    for alone, why in _ALONE.items():
+        others = [name for name in there if name != alone]
+        if given[alone] and others:
+            raise UserError(f"{alone} and {others[0]} do not go together: {why}")
 
 
 def _named(stored: StoredRun) -> str:

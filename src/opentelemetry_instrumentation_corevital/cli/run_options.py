@@ -115,7 +115,6 @@ PromptAnalysisOption = Annotated[
         "--prompt-analysis",
         metavar="MODE",
         help="What is told of the prompt: off, summary (default) or full, which keeps what each head attends to most.",
-        rich_help_panel=_RECORD,
     ),
 ]
 RiskThreshold = Annotated[

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._internal.prompt_analysis import CONNECTIONS as KEPT
-from .._internal.values import number
+from .._internal.values import number, whole
 from ..assessment.prompt_arrays import prompt_arrays
 from ..assessment.prompt_on_span import told_of_prompt
 from ..catalogue.definitions import MOST_LAYERS
@@ -25,8 +25,6 @@ _CHANGES: Final = "layer_transformations"
 _FIRST: Final = "first_token"
 _DIGITS: Final = 6
 _MOST_TOKENS: Final = 2**24
-
-Array = NDArray[Any]
 
 
 def prompt_told(found: PromptAnalysis | None, prompt_tokens: int | None) -> dict[str, Any]:
@@ -67,18 +65,18 @@ def _layers(found: PromptAnalysis, prompt_tokens: int | None) -> list[dict[str, 
     ]
 
 
-def _pairs(kept: PromptConnections, layer: int) -> Sequence[tuple[Array, Array]]:
+def _pairs(kept: PromptConnections, layer: int) -> Sequence[tuple[NDArray[Any], NDArray[Any]]]:
     return list(zip(kept.index[layer], kept.weight[layer], strict=True))
 
 
-def _head(index: Array, weight: Array, last: int | None) -> dict[str, Any]:
+def _head(index: NDArray[Any], weight: NDArray[Any], last: int | None) -> dict[str, Any]:
     there = index >= 0
     keys = index[there].tolist()
     queries = {} if last is None else {"query_indices": [last] * len(keys)}
     return {**queries, "key_indices": keys, "weights": _rounded(weight[there])}
 
 
-def _rounded(values: Array) -> list[float | None]:
+def _rounded(values: NDArray[Any]) -> list[float | None]:
     return [round(value, _DIGITS) if np.isfinite(value) else None for value in np.asarray(values, np.float64).tolist()]
 
 
@@ -111,8 +109,12 @@ def prompt_read(report: Mapping[str, Any], layers: int | None, *, own: bool) -> 
     )
 
 
-def read_columns(found: PromptAnalysis | None, *, content: bool) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Return the columns of run data and the span attributes of what a report tells of the prompt."""
+def read_columns(
+    report: Mapping[str, Any], *, own: bool, content: bool
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return what a report tells of the prompt as columns of run data and attributes; see `prompt_read`."""
+    model = report.get("model")
+    found = prompt_read(report, whole(model.get("num_layers")) if isinstance(model, dict) else None, own=own)
     return prompt_arrays(found, content=content), told_of_prompt(found)
 
 

@@ -31,7 +31,7 @@ from ..store.run_data_rows import whole_run_data
 from ..store.span_rows import SpanFields, rows_of
 from .report_alternatives import columns_told
 from .report_extensions import own_run, without_own
-from .report_prompt import SURPRISALS, prompt_read, read_columns
+from .report_prompt import SURPRISALS, read_columns
 from .report_timeline import ReportColumns, pack
 
 SCHEMAS: Final = ("0.3", "0.4")
@@ -78,16 +78,12 @@ def read_report(report: Any, settings: Settings, *, content: bool) -> Report:
     version = _field(report, "schema_version", str)
     if not version.startswith(SCHEMAS):
         raise ReportError(f"schema_version: is {version!r}, 0.3.0 and 0.4.0 are known")
-    trace_id, span_id = ids_of(report)
-    timeline = _objects(report, "timeline")
+    (trace_id, span_id), timeline = ids_of(report), _objects(report, "timeline")
     prompt, generated, summary = (_object(report, each) for each in ("prompt", "generated", "summary"))
     columns, rest = pack(timeline)
-    columns |= columns_told(timeline, content=content)
     own = own_run(report)
-    of_prompt, told_of_prompt = read_columns(
-        prompt_read(report, whole(_object(report, "model").get("num_layers")), own=own is not None), content=content
-    )
-    columns |= of_prompt
+    of_prompt, prompt_told = read_columns(report, own=own is not None, content=content)
+    columns |= columns_told(timeline, content=content) | of_prompt
     _derive(columns, _object(report, "model").get("num_attention_heads"))
     steps = _count(generated.get("num_tokens"), summary.get("generated_tokens"), len(timeline))
     end_ns = _created_ns(report)
@@ -103,7 +99,7 @@ def read_report(report: Any, settings: Settings, *, content: bool) -> Report:
         **_request(_object(report, "run_config")),
         **_judgements(report, version, content=content),
         **_summaries(columns),
-        **told_of_prompt,
+        **prompt_told,
         **_prompt_hash(prompt.get("text"), settings),
     }
     if content:
@@ -118,17 +114,21 @@ def read_report(report: Any, settings: Settings, *, content: bool) -> Report:
         if semconv.MIGRATED_FROM in attributes:  # the narrative is not ours, and may quote
             attributes = {**attributes, semconv.NARRATIVE: _narrative(report, content=content)}
         start_ns, end_ns, service = own.start_ns, own.end_ns, own.service_name
-    operation = attributes.get(semconv.GEN_AI_OPERATION_NAME, "sequence")
     span = SpanFields(
         trace_id,
         span_id,
         source_of({"service.name": service}, name=semconv.SCOPE_NAME),
-        f"{operation} {attributes.get(semconv.GEN_AI_REQUEST_MODEL, 'unknown')}",
+        _span_name(attributes),
         start_ns,
         end_ns,
         fitting(attributes),
     )
     return Report(trace_id, span_id, (rows_of(span), whole_run_data(trace_id, span_id, to_npz(columns))))
+
+
+def _span_name(attributes: Mapping[str, Any]) -> str:
+    operation = attributes.get(semconv.GEN_AI_OPERATION_NAME, "sequence")
+    return f"{operation} {attributes.get(semconv.GEN_AI_REQUEST_MODEL, 'unknown')}"
 
 
 def ids_of(report: Any) -> tuple[str, str]:

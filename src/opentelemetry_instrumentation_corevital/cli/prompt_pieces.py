@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..store.stored_run import StoredRun
 
 
-def prompt_texts(run: "StoredRun", tokenizer: str | None) -> Sequence[str] | None:
+def prompt_pieces(run: "StoredRun", tokenizer: str | None) -> Sequence[str] | None:
     """Return the text of every token of the prompt, made anew of its stored text.
 
     None where that is not stored, nobody here can read it, or it does not have as many tokens as the run's prompt: then
