@@ -74,8 +74,15 @@ def _number(config: Any, name: str) -> float | None:
 
 def base_of(model: nn.Module) -> nn.Module | None:
     """Return the module below the output head, whose first output is the last hidden state of every position."""
-    base = getattr(model, str(getattr(model, "base_model_prefix", "") or ""), None)
-    return base if isinstance(base, nn.Module) and base is not model else None
+    named = getattr(model, str(getattr(model, "base_model_prefix", "") or ""), None)
+    if isinstance(named, nn.Module) and named is not model:
+        return named
+    get: Any = getattr(model, "get_decoder", None)  # a prefix may name a part that another class of the family has
+    try:
+        found = None if get is None else get()
+    except Exception:  # a model's own code
+        return None
+    return found if isinstance(found, nn.Module) and found is not model else None
 
 
 def is_same(made: Tensor, own: Tensor) -> Tensor:
